@@ -1,0 +1,37 @@
+/*
+ * What we were started with: systemd's LISTEN_FDS (sd_listen_fds(3)) or inetd's fd 0; a connection, or a file
+ * to replay. Looks only; moves and changes no descriptor but for close-on-exec.
+ */
+#ifndef MB_ACTIVATION_H
+#define MB_ACTIVATION_H
+
+#define MB_LISTEN_FDS_START 3 /* SD_LISTEN_FDS_START */
+
+enum mb_given {
+  MB_GIVEN_CONNECTION, /* a connected stream socket */
+  MB_GIVEN_LISTENER,   /* a listening socket: Accept=no, inetd's "wait" */
+  MB_GIVEN_DATAGRAM,   /* a socket that is no stream */
+  MB_GIVEN_FILE,       /* anything else: input to replay */
+};
+
+struct mb_activation {
+  enum mb_given given;
+  int fd;    /* MB_LISTEN_FDS_START or 0 */
+  int count; /* how many descriptors systemd handed over; 0: it was not systemd's way */
+};
+
+/*
+ * Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES as sd_listen_fds_with_names(3) does, sets close-on-exec on the
+ * descriptors, and removes all three from the environment.
+ * Returns how many descriptors were handed over to this process (0: none, or they are for another
+ * process), or -errno when the variables are malformed (-EINVAL, -ERANGE) or a descriptor is not open (-EBADF).
+ */
+int mb_listen_fds(void);
+
+/*
+ * Finds what we were given and proves what it is.
+ * Returns 0 and fills ret, or -errno (as mb_listen_fds; -EBADF also when fd 0 is not open).
+ */
+int mb_activation_find(struct mb_activation *ret);
+
+#endif

@@ -1,0 +1,160 @@
+/* System calls on a descriptor. Knows neither Lua nor the log. */
+#include "fdio.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Unread input that a healthy close drops at most: a client that sends without end is not waited for. */
+#define DROP_MAX_BYTES (1024 * 1024)
+
+int64_t mb_now_usec(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int mb_fd_poll(int fd, short events, int64_t deadline) {
+  struct pollfd p = {.fd = fd, .events = events};
+  for (;;) {
+    int timeout_ms = -1;
+    if (deadline != MB_NO_DEADLINE) {
+      int64_t left = deadline - mb_now_usec();
+      if (left < 0) left = 0;
+      int64_t ms = (left + 999) / 1000;
+      timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
+    }
+    int n = poll(&p, 1, timeout_ms);
+    if (n > 0) return p.revents & POLLNVAL ? -EBADF : p.revents;
+    if (n == 0 && timeout_ms != INT_MAX) return 0;
+    if (n < 0 && errno != EINTR) return -errno;
+  }
+}
+
+/* Blocks until a call that said EAGAIN is worth another try. */
+static int wait_for(int fd, short events) {
+  int r = mb_fd_poll(fd, events, MB_NO_DEADLINE);
+  return r < 0 ? r : 0;
+}
+
+ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait) {
+  for (;;) {
+    if (kind == MB_FD_FILE && !wait) {
+      int r = mb_fd_poll(fd, POLLIN, 0);
+      if (r < 0) return r;
+      if (r == 0) return -EAGAIN;
+    }
+    ssize_t n = kind == MB_FD_FILE ? read(fd, data, len) : recv(fd, data, len, wait ? 0 : MSG_DONTWAIT);
+    if (n >= 0) return n;
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return -errno;
+    if (!wait) return -EAGAIN;
+    int r = wait_for(fd, POLLIN);
+    if (r < 0) return r;
+  }
+}
+
+/* A blocking pipe or terminal has no MSG_DONTWAIT: where poll says "writable", PIPE_BUF bytes go without blocking. */
+static ssize_t write_file_now(int fd, const struct iovec *pieces, int count) {
+  int r = mb_fd_poll(fd, POLLOUT, 0);
+  if (r < 0) return r;
+  if (r == 0) return -EAGAIN;
+  struct iovec first = pieces[0];
+  if (first.iov_len > PIPE_BUF) first.iov_len = PIPE_BUF;
+  (void)count;
+  ssize_t n = write(fd, first.iov_base, first.iov_len);
+  return n < 0 ? -errno : n;
+}
+
+static ssize_t write_once(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count, bool wait) {
+  ssize_t n;
+  if (kind != MB_FD_FILE) {
+    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
+    n = sendmsg(fd, &message, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
+  } else if (wait) {
+    n = writev(fd, pieces, count);
+  } else {
+    return write_file_now(fd, pieces, count);
+  }
+  return n < 0 ? -errno : n;
+}
+
+ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count, bool wait) {
+  for (;;) {
+    ssize_t n = write_once(fd, kind, pieces, count, wait);
+    if (n >= 0) return n;
+    if (n == -EINTR) continue;
+    if (n != -EAGAIN && n != -EWOULDBLOCK) return n;
+    if (!wait) return -EAGAIN;
+    int r = wait_for(fd, POLLOUT);
+    if (r < 0) return r;
+  }
+}
+
+static void drop_input(int fd, enum mb_fd_kind kind) {
+  char scrap[16384];
+  /* On TCP, MSG_TRUNC discards without copying. */
+  int flags = MSG_DONTWAIT | (kind == MB_FD_TCP ? MSG_TRUNC : 0);
+  for (size_t dropped = 0; dropped < DROP_MAX_BYTES;) {
+    ssize_t n = recv(fd, scrap, sizeof scrap, flags);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    dropped += (size_t)n;
+  }
+}
+
+int mb_fd_end_output(int fd, enum mb_fd_kind kind) {
+  if (kind == MB_FD_FILE || shutdown(fd, SHUT_WR) == 0) return 0;
+  /* Not connected any more: the peer has reset the connection. */
+  return errno == ENOTCONN ? -ECONNRESET : -errno;
+}
+
+int mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended) {
+  if (kind == MB_FD_FILE) return 0;
+  int r = output_ended ? 0 : mb_fd_end_output(fd, kind);
+  mb_fd_set_reset_on_close(fd, kind, false);
+  drop_input(fd, kind);
+  /* Nobody will read any more: a local peer that goes on writing is told so. */
+  if (kind != MB_FD_TCP) shutdown(fd, SHUT_RD);
+  return r;
+}
+
+void mb_fd_reset(int fd, enum mb_fd_kind kind) {
+  if (kind == MB_FD_FILE) return;
+  if (kind == MB_FD_TCP) {
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    if (connect(fd, &none, sizeof none) == 0) return;
+  }
+  shutdown(fd, SHUT_RDWR);
+}
+
+int mb_fd_set_reset_on_close(int fd, enum mb_fd_kind kind, bool reset) {
+  if (kind != MB_FD_TCP) return 0;
+  struct linger linger = {.l_onoff = reset, .l_linger = 0};
+  return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0 ? 0 : -errno;
+}
+
+int mb_fd_set_nodelay(int fd) {
+  int on = 1;
+  return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 ? 0 : -errno;
+}
+
+enum mb_fd_kind mb_fd_kind_of(int fd) {
+  int domain = 0;
+  socklen_t len = sizeof domain;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0) return MB_FD_FILE;
+  switch (domain) {
+    case AF_INET:
+    case AF_INET6:
+      return MB_FD_TCP;
+    case AF_UNIX:
+      return MB_FD_LOCAL;
+    default:
+      return MB_FD_SOCKET;
+  }
+}

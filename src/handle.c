@@ -1,0 +1,202 @@
+/* The socket object's life and its method table. Only handle*.c touches the descriptor after the hand-over. */
+#include "handle.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "handle_attr.h"
+#include "handle_methods.h"
+#include "state.h"
+#include "timeout.h"
+
+struct mb_handle *mb_handle_new(lua_State *L) {
+  struct mb_handle *h = lua_newuserdata(L, sizeof *h);
+  memset(h, 0, sizeof *h);
+  h->in_fd = h->out_fd = h->record_fd = -1;
+  h->in = MB_BUF_INIT;
+  h->alloc = mb_state_alloc(L);
+  luaL_setmetatable(L, MB_HANDLE_TYPE);
+  return h;
+}
+
+void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kind kind) {
+  h->in_fd = in_fd;
+  h->out_fd = out_fd;
+  h->kind = kind;
+  h->state = MB_HANDLE_OPEN;
+  /* From here on, a death of the process is a reset: the peer must not take half an answer for a whole one. */
+  mb_fd_set_reset_on_close(out_fd, kind, true);
+}
+
+struct mb_handle *mb_handle_at(lua_State *L, int index) { return luaL_checkudata(L, index, MB_HANDLE_TYPE); }
+
+bool mb_handle_is_open(const struct mb_handle *h) {
+  return h->state == MB_HANDLE_OPEN || h->state == MB_HANDLE_FINISHED;
+}
+
+static struct mb_handle *check_open(lua_State *L) {
+  struct mb_handle *h = mb_handle_at(L, 1);
+  if (!mb_handle_is_open(h)) {
+    const char *how = h->state == MB_HANDLE_RESET    ? "the socket has been reset"
+                      : h->state == MB_HANDLE_CLOSED ? "the socket is closed"
+                                                     : "the socket is not connected";
+    luaL_error(L, "%s", how);
+  }
+  return h;
+}
+
+struct mb_handle *mb_handle_for_input(lua_State *L) { return check_open(L); }
+
+struct mb_handle *mb_handle_for_output(lua_State *L) {
+  struct mb_handle *h = check_open(L);
+  if (h->state == MB_HANDLE_FINISHED) luaL_error(L, "the socket's output is finished: nothing can be sent any more");
+  return h;
+}
+
+int mb_handle_push_error(lua_State *L, int r) {
+  lua_pushnil(L);
+  lua_pushstring(L, strerror(-r));
+  lua_pushinteger(L, -r);
+  return 3;
+}
+
+/* ---- life ---- */
+
+static void close_descriptors(struct mb_handle *h) {
+  if (h->guarded) {
+    mb_timeout_guard(-1, h->kind);
+    h->guarded = false;
+  }
+  if (h->in_fd >= 0) close(h->in_fd);
+  if (h->out_fd >= 0 && h->out_fd != h->in_fd) close(h->out_fd);
+  h->in_fd = h->out_fd = -1;
+  mb_buf_free(&h->in, h->alloc);
+  mb_wqueue_free(&h->out, h->alloc);
+}
+
+static void end_record(struct mb_handle *h) {
+  if (h->record_fd >= 0) close(h->record_fd);
+  h->record_fd = -1;
+}
+
+int mb_handle_reset(struct mb_handle *h) {
+  if (h->in_fd >= 0) mb_fd_reset(h->in_fd, h->kind);
+  close_descriptors(h);
+  end_record(h);
+  h->state = MB_HANDLE_RESET;
+  return 0;
+}
+
+int mb_handle_close(struct mb_handle *h) {
+  int r = 0;
+  if (h->out_fd >= 0) {
+    bool finished = h->state == MB_HANDLE_FINISHED;
+    if (!finished) r = mb_handle_send_queue(h, true);
+    if (r == 0) r = mb_fd_end(h->out_fd, h->kind, finished);
+  }
+  if (r < 0) {
+    mb_handle_reset(h);
+  } else {
+    close_descriptors(h);
+    end_record(h);
+  }
+  h->state = MB_HANDLE_CLOSED;
+  return r;
+}
+
+/*
+ * socket:close()
+ * Sends what is pending and FIN, and closes. Returns true, or nil, message, errno. Throws when the socket is closed.
+ */
+static int method_close(lua_State *L) {
+  int r = mb_handle_close(check_open(L));
+  if (r < 0) return mb_handle_push_error(L, r);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/*
+ * socket:reset()
+ * Aborts the connection: RST on TCP. Returns true. Throws when the socket is closed.
+ */
+static int method_reset(lua_State *L) {
+  mb_handle_reset(check_open(L));
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* A Unix socket is ended in both directions (reference, socket:finish()); the end of input is what is left of it. */
+static int finish(struct mb_handle *h) {
+  int r = mb_handle_send_queue(h, true);
+  if (r < 0) return r;
+  if (h->kind == MB_FD_LOCAL) {
+    r = mb_fd_end(h->out_fd, h->kind, false);
+    close_descriptors(h);
+    h->in_eof = true;
+  } else {
+    r = mb_fd_end_output(h->out_fd, h->kind);
+    if (h->out_fd != h->in_fd) {
+      /* A replay's output is a pipe perhaps: its reader is waiting for the end. */
+      close(h->out_fd);
+      h->out_fd = -1;
+    }
+  }
+  h->state = MB_HANDLE_FINISHED;
+  return r;
+}
+
+/*
+ * socket:finish()
+ * Sends what is pending and FIN; reading goes on, but for a Unix socket, where it is at its end.
+ * Returns true, or nil, message, errno. Throws when the socket is closed or finished.
+ */
+static int method_finish(lua_State *L) {
+  int r = finish(mb_handle_for_output(L));
+  if (r < 0) return mb_handle_push_error(L, r);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int handle_gc(lua_State *L) {
+  struct mb_handle *h = mb_handle_at(L, 1);
+  if (mb_handle_is_open(h)) mb_handle_reset(h);
+  return 0;
+}
+
+/* ---- the type ---- */
+
+/* A new method is a function, a row here, a test, and an entry in mb-handle-socket(3). */
+static const luaL_Reg methods[] = {
+    {"close", method_close},
+    {"drain", mb_handle_method_drain},
+    {"drain_call", mb_handle_method_drain_call},
+    {"drain_nb", mb_handle_method_drain_nb},
+    {"drain_yield", mb_handle_method_drain_yield},
+    {"finish", method_finish},
+    {"flush", mb_handle_method_flush},
+    {"flush_call", mb_handle_method_flush_call},
+    {"flush_nb", mb_handle_method_flush_nb},
+    {"flush_yield", mb_handle_method_flush_yield},
+    {"read", mb_handle_method_read},
+    {"read_call", mb_handle_method_read_call},
+    {"read_nb", mb_handle_method_read_nb},
+    {"read_yield", mb_handle_method_read_yield},
+    {"reset", method_reset},
+    {"write", mb_handle_method_write},
+    {"write_call", mb_handle_method_write_call},
+    {"write_nb", mb_handle_method_write_nb},
+    {"write_yield", mb_handle_method_write_yield},
+    {NULL, NULL},
+};
+
+void mb_handle_open(lua_State *L) {
+  luaL_newmetatable(L, MB_HANDLE_TYPE);
+  lua_pushcfunction(L, handle_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_createtable(L, 0, (int)(sizeof methods / sizeof *methods));
+  luaL_setfuncs(L, methods, 0);
+  mb_handle_set_attributes(L);
+  lua_pop(L, 1);
+}

@@ -1,0 +1,67 @@
+/* The socket object: a userdata that owns a connection, or a file. Born closed; whoever makes it attaches to it. */
+#ifndef MB_HANDLE_H
+#define MB_HANDLE_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+#include "alloc.h"
+#include "buf.h"
+#include "fdio.h"
+#include "peer.h"
+#include "wqueue.h"
+
+#define MB_HANDLE_TYPE "socket"
+
+/* States only move forward. */
+enum mb_handle_state {
+  MB_HANDLE_UNUSED,   /* nothing attached yet */
+  MB_HANDLE_OPEN,     /* both directions */
+  MB_HANDLE_FINISHED, /* output was ended by finish() */
+  MB_HANDLE_CLOSED,   /* by close() */
+  MB_HANDLE_RESET,    /* by reset() */
+};
+
+struct mb_handle {
+  enum mb_handle_state state;
+  enum mb_fd_kind kind;
+  int in_fd, out_fd; /* the same for a socket; -1 when that direction is closed */
+  int record_fd;     /* what is read is copied to it; -1: not */
+  bool guarded;      /* the connection that timeout() resets */
+  bool nodelay;      /* TCP_NODELAY is set */
+  bool in_eof;       /* the end of input was seen */
+  int in_error;      /* errno of the first failure of input, and of output; they stay */
+  int out_error;
+  struct mb_alloc *alloc;
+  struct mb_buf in;
+  struct mb_wqueue out;
+  struct mb_addr local, remote;
+};
+
+/* Registers the type. May throw. */
+void mb_handle_open(lua_State *L);
+
+/* Pushes a handle with nothing attached. May throw. */
+struct mb_handle *mb_handle_new(lua_State *L);
+
+/*
+ * Hands descriptors over to the handle, which closes them from now on. Cannot fail.
+ * in_fd, out_fd  the same for a socket
+ */
+void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kind kind);
+
+/* The handle at an index; throws when it is none. */
+struct mb_handle *mb_handle_at(lua_State *L, int index);
+
+bool mb_handle_is_open(const struct mb_handle *h);
+
+/*
+ * Closes in a healthy way: sends what is pending, ends the output, closes; when that fails, resets.
+ * Returns 0 or -errno. The handle is closed in any case.
+ */
+int mb_handle_close(struct mb_handle *h);
+
+/* Aborts the connection. Returns 0. */
+int mb_handle_reset(struct mb_handle *h);
+
+#endif

@@ -1,0 +1,200 @@
+/* The command line. Prints nothing but --help: an error is the caller's to log. */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#define SECONDS_MAX 1e9 /* some 30 years: more is a mistake, and would overflow a timer */
+
+/* A setter takes the option's value (NULL when it has none) and returns NULL, or what was expected. */
+typedef const char *setter(struct mb_options *options, const char *value);
+
+static const char *set_check(struct mb_options *o, const char *value) {
+  (void)value;
+  o->check = true;
+  return NULL;
+}
+
+static const char *set_help(struct mb_options *o, const char *value) {
+  (void)value;
+  o->help = true;
+  return NULL;
+}
+
+static const char *set_version(struct mb_options *o, const char *value) {
+  (void)value;
+  o->version = true;
+  return NULL;
+}
+
+static const char *set_handlers(struct mb_options *o, const char *value) {
+  if (*value == '\0') return "a directory";
+  o->handlers = value;
+  return NULL;
+}
+
+static const char *set_listener(struct mb_options *o, const char *value) {
+  char *end;
+  errno = 0;
+  long n = strtol(value, &end, 10);
+  if (errno || end == value || *end || n < 1 || n > INT32_MAX) return "a listener's number, from 1 (see --check)";
+  o->listener = (int)n;
+  return NULL;
+}
+
+static const char *set_log_level(struct mb_options *o, const char *value) {
+  static const struct {
+    const char *name;
+    int level;
+  } levels[] = {
+      {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE}, {"info", LOG_INFO}, {"debug", LOG_DEBUG},
+  };
+  for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+    if (strcmp(value, levels[i].name) == 0) {
+      o->log_level = levels[i].level;
+      return NULL;
+    }
+  }
+  return "error, warning, notice, info or debug";
+}
+
+static const char *set_memory_limit(struct mb_options *o, const char *value) {
+  static const char expected[] = "a number of bytes above 0, or one with K, M or G behind it";
+  char *end;
+  errno = 0;
+  if (*value < '0' || *value > '9') return expected;
+  unsigned long long n = strtoull(value, &end, 10);
+  int shift = 0;
+  switch (*end) {
+    case 'K':
+    case 'k':
+      shift = 10;
+      break;
+    case 'M':
+    case 'm':
+      shift = 20;
+      break;
+    case 'G':
+    case 'g':
+      shift = 30;
+      break;
+    default:
+      break;
+  }
+  if (shift) end++;
+  if (errno || *end || n == 0 || n > SIZE_MAX >> shift) return expected;
+  o->memory_limit = (size_t)n << shift;
+  return NULL;
+}
+
+/* %p and %t are replaced when the file is opened; anything else behind a % is most likely a slip. */
+static const char *set_record(struct mb_options *o, const char *value) {
+  if (*value == '\0') return "a file name";
+  for (const char *p = value; (p = strchr(p, '%')) != NULL; p += 2) {
+    if (p[1] == '\0' || !strchr("pt%", p[1])) return "a file name, with %p, %t and %% only";
+  }
+  o->record = value;
+  return NULL;
+}
+
+static const char *set_timeout(struct mb_options *o, const char *value) {
+  char *end;
+  double seconds = strtod(value, &end);
+  if (end == value || *end || !(seconds > 0) || seconds > SECONDS_MAX) return "a number of seconds above 0, at most 1e9";
+  o->timeout = seconds;
+  return NULL;
+}
+
+static const struct row {
+  const char *name;
+  const char *value; /* what --help calls its value; NULL when it takes none */
+  setter *set;
+  const char *help;
+} rows[] = {
+    {"check", NULL, set_check, "load the script, print its listeners, and exit"},
+    {"handlers", "DIR", set_handlers, "look for PORT.lua, NAME.lua or default.lua in DIR"},
+    {"help", NULL, set_help, "print this text and exit"},
+    {"listener", "N", set_listener, "take the script's Nth listener, whatever the address"},
+    {"log-level", "LEVEL", set_log_level, "error, warning, notice (default), info or debug"},
+    {"memory-limit", "BYTES", set_memory_limit, "limit of the Lua state's memory (K, M, G)"},
+    {"record", "FILE", set_record, "write the connection's input to FILE (%p: pid, %t: time)"},
+    {"timeout", "SECONDS", set_timeout, "end the process after SECONDS, whatever the script sets"},
+    {"version", NULL, set_version, "print the version and exit"},
+};
+
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX]) {
+  const char *with = o->record ? "--record" : o->listener ? "--listener" : NULL;
+  if (!o->check || !with) return false;
+  snprintf(error, MB_OPTIONS_ERROR_MAX, "--check serves no connection: it cannot be combined with %s", with);
+  return true;
+}
+
+bool mb_options_parse(int argc, char **argv, struct mb_options *ret, char ret_error[MB_OPTIONS_ERROR_MAX]) {
+  struct mb_options o = {.handlers = MB_HANDLERS_DIR, .log_level = LOG_NOTICE};
+  struct option table[ROWS + 1] = {0};
+  for (int i = 0; i < ROWS; i++) {
+    table[i].name = rows[i].name;
+    table[i].has_arg = rows[i].value ? required_argument : no_argument;
+  }
+  opterr = 0;
+  int row = 0, c;
+  /* "+": what follows the script is the script's. ":": a missing value is told from an unknown option. */
+  while ((c = getopt_long(argc, argv, "+:", table, &row)) != -1) {
+    const char *given = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+    if (c == ':') {
+      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "option %s needs a value; try mb-handle --help", given);
+      return false;
+    }
+    if (c != 0) {
+      if (optopt > ' ' && optopt < 127) {
+        snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "unknown option -%c; try mb-handle --help", optopt);
+      } else {
+        snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "unknown or wrong option %s; try mb-handle --help", given);
+      }
+      return false;
+    }
+    const char *expected = rows[row].set(&o, optarg);
+    if (expected) {
+      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "--%s: expected %s, got \"%s\"", rows[row].name, expected, optarg);
+      return false;
+    }
+  }
+  if (optind < argc) {
+    o.script = argv[optind];
+    o.args = argv + optind + 1;
+    o.nargs = argc - optind - 1;
+  }
+  if (conflict(&o, ret_error)) return false;
+  *ret = o;
+  return true;
+}
+
+void mb_options_help(FILE *to) {
+  fputs(
+      "Usage: mb-handle [OPTION]... [SCRIPT [ARG]...]\n"
+      "Serve the one connection that systemd or inetd accepted with the Lua script SCRIPT;\n"
+      "or replay captured input: mb-handle SCRIPT < capture.txt\n"
+      "\n"
+      "Without SCRIPT: $MB_SCRIPT; else, in " MB_HANDLERS_DIR
+      " or --handlers DIR,\n"
+      "PORT.lua for a TCP connection, NAME.lua for a Unix socket NAME.sock, else default.lua.\n"
+      "\n",
+      to);
+  for (int i = 0; i < ROWS; i++) {
+    char left[32];
+    snprintf(left, sizeof left, "--%s%s%s", rows[i].name, rows[i].value ? " " : "", rows[i].value ? rows[i].value : "");
+    fprintf(to, "  %-22s %s\n", left, rows[i].help);
+  }
+  fputs(
+      "\n"
+      "Exit status: 0 handled, 64 wrong usage, 66 no script, 70 the handler raised an error,\n"
+      "71 system error, 78 the script does not load or has no matching listen{}.\n"
+      "See mb-handle(8) and mb-handle-socket(3).\n",
+      to);
+}

@@ -1,0 +1,54 @@
+/* Which file is the script. Opens nothing: looks for readable names. */
+#include "script_path.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* DIR/NAME.lua; false when the path would be too long. */
+static bool join(char path[PATH_MAX], const char *directory, const char *name, size_t name_len) {
+  int n = snprintf(path, PATH_MAX, "%s/%.*s.lua", directory, (int)name_len, name);
+  return n > 0 && n < PATH_MAX;
+}
+
+/* The name that a local address gives its script: "8080", or "echo" for "/run/mb/echo.sock" and for "@echo". */
+static size_t name_of(const struct mb_addr *local, char name[sizeof local->local.sun_path + 1]) {
+  uint16_t port = mb_addr_port(local);
+  if (port) return (size_t)sprintf(name, "%u", port);
+  size_t len = mb_addr_path(local, name);
+  if (len == 0) return 0;
+  const char *slash = memrchr(name, '/', len);
+  const char *base = slash ? slash + 1 : name[0] == '@' ? name + 1 : name;
+  len = strlen(base);
+  memmove(name, base, len + 1);
+  if (len > 5 && strcmp(name + len - 5, ".sock") == 0) len -= 5;
+  return len;
+}
+
+static const char *given(const char *script, const char *from) {
+  if (access(script, R_OK) == 0) return script;
+  mb_log(LOG_ERR, "cannot read the script %s%s: %s", script, from, strerror(errno));
+  return NULL;
+}
+
+const char *mb_script_path(const struct mb_options *options, const struct mb_addr *local, char ret_path[PATH_MAX]) {
+  if (options->script) return given(options->script, "");
+  const char *named = getenv("MB_SCRIPT");
+  if (named && *named) return given(named, " of $MB_SCRIPT");
+
+  const char *directory = options->handlers;
+  char name[sizeof local->local.sun_path + 1] = "";
+  size_t name_len = name_of(local, name);
+  if (name_len && join(ret_path, directory, name, name_len) && access(ret_path, R_OK) == 0) return ret_path;
+  if (join(ret_path, directory, "default", strlen("default")) && access(ret_path, R_OK) == 0) return ret_path;
+  if (name_len) {
+    mb_log(LOG_ERR, "no script: tried %s/%.*s.lua and %s/default.lua; name one as an argument or in $MB_SCRIPT",
+           directory, (int)name_len, name, directory);
+  } else {
+    mb_log(LOG_ERR, "no script: tried %s/default.lua; name one as an argument or in $MB_SCRIPT", directory);
+  }
+  return NULL;
+}

@@ -1,0 +1,185 @@
+/*
+ * timeout(). Deadlines, not durations: what is set are points in time, and the alarm timer stands at the earliest, so
+ * that nesting, throwing and yielding cannot stretch a limit.
+ */
+#include "timeout.h"
+
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/time.h>
+
+#include "log.h"
+#include "state.h"
+
+#define SECONDS_MAX 1e9 /* more would overflow the timer; nobody waits that long */
+#define SUB_TIMER "mb.timeout"
+
+/* A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in any case. */
+struct sub_timer {
+  int64_t deadline;
+  int64_t outer; /* what timeout(seconds) had set before */
+  struct sub_timer *next;
+};
+
+static int64_t limit = MB_NO_DEADLINE;      /* of the whole process */
+static int64_t set_by_script = MB_NO_DEADLINE; /* by timeout(seconds) */
+static struct sub_timer *running;           /* innermost first */
+
+static volatile sig_atomic_t guarded_fd = -1;
+static volatile sig_atomic_t guarded_kind;
+
+static void time_is_up(int signal_number) {
+  if (guarded_fd >= 0) mb_fd_reset((int)guarded_fd, (enum mb_fd_kind)guarded_kind);
+  static const char text[] = "timeout: time is up, connection reset";
+  mb_log_text(LOG_WARNING, text, sizeof text - 1);
+  signal(signal_number, SIG_DFL);
+  raise(signal_number);
+}
+
+void mb_timeout_guard(int fd, enum mb_fd_kind kind) {
+  guarded_kind = (sig_atomic_t)kind;
+  guarded_fd = fd;
+}
+
+static int64_t earliest(void) {
+  int64_t deadline = limit < set_by_script ? limit : set_by_script;
+  for (const struct sub_timer *s = running; s; s = s->next) {
+    if (s->deadline < deadline) deadline = s->deadline;
+  }
+  return deadline;
+}
+
+static void catch_alarm(void) {
+  static bool caught;
+  if (caught) return;
+  caught = true;
+  struct sigaction action = {.sa_handler = time_is_up};
+  sigaction(SIGALRM, &action, NULL);
+  /* The parent may have blocked it. */
+  sigset_t alarm_set;
+  sigemptyset(&alarm_set);
+  sigaddset(&alarm_set, SIGALRM);
+  sigprocmask(SIG_UNBLOCK, &alarm_set, NULL);
+}
+
+static void arm(void) {
+  int64_t deadline = earliest();
+  struct itimerval timer = {0};
+  if (deadline != MB_NO_DEADLINE) {
+    int64_t left = deadline - mb_now_usec();
+    if (left < 1) left = 1; /* 0 would disarm it */
+    timer.it_value.tv_sec = (time_t)(left / 1000000);
+    timer.it_value.tv_usec = (suseconds_t)(left % 1000000);
+    catch_alarm();
+  }
+  setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* Seconds until the alarm; 0 when none is set. */
+static double remaining(void) {
+  int64_t deadline = earliest();
+  if (deadline == MB_NO_DEADLINE) return 0;
+  int64_t left = deadline - mb_now_usec();
+  return left < 1 ? 1e-6 : (double)left / 1e6;
+}
+
+static int64_t deadline_after(double seconds) {
+  if (seconds <= 0) return MB_NO_DEADLINE;
+  if (seconds > SECONDS_MAX) seconds = SECONDS_MAX;
+  return mb_now_usec() + (int64_t)(seconds * 1e6) + 1;
+}
+
+void mb_timeout_limit(double seconds) {
+  limit = deadline_after(seconds);
+  if (limit != MB_NO_DEADLINE) arm();
+}
+
+void mb_timeout_clear(void) {
+  if (set_by_script == MB_NO_DEADLINE && !running) return;
+  set_by_script = MB_NO_DEADLINE;
+  /* One left behind in a coroutine that is never resumed. */
+  for (struct sub_timer *s = running; s; s = s->next) s->deadline = MB_NO_DEADLINE;
+  arm();
+}
+
+/* Takes a sub-timer out; false when it is out already. */
+static bool leave(const struct sub_timer *sub) {
+  for (struct sub_timer **at = &running; *at; at = &(*at)->next) {
+    if (*at != sub) continue;
+    *at = sub->next;
+    return true;
+  }
+  return false;
+}
+
+/* Collected while it runs: its coroutine was dropped. */
+static int sub_timer_gc(lua_State *L) {
+  if (leave(lua_touserdata(L, 1))) arm();
+  return 0;
+}
+
+static double check_seconds(lua_State *L) {
+  double seconds = luaL_checknumber(L, 1);
+  luaL_argcheck(L, seconds >= 0, 1, "expected a number of seconds, 0 or more");
+  return seconds;
+}
+
+/* The function has returned or thrown: stack is seconds, sub-timer, message handler, results or error. */
+static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
+  (void)ctx;
+  const struct sub_timer *sub = lua_touserdata(L, 2);
+  leave(sub);
+  set_by_script = sub->outer;
+  arm();
+  if (status != LUA_OK && status != LUA_YIELD) return lua_error(L);
+  return lua_gettop(L) - 3;
+}
+
+/* timeout(seconds, f, ...) */
+static int limit_function(lua_State *L, double seconds) {
+  int nargs = lua_gettop(L) - 2;
+  struct sub_timer *sub = lua_newuserdata(L, sizeof *sub);
+  luaL_setmetatable(L, SUB_TIMER);
+  lua_insert(L, 2);
+  *sub = (struct sub_timer){deadline_after(seconds), set_by_script, running};
+  running = sub;
+  arm();
+  return sub_timer_done(L, mb_state_pcall_keep(L, nargs, LUA_MULTRET, 0, sub_timer_done), 0);
+}
+
+/*
+ * timeout()              seconds until the process is killed, 0 if there is no limit
+ * timeout(seconds)       kills it after so many seconds (fractions too); 0: never; returns what was left before
+ * timeout(seconds, f, …) calls f(…) and returns its results; kills the process if it takes longer; 0: only the
+ *                        limits that are set already hold
+ * Source: reference, "Global function timeout(...)".
+ */
+static int timeout(lua_State *L) {
+  double before = remaining();
+  if (lua_isnoneornil(L, 1) && lua_isnoneornil(L, 2)) {
+    lua_pushnumber(L, before);
+    return 1;
+  }
+  double seconds = check_seconds(L);
+  if (!lua_isnoneornil(L, 2)) {
+    if (!lua_isfunction(L, 2) && luaL_getmetafield(L, 2, "__call") == LUA_TNIL) {
+      return luaL_argerror(L, 2, lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 2)));
+    }
+    if (!lua_isfunction(L, 2)) lua_pop(L, 1);
+    return limit_function(L, seconds);
+  }
+  set_by_script = deadline_after(seconds);
+  arm();
+  lua_pushnumber(L, before);
+  return 1;
+}
+
+void mb_timeout_open(lua_State *L) {
+  luaL_newmetatable(L, SUB_TIMER);
+  lua_pushcfunction(L, sub_timer_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+  lua_register(L, "timeout", timeout);
+}

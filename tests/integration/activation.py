@@ -1,0 +1,392 @@
+#!/usr/bin/python3
+"""What mb-handle is started with: LISTEN_FDS or fd 0, each family of address, closed or wrong descriptors, a client
+that has gone. The program is started directly, on sockets made here."""
+
+import itertools
+import os
+import socket
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbtest import HANDLE, Child, Client, check, equal, script, tcp_pair, test, unix_pair
+
+MODES = ("LISTEN_FDS", "fd 0")
+HELLO = script('return function(socket) socket:write("hello ", (socket:read(nil, "\\n"))) end\n')
+# The same with everything a script may print, which must harm nobody, wherever 0, 1 and 2 are.
+NOISY = script(
+    """return function(socket)
+  print("noise-print")
+  io.write("noise-io.write\\n")
+  io.stderr:write("noise-io.stderr\\n")
+  os.execute("echo noise-child; echo noise-child-stderr >&2; read line")
+  socket:write("hello ", (socket:read(nil, "\\n")))
+end
+"""
+)
+
+_logs = itertools.count()
+
+
+class Run:
+    """mb-handle on the connection conn, handed over in one of MODES. fds: what stands on the others (default: fd 2 is a
+    log file, and 0 and 1 are /dev/null)."""
+
+    def __init__(self, conn, mode, *args, fds=None, env=None, **listen):
+        self.log_path = mbtest.tmp(f"stderr{next(_logs)}")
+        with open(self.log_path, "wb") as log, open("/dev/null", "r+b") as null:
+            if fds is None:
+                fds = {0: null, 1: null, 2: log}
+            if mode == "fd 0":
+                fds = {**fds, 0: conn}
+            else:
+                fds = {**fds, 3: conn}
+                listen = {"listen_fds": 1, **listen}
+            self.child = Child([HANDLE, *args], fds, env, **listen)
+
+    def wait(self):
+        return self.child.wait()
+
+    def log(self):
+        return mbtest.read_file(self.log_path)
+
+
+def serve(pair, mode, handler=HELLO, log="", **options):
+    """One line is answered over the pair, the exit status is 0, and the log is this."""
+    client, conn = pair
+    with client, conn:
+        run = Run(conn, mode, handler, **options)
+        conn.close()
+        client.send("world\n")
+        equal(client.end(), (b"hello world\n", "eof"), f"answer ({mode})")
+        equal(run.wait(), 0, f"exit status ({mode})")
+        if log is not None:
+            equal(run.log(), log, f"log ({mode})")
+
+
+def refused(run, status, *words):
+    """It ends with this status and one line that holds the words."""
+    equal(run.wait(), status, "exit status")
+    log = run.log()
+    equal(log.count("\n"), 1, f"lines in the log {log!r}")
+    for word in ("mb-handle: ", *words):
+        check(word in log, f"{word!r} in the log {log!r}")
+
+
+def addresses(pair, mode):
+    """What the handler sees of the addresses, as a dictionary."""
+    client, conn = pair
+    with client, conn:
+        run = Run(conn, mode, mbtest.COMMANDS)
+        client.send("addresses\n")
+        client.finish()
+        got = client.end()[0].decode()
+        equal(run.wait(), 0, f"exit status ({mode}): {run.log()}")
+        return dict(row.split(" ", 1) for row in got.splitlines())
+
+
+def expect(got, **want):
+    for name, value in want.items():
+        equal(got.get(name), value, name)
+
+
+def port_of(sock):
+    return str(sock.getsockname()[1])
+
+
+for mode in MODES:
+
+    @test(f"{mode}: an IPv4 connection and its addresses")
+    def _(mode=mode):
+        serve(tcp_pair(), mode)
+        client, conn = tcp_pair(host="127.0.0.2", client_host="127.0.0.2")
+        want = {
+            "local_ip4": "127.0.0.2",
+            "remote_ip4": client.sock.getsockname()[0],
+            "local_tcpport": port_of(conn),
+            "remote_tcpport": port_of(client.sock),
+            "local_addr": "127.0.0.2",
+            "remote_addr": client.sock.getsockname()[0],
+        }
+        expect(addresses((client, conn), mode), **want)
+
+    @test(f"{mode}: an IPv6 connection and its addresses")
+    def _(mode=mode):
+        serve(tcp_pair(socket.AF_INET6, "::1"), mode)
+        client, conn = tcp_pair(socket.AF_INET6, "::1")
+        loopback = "0" * 31 + "1"
+        want = {
+            "local_ip4": "-",
+            "remote_ip4": "-",
+            "local_ip6": loopback,
+            "remote_ip6": loopback,
+            "local_tcpport": port_of(conn),
+            "remote_tcpport": port_of(client.sock),
+            "local_addr": "::1",
+            "remote_addr": "::1",
+        }
+        expect(addresses((client, conn), mode), **want)
+
+    @test(f"{mode}: IPv4 on a dual-stack listener fills both kinds of address")
+    def _(mode=mode):
+        client, conn = tcp_pair(socket.AF_INET6, "::", "127.0.0.1", dual_stack=True)
+        mapped = "0" * 20 + "ffff7f000001"
+        want = {
+            "local_ip4": "127.0.0.1",
+            "remote_ip4": "127.0.0.1",
+            "local_ip6": mapped,
+            "remote_ip6": mapped,
+            "local_tcpport": port_of(conn),
+            "remote_tcpport": port_of(client.sock),
+            "local_addr": "127.0.0.1",
+            "remote_addr": "127.0.0.1",
+        }
+        expect(addresses((client, conn), mode), **want)
+
+    @test(f"{mode}: a Unix socket, its own end named and the peer's not")
+    def _(mode=mode):
+        path = mbtest.tmp(f"named-{MODES.index(mode)}.sock")
+        serve(unix_pair(path), mode)
+        os.unlink(path)
+        got = addresses(unix_pair(path), mode)
+        expect(got, local_ip4="-", remote_ip4="-", local_tcpport="nil", remote_tcpport="nil", local_addr=path)
+
+    @test(f"{mode}: a Unix socket with both ends named")
+    def _(mode=mode):
+        path, own = (mbtest.tmp(f"{name}-{MODES.index(mode)}.sock") for name in ("both", "client"))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen(1)
+            sock = socket.socket(socket.AF_UNIX)
+            sock.bind(own)
+            sock.connect(path)
+            pair = Client(sock), listener.accept()[0]
+        expect(addresses(pair, mode), local_addr=path, remote_addr=own)
+
+    @test(f"{mode}: a socketpair, both ends unnamed")
+    def _(mode=mode):
+        ours, theirs = socket.socketpair()
+        serve((Client(ours), theirs), mode)
+        ours, theirs = socket.socketpair()
+        expect(addresses((Client(ours), theirs), mode), local_ip4="-", local_ip6="-", local_tcpport="nil")
+
+    @test(f"{mode}: 0, 1 and 2 closed, in each combination")
+    def _(mode=mode):
+        standard = [n for n in (0, 1, 2) if not (mode == "fd 0" and n == 0)]
+        for closed in itertools.chain.from_iterable(itertools.combinations(standard, n) for n in range(len(standard) + 1)):
+            with open(mbtest.tmp("out"), "w+b") as out:
+                fds = {n: out for n in standard if n not in closed}
+                try:
+                    serve(tcp_pair(), mode, NOISY, log=None, fds=fds)
+                except mbtest.Failed as failed:
+                    raise mbtest.Failed(f"closed {closed}: {failed}") from failed
+
+    @test(f"{mode}: 0, 1 and 2 are the connection itself: nothing that is printed reaches the client")
+    def _(mode=mode):
+        client, conn = tcp_pair()
+        serve((client, conn), mode, NOISY, log=None, fds={0: conn, 1: conn, 2: conn})
+
+    @test(f"{mode}: what a script prints goes to stderr")
+    def _(mode=mode):
+        noise = "noise-print\nnoise-io.write\nnoise-io.stderr\nnoise-child\nnoise-child-stderr\n"
+        client, conn = tcp_pair()
+        run = Run(conn, mode, NOISY)
+        with client, conn:
+            client.send("world\n")
+            client.end()
+            equal(run.wait(), 0, "exit status")
+        equal(sorted(run.log().splitlines()), sorted(noise.splitlines()), "log")
+
+    @test(f"{mode}: a client that reset the connection before the start is no failure and no news")
+    def _(mode=mode):
+        for handler in (HELLO, mbtest.COMMANDS):
+            client, conn = tcp_pair()
+            with conn:
+                client.reset()
+                run = Run(conn, mode, "--log-level", "notice", handler)
+                equal(run.wait(), 0, f"exit status; log: {run.log()!r}")
+                equal(run.log(), "", "log")
+
+    @test(f"{mode}: a client that closed the connection before the start gets its answer")
+    def _(mode=mode):
+        client, conn = tcp_pair()
+        with client:
+            client.send("world\n")
+            client.finish()
+            run = Run(conn, mode, HELLO)
+            conn.close()
+            equal(client.end(), (b"hello world\n", "eof"), "answer")
+            equal(run.wait(), 0, "exit status")
+
+    @test(f"{mode}: a listening socket is refused with a line that says so")
+    def _(mode=mode):
+        for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, mbtest.tmp(f"l{MODES.index(mode)}.sock"))):
+            with socket.socket(family) as listener:
+                listener.bind(address)
+                listener.listen(1)
+                refused(Run(listener, mode, HELLO), 78, "listen")
+
+    @test(f"{mode}: a datagram socket is refused with a line that says so")
+    def _(mode=mode):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+            datagram.bind(("127.0.0.1", 0))
+            refused(Run(datagram, mode, HELLO), 78, "datagram")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, theirs:
+            refused(Run(theirs, mode, HELLO), 78, "datagram")
+
+
+@test("LISTEN_FDS: a wrong LISTEN_PID is for somebody else; fd 0 is the connection then")
+def _():
+    client, conn = tcp_pair()
+    with client, open("/dev/null", "r+b") as null:
+        run = Run(conn, "fd 0", HELLO, listen_fds=1, listen_pid=1, fds={1: null, 2: null, 3: null})
+        conn.close()
+        client.send("world\n")
+        equal(client.end(), (b"hello world\n", "eof"), "answer")
+        equal(run.wait(), 0, "exit status")
+
+
+@test("LISTEN_FDS wins over a connection on fd 0")
+def _():
+    client, conn = tcp_pair()
+    other_client, other = tcp_pair()
+    with client, other_client, open("/dev/null", "r+b") as null:
+        run = Run(conn, "LISTEN_FDS", HELLO, fds={0: other, 1: null, 2: null})
+        conn.close()
+        other.close()
+        client.send("world\n")
+        equal(client.end(), (b"hello world\n", "eof"), "answer")
+        equal(run.wait(), 0, "exit status")
+        equal(other_client.end()[0], b"", "what the other client got")
+
+
+@test("neither the script nor its children see LISTEN_*")
+def _():
+    names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    for mode, listen in (("LISTEN_FDS", {}), ("fd 0", {"listen_fds": 1, "listen_pid": 1})):
+        client, conn = tcp_pair()
+        with client:
+            run = Run(conn, mode, mbtest.COMMANDS, env={"LISTEN_FDNAMES": "connection"}, **listen)
+            conn.close()
+            client.send("environment\n")
+            got = client.end()[0].decode().splitlines()
+            equal(run.wait(), 0, "exit status")
+        equal(got, [f"script {name} nil" for name in names] + ["child none"], f"environment ({mode})")
+
+
+@test("children of the script hold no copy of the connection")
+def _():
+    listing = script(
+        """return function(socket)
+  local child = io.popen("exec ls -l /proc/self/fd")
+  local text = child:read("a")
+  child:close()
+  socket:write(text)
+end
+"""
+    )
+    for mode in MODES:
+        client, conn = tcp_pair()
+        with client:
+            run = Run(conn, mode, listing)
+            conn.close()
+            got = client.end()[0].decode()
+            equal(run.wait(), 0, "exit status")
+        check("/fd" in got or "->" in got, f"a listing: {got!r}")
+        check("socket:" not in got, f"no socket in a child ({mode}): {got}")
+
+
+@test("messages carry <N> where $JOURNAL_STREAM names stderr, and only there")
+def _():
+    failing = script('return function(socket) error("deliberate") end\n')
+    for named in (True, False):
+        client, conn = tcp_pair()
+        path = mbtest.tmp(f"journal-{named}")
+        with client, open(path, "wb") as log, open("/dev/null", "r+b") as null:
+            status = os.fstat(log.fileno())
+            stream = f"{status.st_dev}:{status.st_ino + (0 if named else 1)}"
+            run = Run(conn, "LISTEN_FDS", failing, fds={0: null, 1: null, 2: log}, env={"JOURNAL_STREAM": stream})
+            equal(run.wait(), 70, "exit status")
+        lines = mbtest.read_file(path).splitlines()
+        check(lines and "deliberate" in lines[0], f"the error in {lines}")
+        prefix = "<3>" if named else "mb-handle: "
+        equal([text for text in lines if not text.startswith(prefix)], [], f"lines without {prefix}")
+
+
+@test("the script is found by port, by the Unix socket's name, or is the default; a missing one is told with its paths")
+def _():
+    handlers = os.path.dirname(mbtest.tmp("handlers", "x"))
+    for number, mode in enumerate(MODES):
+        client, conn = tcp_pair()
+        by_port = f"{handlers}/{port_of(conn)}.lua"
+        mbtest.write_file(by_port, 'return function(socket) socket:write("by port\\n") end\n')
+        with client:
+            run = Run(conn, mode, "--handlers", handlers)
+            conn.close()
+            equal(client.end(), (b"by port\n", "eof"), "answer by port")
+            equal(run.wait(), 0, "exit status")
+        client, conn = unix_pair(mbtest.tmp(f"name{number}.sock"))
+        by_name = f"{handlers}/name{number}.lua"
+        mbtest.write_file(by_name, 'return function(socket) socket:write("by name\\n") end\n')
+        with client:
+            run = Run(conn, mode, "--handlers", handlers)
+            conn.close()
+            equal(client.end(), (b"by name\n", "eof"), "answer by name")
+            equal(run.wait(), 0, "exit status")
+        client, conn = tcp_pair()
+        with client, conn:
+            refused(Run(conn, mode, "--handlers", handlers), 66, f"{port_of(conn)}.lua", "default.lua")
+    mbtest.write_file(f"{handlers}/default.lua", 'return function(socket) socket:write("by default\\n") end\n')
+    client, conn = tcp_pair()
+    with client:
+        run = Run(conn, "fd 0", "--handlers", handlers)
+        conn.close()
+        equal(client.end(), (b"by default\n", "eof"), "answer by default")
+
+
+@test("$MB_SCRIPT names the script; one on the command line goes before it; arguments reach it")
+def _():
+    args = script('local args = table.concat({...}, ",")\nreturn function(socket) socket:write("args ", args, "\\n") end\n')
+    for arguments, env, want in (
+        ([], {"MB_SCRIPT": args}, b"args \n"),
+        ([args, "one", "--two"], {"MB_SCRIPT": "/nowhere.lua"}, b"args one,--two\n"),
+    ):
+        client, conn = tcp_pair()
+        with client:
+            run = Run(conn, "LISTEN_FDS", *arguments, env=env)
+            conn.close()
+            equal(client.end(), (want, "eof"), "answer")
+            equal(run.wait(), 0, "exit status")
+
+
+@test("a script that is missing, does not load, or does not listen here: exit 66, 78, 78, and a reset")
+def _():
+    elsewhere = script('listen{{proto="tcp", host="192.0.2.1", port=1}, connect=function() end}\n')
+    for path, status, word in (
+        ("/nowhere/at-all.lua", 66, "/nowhere/at-all.lua"),
+        (script("this is no Lua\n"), 78, "script"),
+        (elsewhere, 78, "192.0.2.1"),
+    ):
+        client, conn = tcp_pair()
+        with client:
+            run = Run(conn, "LISTEN_FDS", path)
+            conn.close()
+            equal(client.end()[0], b"", "what the client got")
+            equal(run.wait(), status, f"exit status for {path}; log: {run.log()}")
+            check(word in run.log(), f"{word!r} in the log {run.log()!r}")
+
+
+@test("a wrong command line: exit 64, one line, and nothing for the client")
+def _():
+    for arguments in (["--no-such-option"], ["--timeout", "soon"], ["--check", "--record", "x", HELLO]):
+        client, conn = tcp_pair()
+        with client:
+            run = Run(conn, "fd 0", *arguments)
+            conn.close()
+            equal(client.end()[0], b"", "what the client got")
+            refused(run, 64)
+
+
+mbtest.main()

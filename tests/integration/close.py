@@ -1,0 +1,244 @@
+#!/usr/bin/python3
+"""How a connection ends, as the client sees it, while somebody else (as the systemd manager does) holds it open: close,
+reset, error, exit, a killed process, a client that goes first. The program is started directly, on sockets made here."""
+
+import os
+import signal
+import socket
+import sys
+import time
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbtest import HANDLE, Child, Client, alive, check, equal, script, tcp_pair, test, within
+
+
+def start(conn, handler):
+    """mb-handle with this body of a handler on the connection. Returns it, and its log."""
+    path = script(f"return function(socket)\n{handler}\nend\n")
+    log_path = path + ".log"
+    with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
+        return Child([HANDLE, path], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1), log_path
+
+
+def early(handler, want, pair=tcp_pair):
+    """The client sees this end within 100 ms of its "go", while the process works on and the connection is held here."""
+
+    def measure():
+        client, conn = pair()
+        with client, conn:
+            child, log = start(conn, f'socket:flush("ready\\n") socket:read(nil, "\\n") {handler} os.execute("exec sleep 2")')
+            equal(client.line(), "ready", "answer")
+            begin = time.monotonic()
+            client.send("go\n")
+            got = client.end()
+            delay = time.monotonic() - begin
+            check(alive(child.pid), f"the process ended before the client looked; log: {mbtest.read_file(log)!r}")
+            equal(got, want, "what the client saw")
+            child.kill()
+        return delay
+
+    within(0.1, "from the call to what the client sees", measure)
+
+
+def ends(handler, want, status, log="", hold=True, pair=tcp_pair):
+    """The handler ends like this, and so does the process; log is a part of its stderr, or "" for none at all."""
+    client, conn = pair()
+    with client, conn:
+        child, log_path = start(conn, handler)
+        if not hold:
+            conn.close()
+        got = client.end()
+        equal(child.wait(), status, f"exit status; log: {mbtest.read_file(log_path)!r}")
+        equal(got, want, "what the client saw")
+    text = mbtest.read_file(log_path)
+    check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
+    return text
+
+
+def unix_pair():
+    ours, theirs = socket.socketpair()
+    return Client(ours), theirs
+
+
+@test("socket:close(): EOF within 100 ms, after all that was written")
+def _():
+    early('socket:write("bye\\n") assert(socket:close() == true)', (b"bye\n", "eof"))
+    early('socket:write("bye\\n") socket:close()', (b"bye\n", "eof"), unix_pair)
+
+
+@test("socket:finish(): EOF within 100 ms, after all that was written")
+def _():
+    early('socket:write("bye\\n") assert(socket:finish())', (b"bye\n", "eof"))
+    early('socket:write("bye\\n") socket:finish()', (b"bye\n", "eof"), unix_pair)
+
+
+@test("socket:reset(): a reset within 100 ms")
+def _():
+    early('assert(socket:reset() == true)', (b"", "reset"))
+
+
+@test("socket:finish(): reading goes on")
+def _():
+    client, conn = tcp_pair()
+    with client, conn:
+        child, log = start(
+            conn, 'socket:write("first\\n") socket:finish() local line = socket:read(nil, "\\n") io.stderr:write(line)'
+        )
+        equal(client.end(), (b"first\n", "eof"), "answer")
+        client.send("second\n")
+        equal(child.wait(), 0, "exit status")
+    equal(mbtest.read_file(log), "second\n", "what the handler read after it")
+
+
+@test("a handler that returns: EOF within 100 ms of it, also when finish() of the listener works on")
+def _():
+    path = script(
+        """listen{
+  connect = function(socket) socket:flush("ready\\n") socket:read(nil, "\\n") end,
+  finish = function() os.execute("exec sleep 2") end,
+}
+"""
+    )
+
+    def measure():
+        client, conn = tcp_pair()
+        with client, conn, open("/dev/null", "r+b") as null:
+            child = Child([HANDLE, path], {0: null, 1: null, 2: null, 3: conn}, listen_fds=1)
+            equal(client.line(), "ready", "answer")
+            begin = time.monotonic()
+            client.send("go\n")
+            equal(client.end(), (b"", "eof"), "what the client saw")
+            delay = time.monotonic() - begin
+            check(alive(child.pid), "the process works on")
+            child.kill()
+        return delay
+
+    within(0.1, "from the return to what the client sees", measure)
+
+
+@test("a handler that throws: a reset, exit 70, message and traceback on stderr only")
+def _():
+    for hold in (True, False):
+        text = ends('socket:write("unsent") error("deliberate")', (b"", "reset"), 70, "deliberate", hold)
+        check("stack traceback" in text, f"a traceback in {text!r}")
+    ends("error()", (b"", "reset"), 70, "nil")
+    ends("error({})", (b"", "reset"), 70, "table")
+    ends('error(setmetatable({}, { __tostring = function() return "an object" end }))', (b"", "reset"), 70, "an object")
+
+
+@test("what was flushed before the error is not taken back")
+def _():
+    client, conn = tcp_pair()
+    with client, conn:
+        child, _ = start(conn, 'socket:flush("sent\\n") socket:read(nil, "\\n") error("deliberate")')
+        equal(client.line(), "sent", "answer")
+        client.send("go\n")
+        equal(client.end(), (b"", "reset"), "what the client saw")
+        equal(child.wait(), 70, "exit status")
+
+
+@test("os.exit(): its status, and a reset")
+def _():
+    ends("os.exit(3)", (b"", "reset"), 3, hold=False)
+    ends("os.exit(true)", (b"", "reset"), 0, hold=False)
+    ends("os.exit(false)", (b"", "reset"), 1, hold=False)
+
+
+@test("the socket is collected: a reset, also while the connection is held elsewhere")
+def _():
+    ends("os.exit(3, true)", (b"", "reset"), 3, hold=True)
+
+
+@test("a process that is killed resets the connection")
+def _():
+    for signum in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV):
+        client, conn = tcp_pair()
+        with client:
+            child, _ = start(conn, 'socket:flush("ready\\n") socket:read(nil, "\\n")')
+            conn.close()
+            equal(client.line(), "ready", "answer")
+            os.kill(child.pid, signum)
+            equal(client.end(), (b"", "reset"), f"what the client saw after {signum.name}")
+            equal(child.wait(), -signum, "exit status")
+
+
+@test("input that was not read does not cost the client a small answer")
+def _():
+    for hold in (True, False):
+        for ending in ("", " socket:close()"):
+            client, conn = tcp_pair()
+            with client:
+                client.send("request\n" + "x" * 100000)
+                child, log = start(conn, 'socket:read(nil, "\\n") socket:write("answer\\n")' + ending)
+                if not hold:
+                    conn.close()
+                equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log)!r}")
+                equal(client.line(), "answer", "what the client got")
+                conn.close()
+
+
+@test("a client that goes first: nil, message and errno for the handler, exit 0, nothing for the log")
+def _():
+    for goodbye in ("close", "reset"):
+        client, conn = tcp_pair()
+        with conn:
+            child, log = start(
+                conn,
+                """
+  local ok, message, errno
+  socket:flush("ready\\n")
+  repeat ok, message, errno = socket:flush(("x"):rep(65536)) until not ok
+  io.stderr:write(type(message), " ", math.type(errno) or "none", "\\n")
+  ok, message, errno = socket:flush("more")
+  io.stderr:write(tostring(ok), " ", type(message), "\\n")
+""",
+            )
+            equal(client.line(), "ready", "answer")
+            client.reset() if goodbye == "reset" else client.sock.close()
+            equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log)!r}")
+        equal(mbtest.read_file(log), "string integer\nnil string\n", f"what the handler saw of {goodbye}")
+
+
+@test("a client that goes first is no failure of a handler that does not look")
+def _():
+    for goodbye in ("close", "reset"):
+        client, conn = tcp_pair()
+        with conn:
+            child, log = start(
+                conn,
+                'socket:flush("ready\\n") socket:read() for _ = 1, 100 do socket:write(("x"):rep(65536)) end',
+            )
+            equal(client.line(), "ready", "answer")
+            client.reset() if goodbye == "reset" else client.sock.close()
+            equal(child.wait(), 0, f"exit status after {goodbye}; log: {mbtest.read_file(log)!r}")
+            equal(mbtest.read_file(log), "", "log")
+
+
+@test("SIGPIPE: ignored by us, whatever we inherit; default for a child of os.execute and io.popen")
+def _():
+    for body in (
+        'os.execute("grep SigIgn /proc/self/status >&2")',
+        'local p = io.popen("grep SigIgn /proc/self/status") io.stderr:write(p:read("a")) p:close()',
+    ):
+        client, conn = tcp_pair()
+        with client, conn:
+            child, log = start(conn, body)
+            equal(child.wait(), 0, "exit status")
+        fields = mbtest.read_file(log).split()
+        equal(fields[:1], ["SigIgn:"], "what grep said")
+        check(not int(fields[1], 16) >> (signal.SIGPIPE - 1) & 1, f"SIGPIPE is not ignored in a child: {fields}")
+
+
+@test("closing twice, or using a closed socket, is a Lua error that says so")
+def _():
+    for body in ("socket:close() socket:close()", 'socket:close() socket:write("x")', "socket:reset() socket:read(1)"):
+        client, conn = tcp_pair()
+        with client, conn:
+            child, log = start(conn, body)
+            equal(child.wait(), 70, f"exit status of {body}")
+        check("closed" in mbtest.read_file(log) or "reset" in mbtest.read_file(log), f"{body}: {mbtest.read_file(log)!r}")
+
+
+mbtest.main()

@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+"""mb-handle under a real openbsd-inetd: 0, 1 and 2 are the connection, and the log is a real journal or a real syslog."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbcases
+import mbhosts
+import mbspace
+import mbtest
+from mbtest import Client, check, equal, test
+
+mbtest.need("inetd")
+mbtest.need("systemd-journald")
+mbtest.need("journalctl")
+mbtest.need(os.environ.get("MB_BUSYBOX") or "busybox")
+mbspace.enter()
+
+where = ("127.0.0.1", mbtest.free_port())
+by_port = ("127.0.0.1", mbtest.free_port())
+by_default = ("127.0.0.1", mbtest.free_port())
+by_name = mbtest.tmp("greet.sock")
+
+handlers = os.path.dirname(mbtest.tmp("handlers", "x"))
+for name, text in (
+    (f"{by_port[1]}.lua", "by port"),
+    ("greet.lua", "by name"),
+    ("default.lua", "by default"),
+):
+    mbtest.write_file(f"{handlers}/{name}", f'return function(socket) socket:write("{text}\\n") end\n')
+
+mbhosts.Inetd(
+    [
+        (f"127.0.0.1:{where[1]}", "tcp4", mbtest.COMMANDS),
+        (f"127.0.0.1:{by_port[1]}", "tcp4", f"--handlers {handlers}"),
+        (f"127.0.0.1:{by_default[1]}", "tcp4", f"--handlers {handlers}"),
+        (by_name, "unix", f"--handlers {handlers}"),
+    ]
+)
+for address in (where, by_port, by_default, by_name):
+    mbtest.wait_listening(address)
+
+
+@test("a line is answered")
+def _():
+    mbcases.line(where)
+
+
+@test("1 MiB of binary data comes back unchanged")
+def _():
+    mbcases.echo(where)
+
+
+@test("200 connections, 8 at a time, are answered byte for byte")
+def _():
+    mbcases.many(where, 200, 8)
+
+
+@test("the handler sees both addresses")
+def _():
+    mbcases.addresses(where)
+
+
+@test("the script is found by port, by the Unix socket's name, or is the default")
+def _():
+    for address, want in ((by_port, b"by port\n"), (by_name, b"by name\n"), (by_default, b"by default\n")):
+        with Client(address) as client:
+            equal(client.end(), (want, "eof"), f"answer at {address}")
+
+
+@test("socket:close() is seen within 100 ms though the handler works on")
+def _():
+    mbcases.ends_early(where, "close", (b"bye\n", "eof"))
+
+
+@test("socket:reset() is seen within 100 ms though the handler works on")
+def _():
+    mbcases.ends_early(where, "reset", (b"", "reset"))
+
+
+@test("timeout() resets the connection on time")
+def _():
+    mbcases.timeout(where)
+
+
+@test("with a journal on /dev/log: what is printed is in the journal as ours, not with the client")
+def _():
+    journal = mbspace.Journal()
+    try:
+        mbcases.output(where, journal, "journal")
+        entry = journal.find("journal-print")
+        equal(entry.get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
+        check(entry.get("SYSLOG_PID", "").isdigit(), f"a process id in {entry}")
+    finally:
+        journal.stop()
+
+
+@test("with a journal on /dev/log: an error is in the journal as an error, a reset is all the client gets")
+def _():
+    journal = mbspace.Journal()
+    try:
+        mbcases.error(where, journal, "journal")
+        equal(journal.find("journal-error").get("PRIORITY"), "3", "priority")
+    finally:
+        journal.stop()
+
+
+@test("with a syslog daemon and no journal: what is printed is in the syslog, not with the client")
+def _():
+    syslog = mbspace.Syslog()
+    try:
+        mbcases.output(where, syslog, "syslog")
+        check(" mb-handle[" in syslog.find("syslog-print"), "our name in the line")
+    finally:
+        syslog.stop()
+
+
+@test("with a syslog daemon and no journal: an error is in the syslog, a reset is all the client gets")
+def _():
+    syslog = mbspace.Syslog()
+    try:
+        mbcases.error(where, syslog, "syslog")
+    finally:
+        syslog.stop()
+
+
+@test("with a journal and no /dev/log: what is printed and an error reach the journal by its own stream")
+def _():
+    journal = mbspace.Journal(dev_log=False)
+    try:
+        mbcases.output(where, journal, "stream")
+        mbcases.error(where, journal, "stream")
+        entry = journal.find("stream-error")
+        equal(entry.get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
+        equal(entry.get("PRIORITY"), "3", "priority")
+    finally:
+        journal.stop()
+
+
+@test("with no log at all the client gets its answer, and nothing else")
+def _():
+    with Client(where) as client:
+        client.send("print\nnowhere\n")
+        equal(client.end(), (b"printed\n", "eof"), "what the client got")
+    with Client(where) as client:
+        client.send("error\nnowhere\n")
+        equal(client.end(), (b"", "reset"), "what the client got")
+
+
+@test("afterwards the listener still answers")
+def _():
+    mbcases.line(where, "again")
+
+
+mbtest.main()

@@ -1,0 +1,198 @@
+#!/usr/bin/python3
+"""mb-handle under a real systemd user manager with our own unit files, and a real journal beside it."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbcases
+import mbhosts
+import mbspace
+import mbtest
+from mbtest import Client, check, equal, test, until
+
+for tool in ("/lib/systemd/systemd", "systemctl", "systemd-analyze", "systemd-journald", "journalctl"):
+    mbtest.need(tool)
+mbspace.enter()
+
+journal = mbspace.Journal()
+manager = mbhosts.UserManager()
+# The units are the shipped ones, ExecStart= included: the script comes by the environment.
+manager.systemctl("set-environment", f"MB_SCRIPT={mbtest.COMMANDS}")
+where = ("127.0.0.1", mbtest.free_port())
+SOCKET = f"mb@{where[1]}.socket"
+local = f"{manager.runtime}/mb/talk.sock"
+
+
+def nothing_left():
+    """No instance is left over, no unit failed, and the manager is not degraded."""
+    until(lambda: manager.instances() == "", "no instance left, of: " + manager.instances())
+    equal(manager.failed(), "", "failed units")
+    equal(manager.systemctl("is-system-running"), "running", "state of the manager")
+
+
+def still_listening(unit, address):
+    equal(manager.prop(unit, "SubState"), "listening", f"state of {unit}")
+    equal(manager.prop(unit, "Result"), "success", f"result of {unit}")
+    mbcases.line(address, "still there")
+
+
+@test("systemd-analyze verify has nothing to say about the units, for the user and for the system")
+def _():
+    units = [f"{manager.units}/{name.replace('@.', '@8080.')}" for name in manager.UNITS]
+    # The manual page is looked for among the installed ones; whether it is there is not the units' matter.
+    for mode in ("--user", "--system"):
+        equal(mbtest.output_of("systemd-analyze", mode, "--man=no", "verify", *units, env=manager.env), "", f"verify {mode}")
+
+
+@test("mb@PORT.socket starts and listens")
+def _():
+    manager.start(SOCKET)
+    mbtest.wait_listening(where)
+    equal(manager.prop(SOCKET, "SubState"), "listening", "state")
+
+
+@test("200 connections, 8 at a time, are answered byte for byte")
+def _():
+    mbcases.many(where, 200, 8)
+
+
+@test("after them: no failed unit, no instance left, and the socket listens")
+def _():
+    nothing_left()
+    equal(manager.prop(SOCKET, "NAccepted"), "200", "accepted connections")
+    equal(manager.prop(SOCKET, "NConnections"), "0", "connections")
+    still_listening(SOCKET, where)
+
+
+@test("1 MiB of binary data comes back unchanged")
+def _():
+    mbcases.echo(where)
+
+
+@test("the handler sees both addresses")
+def _():
+    mbcases.addresses(where)
+
+
+@test("neither the script nor its children see LISTEN_*")
+def _():
+    with Client(where) as client:
+        client.send("environment\n")
+        got = client.end()[0].decode().splitlines()
+    names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    equal(got, [f"script {name} nil" for name in names] + ["child none"], "environment")
+
+
+@test("socket:close() is seen within 100 ms though the handler works on and the manager holds a copy")
+def _():
+    mbcases.ends_early(where, "close", (b"bye\n", "eof"))
+
+
+@test("socket:reset() is seen within 100 ms though the handler works on and the manager holds a copy")
+def _():
+    mbcases.ends_early(where, "reset", (b"", "reset"))
+
+
+@test("what is printed is in the journal as ours, not with the client")
+def _():
+    mbcases.output(where, journal, "printing")
+    equal(journal.find("printing-print").get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
+
+
+@test("an error is in the journal as an error; no failed unit and no instance is left")
+def _():
+    mbcases.error(where, journal, "failing")
+    entry = journal.find("failing-error")
+    equal(entry.get("PRIORITY"), "3", "priority")
+    check(not str(entry["MESSAGE"]).startswith("<"), f"no <N> left in {entry['MESSAGE']}")
+    nothing_left()
+    still_listening(SOCKET, where)
+
+
+@test("timeout() resets the connection on time; no failed unit and no instance is left")
+def _():
+    mbcases.timeout(where)
+    nothing_left()
+    still_listening(SOCKET, where)
+
+
+@test("a client that resets the connection leaves no failed unit")
+def _():
+    for data in ("", "line\n", "echo\n" + "x" * 100000):
+        client = Client(where)
+        client.send(data)
+        client.reset()
+    nothing_left()
+    still_listening(SOCKET, where)
+
+
+@test("a handler that is killed resets the connection; no failed unit and no instance is left")
+def _():
+    with Client(where) as client:
+        client.send("close\n")
+        os.kill(int(client.line()), 9)
+        equal(client.end(), (b"", "reset"), "what the client saw")
+    nothing_left()
+
+
+@test("mb-local@NAME.socket listens in the run-time directory and is answered")
+def _():
+    manager.start("mb-local@talk.socket")
+    mbtest.wait_listening(local)
+    mbcases.line(local)
+    mbcases.echo(local)
+    mbcases.many(local, 40, 8)
+    nothing_left()
+    still_listening("mb-local@talk.socket", local)
+
+
+@test("mb-local@NAME.socket: an early close is seen within 100 ms")
+def _():
+    mbcases.ends_early(local, "close", (b"bye\n", "eof"))
+
+
+@test("mb-local@NAME.socket: stopping removes the file")
+def _():
+    manager.stop_unit("mb-local@talk.socket")
+    check(not os.path.exists(local), f"{local} is gone")
+
+
+@test("without MB_SCRIPT the script is found by port or by name, or is the default")
+def _():
+    handlers = os.path.dirname(mbtest.tmp("handlers", "x"))
+    by_port, by_default = (("127.0.0.1", mbtest.free_port()) for _ in range(2))
+    by_name = f"{manager.runtime}/mb/greet.sock"
+    for name, text in ((str(by_port[1]), "by port"), ("greet", "by name"), ("default", "by default")):
+        mbtest.write_file(f"{handlers}/{name}.lua", f'return function(socket) socket:write("{text}\\n") end\n')
+    exec_start = f"[Service]\nExecStart=\nExecStart={mbtest.HANDLE} --handlers {handlers}\nUnsetEnvironment=MB_SCRIPT\n"
+    for unit in ("mb@.service", "mb-local@.service"):
+        manager.drop_in(unit, exec_start)
+    for unit, address, want in (
+        (f"mb@{by_port[1]}.socket", by_port, b"by port\n"),
+        (f"mb@127.0.0.1:{by_default[1]}.socket", by_default, b"by default\n"),
+        ("mb-local@greet.socket", by_name, b"by name\n"),
+    ):
+        manager.start(unit)
+        mbtest.wait_listening(address)
+        with Client(address) as client:
+            equal(client.end(), (want, "eof"), unit)
+    nothing_left()
+
+
+@test("a port without a script: the client sees an end, the journal says what was tried, nothing failed is left")
+def _():
+    missing = mbtest.tmp("nothing-here")
+    manager.drop_in(
+        "mb@.service",
+        f"[Service]\nExecStart=\nExecStart={mbtest.HANDLE} --handlers {missing}\nUnsetEnvironment=MB_SCRIPT\n",
+    )
+    with Client(where) as client:
+        equal(client.end()[0], b"", "what the client got")
+    journal.find(f"{missing}/{where[1]}.lua")
+    nothing_left()
+    equal(manager.prop(SOCKET, "SubState"), "listening", "state of the socket")
+
+
+mbtest.main()

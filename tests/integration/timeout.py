@@ -1,0 +1,192 @@
+#!/usr/bin/python3
+"""timeout(): the peer sees a reset on time though somebody else holds the connection open, and the process dies by
+SIGALRM with one line in the log. The program is started directly, on sockets made here."""
+
+import os
+import signal
+import socket
+import sys
+import time
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test, within
+
+ALARM = -signal.SIGALRM
+
+
+def start(conn, *args):
+    """mb-handle on a connection whose server end stays open here, as the manager's does. Returns it, and its log."""
+    path = mbtest.tmp(f"stderr{time.monotonic_ns()}")
+    with open(path, "wb") as log, open("/dev/null", "r+b") as null:
+        return Child([HANDLE, *args], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1), path
+
+
+def handler(body, head=""):
+    """A script whose handler says "armed" and then does this."""
+    return script(f'{head}\nreturn function(socket)\n  socket:flush("armed\\n")\n  {body}\nend\n')
+
+
+def expires(seconds, body, head="", args=()):
+    """The reset comes so many seconds after the handler's first line; exit by SIGALRM, one log line."""
+    path = handler(body, head)
+
+    def measure():
+        client, conn = tcp_pair()
+        with client, conn:
+            child, log = start(conn, *args, path)
+            equal(client.line(), "armed", "answer")
+            begin = time.monotonic()
+            _, how = client.end()
+            late = time.monotonic() - begin - seconds
+            equal(how, "reset", f"end of the connection; log: {mbtest.read_file(log)!r}")
+            equal(child.wait(), ALARM, "exit status")
+            lines = mbtest.read_file(log).splitlines()
+            equal(len(lines), 1, f"lines in the log {lines}")
+            check("timeout" in lines[0] or "timed out" in lines[0], f"the line says timeout: {lines[0]!r}")
+        return abs(late)
+
+    within(0.05, f"reset {seconds} s after the start of the timer", measure)
+
+
+def answers(body, want, head="", status=0):
+    """No timer expires: the handler's answer is complete, and so is its exit."""
+    client, conn = tcp_pair()
+    with client, conn:
+        child, log = start(conn, handler(body, head))
+        equal(client.line(), "armed", "answer")
+        equal(client.end(), (want, "eof"), f"answer; log: {mbtest.read_file(log)!r}")
+        equal(child.wait(), status, "exit status")
+
+
+@test("while the handler waits for input")
+def _():
+    expires(0.3, 'timeout(0.3) socket:read(nil, "\\n")')
+
+
+@test("while the handler waits for a client that does not read")
+def _():
+    client, conn = tcp_pair()
+    with client, conn:
+        child, log = start(conn, handler('timeout(0.5) socket:flush(("x"):rep(64 << 20))'))
+        equal(child.wait(), ALARM, f"exit status; log: {mbtest.read_file(log)!r}")
+        equal(client.end()[1], "reset", "end of the connection")
+
+
+@test("while the handler computes, or waits for a child process")
+def _():
+    expires(0.3, "timeout(0.3) while true do end")
+    expires(0.3, 'timeout(0.3) os.execute("exec sleep 3")')
+    expires(0.3, 'timeout(0.3) ("a"):rep(40):find(("a*"):rep(40) .. "b")')
+
+
+@test("what was written but not flushed is not sent")
+def _():
+    client, conn = tcp_pair()
+    with client, conn:
+        child, _ = start(conn, handler('timeout(0.1) socket:write("half an answer") while true do end'))
+        equal(client.line(), "armed", "answer")
+        equal(client.end(), (b"", "reset"), "what the client got")
+        equal(child.wait(), ALARM, "exit status")
+
+
+@test("the shorter of an outer and an inner timer counts")
+def _():
+    expires(0.2, 'timeout(0.2) timeout(5, function() socket:read(nil, "\\n") end)')
+    expires(0.2, 'timeout(5) timeout(0.2, function() socket:read(nil, "\\n") end)')
+
+
+@test("the outer timer runs on after an inner one, also when the inner function throws")
+def _():
+    expires(0.3, 'timeout(0.3) timeout(5, function() end) socket:read(nil, "\\n")')
+    expires(0.3, 'timeout(0.3) pcall(timeout, 5, function() error("x") end) socket:read(nil, "\\n")')
+
+
+@test("timeout(0) disarms; an inner timer without an outer one is gone when its function returns")
+def _():
+    answers('timeout(0.1) timeout(0) os.execute("exec sleep 0.3") socket:write("done\\n")', b"done\n")
+    answers('timeout(0.1, function() end) os.execute("exec sleep 0.3") socket:write("done\\n")', b"done\n")
+    answers('pcall(timeout, 0.1, error) os.execute("exec sleep 0.3") socket:write("done\\n")', b"done\n")
+
+
+@test("timeout() tells what remains; 0 without a timer")
+def _():
+    answers('socket:write(tostring(timeout() == 0), "\\n")', b"true\n")
+    answers('timeout(7) local t = timeout() socket:write(tostring(t > 6 and t <= 7), "\\n")', b"true\n")
+    answers('timeout(7) local t = timeout(0) socket:write(tostring(t > 6 and t <= 7), "\\n")', b"true\n")
+    answers('local t = timeout(7) socket:write(tostring(t == 0), "\\n")', b"true\n")
+    answers('socket:write(table.concat({ timeout(5, function() return 1, "two" end) }, ","), "\\n")', b"1,two\n")
+
+
+@test("timers of prepare and connect end with them")
+def _():
+    listen = script(
+        """listen{
+  prepare = function() timeout(0.2) end,
+  connect = function(socket)
+    socket:flush("armed\\n")
+    os.execute("exec sleep 0.4")
+    socket:write("done\\n")
+    timeout(0.2)
+  end,
+  finish = function() os.execute("exec sleep 0.4") end,
+}
+"""
+    )
+    client, conn = tcp_pair()
+    with client, conn:
+        child, log = start(conn, listen)
+        equal(client.end(), (b"armed\ndone\n", "eof"), "answer")
+        equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log)!r}")
+
+
+@test("a script that blocks SIGALRM's way with a child's or a parent's disposition is ended all the same")
+def _():
+    path = handler('timeout(0.2) socket:read(nil, "\\n")')
+    client, conn = tcp_pair()
+    with client, conn, open("/dev/null", "r+b") as null:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        try:
+            child = Child([HANDLE, path], {0: null, 1: null, 2: null, 3: conn}, listen_fds=1)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        equal(client.line(), "armed", "answer")
+        equal(client.end()[1], "reset", "end of the connection")
+        equal(child.wait(), ALARM, "exit status")
+
+
+@test("--timeout ends the process, whatever the script sets")
+def _():
+    path = handler('timeout(5) socket:read(nil, "\\n")')
+    client, conn = tcp_pair()
+    with client, conn:
+        begin = time.monotonic()
+        child, log = start(conn, "--timeout", "0.5", path)
+        equal(client.line(), "armed", "answer")
+        equal(client.end()[1], "reset", "end of the connection")
+        check(time.monotonic() - begin < 4, "it ends by --timeout, not by the script's timer")
+        equal(child.wait(), ALARM, f"exit status; log: {mbtest.read_file(log)!r}")
+
+
+@test("a Unix socket: the client sees the end on time")
+def _():
+    path = handler('timeout(0.3) socket:read(nil, "\\n")')
+
+    def measure():
+        ours, theirs = socket.socketpair()
+        with mbtest.Client(ours) as client, theirs:
+            child, _ = start(theirs, path)
+            equal(client.line(), "armed", "answer")
+            begin = time.monotonic()
+            equal(client.end()[0], b"", "what the client got")
+            late = time.monotonic() - begin - 0.3
+            equal(child.wait(), ALARM, "exit status")
+        return abs(late)
+
+    within(0.05, "end of the connection", measure)
+
+
+mbtest.main()

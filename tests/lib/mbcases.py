@@ -1,0 +1,118 @@
+"""What every host must show with the same handler (commands.lua): each function is the body of a test."""
+
+import concurrent.futures
+import os
+import time
+
+from mbtest import Client, alive, check, equal, until, within
+
+
+def echo(where, size=1 << 20):
+    """Binary data of this size comes back unchanged."""
+    data = os.urandom(size)
+    with Client(where) as client:
+        client.send(b"echo\n")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(lambda: (client.send(data), client.finish()))
+            got, how = client.end()
+            sending.result()
+    equal(how, "eof", "end of the connection")
+    check(got == data, f"echo of {size} bytes: got {len(got)} bytes, or other ones")
+
+
+def line(where, text="hello"):
+    with Client(where) as client:
+        client.send(f"line\n{text}\n")
+        equal(client.end(), (f"you said: {text}\n".encode(), "eof"), "answer")
+
+
+def addresses(where):
+    """The handler sees the addresses that the client's socket has."""
+    with Client(where) as client:
+        client.send("addresses\n")
+        host, port = client.sock.getsockname()
+        got = client.end()[0].decode().splitlines()
+    mapped = "0" * 20 + "ffff" + bytes(int(n) for n in host.split(".")).hex()
+    for want in (f"local_ip4 {host}", f"remote_ip4 {host}", f"local_tcpport {where[1]}", f"remote_tcpport {port}"):
+        check(want in got, f"{want!r} in {got}")
+    check(f"local_ip6 {mapped}" in got or "local_ip6 -" in got, f"local_ip6 of {host} in {got}")
+
+
+def many(where, count, at_a_time):
+    """So many connections, so many at a time, each with a text of its own, each answered byte for byte."""
+
+    def one(number):
+        text = f"connection {number} " + "x" * (number * 37 % 5000)
+        with Client(where) as client:
+            client.send(f"line\n{text}\n")
+            return client.end() == (f"you said: {text}\n".encode(), "eof")
+
+    with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
+        wrong = [n for n, right in enumerate(pool.map(one, range(count))) if not right]
+    equal(wrong, [], f"wrongly answered of {count} connections")
+
+
+def ends_early(where, method, want):
+    """The client sees the end within 100 ms, while the process is still there; it works for 2 s more."""
+
+    def measure():
+        with Client(where) as client:
+            client.send(method + "\n")
+            pid = int(client.line())
+            start = time.monotonic()
+            client.send("go\n")
+            got = client.end()
+            delay = time.monotonic() - start
+            check(alive(pid), f"the process ended {delay * 1000:.0f} ms after {method}, before the client looked")
+            equal(got, want, f"what the client saw of {method}")
+            return delay
+
+    within(0.1, f"from socket:{method}() to what the client sees", measure)
+
+
+def timeout(where, seconds=0.3):
+    """The client sees a reset within 50 ms of the moment that timeout() names."""
+
+    def measure():
+        with Client(where) as client:
+            client.send(f"timeout\n{seconds}\n")
+            equal(client.line(), "armed", "answer")
+            start = time.monotonic()
+            equal(client.end(), (b"", "reset"), "end of the connection")
+            late = time.monotonic() - start - seconds
+            # The line is sent before the timer is set, so the reset cannot come early; but reading it may be late.
+            check(late > -seconds, "the reset comes before the timer was set")
+            return abs(late)
+
+    within(0.05, f"reset after timeout({seconds})", measure)
+
+
+def output(where, log, mark):
+    """What a handler prints is in the log, each piece of it, and not in what the client gets."""
+    with Client(where) as client:
+        client.send(f"print\n{mark}\n")
+        equal(client.end(), (b"printed\n", "eof"), "what the client got")
+    for piece in ("print", "io.write", "io.stdout", "io.stderr", "child-stdout", "child-stderr"):
+        log.find(f"{mark}-{piece}")
+
+
+def error(where, log, mark):
+    """An error in the handler: a reset for the client and not a byte, message and traceback for the log."""
+    with Client(where) as client:
+        client.send(f"error\n{mark}\n")
+        equal(client.end(), (b"", "reset"), "what the client got")
+    log.find(f"{mark}-error")
+    log.find("stack traceback")
+
+
+class FileLog:
+    """The stderr of a host, as a log with find()."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def find(self, part):
+        return until(
+            lambda: next((text for text in self.process.text().splitlines() if part in text), None), f"{part!r} in the log"
+        )
+

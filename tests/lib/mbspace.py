@@ -1,0 +1,124 @@
+"""A private mount and process namespace: a /run and a /dev of its own, in which a real journal and a real syslog run
+beside those of the machine. When its first process ends, whatever was started in it ends too. Never touches the machine's."""
+
+import json
+import os
+import subprocess
+import sys
+
+import mbtest
+
+MARK = "MB_TEST_PRIVATE"
+NODES = ("null", "zero", "full", "random", "urandom", "tty")
+JOURNALD_CONF = """[Journal]
+Storage=volatile
+RuntimeMaxUse=64M
+RateLimitBurst=0
+ReadKMsg=no
+# Neither on nor off: that switch is the machine's.
+Audit=
+"""
+
+
+def enter():
+    """Starts the test file again in the namespace, as root there; returns in that second run only."""
+    if os.environ.get(MARK):
+        _furnish()
+        return
+    unshare = [mbtest.need("unshare"), "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if os.geteuid() != 0:
+        unshare.append("--map-root-user")
+    if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        mbtest.bail("no private mount namespace here (unshare --mount)")
+    env = {**os.environ, MARK: "1", "MB_TEST_TMP": mbtest.TMP}
+    again = subprocess.run([*unshare, sys.executable, *sys.argv], env=env, check=False)
+    sys.exit(again.returncode)
+
+
+def _mount(*args):
+    subprocess.run(["mount", *args], check=True)
+
+
+def _furnish():
+    _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    os.makedirs("/run/systemd/system")
+    os.makedirs("/run/log/journal")
+    os.makedirs("/run/lock")
+    os.makedirs("/run/systemd/journald.conf.d")
+    mbtest.write_file("/run/systemd/journald.conf.d/mb-test.conf", JOURNALD_CONF)
+
+    # A /dev in which /dev/log can be made and removed.
+    os.mkdir("/run/dev")
+    for node in NODES:
+        if os.path.exists(f"/dev/{node}"):
+            mbtest.write_file(f"/run/dev/{node}", "")
+            _mount("--bind", f"/dev/{node}", f"/run/dev/{node}")
+    for directory in ("shm", "pts"):
+        os.mkdir(f"/run/dev/{directory}")
+        _mount("--rbind", f"/dev/{directory}", f"/run/dev/{directory}")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        os.symlink(f"/proc/self/fd/{number}", f"/run/dev/{name}")
+    os.symlink("/proc/self/fd", "/run/dev/fd")
+    os.symlink("pts/ptmx", "/run/dev/ptmx")
+    _mount("--rbind", "/run/dev", "/dev")
+
+
+def _dev_log(there):
+    """What systemd's tmpfiles make: /dev/log is a symbolic link to the journal's socket."""
+    if os.path.lexists("/dev/log"):
+        os.unlink("/dev/log")
+    if there:
+        os.symlink("/run/systemd/journal/dev-log", "/dev/log")
+
+
+class Journal(mbtest.Process):
+    """A real systemd-journald; with dev_log it serves /dev/log too, as on any machine with systemd."""
+
+    def __init__(self, dev_log=True):
+        # In a container the machine may have no id yet; the journal's directory is named after it.
+        if not mbtest.read_file("/etc/machine-id").strip():
+            mbtest.bail("no /etc/machine-id, which systemd-journald needs")
+        super().__init__([mbtest.need("systemd-journald")])
+        _dev_log(dev_log)
+        mbtest.until(lambda: os.path.exists("/run/systemd/journal/stdout"), "systemd-journald listens")
+
+    def entries(self):
+        """All entries as dictionaries, the oldest first."""
+        out = subprocess.run(
+            [mbtest.need("journalctl"), "--directory=/run/log/journal", "--output=json", "--all", "--no-pager", "--quiet"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        ).stdout
+        return [json.loads(line) for line in out.splitlines()]
+
+    def find(self, part):
+        """The first entry with this text in its message, waiting for it."""
+        return mbtest.until(
+            lambda: next((e for e in self.entries() if part in str(e.get("MESSAGE"))), None), f"{part!r} in the journal"
+        )
+
+    def stop(self, *args):
+        super().stop(*args)
+        _dev_log(False)
+
+
+class Syslog(mbtest.Process):
+    """A real syslog daemon (busybox's) on /dev/log, with no journal beside it."""
+
+    def __init__(self):
+        _dev_log(False)
+        self.file = mbtest.tmp("syslog")
+        super().__init__([mbtest.need(os.environ.get("MB_BUSYBOX"), "busybox"), "syslogd", "-n", "-O", self.file], "syslogd")
+        mbtest.until(lambda: os.path.exists("/dev/log"), "syslogd listens")
+
+    def find(self, part):
+        """The first line with this text, waiting for it."""
+        return mbtest.until(
+            lambda: next((line for line in mbtest.read_file(self.file).splitlines() if part in line), None),
+            f"{part!r} in the syslog",
+        )
+
+    def stop(self, *args):
+        super().stop(*args)
+        _dev_log(False)
