@@ -30,6 +30,7 @@ struct mb_handle {
   bool guarded;      /* the connection that timeout() resets */
   bool nodelay;      /* TCP_NODELAY is set */
   bool in_eof;       /* the end of input was seen */
+  bool in_streams;   /* the last receive filled what it was given: more is likely there */
   int in_error;      /* errno of the first failure of input, and of output; they stay */
   int out_error;
   struct mb_alloc *alloc;

@@ -9,7 +9,7 @@
 #include "record.h"
 #include "state.h"
 
-/* One receive: little at first, as most requests are short; as much as makes calls cheap once a stream fills it. */
+/* What one receive asks for: see make_room. */
 #define RECEIVE_FIRST_BYTES 4096
 #define RECEIVE_MAX_BYTES 65536
 
@@ -54,24 +54,35 @@ static ssize_t receive(struct mb_handle *h, void *data, size_t len, bool wait) {
 }
 
 /*
- * Receives once into the buffer, at least one byte of room and at most about `wanted` bytes.
+ * Makes room for a receive of about `wanted` bytes. Little at first, as most requests are short; as much as makes calls
+ * cheap once the peer has filled what there was.
+ */
+static int make_room(struct mb_handle *h, size_t wanted) {
+  size_t room;
+  if (mb_buf_len(&h->in) == 0 && h->in.capacity > KEEP_MAX_BYTES) mb_buf_free(&h->in, h->alloc);
+  mb_buf_room(&h->in, &room);
+  size_t usual = h->in_streams ? RECEIVE_MAX_BYTES : RECEIVE_FIRST_BYTES;
+  if (room >= usual || room >= wanted) return 0;
+  /* With an end in sight, no more than that; else it grows as it goes. */
+  size_t need = usual;
+  if (wanted > usual && wanted <= RECEIVE_MAX_BYTES) need = wanted;
+  return mb_buf_reserve(&h->in, h->alloc, need);
+}
+
+/*
+ * Receives once into the buffer.
  * Returns the number of bytes, 0 at the end, -EAGAIN, or -errno.
  */
 static ssize_t receive_more(struct mb_handle *h, size_t wanted, bool wait) {
   if (h->in_error) return -h->in_error;
+  int r = make_room(h, wanted);
+  if (r < 0) return r;
   size_t room;
-  if (mb_buf_len(&h->in) == 0 && h->in.capacity > KEEP_MAX_BYTES) mb_buf_free(&h->in, h->alloc);
-  size_t usual = h->in.capacity < RECEIVE_FIRST_BYTES ? RECEIVE_FIRST_BYTES : RECEIVE_MAX_BYTES;
-  mb_buf_room(&h->in, &room);
-  if (room < usual && (room < wanted || h->in.start > 0)) {
-    size_t need = wanted < RECEIVE_MAX_BYTES && wanted > usual ? wanted : usual;
-    int r = mb_buf_reserve(&h->in, h->alloc, need);
-    if (r < 0) return r;
-  }
   char *to = mb_buf_room(&h->in, &room);
   if (room > RECEIVE_MAX_BYTES) room = RECEIVE_MAX_BYTES;
   ssize_t n = receive(h, to, room, wait);
   if (n > 0) {
+    h->in_streams = (size_t)n == room;
     if (h->record_fd >= 0) mb_record_write(&h->record_fd, to, (size_t)n);
     mb_buf_added(&h->in, (size_t)n);
   } else if (n == 0) {

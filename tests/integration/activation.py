@@ -231,10 +231,10 @@ for mode in MODES:
     def _(mode=mode):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
             datagram.bind(("127.0.0.1", 0))
-            refused(Run(datagram, mode, HELLO), 78, "datagram")
+            refused(Run(datagram, mode, HELLO), 78, "stream")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with ours, theirs:
-            refused(Run(theirs, mode, HELLO), 78, "datagram")
+            refused(Run(theirs, mode, HELLO), 78, "stream")
 
 
 @test("LISTEN_FDS: a wrong LISTEN_PID is for somebody else; fd 0 is the connection then")

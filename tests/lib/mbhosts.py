@@ -136,7 +136,7 @@ class Xinetd(mbtest.Process):
     def __init__(self, port, script):
         config = expand("xinetd.sample")
         for old, new in (
-            ("8080\n", f"{port}\n"),
+            ("= 8080\n", f"= {port}\n"),
             ("= mb-handle\n", f"= {USER}\n"),
             ("#server_args    = " + mbtest.tmp("etc") + "/mb/hello.lua", f"server_args = {script}\n\tbind = 127.0.0.1"),
         ):

@@ -3,6 +3,7 @@ beside those of the machine. When its first process ends, whatever was started i
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -78,6 +79,8 @@ class Journal(mbtest.Process):
         # In a container the machine may have no id yet; the journal's directory is named after it.
         if not mbtest.read_file("/etc/machine-id").strip():
             mbtest.bail("no /etc/machine-id, which systemd-journald needs")
+        # Sockets that an earlier one has left would look as if this one listened already.
+        shutil.rmtree("/run/systemd/journal", ignore_errors=True)
         super().__init__([mbtest.need("systemd-journald")])
         _dev_log(dev_log)
         mbtest.until(lambda: os.path.exists("/run/systemd/journal/stdout"), "systemd-journald listens")

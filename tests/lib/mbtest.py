@@ -20,7 +20,7 @@ HANDLE = os.path.abspath(os.environ.get("MB_HANDLE") or os.path.join(SRCDIR, "bu
 SCRIPTS = os.path.join(SRCDIR, "tests", "integration", "scripts")
 COMMANDS = os.path.join(SCRIPTS, "commands.lua")  # the handler that most tests drive
 STRICT = os.environ.get("CI") == "true"  # nothing may be skipped
-DEADLINE = 20  # seconds until a condition that does not come true fails its test: far above what any takes
+DEADLINE = 10  # seconds until a condition that does not come true fails its test: far above what any takes
 
 
 class Failed(Exception):
@@ -288,10 +288,16 @@ class Client:
         """No more input from the client."""
         self.sock.shutdown(socket.SHUT_WR)
 
+    def receive(self):
+        try:
+            return self.sock.recv(65536)
+        except TimeoutError:
+            raise Failed(f"neither data nor an end within {DEADLINE} s, after {short(self.buffer)}") from None
+
     def line(self):
         """The next line, without its end; what there is when the connection ends first."""
         while b"\n" not in self.buffer:
-            chunk = self.sock.recv(65536)
+            chunk = self.receive()
             if not chunk:
                 break
             self.buffer += chunk
@@ -300,14 +306,14 @@ class Client:
 
     def end(self):
         """Reads until the connection ends. Returns what came, and "eof" or "reset"."""
-        data = self.buffer
-        self.buffer = b""
+        how = "eof"
         try:
-            while chunk := self.sock.recv(65536):
-                data += chunk
+            while chunk := self.receive():
+                self.buffer += chunk
         except ConnectionResetError:
-            return data, "reset"
-        return data, "eof"
+            how = "reset"
+        data, self.buffer = self.buffer, b""
+        return data, how
 
     def reset(self):
         """Ends the connection with a reset."""
