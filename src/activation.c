@@ -36,11 +36,16 @@ static int parse_pid(const char *text, pid_t *ret_pid) {
   return 0;
 }
 
-/* Number of names in LISTEN_FDNAMES: separated by colons; an empty list has none. */
+/*
+ * Number of names in LISTEN_FDNAMES: separated by colons, a backslash before a character that means itself.
+ * Returns it, or -EINVAL when nothing follows a backslash.
+ */
 static int count_names(const char *text) {
-  if (*text == '\0') return 0;
   int n = 1;
-  for (; *text; text++) n += *text == ':';
+  for (; *text; text++) {
+    if (*text == ':') n++;
+    if (*text == '\\' && *++text == '\0') return -EINVAL;
+  }
   return n;
 }
 
@@ -52,6 +57,9 @@ static int set_cloexec(int fd) {
 }
 
 static int read_listen_fds(void) {
+  const char *names = getenv("LISTEN_FDNAMES");
+  int named = names ? count_names(names) : 0;
+  if (named < 0) return named;
   const char *pid_text = getenv("LISTEN_PID");
   if (!pid_text) return 0;
   pid_t pid;
@@ -69,8 +77,7 @@ static int read_listen_fds(void) {
     r = set_cloexec(MB_LISTEN_FDS_START + i);
     if (r < 0) return r;
   }
-  const char *names = getenv("LISTEN_FDNAMES");
-  if (names && count_names(names) != count) return -EINVAL;
+  if (names && named != count) return -EINVAL;
   return (int)count;
 }
 

@@ -13,6 +13,7 @@ import mbtest
 from mbtest import HANDLE, Child, Client, check, equal, script, tcp_pair, test, unix_pair
 
 MODES = ("LISTEN_FDS", "fd 0")
+STANDARD = {"LISTEN_FDS": (0, 1, 2), "fd 0": (1, 2)}  # what may be anything or nothing
 HELLO = script('return function(socket) socket:write("hello ", (socket:read(nil, "\\n"))) end\n')
 # The same with everything a script may print, which must harm nobody, wherever 0, 1 and 2 are.
 NOISY = script(
@@ -25,6 +26,11 @@ NOISY = script(
 end
 """
 )
+
+
+def subsets(numbers):
+    return itertools.chain.from_iterable(itertools.combinations(numbers, n) for n in range(len(numbers) + 1))
+
 
 _logs = itertools.count()
 
@@ -173,19 +179,24 @@ for mode in MODES:
 
     @test(f"{mode}: 0, 1 and 2 closed, in each combination")
     def _(mode=mode):
-        standard = [n for n in (0, 1, 2) if not (mode == "fd 0" and n == 0)]
-        for closed in itertools.chain.from_iterable(itertools.combinations(standard, n) for n in range(len(standard) + 1)):
+        for closed in subsets(STANDARD[mode]):
             with open(mbtest.tmp("out"), "w+b") as out:
-                fds = {n: out for n in standard if n not in closed}
+                fds = {n: out for n in STANDARD[mode] if n not in closed}
                 try:
                     serve(tcp_pair(), mode, NOISY, log=None, fds=fds)
                 except mbtest.Failed as failed:
                     raise mbtest.Failed(f"closed {closed}: {failed}") from failed
 
-    @test(f"{mode}: 0, 1 and 2 are the connection itself: nothing that is printed reaches the client")
+    @test(f"{mode}: 0, 1 and 2 the connection itself, in each combination: nothing printed reaches the client")
     def _(mode=mode):
-        client, conn = tcp_pair()
-        serve((client, conn), mode, NOISY, log=None, fds={0: conn, 1: conn, 2: conn})
+        for same in subsets(STANDARD[mode]):
+            with open("/dev/null", "r+b") as null:
+                client, conn = tcp_pair()
+                fds = {n: conn if n in same else null for n in STANDARD[mode]}
+                try:
+                    serve((client, conn), mode, NOISY, log=None, fds=fds)
+                except mbtest.Failed as failed:
+                    raise mbtest.Failed(f"the connection on {same}: {failed}") from failed
 
     @test(f"{mode}: what a script prints goes to stderr")
     def _(mode=mode):
@@ -221,7 +232,8 @@ for mode in MODES:
 
     @test(f"{mode}: a listening socket is refused with a line that says so")
     def _(mode=mode):
-        for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, mbtest.tmp(f"l{MODES.index(mode)}.sock"))):
+        path = mbtest.tmp(f"listener-{MODES.index(mode)}.sock")
+        for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, path)):
             with socket.socket(family) as listener:
                 listener.bind(address)
                 listener.listen(1)
@@ -348,7 +360,7 @@ def _():
 
 @test("$MB_SCRIPT names the script; one on the command line goes before it; arguments reach it")
 def _():
-    args = script('local args = table.concat({...}, ",")\nreturn function(socket) socket:write("args ", args, "\\n") end\n')
+    args = script('local args = {...}\nreturn function(socket) socket:write("args ", table.concat(args, ","), "\\n") end\n')
     for arguments, env, want in (
         ([], {"MB_SCRIPT": args}, b"args \n"),
         ([args, "one", "--two"], {"MB_SCRIPT": "/nowhere.lua"}, b"args one,--two\n"),

@@ -1,7 +1,6 @@
 """The programs that start mb-handle for a connection, each started for real: a systemd user manager, openbsd-inetd,
 xinetd, tcpserver, systemd-socket-activate. Each ends with its test."""
 
-import glob
 import os
 import pwd
 
@@ -24,7 +23,8 @@ def expand(template):
 
 
 class UserManager(mbtest.Process):
-    """systemd --user with our unit files. Everything of it is private: run-time directory, home, unit path, cgroup."""
+    """systemd --user with our unit files and nobody else's; run-time directory and home are its own.
+    Only within mbspace.enter(cgroup=True): two managers in one control group would remove each other's processes."""
 
     UNITS = ("mb@.socket", "mb@.service", "mb-local@.socket", "mb-local@.service")
 
@@ -45,8 +45,7 @@ class UserManager(mbtest.Process):
         os.mkdir(self.env["HOME"])
         systemd = mbtest.need("/lib/systemd/systemd", "/usr/lib/systemd/systemd")
         self.systemctl_path = mbtest.need("systemctl")
-        with PrivateCgroup():
-            super().__init__([systemd, "--user"], "systemd", env=self.env, cwd="/")
+        super().__init__([systemd, "--user"], "systemd", env=self.env, cwd="/")
         mbtest.until(lambda: self.systemctl("is-system-running") == "running", "the user manager is running")
 
     def systemctl(self, *args):
@@ -77,55 +76,15 @@ class UserManager(mbtest.Process):
         return self.systemctl("list-units", "--failed", "--plain", "--no-legend")
 
 
-class PrivateCgroup:
-    """While this is entered, what is started stands in a new control group: two managers that begin in the same one
-    would remove and kill each other's. Without the right to make one the manager does with what it has."""
-
-    def __enter__(self):
-        self.back = []
-        name = f"mb-test-{os.urandom(4).hex()}"
-        for line in mbtest.read_file("/proc/self/cgroup").splitlines():
-            _, controllers, path = line.split(":", 2)
-            for root in self._roots(controllers):
-                self._enter(root + path.rstrip("/"), name)
-
-    @staticmethod
-    def _roots(controllers):
-        if controllers == "":
-            return [d for d in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if os.path.exists(d + "/cgroup.controllers")]
-        return [f"/sys/fs/cgroup/{controllers.removeprefix('name=')}"]
-
-    def _enter(self, parent, name):
-        group = os.path.join(parent, name)
-        try:
-            os.mkdir(group)
-            mbtest.cleanup.callback(self._remove, group)
-            mbtest.write_file(os.path.join(group, "cgroup.procs"), "0")
-            self.back.append(parent)
-        except OSError:
-            pass
-
-    def __exit__(self, *_):
-        for parent in self.back:
-            mbtest.write_file(os.path.join(parent, "cgroup.procs"), "0")
-
-    @staticmethod
-    def _remove(group):
-        for directory, _, _ in os.walk(group, topdown=False):
-            try:
-                mbtest.until(lambda d=directory: not mbtest.read_file(d + "/cgroup.procs"), "the group is empty", 5)
-                os.rmdir(directory)
-            except (OSError, mbtest.Failed):
-                pass
-
-
 class Inetd(mbtest.Process):
-    """openbsd-inetd with the given lines: (ADDRESS:PORT or path, protocol, arguments of mb-handle)."""
+    """openbsd-inetd with lines made from our sample: (ADDRESS:PORT or path, protocol, arguments of mb-handle)."""
 
     def __init__(self, lines):
+        sample = [line for line in expand("inetd.conf.sample").splitlines() if line and not line.startswith("#")]
+        mbtest.equal(len(sample), 1, "lines in units/inetd.conf.sample.in that are no comment")
+        _, kind, _, wait, _, program, name = sample[0].split()
         config = "".join(
-            f"{where} stream {protocol} nowait.60000 {USER} {mbtest.HANDLE} mb-handle {args}\n"
-            for where, protocol, args in lines
+            f"{where} {kind} {protocol} {wait} {USER} {program} {name} {args}\n" for where, protocol, args in lines
         )
         super().__init__([mbtest.need("inetd"), "-i", mbtest.write_file(mbtest.tmp("inetd.conf"), config)])
 
@@ -144,9 +103,8 @@ class Xinetd(mbtest.Process):
             config = config.replace(old, new)
         path = mbtest.write_file(mbtest.tmp("xinetd.conf"), config)
         log = mbtest.tmp("xinetd.log")
-        super().__init__(
-            [mbtest.need(os.environ.get("MB_XINETD"), "xinetd"), "-dontfork", "-f", path, "-filelog", log, "-pidfile", log + ".pid"]
-        )
+        xinetd = mbtest.need(os.environ.get("MB_XINETD"), "xinetd")
+        super().__init__([xinetd, "-dontfork", "-f", path, "-filelog", log, "-pidfile", log + ".pid"])
 
 
 class Tcpserver(mbtest.Process):
@@ -167,13 +125,3 @@ class SocketActivate(mbtest.Process):
         super().__init__(
             [mbtest.need("systemd-socket-activate"), "--accept", *mode, "-l", address, mbtest.HANDLE, *args]
         )
-
-
-def children(pid):
-    """The ids of a process's children that are no zombies."""
-    found = []
-    for path in glob.glob("/proc/[0-9]*/stat"):
-        fields = mbtest.read_file(path).rpartition(")")[2].split()
-        if len(fields) > 1 and fields[1] == str(pid) and fields[0] not in "ZX":
-            found.append(int(path.split("/")[2]))
-    return found

@@ -21,19 +21,52 @@ Audit=
 """
 
 
-def enter():
-    """Starts the test file again in the namespace, as root there; returns in that second run only."""
+def enter(cgroup=False):
+    """Starts the test file again in the namespace, with cgroup in a control group of its own too; returns in that second
+    run only. Needs root, as the servers do that change to the user they serve as."""
     if os.environ.get(MARK):
         _furnish()
         return
-    unshare = [mbtest.need("unshare"), "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() != 0:
-        unshare.append("--map-root-user")
+        mbtest.bail("only root has a private mount namespace in which servers can change their user")
+    unshare = [mbtest.need("unshare"), "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
         mbtest.bail("no private mount namespace here (unshare --mount)")
     env = {**os.environ, MARK: "1", "MB_TEST_TMP": mbtest.TMP}
-    again = subprocess.run([*unshare, sys.executable, *sys.argv], env=env, check=False)
+    groups = _make_groups() if cgroup else []
+
+    def prepare():
+        mbtest.die_with_parent()
+        for group in groups:
+            mbtest.write_file(f"{group}/cgroup.procs", "0")
+
+    again = subprocess.run([*unshare, sys.executable, *sys.argv], env=env, preexec_fn=prepare, check=False)
     sys.exit(again.returncode)
+
+
+def _make_groups():
+    """New control groups below our own, in each of the hierarchies that a service manager uses, removed at the end."""
+    groups = []
+    for line in mbtest.read_file("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        roots = {"": ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"), "name=systemd": ("/sys/fs/cgroup/systemd",)}
+        for root in roots.get(controllers, ()):
+            if os.path.exists(f"{root}/cgroup.procs"):
+                group = f"{root}{path.rstrip('/')}/{os.path.basename(mbtest.TMP)}"
+                os.mkdir(group)
+                groups.append(group)
+                mbtest.cleanup.callback(_remove_group, group)
+    return groups
+
+
+def _remove_group(group):
+    for directory, _, _ in os.walk(group, topdown=False):
+        try:
+            # The processes are killed with the namespace, but they may take a moment to go.
+            mbtest.until(lambda d=directory: not mbtest.read_file(f"{d}/cgroup.procs"), "the group is empty", 5)
+            os.rmdir(directory)
+        except (OSError, mbtest.Failed) as error:
+            mbtest.diagnose(f"left behind: {directory}: {error}")
 
 
 def _mount(*args):
@@ -88,7 +121,7 @@ class Journal(mbtest.Process):
     def entries(self):
         """All entries as dictionaries, the oldest first."""
         out = subprocess.run(
-            [mbtest.need("journalctl"), "--directory=/run/log/journal", "--output=json", "--all", "--no-pager", "--quiet"],
+            [mbtest.need("journalctl"), "--directory=/run/log/journal", "--output=json", "--all", "--quiet"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             check=False,
@@ -112,7 +145,8 @@ class Syslog(mbtest.Process):
     def __init__(self):
         _dev_log(False)
         self.file = mbtest.tmp("syslog")
-        super().__init__([mbtest.need(os.environ.get("MB_BUSYBOX"), "busybox"), "syslogd", "-n", "-O", self.file], "syslogd")
+        busybox = mbtest.need(os.environ.get("MB_BUSYBOX"), "busybox")
+        super().__init__([busybox, "syslogd", "-n", "-O", self.file], "syslogd")
         mbtest.until(lambda: os.path.exists("/dev/log"), "syslogd listens")
 
     def find(self, part):

@@ -3,6 +3,8 @@ Must never wait for a time where it can wait for a condition, nor end a process 
 
 import atexit
 import contextlib
+import ctypes
+import fcntl
 import os
 import select
 import shutil
@@ -20,7 +22,7 @@ HANDLE = os.path.abspath(os.environ.get("MB_HANDLE") or os.path.join(SRCDIR, "bu
 SCRIPTS = os.path.join(SRCDIR, "tests", "integration", "scripts")
 COMMANDS = os.path.join(SCRIPTS, "commands.lua")  # the handler that most tests drive
 STRICT = os.environ.get("CI") == "true"  # nothing may be skipped
-DEADLINE = 10  # seconds until a condition that does not come true fails its test: far above what any takes
+DEADLINE = 15  # seconds until a condition that does not come true fails its test: far above what any takes
 
 
 class Failed(Exception):
@@ -76,7 +78,10 @@ def _end(signum, _frame):
 
 
 def _remove(path):
-    shutil.rmtree(path, ignore_errors=True)
+    """Removes a directory; again and again for a while, since what was killed may not be gone yet."""
+    deadline = time.monotonic() + 5
+    while os.path.exists(path) and time.monotonic() < deadline:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 atexit.register(cleanup.close)
@@ -139,6 +144,11 @@ def alive(pid):
         return False
 
 
+def die_with_parent():
+    """In a new child: it gets SIGKILL should the test be killed, which then cleans up nothing itself."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Process:
     """A server of the test's, its output in a log file, ended at the latest when the test ends."""
 
@@ -146,7 +156,9 @@ class Process:
         self.name = name or os.path.basename(argv[0])
         self.log = tmp("log", f"{len(_processes)}-{self.name}")
         with open(self.log, "wb") as log:
-            self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **popen)
+            self.popen = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent, **popen
+            )
         self.pid = self.popen.pid
         _processes.append(self)
         cleanup.callback(self.stop)
@@ -184,8 +196,7 @@ class Child:
     @staticmethod
     def _exec(argv, fds, environ, listen_fds, listen_pid):
         try:
-            import fcntl
-
+            die_with_parent()
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # python ignores it, and children inherit that
             numbers = {n: f if isinstance(f, int) else f.fileno() for n, f in fds.items()}
             numbers = {n: fcntl.fcntl(f, fcntl.F_DUPFD, 100) for n, f in numbers.items()}
