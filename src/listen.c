@@ -201,14 +201,15 @@ static struct listener *add_listener(lua_State *L, const struct mb_service *serv
   return l;
 }
 
-static const struct kind *check_listener(lua_State *L, int index, const char *where) {
-  if (!lua_istable(L, index)) wrong(L, where, "", index, "a table such as {proto=\"tcp\", port=8080}");
+static void check_listener(lua_State *L, int index, lua_Integer number) {
+  const char *name = lua_pushfstring(L, "listener %I", number);
+  const char *where = lua_pushfstring(L, "%s: ", name);
+  if (!lua_istable(L, index)) wrong(L, "", name, index, "a table such as {proto=\"tcp\", port=8080}");
   lua_getfield(L, index, "proto");
   if (check_proto(L)) wrong(L, where, "proto", lua_gettop(L), check_proto(L));
   const struct kind *kind = find_kind(lua_tostring(L, -1));
   lua_pop(L, 1);
   check_fields(L, index, where, kind->fields, false);
-  return kind;
 }
 
 static void register_listener(lua_State *L, int index, const struct mb_service *service, const struct kind *kind) {
@@ -260,7 +261,7 @@ static int listen_call(lua_State *L) {
   /* All is checked before anything is registered. */
   for (lua_Integer i = 1; i <= count; i++) {
     lua_geti(L, 1, i);
-    check_listener(L, 2, lua_pushfstring(L, "listener %I: ", i));
+    check_listener(L, 2, i);
     lua_settop(L, 1);
   }
 

@@ -79,26 +79,34 @@ static int open_log(enum mb_log_target *ret_target) {
   return open_null();
 }
 
-/* Is fd 2 the connection? inetd puts it on 0, 1 and 2; so does StandardInput=socket. */
-static bool is_connection(const struct stat *err) {
-  struct stat in;
-  return S_ISSOCK(err->st_mode) && fstat(STDIN_FILENO, &in) == 0 && same_file(err, &in);
+/* Whether two descriptors are the same socket. */
+static bool same_socket(int a, int b) {
+  struct stat x, y;
+  return fstat(a, &x) == 0 && S_ISSOCK(x.st_mode) && fstat(b, &y) == 0 && same_file(&x, &y);
+}
+
+/* Gives the log a place of its own on fd 2. */
+static int replace_stderr(void) {
+  enum mb_log_target target;
+  int fd = open_log(&target);
+  if (fd < 0) return fd;
+  int r = move_to(fd, STDERR_FILENO);
+  if (r < 0) return r;
+  mb_log_set_target(target);
+  if (target == MB_LOG_SYSLOG) mb_log_capture_stdio();
+  return 0;
 }
 
 int mb_stdfds_prepare(unsigned *ret_closed) {
   unsigned closed = 0;
-  struct stat err;
   int r = fill_closed(&closed);
   if (r < 0) return r;
+  struct stat err;
   if (fstat(STDERR_FILENO, &err) != 0) return -errno;
-  if (closed & 1u << STDERR_FILENO || is_connection(&err)) {
-    enum mb_log_target target;
-    int fd = open_log(&target);
-    if (fd < 0) return fd;
-    r = move_to(fd, STDERR_FILENO);
+  /* inetd puts the connection on 0, 1 and 2; so does StandardInput=socket. */
+  if (closed & 1u << STDERR_FILENO || same_socket(STDERR_FILENO, STDIN_FILENO)) {
+    r = replace_stderr();
     if (r < 0) return r;
-    mb_log_set_target(target);
-    if (target == MB_LOG_SYSLOG) mb_log_capture_stdio();
   } else if (is_journal_stream(&err)) {
     mb_log_set_target(MB_LOG_JOURNAL);
   }
@@ -119,7 +127,12 @@ int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret
   int out = activation->given == MB_GIVEN_FILE ? above_stdio(STDOUT_FILENO) : in;
   int r = out;
   if (r < 0) goto fail;
-  if (activation->fd == STDIN_FILENO) {
+  bool by_systemd = activation->fd > STDERR_FILENO;
+  if (by_systemd && same_socket(activation->fd, STDERR_FILENO)) {
+    r = replace_stderr();
+    if (r < 0) goto fail;
+  }
+  if (!by_systemd || same_socket(activation->fd, STDIN_FILENO)) {
     r = open_null();
     if (r < 0) goto fail;
     r = move_to(r, STDIN_FILENO);

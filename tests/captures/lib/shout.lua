@@ -1,0 +1,2 @@
+-- For modules.lua.
+return function(text) return text:upper() end

@@ -1,0 +1,297 @@
+#!/usr/bin/python3
+"""listen{}: every field, right and wrong; which listener a connection is for; prepare, connect and finish; memory_limit;
+--check and --listener. The program is started directly, on files and sockets made here."""
+
+import os
+import socket
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test, unix_pair
+
+
+def run(*args, stdin=b"input\n", env=None):
+    """A replay. Returns its exit status, output and log."""
+    done = subprocess.run(
+        [HANDLE, *args], input=stdin, capture_output=True, timeout=60, check=False, env={**os.environ, **(env or {})}
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def refused(text, *parts, status=78):
+    """The script does not load; one line of the log holds all the parts and the script's line number."""
+    path = script(text)
+    got, out, log = run(path)
+    equal((got, out), (status, ""), f"status and output of {text!r}; log: {log!r}")
+    first = log.splitlines()[0]
+    for part in parts:
+        check(part in first, f"{part!r} in {first!r}, for {text!r}")
+    return log
+
+
+def served(conn, path, *args):
+    """Serves the connection with the script. Returns its exit status and log."""
+    log_path = mbtest.tmp("stderr")
+    with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
+        status = Child([HANDLE, *args, path], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1).wait()
+    return status, mbtest.read_file(log_path)
+
+
+SAYS = "local function says(text) return function(socket) socket:write(text) end end\n"
+
+
+@test("each wrong field is an error that names it, its value and what is expected")
+def _():
+    service = 'connect = function() end, { proto = "tcp", port = 1 }'
+    for field, values, expected in (
+        ("prepare", ("1", '"x"', "{}"), "a function"),
+        ("finish", ("true",), "a function"),
+        ("memory_limit", ("0", "-1", "1.5", '"1M"'), "a number of bytes"),
+        ("pre_fork", ("-1", "0.5", '"1"'), "an integer, 0 or more"),
+        ("min_fork", ("-1",), "an integer, 0 or more"),
+        ("max_fork", ("0", "{}"), "an integer, 1 or more"),
+        ("fork_delay", ("-1", '"1"', "0/0", "1/0"), "a number of seconds"),
+        ("fork_error_delay", ("-0.1",), "a number of seconds"),
+        ("exit_delay", ("false",), "a number of seconds"),
+        ("idle_timeout", ('"no"',), "a number of seconds"),
+    ):
+        for value in values:
+            log = refused(f"\nlisten{{ {service}, {field} = {value} }}", f"{field}: expected {expected}", ".lua:2: listen:")
+            if value[0] == '"':
+                check(f"got {value}" in log, f"the value {value} in {log!r}")
+    refused("listen{}", "connect: expected a function, got nil")
+    refused("listen{ connect = 1 }", "connect: expected a function, got 1")
+    refused("listen()", "expected a table, got no value")
+    refused('listen("x")', "expected a table, got string")
+    refused(f"listen{{ {service}, conect = print }}", 'unknown field "conect"')
+    refused(f"listen{{ {service}, [true] = 1 }}", "unknown key true")
+
+
+@test("each wrong field of a listener is an error that says in which")
+def _():
+    for listener, expected in (
+        ("1", "listener 2: expected a table"),
+        ("{}", 'listener 2: proto: expected "tcp", "local", "interval" or "main", got nil'),
+        ('{ proto = "udp" }', 'proto: expected "tcp", "local", "interval" or "main", got "udp"'),
+        ('{ proto = "tcp" }', "listener 2: port: expected an integer from 1 to 65535, got nil"),
+        ('{ proto = "tcp", port = 0 }', "port: expected an integer from 1 to 65535, got 0"),
+        ('{ proto = "tcp", port = 65536 }', "got 65536"),
+        ('{ proto = "tcp", port = "80" }', 'got "80"'),
+        ('{ proto = "tcp", port = 80.5 }', "got 80.5"),
+        ('{ proto = "tcp", port = 80, host = "" }', 'host: expected a string that is not empty, got ""'),
+        ('{ proto = "tcp", port = 80, host = 1 }', "host: expected a string"),
+        ('{ proto = "tcp", port = 80, path = "/x" }', 'unknown field "path"'),
+        ('{ proto = "tcp4", port = 80, localhost = 1 }', "localhost: expected true or false, got 1"),
+        ('{ proto = "tcp4", port = 80, host = "::" }', 'unknown field "host"'),
+        ('{ proto = "local" }', "path: expected a path of at most 107 bytes, got nil"),
+        ('{ proto = "local", path = "" }', "path: expected"),
+        ('{ proto = "local", path = ("x"):rep(108) }', "path: expected"),
+        ('{ proto = "interval" }', "delay: expected a number of seconds"),
+        ('{ proto = "interval", delay = -1 }', "delay: expected"),
+        ('{ proto = "interval", delay = 1, strict = 1 }', "strict: expected true or false"),
+        ('{ proto = "interval", delay = 1, name = 5 }', "name: expected a string"),
+        ('{ proto = "main", name = {} }', "name: expected a string"),
+        ('{ proto = "main", 1 }', "unknown key 1"),
+    ):
+        refused(f'listen{{ connect = print, {{ proto = "tcp", port = 1 }}, {listener} }}', expected)
+
+
+@test("a script without a handler, or that fails to load, says so")
+def _():
+    check("no handler" in refused("", "no handler"), "")
+    refused("return 1", "returned a number", "expected a connect handler")
+    refused("return {}", "returned a table")
+    refused("x x", "syntax error")
+    refused("\nerror('at load')", ":2: at load")
+    refused("require 'no.such.module'", "no.such.module")
+    check("traceback" in refused("local x = nil + 1", "arithmetic"), "an error at load has a traceback")
+    check("traceback" not in refused("x x", "syntax error"), "a syntax error needs none")
+
+
+@test("listen cannot be called from a handler")
+def _():
+    again = 'listen{ connect = print, { proto = "tcp", port = 1 } }'
+    for name in ("prepare", "connect", "finish"):
+        text = f"listen{{ connect = print, {{ proto = 'tcp', port = 1 }}, {name} = function() {again} end }}"
+        status, _, log = run(script(text))
+        equal(status, 70, f"status of {name}; log: {log!r}")
+        check("cannot be called from a prepare, connect or finish handler" in log, log)
+
+
+@test("a handler that takes any connection: a function returned, or listen without listeners")
+def _():
+    for text in (
+        "return function(socket) socket:write(...) end",
+        "listen{ connect = function(socket) socket:write('any') end }",
+    ):
+        client, conn = tcp_pair()
+        with client, conn:
+            text = text.replace("...", "'any'")
+            equal(served(conn, script(text)), (0, ""), "status and log")
+            equal(client.end(), (b"any", "eof"), "answer")
+        equal(run(script(text))[:2], (0, "any"), "replay")
+
+
+@test("the listener is found by protocol, address and port")
+def _():
+    client, conn = tcp_pair()
+    client.sock.close()
+    conn.close()
+    port = conn_port = None
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = conn_port = listener.getsockname()[1]
+        listener.listen(20)
+        other = port % 60000 + 1
+        for rows, want in (
+            ([("tcp", port)], "1"),
+            ([("tcp", other), ("tcp", port)], "2"),
+            ([("tcp", port, "::1"), ("tcp", port, "127.0.0.1")], "2"),
+            ([("tcp", port, "127.0.0.2"), ("tcp", port, "0.0.0.0")], "2"),
+            ([("tcp", port, "192.0.2.1"), ("tcp", port, "localhost")], "2"),
+            ([("tcp", port, "::ffff:127.0.0.1")], "1"),
+            ([("tcp6", port), ("tcp4", port)], "2"),
+            ([("tcp", port), ("tcp", port)], "1"),
+            ([("local", "/run/x.sock"), ("any",), ("tcp", port)], "3"),
+            ([("tcp", other), ("any",)], "2"),
+        ):
+            text = SAYS
+            for number, row in enumerate(rows, 1):
+                entry = ""
+                if row[0] == "local":
+                    entry = f'{{ proto = "local", path = "{row[1]}" }}, '
+                elif row[0] != "any":
+                    host = f', host = "{row[2]}"' if len(row) > 2 else ""
+                    entry = f'{{ proto = "{row[0]}", port = {row[1]}{host} }}, '
+                text += f'listen{{ {entry}connect = says "{number}" }}\n'
+            with mbtest.Client(("127.0.0.1", port)) as client, listener.accept()[0] as conn:
+                equal(served(conn, script(text)), (0, ""), f"status and log of {rows}")
+                equal(client.end(), (want.encode(), "eof"), f"listener of {rows}")
+    equal(port, conn_port, "port")
+
+
+@test("tcp6 and ::1 take IPv6 connections, 0.0.0.0 and tcp4 do not")
+def _():
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.bind(("::1", 0))
+        port = listener.getsockname()[1]
+        listener.listen(20)
+        for entry, takes in (
+            (f'proto = "tcp6", port = {port}', True),
+            (f'proto = "tcp6", port = {port}, localhost = true', True),
+            (f'proto = "tcp", port = {port}, host = "::1"', True),
+            (f'proto = "tcp", port = {port}, host = "0.0.0.0"', False),
+            (f'proto = "tcp4", port = {port}', False),
+        ):
+            text = SAYS + f'listen{{ {{ {entry} }}, connect = says "yes" }}'
+            with mbtest.Client(("::1", port)) as client, listener.accept()[0] as conn:
+                equal(served(conn, script(text))[0], 0 if takes else 78, f"status of {entry}")
+                equal(client.end()[0], b"yes" if takes else b"", f"answer of {entry}")
+
+
+@test("a local listener is found by its path, an abstract one too")
+def _():
+    path = mbtest.tmp("found.sock")
+    for name, lua in ((path, path), (path + "2", os.path.dirname(path) + "/./found.sock2"), ("\0mb-found", "@mb-found")):
+        text = SAYS + f'listen{{ {{ proto = "local", path = "/x" }}, {{ proto = "local", path = "{lua}" }}, connect = says "yes" }}'
+        client, conn = unix_pair(name)
+        with client, conn:
+            equal(served(conn, script(text)), (0, ""), f"status and log for {name!r}")
+            equal(client.end(), (b"yes", "eof"), "answer")
+
+
+@test("no match: exit 78, and a line that says what was offered and what came; the client sees a reset")
+def _():
+    text = 'listen{ { proto = "tcp", port = 1 }, { proto = "local", path = "/run/x.sock" }, connect = print }'
+    client, conn = tcp_pair()
+    with client, conn:
+        name = "%s:%d" % conn.getsockname()
+        status, log = served(conn, script(text))
+        equal(status, 78, "status")
+        equal(client.end(), (b"", "reset"), "what the client sees")
+        equal(len(log.splitlines()), 1, f"lines of {log!r}")
+        for part in (name, "tcp [::]:1", "local /run/x.sock"):
+            check(part in log, f"{part!r} in {log!r}")
+    status, out, log = run(script('listen{ { proto = "main", name = "m" }, connect = print }'))
+    equal((status, out), (78, ""), "status and output of a replay")
+    check("no listener to replay" in log and "main m" in log, log)
+
+
+@test("--listener takes the Nth, --check numbers them")
+def _():
+    text = SAYS
+    text += 'listen{ { proto = "tcp", port = 80 }, { proto = "interval", name = "i", delay = 0.5, strict = true }, connect = says "a" }\n'
+    text += 'listen{ { proto = "local", path = "/x" }, { proto = "main" }, { proto = "tcp4", port = 81, localhost = true }, connect = says "b" }\n'
+    text += 'listen{ connect = says "c" }'
+    path = script(text)
+    want = "1 tcp [::]:80\n2 interval i every 0.5 s, strict\n3 local /x\n4 main (no name)\n5 tcp4 127.0.0.1:81\n6 any connection\n"
+    equal(run("--check", path), (0, want, ""), "--check")
+    for number, answer in ((1, "a"), (3, "b"), (5, "b"), (6, "c")):
+        equal(run("--listener", str(number), path), (0, answer, ""), f"--listener {number}")
+    for number in (2, 4, 7):
+        status, out, log = run("--listener", str(number), path)
+        equal((status, out), (78, ""), f"--listener {number}")
+        check(f"listener {number}" in log, log)
+    equal(run("--check", script("x x"))[0], 78, "--check of a script that does not load")
+    equal(run("--check", "/no/such/script")[0], 66, "--check of no script")
+    equal(run("--check", script("print('hi') return print"))[1], "1 any connection\n", "what --check prints is its own")
+
+
+@test("prepare, connect, finish in that order; finish also after connect threw, not after prepare did")
+def _():
+    steps = """
+local function step(name) return function() print(name) if os.getenv("THROW") == name then error("in " .. name) end end end
+listen{ { proto = "tcp", port = 1 }, prepare = step "prepare", connect = step "connect", finish = step "finish" }
+"""
+    path = script(steps)
+    for throws, status, want in (
+        ("", 0, ["prepare", "connect", "finish"]),
+        ("prepare", 70, ["prepare"]),
+        ("connect", 70, ["prepare", "connect", "finish"]),
+        ("finish", 70, ["prepare", "connect", "finish"]),
+    ):
+        got, out, log = run(path, env={"THROW": throws})
+        equal((got, out), (status, ""), f"status and output when {throws!r} throws")
+        equal([x for x in log.splitlines() if x in want], want, f"order when {throws!r} throws")
+        if throws:
+            check(f"in {throws}" in log and "traceback" in log, log)
+
+
+@test("memory_limit and --memory-limit: not enough memory, exit 70, an orderly end")
+def _():
+    hungry = """listen{ { proto = "tcp", port = 1 }, LIMIT connect = function(socket)
+  socket:flush("started\\n")
+  local all = {}
+  for i = 1, 1e6 do all[i] = ("x"):rep(1000) .. i end
+end, finish = function() print("finished") end }"""
+    for limit, args in (("memory_limit = 2^20 // 1 | 0,", ()), ("", ("--memory-limit", "1M"))):
+        status, out, log = run(*args, script(hungry.replace("LIMIT", limit)))
+        equal((status, out), (70, "started\n"), f"status and output; log: {log!r}")
+        check("not enough memory" in log and "finished" in log, log)
+    queue = """return function(socket)
+  socket:flush("started\\n")
+  while true do socket:write_nb(("x"):rep(100000)) end
+end"""
+    client, conn = tcp_pair()
+    with client, conn:
+        status, log = served(conn, script(queue), "--memory-limit", "2M")
+        equal(status, 70, "status of a queue that grows past the limit")
+        check("not enough memory" in log, log)
+        equal(client.end()[1], "reset", "what the client sees")
+    # Garbage is no reason: what was dropped is collected first.
+    path = script('return function(socket) for i = 1, 2000 do socket:write("") local s = ("x"):rep(10000 + i) end socket:write("done") end')
+    equal(run("--memory-limit", "1M", path)[:2], (0, "done"), "a handler that leaves garbage")
+    equal(run("--memory-limit", "1K", path)[0], 70, "a limit below what Lua itself needs")
+
+
+@test("arguments of the script are its ..., and $MB_SCRIPT names a script")
+def _():
+    path = script("local a, b = ... return function(socket) socket:write(a or '-', b or '-') end")
+    equal(run(path, "one", "--two"), (0, "one--two", ""), "arguments")
+    equal(run(env={"MB_SCRIPT": path}), (0, "--", ""), "$MB_SCRIPT")
+
+
+mbtest.main()

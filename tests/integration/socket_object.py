@@ -1,0 +1,578 @@
+#!/usr/bin/python3
+"""The socket object on real sockets, TCP and Unix: what blocks, what is partial, what fails, and the order of things.
+What needs no timing is in tests/captures. Handler and test take turns: the handler prints a word, the test acts on it."""
+
+import os
+import select
+import socket
+import sys
+import threading
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbtest import DEADLINE, HANDLE, Child, Client, check, equal, script, tcp_pair, test
+
+HEAD = """
+local function eq(want, ...)
+  local n = select("#", ...)
+  local got = {}
+  for i = 1, n do got[i] = tostring((select(i, ...))) end
+  got = table.concat(got, " ")
+  if got ~= want then error("got <" .. got .. ">, expected <" .. want .. ">", 2) end
+end
+return function(socket)
+"""
+
+
+def unix_pair():
+    ours, theirs = socket.socketpair()
+    return Client(ours), theirs
+
+
+PAIRS = {"TCP": tcp_pair, "Unix": unix_pair}
+
+
+class Handler:
+    """mb-handle on the server's end of a connection; what it prints can be read line by line."""
+
+    def __init__(self, conn, body, *args):
+        self.output, output = os.pipe()
+        self.lines = os.fdopen(self.output, "r", encoding="utf-8", errors="replace")
+        with open("/dev/null", "r+b") as null:
+            self.child = Child([HANDLE, *args, script(HEAD + body + "\nend\n")], {0: null, 1: null, 2: output, 3: conn}, listen_fds=1)
+        os.close(output)
+        conn.close()
+
+    def says(self, want):
+        """Waits for a word."""
+        ready, _, _ = select.select([self.lines], [], [], DEADLINE)
+        check(ready, f"the handler does not say {want!r}")
+        line = self.lines.readline().rstrip("\n")
+        if line != want:
+            rest = line + "\n" + (self.lines.read() if self.child.status is None else "")
+            raise mbtest.Failed(f"the handler says {rest!r}, expected {want!r}")
+
+    def ends(self, status=0, log=""):
+        equal(self.child.wait(), status, "exit status")
+        text = self.lines.read()
+        check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
+
+
+def turns(body, *steps, pairs=PAIRS, status=0, log="", args=()):
+    """Runs the handler's body on each kind of connection; steps are (word the handler says, what the client then does)."""
+    for name, pair in pairs.items():
+        client, conn = pair()
+        with client:
+            handler = Handler(conn, body, *args)
+            try:
+                for word, act in steps:
+                    handler.says(word)
+                    act(client)
+                handler.ends(status, log)
+            except mbtest.Failed as failed:
+                raise mbtest.Failed(f"{name}: {failed}") from None
+
+
+def send(data):
+    return lambda client: client.send(data)
+
+
+def gets(want, how="eof"):
+    return lambda client: equal(client.end(), (want, how), "what the client got")
+
+
+def finish(client):
+    client.finish()
+
+
+def nothing(_client):
+    pass
+
+
+TCP = {"TCP": tcp_pair}
+UNIX = {"Unix": unix_pair}
+
+
+@test("read_nb returns what is there, and 'block'")
+def _():
+    turns(
+        """
+  eq(" block", socket:read_nb())
+  eq(" block", socket:read_nb(10))
+  eq(" block", socket:read_nb(nil, "\\n"))
+  eq(" maxlen", socket:read_nb(0))
+  print("some") eq("a maxlen", socket:read(1))
+  eq("bc block", socket:read_nb(10))
+  eq(" block", socket:read_nb(10, "\\n"))
+  print("line") eq("l maxlen", socket:read(1))
+  eq("ine1\\n term", socket:read_nb(nil, "\\n"))
+  eq("li maxlen", socket:read_nb(2, "\\n"))
+  eq("ne2 block", socket:read_nb(nil, "\\n"))
+  print("end") eq("x eof", socket:read(100))
+  eq(" eof", socket:read_nb())
+  eq(" eof", socket:read_nb(1, "\\n"))
+""",
+        ("some", send("abc")),
+        ("line", send("line1\nline2")),
+        ("end", lambda client: (client.send("x"), client.finish())),
+    )
+
+
+@test("drain_nb counts what is there, and says 'block'")
+def _():
+    turns(
+        """
+  eq("0 block", socket:drain_nb())
+  print("some") eq("a maxlen", socket:read(1))
+  eq("2 block", socket:drain_nb(10))
+  print("line") eq("l maxlen", socket:read(1))
+  eq("5 term", socket:drain_nb(nil, "\\n"))
+  eq("2 maxlen", socket:drain_nb(2, "\\n"))
+  eq("3 block", socket:drain_nb(nil, "\\n"))
+  print("end") eq("1 eof", socket:drain(100))
+  eq("0 eof", socket:drain_nb())
+""",
+        ("some", send("abc")),
+        ("line", send("line1\nline2")),
+        ("end", lambda client: (client.send("x"), client.finish())),
+    )
+
+
+@test("read waits until it has what it was asked for, however the bytes arrive")
+def _():
+    body = """
+  local data, status = socket:read(10)
+  print("ten") eq("0123456789 maxlen", data, status)
+  data, status = socket:read(nil, "\\n")
+  print("line") eq("abc\\n term", data, status)
+  data, status = socket:read(5, "\\n")
+  print("part") eq("xyzzy maxlen", data, status)
+  data, status = socket:drain(6)
+  print("drained") eq("6 maxlen", data, status)
+  eq("end eof", socket:read())
+"""
+    data = b"0123456789abc\nxyzzy123456end"
+    for pair in PAIRS.values():
+        client, conn = pair()
+        if pair is tcp_pair:
+            client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with client:
+            handler = Handler(conn, body)
+            for byte in data:
+                client.send(bytes([byte]))
+            client.finish()
+            for word in ("ten", "line", "part", "drained"):
+                handler.says(word)
+            handler.ends()
+
+
+@test("read_call and drain_call call their function while they are blocked, drain_call with (socket, 'r')")
+def _():
+    turns(
+        """
+  local calls = 0
+  local function wait(...)
+    calls = calls + 1
+    eq("0", select("#", ...))
+    if calls == 1 then print("one") elseif calls == 2 then print("two") end
+    while socket:read_nb(0) and calls > 2 do break end
+    os.execute("exec sleep 0.01")
+  end
+  eq("abcdef\\n term", socket:read_call(wait, nil, "\\n"))
+  assert(calls >= 2)
+  local drains = 0
+  local function wait_drain(...)
+    drains = drains + 1
+    eq(tostring(socket) .. " r", ...)
+    if drains == 1 then print("three") elseif drains == 2 then print("four") end
+    os.execute("exec sleep 0.01")
+  end
+  eq("7 term", socket:drain_call(wait_drain, nil, "\\n"))
+  assert(drains >= 2)
+  eq(" eof", socket:read_call(function() print("five") socket:read(1) end))
+""",
+        ("one", send("abc")),
+        ("two", send("def\n")),
+        ("three", send("123")),
+        ("four", send("456\n")),
+        ("five", finish),
+    )
+
+
+@test("the _yield forms yield: drain_yield (socket, 'r'), the others nothing; they go on when resumed")
+def _():
+    turns(
+        """
+  local function drive(f, want, words)
+    local co = coroutine.create(f)
+    local n = 0
+    while true do
+      local results = table.pack(coroutine.resume(co))
+      assert(results[1], results[2])
+      if coroutine.status(co) == "dead" then return end
+      n = n + 1
+      eq(want, table.unpack(results, 2, results.n))
+      if words[n] then print(words[n]) end
+      os.execute("exec sleep 0.01")
+    end
+  end
+  drive(function() eq("ab\\n term", socket:read_yield(nil, "\\n")) end, "", { "one", "two" })
+  drive(function() eq("3 term", socket:drain_yield(nil, "\\n")) end, tostring(socket) .. " r", { "three" })
+  drive(function() eq("xyz maxlen", socket:read_yield(3)) end, "", { "four" })
+  drive(function() eq(tostring(socket), socket:flush_yield(("z"):rep(8 << 20))) end, "", { "five" })
+  local ok, message = pcall(socket.read_yield, socket, 1)
+  assert(not ok and message:find("outside a coroutine"), message)
+""",
+        ("one", send("a")),
+        ("two", send("b\n")),
+        ("three", send("cd\n")),
+        ("four", send("xyz")),
+        ("five", gets(b"z" * (8 << 20))),
+    )
+
+
+@test("write_nb and flush_nb never wait: what is queued is counted, and sent in order later")
+def _():
+    turns(
+        """
+  local block = ("0123456789abcdef"):rep(4096)
+  local queued
+  repeat queued = socket:write_nb(block) until queued > 0
+  assert(queued <= #block, "more in the queue than was not sent")
+  local before = queued
+  queued = socket:write_nb(block, "tail")
+  -- The system may take a little more at any time, never less than nothing.
+  assert(queued > #block and queued <= before + #block + 4, queued)
+  before = queued
+  queued = socket:flush_nb()
+  assert(queued > 0 and queued <= before, queued)
+  local large = ("y"):rep(20 << 20)
+  before = queued
+  queued = socket:write_nb(large)
+  assert(queued > (19 << 20) and queued <= before + #large, queued)
+  print("queued")
+  assert(socket:flush() == socket)
+  assert(socket:flush_nb() == 0)
+  assert(socket:write_nb("small") == 0)
+  assert(socket:flush_nb("er") == 0)
+""",
+        ("queued", lambda client: check_pattern(client.end())),
+    )
+
+
+def check_pattern(got):
+    data, how = got
+    equal(how, "eof", "end")
+    check(data.endswith(b"smaller"), f"the last write is last: {data[-20:]!r}")
+    data = data[: -len(b"smaller")]
+    head, tail, rest = data.partition(b"tail")
+    check(tail and len(head) % 65536 == 0 and head == b"0123456789abcdef" * (len(head) // 16), "blocks in order")
+    check(rest == b"y" * (20 << 20), "then the large one")
+
+
+@test("flush_call and write_call call their function while they are blocked, and return the socket")
+def _():
+    turns(
+        """
+  local calls = 0
+  local function wait(...)
+    eq("0", select("#", ...))
+    calls = calls + 1
+    if calls == 1 then print("blocked") end
+    os.execute("exec sleep 0.01")
+  end
+  assert(socket:flush_call(wait, ("a"):rep(8 << 20)) == socket)
+  assert(calls > 0)
+  assert(socket:flush_nb() == 0)
+  assert(socket:write_call(wait, ("b"):rep(8 << 20), "c") == socket)
+  assert(socket:flush_nb() < 4096)
+""",
+        ("blocked", gets(b"a" * (8 << 20) + b"b" * (8 << 20) + b"c")),
+    )
+
+
+@test("write keeps what is little, flush sends it; a read that has to wait sends it too")
+def _():
+    turns(
+        """
+  socket:write("one\\n")
+  print("written")
+  eq("go\\n term", socket:read(nil, "\\n"))
+  socket:write("two\\n")
+  print("waiting")
+  eq("go\\n term", socket:read(nil, "\\n"))
+  socket:flush("three\\n")
+  print("flushed")
+  eq("go\\n term", socket:read(nil, "\\n"))
+""",
+        ("written", lambda client: (equal(client.line(), "one", "sent while reading"), client.send("go\n"))),
+        ("waiting", lambda client: (equal(client.line(), "two", "sent while reading"), client.send("go\n"))),
+        ("flushed", lambda client: (equal(client.line(), "three", "sent at once"), client.send("go\n"))),
+    )
+
+
+@test("a read that sends what is pending does not wait for a client that does not read")
+def _():
+    turns(
+        """
+  socket:write_nb(("x"):rep(10 << 20))
+  print("queued")
+  eq("go\\n term", socket:read(nil, "\\n"))
+  socket:reset()
+  print("done")
+""",
+        ("queued", send("go\n")),
+        ("done", nothing),
+    )
+
+
+@test("EOF in the middle: what there is, and 'eof', again and again")
+def _():
+    turns(
+        """
+  print("go")
+  eq("partial eof", socket:read(nil, "\\n"))
+  eq(" eof", socket:read(nil, "\\n"))
+  eq(" eof", socket:read(10))
+  eq(" maxlen", socket:read(0))
+  eq("0 eof", socket:drain())
+  socket:write("still writing\\n")
+""",
+        ("go", lambda client: (client.send("partial"), client.finish())),
+    )
+
+
+@test("a reset by the client: nil, message, errno; the same at every later try; exit 0")
+def _():
+    turns(
+        """
+  print("reading")
+  local data, message, number = socket:read(nil, "\\n")
+  eq("nil string integer", data, type(message), math.type(number))
+  eq("nil " .. message .. " " .. number, socket:read(1))
+  eq("nil " .. message .. " " .. number, socket:read_nb(1))
+  eq("nil " .. message .. " " .. number, socket:drain(1))
+  eq("nil", (socket:flush(("x"):rep(100000))))
+  eq("nil", (socket:close()))
+""",
+        ("reading", lambda client: client.reset()),
+        pairs=TCP,
+    )
+
+
+@test("bytes that came before a reset can still be read")
+def _():
+    turns(
+        """
+  print("go")
+  eq("a maxlen", socket:read(1))
+  print("reset")
+  os.execute("exec sleep 0.05")
+  eq("bc maxlen", socket:read(2))
+  eq("nil", (socket:read(1)))
+""",
+        ("go", send("abc")),
+        ("reset", lambda client: client.reset()),
+        pairs=TCP,
+    )
+
+
+@test("output that failed stays failed: nil, message, errno from every form, nothing is sent after it")
+def _():
+    turns(
+        """
+  print("go")
+  local ok, message, number
+  repeat ok, message, number = socket:flush(("x"):rep(100000)) until not ok
+  local want = "nil " .. message .. " " .. number
+  for _, method in ipairs { "write", "write_nb", "flush", "flush_nb" } do eq(want, socket[method](socket, "y")) end
+  eq(want, socket:write_call(error, "y"))
+  eq(want, socket:flush_call(error, "y"))
+  eq(want, socket:finish())
+  eq(want, socket:close())
+""",
+        ("go", lambda client: client.reset() if client.sock.family == socket.AF_INET else client.sock.close()),
+    )
+
+
+@test("finish on TCP: the client sees the end, reading goes on; on a Unix socket both directions are at their end")
+def _():
+    turns(
+        """
+  socket:write("bye\\n")
+  assert(socket:finish() == true)
+  print("finished")
+  eq("more\\n eof", socket:read())
+  assert(socket:close() == true)
+""",
+        ("finished", lambda client: (equal(client.end(), (b"bye\n", "eof"), "answer"), client.send("more\n"), client.finish())),
+        pairs=TCP,
+    )
+    turns(
+        """
+  eq("i maxlen", socket:read(1))
+  socket:write("bye\\n")
+  assert(socket:finish() == true)
+  eq(" eof", socket:read())
+  eq(" eof", socket:read_nb(1, "\\n"))
+  eq("0 eof", socket:drain())
+  print("finished")
+  assert(socket:close() == true)
+  print("closed")
+""",
+        ("finished", gets(b"bye\n")),
+        ("closed", nothing),
+        pairs={"Unix": lambda: sends_first(unix_pair())},
+    )
+
+
+def sends_first(pair):
+    pair[0].send("input")
+    return pair
+
+
+@test("a socket that is collected is reset")
+def _():
+    turns(
+        """
+  socket:flush("x")
+  print("go")
+  eq("go\\n term", socket:read(nil, "\\n"))
+  os.exit(0, true)
+""",
+        ("go", lambda client: (client.send("go\n"), equal(client.end(), (b"x", "reset"), "what the client got"))),
+        pairs=TCP,
+    )
+
+
+@test("addresses: raw bytes, ports, text; nil on a Unix socket without a name")
+def _():
+    show = """
+  local function hex(s) return s and (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end)) end
+  eq("WANT", hex(socket.local_ip4), hex(socket.local_ip6), socket.local_addr, hex(socket.remote_ip4), hex(socket.remote_ip6),
+    socket.remote_addr)
+  eq("PORTS", socket.local_tcpport, socket.remote_tcpport, math.type(socket.local_tcpport))
+  assert(socket.fd > 2)
+  socket:close()
+  eq("nil", socket.fd)
+  eq("PORTS", socket.local_tcpport, socket.remote_tcpport, math.type(socket.local_tcpport))
+"""
+    mapped = "00000000000000000000ffff7f000001"
+    six = "0" * 31 + "1"
+    for pair, want in (
+        (lambda: tcp_pair(), "7f000001 nil 127.0.0.1 7f000001 nil 127.0.0.1"),
+        (lambda: tcp_pair(socket.AF_INET6, "::1"), f"nil {six} ::1 nil {six} ::1"),
+        (
+            lambda: tcp_pair(socket.AF_INET6, "::", "127.0.0.1", dual_stack=True),
+            f"7f000001 {mapped} 127.0.0.1 7f000001 {mapped} 127.0.0.1",
+        ),
+        (unix_pair, "nil nil nil nil nil nil"),
+    ):
+        client, conn = pair()
+        with client:
+            ports = "nil nil nil"
+            if client.sock.family != socket.AF_UNIX:
+                ports = f"{conn.getsockname()[1]} {client.sock.getsockname()[1]} integer"
+            if "nil nil nil nil" in want:
+                show_here = show.replace(', math.type(socket.local_tcpport))', ", nil)")
+            else:
+                show_here = show
+            Handler(conn, show_here.replace("WANT", want).replace("PORTS", ports)).ends()
+
+
+@test("a wait function that closes the socket: a Lua error, not a crash")
+def _():
+    turns(
+        """
+  local ok, message = pcall(socket.read_call, socket, function() socket:close() end, 1)
+  assert(not ok and message:find("closed"), message)
+  print("done")
+""",
+        ("done", nothing),
+    )
+
+
+@test("a wait function that throws: the error, and the socket goes on")
+def _():
+    turns(
+        """
+  local ok, message = pcall(socket.read_call, socket, function() error("stop", 0) end, 3)
+  eq("false stop", ok, message)
+  print("go")
+  eq("abc maxlen", socket:read(3))
+""",
+        ("go", send("abc")),
+    )
+
+
+@test("1 MiB both ways at once, byte for byte, in pieces of odd sizes")
+def _():
+    data = os.urandom(1 << 20)
+    for name, pair in PAIRS.items():
+        client, conn = pair()
+        with client:
+            handler = Handler(
+                conn,
+                """
+  local size = 1
+  while true do
+    local chunk, status = socket:read_nb(size)
+    if status == "block" and chunk == "" then chunk, status = socket:read(1) end
+    socket:write_nb(chunk)
+    if status == "eof" then break end
+    size = size * 7 % 10007
+  end
+""",
+            )
+            sender = threading.Thread(target=lambda c=client: (c.send(data), c.finish()))
+            sender.start()
+            got, how = client.end()
+            sender.join()
+            equal(how, "eof", f"{name}: end")
+            check(got == data, f"{name}: {len(got)} bytes, or other ones")
+            handler.ends()
+
+
+@test("--record: the file holds what was read, and replays to the same output")
+def _():
+    record = mbtest.tmp("recorded")
+    body = 'repeat local line, status = socket:read(nil, "\\n") socket:write("> ", line) until status == "eof"'
+    client, conn = tcp_pair()
+    with client:
+        handler = Handler(conn, body, "--record", record + ".%p")
+        pid = handler.child.pid
+        client.send("one\ntwo\n")
+        client.finish()
+        want = client.end()[0]
+        handler.ends()
+    import subprocess
+
+    with open(f"{record}.{pid}", "rb") as f:
+        done = subprocess.run([HANDLE, script(HEAD + body + "\nend")], stdin=f, capture_output=True, timeout=60, check=False)
+    equal(done.stdout, want, "replay")
+    done = subprocess.run(
+        [HANDLE, "--record", "/no/such/dir/x", script(HEAD + body + "\nend")], input=b"x", capture_output=True, timeout=60, check=False
+    )
+    equal((done.returncode, done.stdout), (0, b"> x"), "a recording that fails does not disturb")
+    check(b"--record" in done.stderr, "but is logged")
+
+
+@test("a replay from a terminal, and to one")
+def _():
+    import pty
+
+    main_fd, tty = pty.openpty()
+    path = script("return function(socket) socket:write((socket:read(nil, '\\n')):upper()) end")
+    with open("/dev/null", "wb") as null:
+        child = Child([HANDLE, path], {0: tty, 1: tty, 2: null})
+    os.close(tty)
+    os.write(main_fd, b"typed\n")
+    got = b""
+    while b"TYPED" not in got:
+        got += os.read(main_fd, 1000)
+    equal(child.wait(), 0, "exit status")
+    os.close(main_fd)
+
+
+mbtest.main()
