@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 /*
- * A number as systemd's parsers read it: white space in front, a sign, and C's prefixes for hexadecimal and octal.
- * Nothing may follow.
+ * A number as systemd's parsers read it: white space in front, a sign, and C's prefixes for
+ * hexadecimal and octal. Nothing may follow.
  */
 static int parse_number(const char *text, long *ret_number) {
   char *end;
@@ -37,8 +37,8 @@ static int parse_pid(const char *text, pid_t *ret_pid) {
 }
 
 /*
- * Number of names in LISTEN_FDNAMES: separated by colons, a backslash before a character that means itself.
- * Returns it, or -EINVAL when nothing follows a backslash.
+ * Number of names in LISTEN_FDNAMES: separated by colons, a backslash before a character that means
+ * itself. Returns it, or -EINVAL when nothing follows a backslash.
  */
 static int count_names(const char *text) {
   int n = 1;

@@ -8,7 +8,8 @@ enum mb_exit {
   MB_EXIT_NO_SCRIPT = 66, /* no script, or it cannot be read */
   MB_EXIT_HANDLER = 70,   /* a handler raised an error, or memory ran out */
   MB_EXIT_SYSTEM = 71,    /* the system refused something we need */
-  MB_EXIT_CONFIG = 78,    /* the script does not load, no listen{} matches, or a socket we cannot serve */
+  MB_EXIT_CONFIG =
+      78, /* the script does not load, no listen{} matches, or a socket we cannot serve */
 };
 
 #endif

@@ -10,7 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Unread input that a healthy close drops at most: a client that sends without end is not waited for. */
+/* Unread input that a healthy close drops at most: a client that sends without end is not waited
+ * for. */
 #define DROP_MAX_BYTES (1024 * 1024)
 
 int64_t mb_now_usec(void) {
@@ -49,7 +50,8 @@ ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wa
       if (r < 0) return r;
       if (r == 0) return -EAGAIN;
     }
-    ssize_t n = kind == MB_FD_FILE ? read(fd, data, len) : recv(fd, data, len, wait ? 0 : MSG_DONTWAIT);
+    ssize_t n =
+        kind == MB_FD_FILE ? read(fd, data, len) : recv(fd, data, len, wait ? 0 : MSG_DONTWAIT);
     if (n >= 0) return n;
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return -errno;
@@ -59,7 +61,8 @@ ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wa
   }
 }
 
-/* A blocking pipe or terminal has no MSG_DONTWAIT: where poll says "writable", PIPE_BUF bytes go without blocking. */
+/* A blocking pipe or terminal has no MSG_DONTWAIT: where poll says "writable", PIPE_BUF bytes go
+ * without blocking. */
 static ssize_t write_file_now(int fd, const struct iovec *pieces, int count) {
   int r = mb_fd_poll(fd, POLLOUT, 0);
   if (r < 0) return r;
@@ -71,7 +74,8 @@ static ssize_t write_file_now(int fd, const struct iovec *pieces, int count) {
   return n < 0 ? -errno : n;
 }
 
-static ssize_t write_once(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count, bool wait) {
+static ssize_t write_once(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
+                          bool wait) {
   ssize_t n;
   if (kind != MB_FD_FILE) {
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
@@ -84,7 +88,8 @@ static ssize_t write_once(int fd, enum mb_fd_kind kind, const struct iovec *piec
   return n < 0 ? -errno : n;
 }
 
-ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count, bool wait) {
+ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
+                     bool wait) {
   for (;;) {
     ssize_t n = write_once(fd, kind, pieces, count, wait);
     if (n >= 0) return n;

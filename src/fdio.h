@@ -1,7 +1,7 @@
 /*
- * System calls on a descriptor, with their failures handled: EINTR is retried, a wait has a deadline, the
- * file description's O_NONBLOCK is never changed (it may be shared with a terminal or a manager).
- * All functions return a result >= 0, or -errno.
+ * System calls on a descriptor, with their failures handled: EINTR is retried, a wait has a
+ * deadline, the file description's O_NONBLOCK is never changed (it may be shared with a terminal or
+ * a manager). All functions return a result >= 0, or -errno.
  */
 #ifndef MB_FDIO_H
 #define MB_FDIO_H
@@ -39,26 +39,28 @@ int mb_fd_poll(int fd, short events, int64_t deadline);
 ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait);
 
 /*
- * Writes what the system takes at once of count pieces (at most IOV_MAX); never raises SIGPIPE on a socket.
- * wait  false: -EAGAIN when nothing can be written now; true: waits until at least one byte is written
- * Returns the number of bytes, which may be less than asked.
+ * Writes what the system takes at once of count pieces (at most IOV_MAX); never raises SIGPIPE on a
+ * socket. wait  false: -EAGAIN when nothing can be written now; true: waits until at least one byte
+ * is written Returns the number of bytes, which may be less than asked.
  */
-ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count, bool wait);
+ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
+                     bool wait);
 
-/* Ends output only: sends FIN; reading goes on. -ECONNRESET when the peer has reset the connection. */
+/* Ends output only: sends FIN; reading goes on. -ECONNRESET when the peer has reset the connection.
+ */
 int mb_fd_end_output(int fd, enum mb_fd_kind kind);
 
 /*
  * Ends the connection in a healthy way, after all output was written: sends FIN at once, also while
- * another process holds a copy of fd. What came in and nobody read is dropped, so that closing does not
- * turn into a reset that costs the peer our last bytes. Does not close fd.
- * output_ended  mb_fd_end_output was called before
+ * another process holds a copy of fd. What came in and nobody read is dropped, so that closing does
+ * not turn into a reset that costs the peer our last bytes. Does not close fd. output_ended
+ * mb_fd_end_output was called before
  */
 int mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended);
 
 /*
- * Aborts the connection: RST on TCP, end of stream in both directions elsewhere, at once, also while
- * another process holds a copy of fd. Async-signal-safe. Does not close fd.
+ * Aborts the connection: RST on TCP, end of stream in both directions elsewhere, at once, also
+ * while another process holds a copy of fd. Async-signal-safe. Does not close fd.
  */
 void mb_fd_reset(int fd, enum mb_fd_kind kind);
 

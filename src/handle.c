@@ -1,4 +1,5 @@
-/* The socket object's life and its method table. Only handle*.c touches the descriptor after the hand-over. */
+/* The socket object's life and its method table. Only handle*.c touches the descriptor after the
+ * hand-over. */
 #include "handle.h"
 
 #include <errno.h>
@@ -26,11 +27,14 @@ void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kin
   h->out_fd = out_fd;
   h->kind = kind;
   h->state = MB_HANDLE_OPEN;
-  /* From here on, a death of the process is a reset: the peer must not take half an answer for a whole one. */
+  /* From here on, a death of the process is a reset: the peer must not take half an answer for a
+   * whole one. */
   mb_fd_set_reset_on_close(out_fd, kind, true);
 }
 
-struct mb_handle *mb_handle_at(lua_State *L, int index) { return luaL_checkudata(L, index, MB_HANDLE_TYPE); }
+struct mb_handle *mb_handle_at(lua_State *L, int index) {
+  return luaL_checkudata(L, index, MB_HANDLE_TYPE);
+}
 
 bool mb_handle_is_open(const struct mb_handle *h) {
   return h->state == MB_HANDLE_OPEN || h->state == MB_HANDLE_FINISHED;
@@ -47,11 +51,14 @@ static struct mb_handle *check_open(lua_State *L) {
   return h;
 }
 
-struct mb_handle *mb_handle_for_input(lua_State *L) { return check_open(L); }
+struct mb_handle *mb_handle_for_input(lua_State *L) {
+  return check_open(L);
+}
 
 struct mb_handle *mb_handle_for_output(lua_State *L) {
   struct mb_handle *h = check_open(L);
-  if (h->state == MB_HANDLE_FINISHED) luaL_error(L, "the socket's output is finished: nothing can be sent any more");
+  if (h->state == MB_HANDLE_FINISHED)
+    luaL_error(L, "the socket's output is finished: nothing can be sent any more");
   return h;
 }
 
@@ -108,7 +115,8 @@ int mb_handle_close(struct mb_handle *h) {
 
 /*
  * socket:close()
- * Sends what is pending and FIN, and closes. Returns true, or nil, message, errno. Throws when the socket is closed.
+ * Sends what is pending and FIN, and closes. Returns true, or nil, message, errno. Throws when the
+ * socket is closed.
  */
 static int method_close(lua_State *L) {
   int r = mb_handle_close(check_open(L));
@@ -127,7 +135,8 @@ static int method_reset(lua_State *L) {
   return 1;
 }
 
-/* A Unix socket is ended in both directions (reference, socket:finish()); the end of input is what is left of it. */
+/* A Unix socket is ended in both directions (reference, socket:finish()); the end of input is what
+ * is left of it. */
 static int finish(struct mb_handle *h) {
   int r = mb_handle_send_queue(h, true);
   if (r < 0) return r;

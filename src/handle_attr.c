@@ -1,6 +1,6 @@
 /*
- * What socket.NAME is. A field that the script has set comes first, then a method, then an attribute, which is made when
- * it is asked for: few scripts ask.
+ * What socket.NAME is. A field that the script has set comes first, then a method, then an
+ * attribute, which is made when it is asked for: few scripts ask.
  */
 #include "handle_attr.h"
 

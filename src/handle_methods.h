@@ -1,4 +1,5 @@
-/* What the files of the handle share: the methods, one row each in handle.c's table, and their helpers. */
+/* What the files of the handle share: the methods, one row each in handle.c's table, and their
+ * helpers. */
 #ifndef MB_HANDLE_METHODS_H
 #define MB_HANDLE_METHODS_H
 
@@ -57,7 +58,8 @@ struct mb_read_result {
  * wait  false: ret->status may be MB_READ_BLOCK
  * Returns 0, or -errno: -ENOMEM, or what the system said.
  */
-int mb_handle_fill(struct mb_handle *h, const struct mb_read_request *request, bool wait, struct mb_read_result *ret);
+int mb_handle_fill(struct mb_handle *h, const struct mb_read_request *request, bool wait,
+                   struct mb_read_result *ret);
 
 /* Pushes the len bytes in front of the buffer and the status, and takes them. Returns 2. */
 int mb_handle_push_read(lua_State *L, struct mb_handle *h, const struct mb_read_result *result);
@@ -66,8 +68,8 @@ int mb_handle_push_read(lua_State *L, struct mb_handle *h, const struct mb_read_
  * Discards input. *count grows by what was discarded, also on failure.
  * Returns 0 or -errno, as mb_handle_fill.
  */
-int mb_handle_discard(struct mb_handle *h, const struct mb_read_request *request, bool wait, size_t *count,
-                      enum mb_read_status *ret_status);
+int mb_handle_discard(struct mb_handle *h, const struct mb_read_request *request, bool wait,
+                      size_t *count, enum mb_read_status *ret_status);
 
 /* Pushes a number of bytes and a status. Returns 2. */
 int mb_handle_push_count(lua_State *L, size_t count, enum mb_read_status status);
@@ -80,8 +82,9 @@ enum mb_write_mode {
 };
 
 /*
- * Writes the strings from index `first` to the top. What the system does not take without waiting is queued.
- * Returns 0 or -errno. Throws when an argument is no string, before anything is written, or when memory runs out.
+ * Writes the strings from index `first` to the top. What the system does not take without waiting
+ * is queued. Returns 0 or -errno. Throws when an argument is no string, before anything is written,
+ * or when memory runs out.
  */
 int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode);
 

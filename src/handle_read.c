@@ -11,7 +11,7 @@
 
 /* What one receive asks for: see make_room. */
 #define RECEIVE_FIRST_BYTES 4096
-#define RECEIVE_MAX_BYTES 65536
+#define RECEIVE_MAX_BYTES   65536
 
 /* An empty buffer larger than this gives its memory back: a long read is over. */
 #define KEEP_MAX_BYTES (256 * 1024)
@@ -32,11 +32,13 @@ struct mb_read_request mb_read_request_at(lua_State *L, int index) {
   return request;
 }
 
-/* A read that has to wait sends first what is pending: the peer may be waiting for it. Returns 0 or -errno. */
+/* A read that has to wait sends first what is pending: the peer may be waiting for it. Returns 0 or
+ * -errno. */
 static int send_while_waiting(struct mb_handle *h) {
   while (h->out.len > 0 && h->out_error == 0) {
     if (mb_handle_send_queue(h, false) < 0 || h->out.len == 0) break; /* writing will report it */
-    struct pollfd both[2] = {{.fd = h->in_fd, .events = POLLIN}, {.fd = h->out_fd, .events = POLLOUT}};
+    struct pollfd both[2] = {{.fd = h->in_fd, .events = POLLIN},
+                             {.fd = h->out_fd, .events = POLLOUT}};
     if (poll(both, 2, -1) < 0 && errno != EINTR) return -errno;
     if (both[0].revents) break;
   }
@@ -54,8 +56,8 @@ static ssize_t receive(struct mb_handle *h, void *data, size_t len, bool wait) {
 }
 
 /*
- * Makes room for a receive of about `wanted` bytes. Little at first, as most requests are short; as much as makes calls
- * cheap once the peer has filled what there was.
+ * Makes room for a receive of about `wanted` bytes. Little at first, as most requests are short; as
+ * much as makes calls cheap once the peer has filled what there was.
  */
 static int make_room(struct mb_handle *h, size_t wanted) {
   size_t room;
@@ -94,7 +96,8 @@ static ssize_t receive_more(struct mb_handle *h, size_t wanted, bool wait) {
 }
 
 /* Whether what is in the buffer meets the request, or nothing more will come. */
-static bool is_met(struct mb_handle *h, const struct mb_read_request *request, struct mb_read_result *ret) {
+static bool is_met(struct mb_handle *h, const struct mb_read_request *request,
+                   struct mb_read_result *ret) {
   size_t len = mb_buf_len(&h->in);
   size_t span = len < request->maxlen ? len : request->maxlen;
   if (request->terminator >= 0) {
@@ -108,7 +111,8 @@ static bool is_met(struct mb_handle *h, const struct mb_read_request *request, s
   return len >= request->maxlen || h->in_eof;
 }
 
-int mb_handle_fill(struct mb_handle *h, const struct mb_read_request *request, bool wait, struct mb_read_result *ret) {
+int mb_handle_fill(struct mb_handle *h, const struct mb_read_request *request, bool wait,
+                   struct mb_read_result *ret) {
   while (!is_met(h, request, ret)) {
     ssize_t n = receive_more(h, request->maxlen - mb_buf_len(&h->in), wait);
     if (n == -EAGAIN) {
@@ -135,8 +139,8 @@ int mb_handle_push_count(lua_State *L, size_t count, enum mb_read_status status)
   return 2;
 }
 
-int mb_handle_discard(struct mb_handle *h, const struct mb_read_request *request, bool wait, size_t *count,
-                      enum mb_read_status *ret_status) {
+int mb_handle_discard(struct mb_handle *h, const struct mb_read_request *request, bool wait,
+                      size_t *count, enum mb_read_status *ret_status) {
   struct mb_read_result result;
   for (;;) {
     struct mb_read_request rest = *request;
@@ -179,16 +183,18 @@ static int drain_now(lua_State *L, bool wait) {
 
 /*
  * socket:read(maxlen, terminator)
- * Reads up to maxlen bytes (nil: no limit), or up to and including the terminator (one character; nil: none).
- * Returns the bytes and "term", "maxlen" or "eof"; or nil, message, errno.
+ * Reads up to maxlen bytes (nil: no limit), or up to and including the terminator (one character;
+ * nil: none). Returns the bytes and "term", "maxlen" or "eof"; or nil, message, errno.
  */
 int mb_handle_method_read(lua_State *L) { return read_now(L, true); }
 
 /* socket:read_nb(maxlen, terminator): does not wait; the status may be "block" as well. */
 int mb_handle_method_read_nb(lua_State *L) { return read_now(L, false); }
 
-/* socket:drain(maxlen, terminator): as read, but returns the number of bytes, which are discarded. */
+/* socket:drain(maxlen, terminator): as read, but returns the number of bytes, which are discarded.
+ */
 int mb_handle_method_drain(lua_State *L) { return drain_now(L, true); }
 
-/* socket:drain_nb(maxlen, terminator): as read_nb, but returns the number of bytes, which are discarded. */
+/* socket:drain_nb(maxlen, terminator): as read_nb, but returns the number of bytes, which are
+ * discarded. */
 int mb_handle_method_drain_nb(lua_State *L) { return drain_now(L, false); }

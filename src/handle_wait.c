@@ -1,6 +1,7 @@
 /*
- * The _call and _yield forms: the non-blocking form in a loop, with the script's function called whenever it is blocked.
- * That function may yield, so what a loop knows is on the Lua stack, never in a C variable.
+ * The _call and _yield forms: the non-blocking form in a loop, with the script's function called
+ * whenever it is blocked. That function may yield, so what a loop knows is on the Lua stack, never
+ * in a C variable.
  */
 #include <errno.h>
 #include <lauxlib.h>
@@ -43,7 +44,8 @@ static int read_loop(lua_State *L, int status, lua_KContext ctx) {
   }
 }
 
-/* socket:read_call(waitfunc, maxlen, terminator): as read; calls waitfunc() as long as reading is blocked. */
+/* socket:read_call(waitfunc, maxlen, terminator): as read; calls waitfunc() as long as reading is
+ * blocked. */
 int mb_handle_method_read_call(lua_State *L) {
   mb_handle_for_input(L);
   check_waitfunc(L);
@@ -80,7 +82,8 @@ static int drain_loop(lua_State *L, int call_status, lua_KContext ctx) {
   }
 }
 
-/* socket:drain_call(waitfunc, maxlen, terminator): as drain; calls waitfunc(socket, "r") as long as it is blocked. */
+/* socket:drain_call(waitfunc, maxlen, terminator): as drain; calls waitfunc(socket, "r") as long as
+ * it is blocked. */
 int mb_handle_method_drain_call(lua_State *L) {
   mb_handle_for_input(L);
   check_waitfunc(L);
@@ -123,7 +126,9 @@ static int put_and_wait(lua_State *L, int mode, lua_KContext may_stay) {
 }
 
 /* socket:write_call(waitfunc, ...): as write; calls waitfunc() as long as writing is blocked. */
-int mb_handle_method_write_call(lua_State *L) { return put_and_wait(L, MB_WRITE_BUFFER, MB_WRITE_SMALL_BYTES - 1); }
+int mb_handle_method_write_call(lua_State *L) {
+  return put_and_wait(L, MB_WRITE_BUFFER, MB_WRITE_SMALL_BYTES - 1);
+}
 
 /* socket:write_yield(...) */
 int mb_handle_method_write_yield(lua_State *L) {

@@ -1,6 +1,6 @@
 /*
- * listen{…}. Everything is checked when it is called, where the error can name the script's line; names are looked up
- * only when no address decides.
+ * listen{…}. Everything is checked when it is called, where the error can name the script's line;
+ * names are looked up only when no address decides.
  */
 #include "listen.h"
 
@@ -10,7 +10,15 @@
 
 #include "match.h"
 
-enum proto { PROTO_ANY, PROTO_TCP, PROTO_TCP4, PROTO_TCP6, PROTO_LOCAL, PROTO_INTERVAL, PROTO_MAIN };
+enum proto {
+  PROTO_ANY,
+  PROTO_TCP,
+  PROTO_TCP4,
+  PROTO_TCP6,
+  PROTO_LOCAL,
+  PROTO_INTERVAL,
+  PROTO_MAIN
+};
 
 /* One listener. A userdata in the registry, as are the strings that it points to. */
 struct listener {
@@ -31,21 +39,29 @@ void mb_listen_close(void) { closed = true; }
 /* ---- checking ---- */
 
 /* Throws: names the field, the value, and what is expected. */
-static int wrong(lua_State *L, const char *where, const char *field, int value, const char *expected) {
+static int wrong(lua_State *L, const char *where, const char *field, int value,
+                 const char *expected) {
   const char *text = luaL_tolstring(L, value, NULL);
   const char *quote = lua_type(L, value) == LUA_TSTRING ? "\"" : "";
-  return luaL_error(L, "listen: %s%s: expected %s, got %s%s%s", where, field, expected, quote, text, quote);
+  return luaL_error(L, "listen: %s%s: expected %s, got %s%s%s", where, field, expected, quote, text,
+                    quote);
 }
 
-/* Checks of a field's value, on top of the stack. Each returns what is expected, or NULL when it is that. */
+/* Checks of a field's value, on top of the stack. Each returns what is expected, or NULL when it is
+ * that. */
 typedef const char *check(lua_State *L);
 
-static const char *check_function(lua_State *L) { return lua_isfunction(L, -1) ? NULL : "a function"; }
+static const char *check_function(lua_State *L) {
+  return lua_isfunction(L, -1) ? NULL : "a function";
+}
 
-static const char *check_boolean(lua_State *L) { return lua_isboolean(L, -1) ? NULL : "true or false"; }
+static const char *check_boolean(lua_State *L) {
+  return lua_isboolean(L, -1) ? NULL : "true or false";
+}
 
 static const char *check_seconds(lua_State *L) {
-  bool ok = lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 0 && lua_tonumber(L, -1) < HUGE_VAL;
+  bool ok =
+      lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 0 && lua_tonumber(L, -1) < HUGE_VAL;
   return ok ? NULL : "a number of seconds, 0 or more";
 }
 
@@ -93,18 +109,22 @@ struct field {
 
 /* The fork settings are checked and have no effect: there is one process for one connection. */
 static const struct field service_fields[] = {
-    {"prepare", check_function, false},      {"connect", check_function, true},
-    {"finish", check_function, false},       {"memory_limit", check_bytes, false},
-    {"pre_fork", check_count, false},        {"min_fork", check_count, false},
-    {"max_fork", check_positive, false},     {"fork_delay", check_seconds, false},
+    {"prepare", check_function, false},         {"connect", check_function, true},
+    {"finish", check_function, false},          {"memory_limit", check_bytes, false},
+    {"pre_fork", check_count, false},           {"min_fork", check_count, false},
+    {"max_fork", check_positive, false},        {"fork_delay", check_seconds, false},
     {"fork_error_delay", check_seconds, false}, {"exit_delay", check_seconds, false},
-    {"idle_timeout", check_seconds, false},  {NULL, NULL, false},
+    {"idle_timeout", check_seconds, false},     {NULL, NULL, false},
 };
 
-static const struct field tcp_fields[] = {
-    {"proto", check_proto, true}, {"host", check_text, false}, {"port", check_port, true}, {NULL, NULL, false}};
-static const struct field tcp46_fields[] = {
-    {"proto", check_proto, true}, {"port", check_port, true}, {"localhost", check_boolean, false}, {NULL, NULL, false}};
+static const struct field tcp_fields[] = {{"proto", check_proto, true},
+                                          {"host", check_text, false},
+                                          {"port", check_port, true},
+                                          {NULL, NULL, false}};
+static const struct field tcp46_fields[] = {{"proto", check_proto, true},
+                                            {"port", check_port, true},
+                                            {"localhost", check_boolean, false},
+                                            {NULL, NULL, false}};
 static const struct field local_fields[] = {
     {"proto", check_proto, true}, {"path", check_path, true}, {NULL, NULL, false}};
 static const struct field interval_fields[] = {{"proto", check_proto, true},
@@ -120,9 +140,12 @@ static const struct kind {
   enum proto proto;
   const struct field *fields;
 } kinds[] = {
-    {"tcp", PROTO_TCP, tcp_fields},          {"tcp4", PROTO_TCP4, tcp46_fields},
-    {"tcp6", PROTO_TCP6, tcp46_fields},      {"local", PROTO_LOCAL, local_fields},
-    {"interval", PROTO_INTERVAL, interval_fields}, {"main", PROTO_MAIN, main_fields},
+    {"tcp", PROTO_TCP, tcp_fields},
+    {"tcp4", PROTO_TCP4, tcp46_fields},
+    {"tcp6", PROTO_TCP6, tcp46_fields},
+    {"local", PROTO_LOCAL, local_fields},
+    {"interval", PROTO_INTERVAL, interval_fields},
+    {"main", PROTO_MAIN, main_fields},
 };
 
 static const struct kind *find_kind(const char *name) {
@@ -145,10 +168,11 @@ static bool has_field(const struct field *fields, const char *name) {
 }
 
 /*
- * Checks every field of the table at index, and that there is no other; a slip in a name must not pass in silence.
- * where  what stands before a field's name in a message: "" or "listener 2: "
+ * Checks every field of the table at index, and that there is no other; a slip in a name must not
+ * pass in silence. where  what stands before a field's name in a message: "" or "listener 2: "
  */
-static void check_fields(lua_State *L, int index, const char *where, const struct field *fields, bool array_too) {
+static void check_fields(lua_State *L, int index, const char *where, const struct field *fields,
+                         bool array_too) {
   for (const struct field *f = fields; f->name; f++) {
     lua_getfield(L, index, f->name);
     const char *expected = lua_isnil(L, -1) && !f->required ? NULL : f->check(L);
@@ -192,7 +216,8 @@ static const char *anchor_string(lua_State *L, int index, const char *name) {
   return text;
 }
 
-static struct listener *add_listener(lua_State *L, const struct mb_service *service, enum proto proto) {
+static struct listener *add_listener(lua_State *L, const struct mb_service *service,
+                                     enum proto proto) {
   struct listener *l = new_anchored(L, sizeof *l);
   l->service = service;
   l->proto = proto;
@@ -204,7 +229,8 @@ static struct listener *add_listener(lua_State *L, const struct mb_service *serv
 static void check_listener(lua_State *L, int index, lua_Integer number) {
   const char *name = lua_pushfstring(L, "listener %I", number);
   const char *where = lua_pushfstring(L, "%s: ", name);
-  if (!lua_istable(L, index)) wrong(L, "", name, index, "a table such as {proto=\"tcp\", port=8080}");
+  if (!lua_istable(L, index))
+    wrong(L, "", name, index, "a table such as {proto=\"tcp\", port=8080}");
   lua_getfield(L, index, "proto");
   if (check_proto(L)) wrong(L, where, "proto", lua_gettop(L), check_proto(L));
   const struct kind *kind = find_kind(lua_tostring(L, -1));
@@ -212,7 +238,8 @@ static void check_listener(lua_State *L, int index, lua_Integer number) {
   check_fields(L, index, where, kind->fields, false);
 }
 
-static void register_listener(lua_State *L, int index, const struct mb_service *service, const struct kind *kind) {
+static void register_listener(lua_State *L, int index, const struct mb_service *service,
+                              const struct kind *kind) {
   struct listener *l = add_listener(L, service, kind->proto);
   lua_getfield(L, index, "localhost");
   bool loopback = lua_toboolean(L, -1);
@@ -249,8 +276,10 @@ static void register_listener(lua_State *L, int index, const struct mb_service *
  * Source: reference, "Global function listen{...}".
  */
 static int listen_call(lua_State *L) {
-  if (closed) return luaL_error(L, "listen: cannot be called from a prepare, connect or finish handler");
-  if (!lua_istable(L, 1)) return luaL_error(L, "listen: expected a table, got %s", luaL_typename(L, 1));
+  if (closed)
+    return luaL_error(L, "listen: cannot be called from a prepare, connect or finish handler");
+  if (!lua_istable(L, 1))
+    return luaL_error(L, "listen: expected a table, got %s", luaL_typename(L, 1));
   lua_settop(L, 1);
   check_fields(L, 1, "", service_fields, true);
   lua_Integer count = luaL_len(L, 1);
@@ -357,7 +386,10 @@ static void describe(const struct listener *l, char text[256]) {
       break;
     default:
       snprintf(text, 256, strchr(l->text, ':') ? "%s [%s]:%d" : "%s %s:%d",
-               l->proto == PROTO_TCP ? "tcp" : l->proto == PROTO_TCP4 ? "tcp4" : "tcp6", l->text, (int)l->port);
+               l->proto == PROTO_TCP    ? "tcp"
+               : l->proto == PROTO_TCP4 ? "tcp4"
+                                        : "tcp6",
+               l->text, (int)l->port);
       break;
   }
 }

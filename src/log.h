@@ -1,6 +1,6 @@
 /*
- * Our own messages: to stderr, with <N> priorities where the journal reads it, or to syslog's socket
- * where stderr is gone. Never to the connection.
+ * Our own messages: to stderr, with <N> priorities where the journal reads it, or to syslog's
+ * socket where stderr is gone. Never to the connection.
  */
 #ifndef MB_LOG_H
 #define MB_LOG_H
@@ -26,17 +26,18 @@ bool mb_log_wants(int level);
 
 /*
  * Writes one message, formatted as by printf; a trailing newline is not needed. Control characters
- * are shown as \xNN, so that nothing a client sent can forge a line or drive a terminal. What does not
- * fit into 2 KiB is cut off with "...".
+ * are shown as \xNN, so that nothing a client sent can forge a line or drive a terminal. What does
+ * not fit into 2 KiB is cut off with "...".
  */
 void mb_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Writes a text of any length that may hold several lines (a traceback), each as a line of its own. */
+/* Writes a text of any length that may hold several lines (a traceback), each as a line of its own.
+ */
 void mb_log_text(int level, const char *text, size_t len);
 
 /*
- * Points the C library's stdout and stderr, and so print, io.write and io.stderr, at the log, a line a
- * message. Only for MB_LOG_SYSLOG: elsewhere fd 1 and 2 themselves do.
+ * Points the C library's stdout and stderr, and so print, io.write and io.stderr, at the log, a
+ * line a message. Only for MB_LOG_SYSLOG: elsewhere fd 1 and 2 themselves do.
  */
 void mb_log_capture_stdio(void);
 

@@ -1,4 +1,5 @@
-/* mb-handle: serves the one connection it was started for. The order of start-up, and the exit status. */
+/* mb-handle: serves the one connection it was started for. The order of start-up, and the exit
+ * status. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,8 +15,8 @@
 static void ignore(int signal_number) { (void)signal_number; }
 
 /*
- * A write to a closed pipe fails with EPIPE instead of killing us. A handler that does nothing, not SIG_IGN: that would be
- * inherited by the script's children, and `yes | head` would not end.
+ * A write to a closed pipe fails with EPIPE instead of killing us. A handler that does nothing, not
+ * SIG_IGN: that would be inherited by the script's children, and `yes | head` would not end.
  */
 static void survive_sigpipe(void) {
   struct sigaction action = {.sa_handler = ignore, .sa_flags = SA_RESTART};
@@ -30,10 +31,13 @@ static enum mb_exit failed(const char *what, int r) {
 static enum mb_exit refuse(const struct mb_activation *activation) {
   if (activation->given == MB_GIVEN_LISTENER) {
     mb_log(LOG_ERR,
-           "fd %d is a listening socket: mb-handle serves one accepted connection (systemd: Accept=yes; inetd: nowait)",
+           "fd %d is a listening socket: mb-handle serves one accepted connection (systemd: "
+           "Accept=yes; inetd: nowait)",
            activation->fd);
   } else {
-    mb_log(LOG_ERR, "fd %d is not a stream socket: mb-handle serves connections (systemd: ListenStream=; inetd: stream)",
+    mb_log(LOG_ERR,
+           "fd %d is not a stream socket: mb-handle serves connections (systemd: ListenStream=; "
+           "inetd: stream)",
            activation->fd);
   }
   return MB_EXIT_CONFIG;
@@ -49,16 +53,19 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
   struct mb_activation activation;
   int r = mb_activation_find(&activation);
   if (r < 0) return failed("cannot use what LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES offer", r);
-  if (activation.fd == 0 && closed & 1) return failed("fd 0 is closed: there is no connection and nothing to replay", -EBADF);
-  if (activation.given == MB_GIVEN_FILE && closed & 2) return failed("fd 1 is closed: a replay has nowhere to write to", -EBADF);
+  if (activation.fd == 0 && closed & 1)
+    return failed("fd 0 is closed: there is no connection and nothing to replay", -EBADF);
+  if (activation.given == MB_GIVEN_FILE && closed & 2)
+    return failed("fd 1 is closed: a replay has nowhere to write to", -EBADF);
 
   struct mb_connection connection = {.kind = MB_FD_FILE};
   r = mb_stdfds_take(&activation, &connection.fds);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
-  if (activation.given == MB_GIVEN_LISTENER || activation.given == MB_GIVEN_DATAGRAM) return refuse(&activation);
+  if (activation.given == MB_GIVEN_LISTENER || activation.given == MB_GIVEN_DATAGRAM)
+    return refuse(&activation);
   if (activation.count > 1) {
-    mb_log(LOG_WARNING, "%d descriptors were handed over: fd %d is served, the others are not", activation.count,
-           activation.fd);
+    mb_log(LOG_WARNING, "%d descriptors were handed over: fd %d is served, the others are not",
+           activation.count, activation.fd);
   }
   if (activation.given == MB_GIVEN_CONNECTION) {
     connection.kind = mb_fd_kind_of(connection.fds.in);

@@ -56,6 +56,6 @@ bool mb_match_path(const char *wanted, const struct mb_addr *local) {
   if (strcmp(path, wanted) == 0) return true;
   /* The same socket by another name, as through /var/run. */
   struct stat a, b;
-  return wanted[0] == '/' && path[0] == '/' && stat(path, &a) == 0 && stat(wanted, &b) == 0 && a.st_dev == b.st_dev &&
-         a.st_ino == b.st_ino;
+  return wanted[0] == '/' && path[0] == '/' && stat(path, &a) == 0 && stat(wanted, &b) == 0 &&
+         a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }

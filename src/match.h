@@ -13,15 +13,17 @@ enum mb_match {
 };
 
 /*
- * Compares a host, written as an address, with a local address. "::" means every address, "0.0.0.0" every IPv4
- * address; an IPv4 address and the same mapped into IPv6 are one.
+ * Compares a host, written as an address, with a local address. "::" means every address, "0.0.0.0"
+ * every IPv4 address; an IPv4 address and the same mapped into IPv6 are one.
  */
 enum mb_match mb_match_host(const char *host, const struct mb_addr *local);
 
-/* Looks a host name up, and tells whether one of its addresses is the local address. Slow: may ask the DNS. */
+/* Looks a host name up, and tells whether one of its addresses is the local address. Slow: may ask
+ * the DNS. */
 bool mb_match_name(const char *host, const struct mb_addr *local);
 
-/* Compares a path ("@name" for an abstract one) with a Unix socket's; another path to the same file matches. */
+/* Compares a path ("@name" for an abstract one) with a Unix socket's; another path to the same file
+ * matches. */
 bool mb_match_path(const char *wanted, const struct mb_addr *local);
 
 #endif

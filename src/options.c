@@ -10,7 +10,8 @@
 
 #define SECONDS_MAX 1e9 /* some 30 years: more is a mistake, and would overflow a timer */
 
-/* A setter takes the option's value (NULL when it has none) and returns NULL, or what was expected. */
+/* A setter takes the option's value (NULL when it has none) and returns NULL, or what was expected.
+ */
 typedef const char *setter(struct mb_options *options, const char *value);
 
 static const char *set_check(struct mb_options *o, const char *value) {
@@ -41,7 +42,8 @@ static const char *set_listener(struct mb_options *o, const char *value) {
   char *end;
   errno = 0;
   long n = strtol(value, &end, 10);
-  if (errno || end == value || *end || n < 1 || n > INT32_MAX) return "a listener's number, from 1 (see --check)";
+  if (errno || end == value || *end || n < 1 || n > INT32_MAX)
+    return "a listener's number, from 1 (see --check)";
   o->listener = (int)n;
   return NULL;
 }
@@ -51,7 +53,8 @@ static const char *set_log_level(struct mb_options *o, const char *value) {
     const char *name;
     int level;
   } levels[] = {
-      {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE}, {"info", LOG_INFO}, {"debug", LOG_DEBUG},
+      {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+      {"info", LOG_INFO}, {"debug", LOG_DEBUG},
   };
   for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
     if (strcmp(value, levels[i].name) == 0) {
@@ -91,7 +94,8 @@ static const char *set_memory_limit(struct mb_options *o, const char *value) {
   return NULL;
 }
 
-/* %p and %t are replaced when the file is opened; anything else behind a % is most likely a slip. */
+/* %p and %t are replaced when the file is opened; anything else behind a % is most likely a slip.
+ */
 static const char *set_record(struct mb_options *o, const char *value) {
   if (*value == '\0') return "a file name";
   for (const char *p = value; (p = strchr(p, '%')) != NULL; p += 2) {
@@ -104,7 +108,8 @@ static const char *set_record(struct mb_options *o, const char *value) {
 static const char *set_timeout(struct mb_options *o, const char *value) {
   char *end;
   double seconds = strtod(value, &end);
-  if (end == value || *end || !(seconds > 0) || seconds > SECONDS_MAX) return "a number of seconds above 0, at most 1e9";
+  if (end == value || *end || !(seconds > 0) || seconds > SECONDS_MAX)
+    return "a number of seconds above 0, at most 1e9";
   o->timeout = seconds;
   return NULL;
 }
@@ -131,11 +136,13 @@ enum { ROWS = sizeof rows / sizeof *rows };
 static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX]) {
   const char *with = o->record ? "--record" : o->listener ? "--listener" : NULL;
   if (!o->check || !with) return false;
-  snprintf(error, MB_OPTIONS_ERROR_MAX, "--check serves no connection: it cannot be combined with %s", with);
+  snprintf(error, MB_OPTIONS_ERROR_MAX,
+           "--check serves no connection: it cannot be combined with %s", with);
   return true;
 }
 
-bool mb_options_parse(int argc, char **argv, struct mb_options *ret, char ret_error[MB_OPTIONS_ERROR_MAX]) {
+bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
+                      char ret_error[MB_OPTIONS_ERROR_MAX]) {
   struct mb_options o = {.handlers = MB_HANDLERS_DIR, .log_level = LOG_NOTICE};
   struct option table[ROWS + 1] = {0};
   for (int i = 0; i < ROWS; i++) {
@@ -144,24 +151,29 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret, char ret_er
   }
   opterr = 0;
   int row = 0, c;
-  /* "+": what follows the script is the script's. ":": a missing value is told from an unknown option. */
+  /* "+": what follows the script is the script's. ":": a missing value is told from an unknown
+   * option. */
   while ((c = getopt_long(argc, argv, "+:", table, &row)) != -1) {
     const char *given = optind > 0 && optind <= argc ? argv[optind - 1] : "";
     if (c == ':') {
-      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "option %s needs a value; try mb-handle --help", given);
+      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "option %s needs a value; try mb-handle --help",
+               given);
       return false;
     }
     if (c != 0) {
       if (optopt > ' ' && optopt < 127) {
-        snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "unknown option -%c; try mb-handle --help", optopt);
+        snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "unknown option -%c; try mb-handle --help",
+                 optopt);
       } else {
-        snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "unknown or wrong option %s; try mb-handle --help", given);
+        snprintf(ret_error, MB_OPTIONS_ERROR_MAX,
+                 "unknown or wrong option %s; try mb-handle --help", given);
       }
       return false;
     }
     const char *expected = rows[row].set(&o, optarg);
     if (expected) {
-      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "--%s: expected %s, got \"%s\"", rows[row].name, expected, optarg);
+      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "--%s: expected %s, got \"%s\"", rows[row].name,
+               expected, optarg);
       return false;
     }
   }
@@ -188,7 +200,8 @@ void mb_options_help(FILE *to) {
       to);
   for (int i = 0; i < ROWS; i++) {
     char left[32];
-    snprintf(left, sizeof left, "--%s%s%s", rows[i].name, rows[i].value ? " " : "", rows[i].value ? rows[i].value : "");
+    snprintf(left, sizeof left, "--%s%s%s", rows[i].name, rows[i].value ? " " : "",
+             rows[i].value ? rows[i].value : "");
     fprintf(to, "  %-22s %s\n", left, rows[i].help);
   }
   fputs(

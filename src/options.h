@@ -25,7 +25,8 @@ struct mb_options {
  * Reads the command line.
  * ret_error  what is wrong, for one line of a message, when it returns false
  */
-bool mb_options_parse(int argc, char **argv, struct mb_options *ret, char ret_error[MB_OPTIONS_ERROR_MAX]);
+bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
+                      char ret_error[MB_OPTIONS_ERROR_MAX]);
 
 /* Writes the text of --help. */
 void mb_options_help(FILE *to);

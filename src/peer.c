@@ -57,7 +57,8 @@ uint16_t mb_addr_port(const struct mb_addr *addr) {
   return in6 ? ntohs(in6->sin6_port) : 0;
 }
 
-size_t mb_addr_path(const struct mb_addr *addr, char ret_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1]) {
+size_t mb_addr_path(const struct mb_addr *addr,
+                    char ret_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1]) {
   const size_t head = offsetof(struct sockaddr_un, sun_path);
   ret_path[0] = '\0';
   if (addr->len <= head || addr->any.sa_family != AF_UNIX) return 0;

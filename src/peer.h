@@ -20,7 +20,8 @@ struct mb_addr {
 
 /*
  * Asks for both addresses of a connected socket.
- * Returns 0, or -errno; -ENOTCONN when the peer has reset the connection (ret_local is filled then).
+ * Returns 0, or -errno; -ENOTCONN when the peer has reset the connection (ret_local is filled
+ * then).
  */
 int mb_addr_of(int fd, struct mb_addr *ret_local, struct mb_addr *ret_remote);
 
@@ -40,17 +41,19 @@ uint16_t mb_addr_port(const struct mb_addr *addr);
  * The path of a Unix socket's address, with "@" in place of the leading NUL of an abstract one.
  * Returns its length, 0 when the address is no Unix address or has no name.
  */
-size_t mb_addr_path(const struct mb_addr *addr, char ret_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1]);
+size_t mb_addr_path(const struct mb_addr *addr,
+                    char ret_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1]);
 
 #define MB_ADDR_TEXT_MAX 128
 
 /*
- * The address without its port: "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "/run/x.sock", "@name"; a mapped
- * IPv4 address reads as IPv4. Returns false, and an empty text, when there is none.
+ * The address without its port: "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "/run/x.sock", "@name";
+ * a mapped IPv4 address reads as IPv4. Returns false, and an empty text, when there is none.
  */
 bool mb_addr_text(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX]);
 
-/* The address for a message: with its port, as "192.0.2.1:80", "[2001:db8::1]:80"; "unnamed" when there is none. */
+/* The address for a message: with its port, as "192.0.2.1:80", "[2001:db8::1]:80"; "unnamed" when
+ * there is none. */
 void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX + 8]);
 
 #endif

@@ -6,7 +6,8 @@
 
 /*
  * Creates the file; %p in its name stands for the process id, %t for the time in seconds, %% for %.
- * Returns a descriptor, or -1 after a line in the log: a recording that fails never disturbs the connection.
+ * Returns a descriptor, or -1 after a line in the log: a recording that fails never disturbs the
+ * connection.
  */
 int mb_record_open(const char *name);
 

@@ -1,4 +1,5 @@
-/* From a script to an exit status. Whatever happens in Lua ends here, in a status, never in an abort. */
+/* From a script to an exit status. Whatever happens in Lua ends here, in a status, never in an
+ * abort. */
 #include "script.h"
 
 #include <errno.h>
@@ -62,8 +63,9 @@ static int run_chunk(lua_State *L) {
   if (lua_isfunction(L, -1)) {
     mb_listen_any(L);
   } else if (!lua_isnil(L, -1)) {
-    return luaL_error(L, "%s: the script returned a %s: expected a connect handler (a function) or nothing",
-                      run->script, luaL_typename(L, -1));
+    return luaL_error(
+        L, "%s: the script returned a %s: expected a connect handler (a function) or nothing",
+        run->script, luaL_typename(L, -1));
   }
   return 0;
 }
@@ -97,7 +99,8 @@ static enum mb_exit load(lua_State *L, struct run *run) {
   if (status != LUA_OK) return load_failed(L, status);
   if (mb_listen_count() > 0) return MB_EXIT_OK;
   mb_log(LOG_ERR,
-         "%s: no handler: the script neither called listen{connect = function(socket) ... end} nor returned a function",
+         "%s: no handler: the script neither called listen{connect = function(socket) ... end} nor "
+         "returned a function",
          run->script);
   return MB_EXIT_CONFIG;
 }
@@ -117,19 +120,21 @@ static void log_no_match(lua_State *L, const struct run *run) {
   const char *offered = lua_tostring(L, -1);
   const struct mb_connection *c = run->connection;
   if (run->options->listener) {
-    mb_log(LOG_ERR, "%s: listener %d takes no connection or does not exist; the script has: %s", run->script,
-           run->options->listener, offered);
+    mb_log(LOG_ERR, "%s: listener %d takes no connection or does not exist; the script has: %s",
+           run->script, run->options->listener, offered);
   } else if (c->local.len == 0) {
     mb_log(LOG_ERR, "%s: no listener to replay: the script has: %s", run->script, offered);
   } else {
     char came[MB_ADDR_TEXT_MAX + 8];
     mb_addr_label(&c->local, came);
-    mb_log(LOG_ERR, "%s: no listener for the connection to %s: the script has: %s", run->script, came, offered);
+    mb_log(LOG_ERR, "%s: no listener for the connection to %s: the script has: %s", run->script,
+           came, offered);
   }
   lua_pop(L, 1);
 }
 
-/* Calls a handler of the service, if it is there, with nargs arguments on the stack; they are popped. */
+/* Calls a handler of the service, if it is there, with nargs arguments on the stack; they are
+ * popped. */
 static enum mb_exit call_handler(lua_State *L, int handler, int nargs) {
   if (handler == LUA_NOREF) {
     lua_pop(L, nargs);
@@ -227,7 +232,8 @@ static enum mb_exit in_new_state(struct run *run, enum mb_exit (*body)(lua_State
   return exit;
 }
 
-enum mb_exit mb_script_serve(const struct mb_options *options, const struct mb_connection *connection) {
+enum mb_exit mb_script_serve(const struct mb_options *options,
+                             const struct mb_connection *connection) {
   char path[PATH_MAX];
   struct run run = {.options = options, .connection = connection};
   run.script = mb_script_path(options, &connection->local, path);

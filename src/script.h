@@ -1,4 +1,5 @@
-/* From a script to an exit status: find it, load it, pick the service for the connection, run its handlers. */
+/* From a script to an exit status: find it, load it, pick the service for the connection, run its
+ * handlers. */
 #ifndef MB_SCRIPT_H
 #define MB_SCRIPT_H
 
@@ -16,7 +17,8 @@ struct mb_connection {
 };
 
 /* Serves the connection with the script that the options name. Logs what goes wrong. */
-enum mb_exit mb_script_serve(const struct mb_options *options, const struct mb_connection *connection);
+enum mb_exit mb_script_serve(const struct mb_options *options,
+                             const struct mb_connection *connection);
 
 /* --check: loads the script and writes its listeners to fd out. Logs what goes wrong. */
 enum mb_exit mb_script_check(const struct mb_options *options, int out);

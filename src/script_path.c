@@ -14,7 +14,8 @@ static bool join(char path[PATH_MAX], const char *directory, const char *name, s
   return n > 0 && n < PATH_MAX;
 }
 
-/* The name that a local address gives its script: "8080", or "echo" for "/run/mb/echo.sock" and for "@echo". */
+/* The name that a local address gives its script: "8080", or "echo" for "/run/mb/echo.sock" and for
+ * "@echo". */
 static size_t name_of(const struct mb_addr *local, char name[sizeof local->local.sun_path + 1]) {
   uint16_t port = mb_addr_port(local);
   if (port) return (size_t)sprintf(name, "%u", port);
@@ -34,7 +35,8 @@ static const char *given(const char *script, const char *from) {
   return NULL;
 }
 
-const char *mb_script_path(const struct mb_options *options, const struct mb_addr *local, char ret_path[PATH_MAX]) {
+const char *mb_script_path(const struct mb_options *options, const struct mb_addr *local,
+                           char ret_path[PATH_MAX]) {
   if (options->script) return given(options->script, "");
   const char *named = getenv("MB_SCRIPT");
   if (named && *named) return given(named, " of $MB_SCRIPT");
@@ -42,13 +44,18 @@ const char *mb_script_path(const struct mb_options *options, const struct mb_add
   const char *directory = options->handlers;
   char name[sizeof local->local.sun_path + 1] = "";
   size_t name_len = name_of(local, name);
-  if (name_len && join(ret_path, directory, name, name_len) && access(ret_path, R_OK) == 0) return ret_path;
-  if (join(ret_path, directory, "default", strlen("default")) && access(ret_path, R_OK) == 0) return ret_path;
+  if (name_len && join(ret_path, directory, name, name_len) && access(ret_path, R_OK) == 0)
+    return ret_path;
+  if (join(ret_path, directory, "default", strlen("default")) && access(ret_path, R_OK) == 0)
+    return ret_path;
   if (name_len) {
-    mb_log(LOG_ERR, "no script: tried %s/%.*s.lua and %s/default.lua; name one as an argument or in $MB_SCRIPT",
-           directory, (int)name_len, name, directory);
+    mb_log(
+        LOG_ERR,
+        "no script: tried %s/%.*s.lua and %s/default.lua; name one as an argument or in $MB_SCRIPT",
+        directory, (int)name_len, name, directory);
   } else {
-    mb_log(LOG_ERR, "no script: tried %s/default.lua; name one as an argument or in $MB_SCRIPT", directory);
+    mb_log(LOG_ERR, "no script: tried %s/default.lua; name one as an argument or in $MB_SCRIPT",
+           directory);
   }
   return NULL;
 }

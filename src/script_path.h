@@ -12,6 +12,7 @@
  * ret_path  room for a path
  * Returns the path, or NULL after a line in the log that names what was tried.
  */
-const char *mb_script_path(const struct mb_options *options, const struct mb_addr *local, char ret_path[PATH_MAX]);
+const char *mb_script_path(const struct mb_options *options, const struct mb_addr *local,
+                           char ret_path[PATH_MAX]);
 
 #endif

@@ -9,21 +9,23 @@
 /* Makes a state whose memory is accounted for by alloc. Returns NULL when there is none. */
 lua_State *mb_state_new(struct mb_alloc *alloc);
 
-/* Opens the standard libraries and puts the script's directory first into package.path. May throw. */
+/* Opens the standard libraries and puts the script's directory first into package.path. May throw.
+ */
 void mb_state_open(lua_State *L, const char *script);
 
 /* What the state's memory, and that of the buffers of its handles, is accounted to. */
 struct mb_alloc *mb_state_alloc(lua_State *L);
 
 /*
- * Calls a function with its arguments, as lua_pcall does, with a traceback: returns LUA_OK, or another status with
- * one string, the message and traceback, on the stack in place of results.
+ * Calls a function with its arguments, as lua_pcall does, with a traceback: returns LUA_OK, or
+ * another status with one string, the message and traceback, on the stack in place of results.
  */
 int mb_state_call(lua_State *L, int nargs, int nresults);
 
 /*
- * Calls the function like lua_pcallk, keeping the traceback of an error for mb_state_call, which would otherwise see
- * only where it was thrown again. For code that has to clean up and then throws the error on with lua_error.
+ * Calls the function like lua_pcallk, keeping the traceback of an error for mb_state_call, which
+ * would otherwise see only where it was thrown again. For code that has to clean up and then throws
+ * the error on with lua_error.
  */
 int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KContext ctx, lua_KFunction k);
 
@@ -31,12 +33,12 @@ int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KContext ctx,
  * Runs an allocation of ours; when it fails with -ENOMEM, collects garbage and tries once more.
  * Throws "not enough memory" when that fails too.
  */
-#define MB_STATE_NEED_MEMORY(L, allocation)                          \
-  do {                                                               \
-    if ((allocation) < 0) {                                          \
-      lua_gc(L, LUA_GCCOLLECT, 0);                                   \
-      if ((allocation) < 0) luaL_error(L, "not enough memory");      \
-    }                                                                \
+#define MB_STATE_NEED_MEMORY(L, allocation)                     \
+  do {                                                          \
+    if ((allocation) < 0) {                                     \
+      lua_gc(L, LUA_GCCOLLECT, 0);                              \
+      if ((allocation) < 0) luaL_error(L, "not enough memory"); \
+    }                                                           \
   } while (0)
 
 #endif

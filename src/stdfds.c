@@ -41,7 +41,8 @@ static bool same_file(const struct stat *a, const struct stat *b) {
   return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* $JOURNAL_STREAM is "DEVICE:INODE" of the stream that the service manager made (systemd.exec(5)). */
+/* $JOURNAL_STREAM is "DEVICE:INODE" of the stream that the service manager made (systemd.exec(5)).
+ */
 static bool is_journal_stream(const struct stat *st) {
   const char *text = getenv("JOURNAL_STREAM");
   unsigned long long device, inode;
@@ -61,8 +62,9 @@ static int open_syslog(void) {
 }
 
 /*
- * /dev/log first: the journal serves it as well, and until something is written it costs nobody anything; a journal
- * stream costs loading libsystemd here and a record of the stream there, for every connection.
+ * /dev/log first: the journal serves it as well, and until something is written it costs nobody
+ * anything; a journal stream costs loading libsystemd here and a record of the stream there, for
+ * every connection.
  */
 static int open_log(enum mb_log_target *ret_target) {
   int fd = open_syslog();

@@ -1,6 +1,6 @@
 /*
- * timeout(). Deadlines, not durations: what is set are points in time, and the alarm timer stands at the earliest, so
- * that nesting, throwing and yielding cannot stretch a limit.
+ * timeout(). Deadlines, not durations: what is set are points in time, and the alarm timer stands
+ * at the earliest, so that nesting, throwing and yielding cannot stretch a limit.
  */
 #include "timeout.h"
 
@@ -14,18 +14,19 @@
 #include "state.h"
 
 #define SECONDS_MAX 1e9 /* more would overflow the timer; nobody waits that long */
-#define SUB_TIMER "mb.timeout"
+#define SUB_TIMER   "mb.timeout"
 
-/* A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in any case. */
+/* A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in
+ * any case. */
 struct sub_timer {
   int64_t deadline;
   int64_t outer; /* what timeout(seconds) had set before */
   struct sub_timer *next;
 };
 
-static int64_t limit = MB_NO_DEADLINE;      /* of the whole process */
+static int64_t limit = MB_NO_DEADLINE;         /* of the whole process */
 static int64_t set_by_script = MB_NO_DEADLINE; /* by timeout(seconds) */
-static struct sub_timer *running;           /* innermost first */
+static struct sub_timer *running;              /* innermost first */
 
 static volatile sig_atomic_t guarded_fd = -1;
 static volatile sig_atomic_t guarded_kind;
@@ -126,7 +127,8 @@ static double check_seconds(lua_State *L) {
   return seconds;
 }
 
-/* The function has returned or thrown: stack is seconds, sub-timer, message handler, results or error. */
+/* The function has returned or thrown: stack is seconds, sub-timer, message handler, results or
+ * error. */
 static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
   const struct sub_timer *sub = lua_touserdata(L, 2);
@@ -151,10 +153,10 @@ static int limit_function(lua_State *L, double seconds) {
 
 /*
  * timeout()              seconds until the process is killed, 0 if there is no limit
- * timeout(seconds)       kills it after so many seconds (fractions too); 0: never; returns what was left before
- * timeout(seconds, f, …) calls f(…) and returns its results; kills the process if it takes longer; 0: only the
- *                        limits that are set already hold
- * Source: reference, "Global function timeout(...)".
+ * timeout(seconds)       kills it after so many seconds (fractions too); 0: never; returns what was
+ * left before timeout(seconds, f, …) calls f(…) and returns its results; kills the process if it
+ * takes longer; 0: only the limits that are set already hold Source: reference, "Global function
+ * timeout(...)".
  */
 static int timeout(lua_State *L) {
   double before = remaining();
@@ -165,7 +167,8 @@ static int timeout(lua_State *L) {
   double seconds = check_seconds(L);
   if (!lua_isnoneornil(L, 2)) {
     if (!lua_isfunction(L, 2) && luaL_getmetafield(L, 2, "__call") == LUA_TNIL) {
-      return luaL_argerror(L, 2, lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 2)));
+      return luaL_argerror(L, 2,
+                           lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 2)));
     }
     if (!lua_isfunction(L, 2)) lua_pop(L, 1);
     return limit_function(L, seconds);

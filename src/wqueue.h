@@ -1,6 +1,6 @@
 /*
- * Output queue: bytes that were written by the script and not yet taken by the system. Grows without limit,
- * a block at a time, and gives memory back as it drains.
+ * Output queue: bytes that were written by the script and not yet taken by the system. Grows
+ * without limit, a block at a time, and gives memory back as it drains.
  */
 #ifndef MB_WQUEUE_H
 #define MB_WQUEUE_H
@@ -22,7 +22,8 @@ struct mb_wqueue {
  */
 int mb_wqueue_append(struct mb_wqueue *q, struct mb_alloc *a, const char *data, size_t len);
 
-/* Describes the front of the queue for writev(2), in at most max pieces. Returns how many it filled. */
+/* Describes the front of the queue for writev(2), in at most max pieces. Returns how many it
+ * filled. */
 int mb_wqueue_pieces(const struct mb_wqueue *q, struct iovec *pieces, int max);
 
 /* Removes n bytes (at most q->len) from the front: they were written. */

@@ -1,7 +1,8 @@
 -- Attributes in a replay, and a script's own fields.
 return function(socket)
   for _, name in ipairs {
-    "local_ip4", "local_ip6", "local_tcpport", "local_addr", "remote_ip4", "remote_ip6", "remote_tcpport", "remote_addr",
+    "local_ip4", "local_ip6", "local_tcpport", "local_addr",
+    "remote_ip4", "remote_ip6", "remote_tcpport", "remote_addr",
     "interval", "no_such_name", 1,
   } do
     assert(socket[name] == nil, name)

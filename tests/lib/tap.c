@@ -38,10 +38,12 @@ void tap_str(const char *got, const char *want, const char *format, ...) {
   va_start(args, format);
   report(same, format, args);
   va_end(args);
-  if (!same) printf("#   got \"%s\", expected \"%s\"\n", got ? got : "(NULL)", want ? want : "(NULL)");
+  if (!same)
+    printf("#   got \"%s\", expected \"%s\"\n", got ? got : "(NULL)", want ? want : "(NULL)");
 }
 
-void tap_bytes(const void *got, size_t got_len, const void *want, size_t want_len, const char *format, ...) {
+void tap_bytes(const void *got, size_t got_len, const void *want, size_t want_len,
+               const char *format, ...) {
   bool same = got_len == want_len && memcmp(got, want, want_len) == 0;
   va_list args;
   va_start(args, format);

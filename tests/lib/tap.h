@@ -9,14 +9,16 @@
 void tap_ok(bool holds, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Two integers are the same; shows both when they are not. */
-void tap_int(long long got, long long want, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void tap_int(long long got, long long want, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Two strings are the same; either may be NULL. */
-void tap_str(const char *got, const char *want, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void tap_str(const char *got, const char *want, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The bytes are the same. */
-void tap_bytes(const void *got, size_t got_len, const void *want, size_t want_len, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void tap_bytes(const void *got, size_t got_len, const void *want, size_t want_len,
+               const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* Prints the plan; what main returns. */
 int tap_done(void);

@@ -1,6 +1,7 @@
 /*
- * src/activation.c: our reading of LISTEN_* against sd_listen_fds_with_names(3), on the same environments; and what a
- * descriptor proves to be. Each environment is read in a child process, which has descriptor 3 and 4 open.
+ * src/activation.c: our reading of LISTEN_* against sd_listen_fds_with_names(3), on the same
+ * environments; and what a descriptor proves to be. Each environment is read in a child process,
+ * which has descriptor 3 and 4 open.
  */
 #include "../../src/activation.h"
 
@@ -18,11 +19,43 @@
 #include "../lib/tap.h"
 
 /* "$" in front: our own process id goes there. NULL: not set. */
-static const char *const pids[] = {NULL, "$", "1", "", "0", "-1", "x", "$x", " $", "$ ", "+$", "0x1", "99999999999999999999",
-                                   "4294967296", "-$"};
-static const char *const counts[] = {NULL, "1", "2", "0", "-1", "", "x", "1x", " 1", "1 ", "+1", "0x2", "02", "3", "1000",
-                                     "2147483647", "2147483645", "99999999999", "-99999999999", "99999999999999999999"};
-static const char *const names[] = {NULL, "connection", "a:b", "", ":", "::", "a:", "unknown", "a\\:b", "a\\", "a:\\b", "\"a:b\""};
+static const char *const pids[] = {NULL,
+                                   "$",
+                                   "1",
+                                   "",
+                                   "0",
+                                   "-1",
+                                   "x",
+                                   "$x",
+                                   " $",
+                                   "$ ",
+                                   "+$",
+                                   "0x1",
+                                   "99999999999999999999",
+                                   "4294967296",
+                                   "-$"};
+static const char *const counts[] = {NULL,
+                                     "1",
+                                     "2",
+                                     "0",
+                                     "-1",
+                                     "",
+                                     "x",
+                                     "1x",
+                                     " 1",
+                                     "1 ",
+                                     "+1",
+                                     "0x2",
+                                     "02",
+                                     "3",
+                                     "1000",
+                                     "2147483647",
+                                     "2147483645",
+                                     "99999999999",
+                                     "-99999999999",
+                                     "99999999999999999999"};
+static const char *const names[] = {
+    NULL, "connection", "a:b", "", ":", "::", "a:", "unknown", "a\\:b", "a\\", "a:\\b", "\"a:b\""};
 
 static void set(const char *name, const char *value) {
   if (!value) {
@@ -32,7 +65,8 @@ static void set(const char *name, const char *value) {
   char text[64];
   const char *dollar = strchr(value, '$');
   if (dollar) {
-    snprintf(text, sizeof text, "%.*s%d%s", (int)(dollar - value), value, (int)getpid(), dollar + 1);
+    snprintf(text, sizeof text, "%.*s%d%s", (int)(dollar - value), value, (int)getpid(),
+             dollar + 1);
     value = text;
   }
   setenv(name, value, 1);
@@ -40,8 +74,8 @@ static void set(const char *name, const char *value) {
 
 struct outcome {
   int result;
-  bool unset;      /* the variables are gone */
-  int cloexec[2];  /* of 3 and 4 */
+  bool unset;     /* the variables are gone */
+  int cloexec[2]; /* of 3 and 4 */
 };
 
 static struct outcome in_child(bool ours, const char *pid, const char *count, const char *name) {
@@ -84,12 +118,14 @@ static void differential(void) {
         struct outcome theirs = in_child(false, pids[p], counts[c], names[n]);
         cases++;
         /* On a failure libsystemd may have set close-on-exec already, or not: no matter. */
-        bool same = ours.result == theirs.result && ours.unset &&
-                    (ours.result < 0 || memcmp(ours.cloexec, theirs.cloexec, sizeof ours.cloexec) == 0);
+        bool same =
+            ours.result == theirs.result && ours.unset &&
+            (ours.result < 0 || memcmp(ours.cloexec, theirs.cloexec, sizeof ours.cloexec) == 0);
         if (same) continue;
         different++;
-        printf("# LISTEN_PID=%s LISTEN_FDS=%s LISTEN_FDNAMES=%s: ours %d, libsystemd %d\n", pids[p] ? pids[p] : "(unset)",
-               counts[c] ? counts[c] : "(unset)", names[n] ? names[n] : "(unset)", ours.result, theirs.result);
+        printf("# LISTEN_PID=%s LISTEN_FDS=%s LISTEN_FDNAMES=%s: ours %d, libsystemd %d\n",
+               pids[p] ? pids[p] : "(unset)", counts[c] ? counts[c] : "(unset)",
+               names[n] ? names[n] : "(unset)", ours.result, theirs.result);
       }
     }
   }

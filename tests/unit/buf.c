@@ -48,7 +48,8 @@ static void search(void) {
   tap_int((long long)mb_buf_find(&b, '\0', 10), 2, "NUL is a byte like others");
   tap_int((long long)mb_buf_find(&b, 0xff, 10), 4, "so is 255");
   tap_int((long long)mb_buf_find(&b, 0xff, 3), 0, "not found behind the limit");
-  tap_int((long long)mb_buf_find(&b, 0xff, 4), 4, "found at the limit, after a search that ended before it");
+  tap_int((long long)mb_buf_find(&b, 0xff, 4), 4,
+          "found at the limit, after a search that ended before it");
   tap_int((long long)mb_buf_find(&b, 'b', 4), 3, "another byte is searched from the start");
   mb_buf_take(&b, 2);
   tap_int((long long)mb_buf_find(&b, 'a', 10), 0, "what was taken is not found");

@@ -1,4 +1,5 @@
-/* src/fdio.c: reading, writing, ending and resetting, on TCP, Unix sockets and pipes; signals that interrupt. */
+/* src/fdio.c: reading, writing, ending and resetting, on TCP, Unix sockets and pipes; signals that
+ * interrupt. */
 #include "../../src/fdio.h"
 
 #include <errno.h>
@@ -18,7 +19,8 @@ static void tcp_pair(int pair[2]) {
   struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t len = sizeof name;
   int listener = socket(AF_INET, SOCK_STREAM, 0);
-  if (bind(listener, (struct sockaddr *)&name, len) != 0 || listen(listener, 1) != 0) tap_bail("listen");
+  if (bind(listener, (struct sockaddr *)&name, len) != 0 || listen(listener, 1) != 0)
+    tap_bail("listen");
   getsockname(listener, (struct sockaddr *)&name, &len);
   pair[1] = socket(AF_INET, SOCK_STREAM, 0);
   if (connect(pair[1], (struct sockaddr *)&name, len) != 0) tap_bail("connect");
@@ -41,7 +43,8 @@ static void exchange(const char *name, void (*make)(int[2]), enum mb_fd_kind kin
   make(pair);
   tap_int(mb_fd_kind_of(pair[0]), kind, "%s: what it is", name);
   int flags = fcntl(pair[0], F_GETFL);
-  tap_int(mb_fd_read(pair[0], kind, data, sizeof data, false), -EAGAIN, "%s: nothing to read", name);
+  tap_int(mb_fd_read(pair[0], kind, data, sizeof data, false), -EAGAIN, "%s: nothing to read",
+          name);
   struct iovec pieces[] = {{"ab", 2}, {"", 0}, {"cd", 2}};
   tap_int(mb_fd_writev(pair[0], kind, pieces, 3, true), 4, "%s: pieces are written", name);
   tap_int(mb_fd_read(pair[1], kind, data, sizeof data, true), 4, "%s: and read", name);
@@ -58,7 +61,8 @@ static void exchange(const char *name, void (*make)(int[2]), enum mb_fd_kind kin
   do {
     n = mb_fd_writev(pair[0], kind, &large, 1, true);
   } while (n > 0);
-  tap_ok(n == -EPIPE || n == -ECONNRESET, "%s: a peer that has gone is an error, not a signal", name);
+  tap_ok(n == -EPIPE || n == -ECONNRESET, "%s: a peer that has gone is an error, not a signal",
+         name);
   close(pair[0]);
 }
 
@@ -119,7 +123,8 @@ static void reset_on_close(void) {
   close(pair[1]);
   struct pollfd wait = {.fd = pair[0], .events = POLLIN};
   poll(&wait, 1, 1000);
-  tap_int(mb_fd_end_output(pair[0], MB_FD_TCP), -ECONNRESET, "ending what the peer has reset says so");
+  tap_int(mb_fd_end_output(pair[0], MB_FD_TCP), -ECONNRESET,
+          "ending what the peer has reset says so");
   close(pair[0]);
 }
 
@@ -162,7 +167,8 @@ static void interrupted(void) {
   int pair[2];
   unix_pair(pair);
   int64_t start = mb_now_usec();
-  tap_int(mb_fd_poll(pair[0], POLLIN, start + 100000), 0, "a deadline is reached through interrupts");
+  tap_int(mb_fd_poll(pair[0], POLLIN, start + 100000), 0,
+          "a deadline is reached through interrupts");
   int64_t took = mb_now_usec() - start;
   tap_ok(took >= 100000 && took < 1000000, "in its time: %lld us", (long long)took);
   tap_ok(ticks > 10, "there were interrupts");
@@ -199,7 +205,8 @@ static void interrupted(void) {
     if (write(pair[1], "y", 1) != 1) _exit(1);
     _exit(0);
   }
-  tap_int(mb_fd_read(pair[0], MB_FD_LOCAL, &c, 1, true), 1, "a read waits on a non-blocking descriptor");
+  tap_int(mb_fd_read(pair[0], MB_FD_LOCAL, &c, 1, true), 1,
+          "a read waits on a non-blocking descriptor");
   close_pair(pair);
 }
 

@@ -1,4 +1,5 @@
-/* src/log.c: the three forms of a line, what is cut and escaped, and that nothing else is written. */
+/* src/log.c: the three forms of a line, what is cut and escaped, and that nothing else is written.
+ */
 #include "../../src/log.h"
 
 #include <errno.h>
@@ -36,9 +37,11 @@ static void plain(void) {
   tap_str(written(), "", "a level that is not wanted is not written");
   tap_ok(!mb_log_wants(LOG_INFO) && mb_log_wants(LOG_NOTICE), "as one can ask before");
   mb_log(LOG_ERR, "a\nb\x1b[1m\x7f\tc");
-  tap_str(written(), "mb-handle: a\\x0ab\\x1b[1m\\x7f\tc\n", "control characters cannot forge a line or drive a terminal");
+  tap_str(written(), "mb-handle: a\\x0ab\\x1b[1m\\x7f\tc\n",
+          "control characters cannot forge a line or drive a terminal");
   mb_log_text(LOG_ERR, "first\n\nsecond\n", 14);
-  tap_str(written(), "mb-handle: first\nmb-handle: second\n", "a text is a line each, empty ones left out");
+  tap_str(written(), "mb-handle: first\nmb-handle: second\n",
+          "a text is a line each, empty ones left out");
   char *lots = malloc(100000);
   memset(lots, 'x', 99999);
   lots[99999] = '\0';

@@ -31,7 +31,9 @@ static void refused(const char *line, const char *part) {
 
 int main(void) {
   tap_ok(parse(""), "no argument at all");
-  tap_ok(o.script == NULL && o.nargs == 0 && o.listener == 0 && o.timeout == 0 && o.memory_limit == 0, "the defaults");
+  tap_ok(
+      o.script == NULL && o.nargs == 0 && o.listener == 0 && o.timeout == 0 && o.memory_limit == 0,
+      "the defaults");
   tap_str(o.handlers, MB_HANDLERS_DIR, "the default directory");
   tap_int(o.log_level, LOG_NOTICE, "the default level");
 

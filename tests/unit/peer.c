@@ -1,4 +1,5 @@
-/* src/peer.c and src/match.c: addresses of all families as bytes and text, and which listener they belong to. */
+/* src/peer.c and src/match.c: addresses of all families as bytes and text, and which listener they
+ * belong to. */
 #include "../../src/peer.h"
 
 #include <arpa/inet.h>
@@ -65,7 +66,8 @@ static void texts(void) {
 }
 
 static void bytes(void) {
-  struct mb_addr v4 = ip("192.0.2.1", 8080), v6 = ip("2001:db8::1", 8080), mapped = ip("::ffff:192.0.2.1", 8080);
+  struct mb_addr v4 = ip("192.0.2.1", 8080), v6 = ip("2001:db8::1", 8080),
+                 mapped = ip("::ffff:192.0.2.1", 8080);
   struct mb_addr none = {.len = 0}, un = local("/x", 3);
   unsigned char sixteen[16];
   tap_bytes(mb_addr_ip4(&v4), 4, "\xc0\0\2\1", 4, "the 4 bytes of IPv4");
@@ -75,11 +77,13 @@ static void bytes(void) {
   tap_bytes(sixteen, 16, "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1", 16, "the 16 bytes of IPv6");
   tap_bytes(mb_addr_ip4(&mapped), 4, "\xc0\0\2\1", 4, "a mapped address has 4");
   tap_ok(mb_addr_ip6(&mapped, sixteen), "and 16");
-  tap_ok(mb_addr_is_pure_ip6(&v6) && !mb_addr_is_pure_ip6(&mapped) && !mb_addr_is_pure_ip6(&v4), "only one is pure IPv6");
+  tap_ok(mb_addr_is_pure_ip6(&v6) && !mb_addr_is_pure_ip6(&mapped) && !mb_addr_is_pure_ip6(&v4),
+         "only one is pure IPv6");
   tap_int(mb_addr_port(&v4), 8080, "port of IPv4");
   tap_int(mb_addr_port(&v6), 8080, "port of IPv6");
   tap_int(mb_addr_port(&un), 0, "a Unix socket has no port");
-  tap_ok(mb_addr_ip4(&none) == NULL && !mb_addr_ip6(&none, sixteen) && mb_addr_port(&none) == 0, "no address has nothing");
+  tap_ok(mb_addr_ip4(&none) == NULL && !mb_addr_ip6(&none, sixteen) && mb_addr_port(&none) == 0,
+         "no address has nothing");
 }
 
 static void hosts(void) {
@@ -87,21 +91,30 @@ static void hosts(void) {
     const char *host, *local;
     enum mb_match want;
   } rows[] = {
-      {"::", "127.0.0.1", MB_MATCH_YES},         {"::", "2001:db8::1", MB_MATCH_YES},
-      {"::", "::ffff:127.0.0.1", MB_MATCH_YES},  {"0.0.0.0", "127.0.0.1", MB_MATCH_YES},
-      {"0.0.0.0", "::ffff:127.0.0.1", MB_MATCH_YES}, {"0.0.0.0", "::1", MB_MATCH_NO},
-      {"127.0.0.1", "127.0.0.1", MB_MATCH_YES},  {"127.0.0.1", "::ffff:127.0.0.1", MB_MATCH_YES},
-      {"127.0.0.1", "127.0.0.2", MB_MATCH_NO},   {"127.0.0.1", "::1", MB_MATCH_NO},
-      {"::1", "::1", MB_MATCH_YES},              {"::1", "127.0.0.1", MB_MATCH_NO},
-      {"::ffff:127.0.0.1", "127.0.0.1", MB_MATCH_YES}, {"0:0:0:0:0:0:0:1", "::1", MB_MATCH_YES},
-      {"localhost", "127.0.0.1", MB_MATCH_NAME}, {"example.org", "::1", MB_MATCH_NAME},
+      {"::", "127.0.0.1", MB_MATCH_YES},
+      {"::", "2001:db8::1", MB_MATCH_YES},
+      {"::", "::ffff:127.0.0.1", MB_MATCH_YES},
+      {"0.0.0.0", "127.0.0.1", MB_MATCH_YES},
+      {"0.0.0.0", "::ffff:127.0.0.1", MB_MATCH_YES},
+      {"0.0.0.0", "::1", MB_MATCH_NO},
+      {"127.0.0.1", "127.0.0.1", MB_MATCH_YES},
+      {"127.0.0.1", "::ffff:127.0.0.1", MB_MATCH_YES},
+      {"127.0.0.1", "127.0.0.2", MB_MATCH_NO},
+      {"127.0.0.1", "::1", MB_MATCH_NO},
+      {"::1", "::1", MB_MATCH_YES},
+      {"::1", "127.0.0.1", MB_MATCH_NO},
+      {"::ffff:127.0.0.1", "127.0.0.1", MB_MATCH_YES},
+      {"0:0:0:0:0:0:0:1", "::1", MB_MATCH_YES},
+      {"localhost", "127.0.0.1", MB_MATCH_NAME},
+      {"example.org", "::1", MB_MATCH_NAME},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     struct mb_addr addr = ip(rows[i].local, 1);
-    tap_int(mb_match_host(rows[i].host, &addr), rows[i].want, "host %s and a connection to %s", rows[i].host,
-            rows[i].local);
+    tap_int(mb_match_host(rows[i].host, &addr), rows[i].want, "host %s and a connection to %s",
+            rows[i].host, rows[i].local);
   }
-  struct mb_addr loopback = ip("127.0.0.1", 1), mapped = ip("::ffff:127.0.0.1", 1), other = ip("192.0.2.1", 1);
+  struct mb_addr loopback = ip("127.0.0.1", 1), mapped = ip("::ffff:127.0.0.1", 1),
+                 other = ip("192.0.2.1", 1);
   tap_ok(mb_match_name("localhost", &loopback), "localhost is 127.0.0.1");
   tap_ok(mb_match_name("localhost", &mapped), "also when it is mapped");
   tap_ok(!mb_match_name("localhost", &other), "and no other address");

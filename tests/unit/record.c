@@ -51,7 +51,8 @@ static void records(void) {
   free(lots);
 }
 
-static void path_is(const struct mb_options *o, const struct mb_addr *local, const char *want, const char *what) {
+static void path_is(const struct mb_options *o, const struct mb_addr *local, const char *want,
+                    const char *what) {
   char path[PATH_MAX];
   tap_str(mb_script_path(o, local, path), want ? in_dir(want) : NULL, "%s", what);
 }
@@ -66,7 +67,8 @@ static struct mb_addr named(const char *bytes, size_t len) {
 static void scripts(void) {
   struct mb_options o = {.handlers = dir};
   struct mb_addr none = {.len = 0};
-  struct mb_addr sock = named("/run/mb/say.sock", 17), other = named("/run/x.y", 9), abstract = named("\0say", 4);
+  struct mb_addr sock = named("/run/mb/say.sock", 17), other = named("/run/x.y", 9),
+                 abstract = named("\0say", 4);
   struct mb_addr dots = named("..", 3), only = named("/run/.sock", 11);
   path_is(&o, &none, NULL, "an empty directory has no script");
   touch("say.lua");
