@@ -1,6 +1,7 @@
 /* Allocator with a limit. Must never abort: running out is a NULL that the caller handles. */
 #include "alloc.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 void *mb_alloc(void *ud, void *block, size_t osize, size_t nsize) {
@@ -11,6 +12,7 @@ void *mb_alloc(void *ud, void *block, size_t osize, size_t nsize) {
     free(block);
     return NULL;
   }
+  if (nsize > PTRDIFF_MAX) return NULL; /* no object is larger */
   if (a->limit && nsize > held) {
     size_t others = a->used - held;
     if (others > a->limit || nsize > a->limit - others) return NULL;

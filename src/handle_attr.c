@@ -130,4 +130,7 @@ void mb_handle_set_attributes(lua_State *L) {
   lua_setfield(L, -2, "__newindex");
   lua_pushcfunction(L, handle_tostring);
   lua_setfield(L, -2, "__tostring");
+  /* getmetatable must not give these functions to a script: they trust what Lua calls them with. */
+  lua_pushliteral(L, MB_HANDLE_TYPE);
+  lua_setfield(L, -2, "__metatable");
 }

@@ -87,7 +87,7 @@ static enum mb_exit check(const struct mb_options *options) {
   return mb_script_check(options, fds.out);
 }
 
-int main(int argc, char **argv) {
+static enum mb_exit run(int argc, char **argv) {
   unsigned closed;
   struct mb_options options;
   char error[MB_OPTIONS_ERROR_MAX];
@@ -110,3 +110,5 @@ int main(int argc, char **argv) {
   if (options.check) return check(&options);
   return serve(&options, closed);
 }
+
+int main(int argc, char **argv) { return (int)run(argc, argv); }

@@ -20,7 +20,8 @@
 
 struct run {
   const struct mb_options *options;
-  const struct mb_connection *connection; /* NULL: only load */
+  const struct mb_connection *connection; /* NULL for --check */
+  int out;                                /* where --check prints to */
   const char *script;
   int compiled; /* what luaL_loadfile said */
   const struct mb_service *service;
@@ -247,18 +248,20 @@ enum mb_exit mb_script_serve(const struct mb_options *options,
   return exit;
 }
 
+static enum mb_exit load_and_print(lua_State *L, struct run *run) {
+  enum mb_exit exit = load(L, run);
+  if (exit != MB_EXIT_OK) return exit;
+  FILE *to = fdopen(run->out, "w");
+  if (to) mb_listen_print(to);
+  if (to && fclose(to) == 0) return MB_EXIT_OK;
+  mb_log(LOG_ERR, "--check: cannot write the listeners: %s", strerror(errno));
+  return MB_EXIT_SYSTEM;
+}
+
 enum mb_exit mb_script_check(const struct mb_options *options, int out) {
   char path[PATH_MAX];
   struct mb_addr none = {.len = 0};
-  struct run run = {.options = options, .script = mb_script_path(options, &none, path)};
-  if (!run.script) return MB_EXIT_NO_SCRIPT;
-  enum mb_exit exit = in_new_state(&run, load);
-  if (exit != MB_EXIT_OK) return exit;
-  FILE *to = fdopen(out, "w");
-  if (to) mb_listen_print(to);
-  if (!to || fclose(to) != 0) {
-    mb_log(LOG_ERR, "--check: cannot write the listeners: %s", strerror(errno));
-    return MB_EXIT_SYSTEM;
-  }
-  return MB_EXIT_OK;
+  struct run run = {.options = options, .out = out};
+  run.script = mb_script_path(options, &none, path);
+  return run.script ? in_new_state(&run, load_and_print) : MB_EXIT_NO_SCRIPT;
 }

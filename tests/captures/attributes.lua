@@ -9,6 +9,7 @@ return function(socket)
   end
   assert(math.type(socket.fd) == "integer" and socket.fd > 2)
   assert(tostring(socket) == "socket (replay)", tostring(socket))
+  assert(getmetatable(socket) == "socket" and not pcall(setmetatable, socket, {}))
   socket.user, socket[1], socket[true] = "mine", "one", "yes"
   assert(socket.user == "mine" and socket[1] == "one" and socket[true] == "yes")
   socket.user = nil

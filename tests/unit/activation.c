@@ -72,60 +72,82 @@ static void set(const char *name, const char *value) {
   setenv(name, value, 1);
 }
 
+enum { NAMES = sizeof names / sizeof *names };
+
 struct outcome {
   int result;
   bool unset;     /* the variables are gone */
   int cloexec[2]; /* of 3 and 4 */
 };
 
-static struct outcome in_child(bool ours, const char *pid, const char *count, const char *name) {
+/* Both readings of the same environment; close-on-exec counts only where they succeed. */
+struct pair {
+  struct outcome ours, theirs;
+};
+
+static struct outcome reading(bool ours, const char *pid, const char *count, const char *name) {
+  struct outcome outcome = {0};
+  dup2(STDERR_FILENO, 3);
+  dup2(STDERR_FILENO, 4);
+  set("LISTEN_PID", pid);
+  set("LISTEN_FDS", count);
+  set("LISTEN_FDNAMES", name);
+  if (ours) {
+    outcome.result = mb_listen_fds();
+  } else {
+    char **list = NULL;
+    outcome.result = sd_listen_fds_with_names(1, &list);
+    for (char **at = list; at && *at; at++) free(*at);
+    free(list);
+  }
+  outcome.unset = !getenv("LISTEN_PID") && !getenv("LISTEN_FDS") && !getenv("LISTEN_FDNAMES");
+  for (int i = 0; i < 2; i++) outcome.cloexec[i] = fcntl(3 + i, F_GETFD);
+  return outcome;
+}
+
+/* Reads all lists of names with this process id and count, in a child of its own. */
+static void in_child(const char *pid, const char *count, struct pair pairs[NAMES]) {
   int fds[2];
-  struct outcome outcome;
   if (pipe2(fds, O_CLOEXEC) != 0) tap_bail("pipe");
   pid_t child = fork();
   if (child == 0) {
     int report = fcntl(fds[1], F_DUPFD_CLOEXEC, 10);
-    dup2(STDERR_FILENO, 3);
-    dup2(STDERR_FILENO, 4);
     close(5);
-    set("LISTEN_PID", pid);
-    set("LISTEN_FDS", count);
-    set("LISTEN_FDNAMES", name);
-    if (ours) {
-      outcome.result = mb_listen_fds();
-    } else {
-      char **list = NULL;
-      outcome.result = sd_listen_fds_with_names(1, &list);
+    for (int n = 0; n < NAMES; n++) {
+      pairs[n].ours = reading(true, pid, count, names[n]);
+      pairs[n].theirs = reading(false, pid, count, names[n]);
     }
-    outcome.unset = !getenv("LISTEN_PID") && !getenv("LISTEN_FDS") && !getenv("LISTEN_FDNAMES");
-    for (int i = 0; i < 2; i++) outcome.cloexec[i] = fcntl(3 + i, F_GETFD);
-    if (write(report, &outcome, sizeof outcome) != sizeof outcome) _exit(1);
-    _exit(0);
+    _exit(write(report, pairs, sizeof(struct pair[NAMES])) == sizeof(struct pair[NAMES]) ? 0 : 1);
   }
   close(fds[1]);
-  if (read(fds[0], &outcome, sizeof outcome) != sizeof outcome) tap_bail("the child died");
+  if (read(fds[0], pairs, sizeof(struct pair[NAMES])) != sizeof(struct pair[NAMES])) {
+    tap_bail("the child died");
+  }
   close(fds[0]);
   waitpid(child, NULL, 0);
-  return outcome;
 }
+
+static bool same(const struct pair *p) {
+  if (p->ours.result != p->theirs.result || !p->ours.unset) return false;
+  return p->ours.result < 0 ||
+         memcmp(p->ours.cloexec, p->theirs.cloexec, sizeof p->ours.cloexec) == 0;
+}
+
+static const char *shown(const char *value) { return value ? value : "(unset)"; }
 
 static void differential(void) {
   int cases = 0, different = 0;
   for (size_t p = 0; p < sizeof pids / sizeof *pids; p++) {
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
-      for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
-        struct outcome ours = in_child(true, pids[p], counts[c], names[n]);
-        struct outcome theirs = in_child(false, pids[p], counts[c], names[n]);
+      struct pair pairs[NAMES];
+      in_child(pids[p], counts[c], pairs);
+      for (int n = 0; n < NAMES; n++) {
         cases++;
-        /* On a failure libsystemd may have set close-on-exec already, or not: no matter. */
-        bool same =
-            ours.result == theirs.result && ours.unset &&
-            (ours.result < 0 || memcmp(ours.cloexec, theirs.cloexec, sizeof ours.cloexec) == 0);
-        if (same) continue;
+        if (same(&pairs[n])) continue;
         different++;
         printf("# LISTEN_PID=%s LISTEN_FDS=%s LISTEN_FDNAMES=%s: ours %d, libsystemd %d\n",
-               pids[p] ? pids[p] : "(unset)", counts[c] ? counts[c] : "(unset)",
-               names[n] ? names[n] : "(unset)", ours.result, theirs.result);
+               shown(pids[p]), shown(counts[c]), shown(names[n]), pairs[n].ours.result,
+               pairs[n].theirs.result);
       }
     }
   }

@@ -10,6 +10,7 @@
 static struct mb_alloc alloc;
 
 static void add(struct mb_buf *b, const char *data, size_t len) {
+  if (len == 0) return;
   if (mb_buf_reserve(b, &alloc, len) < 0) tap_bail("no memory");
   size_t room;
   char *to = mb_buf_room(b, &room);
