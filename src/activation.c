@@ -38,7 +38,8 @@ static int parse_pid(const char *text, pid_t *ret_pid) {
 
 /*
  * Number of names in LISTEN_FDNAMES: separated by colons, a backslash before a character that means
- * itself. Returns it, or -EINVAL when nothing follows a backslash.
+ * itself.
+ * Returns it, or -EINVAL when nothing follows a backslash.
  */
 static int count_names(const char *text) {
   int n = 1;

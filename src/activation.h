@@ -22,9 +22,10 @@ struct mb_activation {
 
 /*
  * Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES as sd_listen_fds_with_names(3) does, sets
- * close-on-exec on the descriptors, and removes all three from the environment. Returns how many
- * descriptors were handed over to this process (0: none, or they are for another process), or
- * -errno when the variables are malformed (-EINVAL, -ERANGE) or a descriptor is not open (-EBADF).
+ * close-on-exec on the descriptors, and removes all three from the environment.
+ * Returns how many descriptors were handed over to this process (0: none, or they are for another
+ * process), or -errno when the variables are malformed (-EINVAL, -ERANGE) or a descriptor is not
+ * open (-EBADF).
  */
 int mb_listen_fds(void);
 

@@ -12,8 +12,10 @@ struct mb_buf {
   size_t capacity;
   size_t start; /* first byte not yet taken */
   size_t end;   /* one past the last byte received */
-  /* Bytes from start on that are known to hold no `scanned_for`: a search goes on where the last
-   * one ended. */
+  /*
+   * Bytes from start on that are known to hold no `scanned_for`: a search goes on where the last
+   * one ended.
+   */
   size_t scanned;
   int scanned_for;
 };

@@ -10,8 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Unread input that a healthy close drops at most: a client that sends without end is not waited
- * for. */
+/*
+ * Unread input that a healthy close drops at most: a client that sends without end is not waited
+ * for.
+ */
 #define DROP_MAX_BYTES (1024 * 1024)
 
 int64_t mb_now_usec(void) {
@@ -61,8 +63,10 @@ ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wa
   }
 }
 
-/* A blocking pipe or terminal has no MSG_DONTWAIT: where poll says "writable", PIPE_BUF bytes go
- * without blocking. */
+/*
+ * A blocking pipe or terminal has no MSG_DONTWAIT: where poll says "writable", PIPE_BUF bytes go
+ * without blocking.
+ */
 static ssize_t write_file_now(int fd, const struct iovec *pieces, int count) {
   int r = mb_fd_poll(fd, POLLOUT, 0);
   if (r < 0) return r;

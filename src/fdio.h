@@ -40,21 +40,24 @@ ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wa
 
 /*
  * Writes what the system takes at once of count pieces (at most IOV_MAX); never raises SIGPIPE on a
- * socket. wait  false: -EAGAIN when nothing can be written now; true: waits until at least one byte
- * is written Returns the number of bytes, which may be less than asked.
+ * socket.
+ * wait  false: -EAGAIN when nothing can be written now; true: waits until at least one byte is
+ *       written
+ * Returns the number of bytes, which may be less than asked.
  */
 ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
                      bool wait);
 
-/* Ends output only: sends FIN; reading goes on. -ECONNRESET when the peer has reset the connection.
+/*
+ * Ends output only: sends FIN; reading goes on. -ECONNRESET when the peer has reset the connection.
  */
 int mb_fd_end_output(int fd, enum mb_fd_kind kind);
 
 /*
  * Ends the connection in a healthy way, after all output was written: sends FIN at once, also while
  * another process holds a copy of fd. What came in and nobody read is dropped, so that closing does
- * not turn into a reset that costs the peer our last bytes. Does not close fd. output_ended
- * mb_fd_end_output was called before
+ * not turn into a reset that costs the peer our last bytes. Does not close fd.
+ * output_ended  mb_fd_end_output was called before
  */
 int mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended);
 

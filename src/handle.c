@@ -1,5 +1,7 @@
-/* The socket object's life and its method table. Only handle*.c touches the descriptor after the
- * hand-over. */
+/*
+ * The socket object's life and its method table. Only handle*.c touches the descriptor after the
+ * hand-over.
+ */
 #include "handle.h"
 
 #include <errno.h>
@@ -27,8 +29,10 @@ void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kin
   h->out_fd = out_fd;
   h->kind = kind;
   h->state = MB_HANDLE_OPEN;
-  /* From here on, a death of the process is a reset: the peer must not take half an answer for a
-   * whole one. */
+  /*
+   * From here on, a death of the process is a reset: the peer must not take half an answer for a
+   * whole one.
+   */
   mb_fd_set_reset_on_close(out_fd, kind, true);
 }
 
@@ -135,8 +139,10 @@ static int method_reset(lua_State *L) {
   return 1;
 }
 
-/* A Unix socket is ended in both directions (reference, socket:finish()); the end of input is what
- * is left of it. */
+/*
+ * A Unix socket is ended in both directions (reference, socket:finish()); the end of input is what
+ * is left of it.
+ */
 static int finish(struct mb_handle *h) {
   int r = mb_handle_send_queue(h, true);
   if (r < 0) return r;

@@ -1,5 +1,7 @@
-/* The socket object: a userdata that owns a connection, or a file. Born closed; whoever makes it
- * attaches to it. */
+/*
+ * The socket object: a userdata that owns a connection, or a file. Born closed; whoever makes it
+ * attaches to it.
+ */
 #ifndef MB_HANDLE_H
 #define MB_HANDLE_H
 

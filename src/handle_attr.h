@@ -4,8 +4,10 @@
 
 #include <lua.h>
 
-/* Takes the table of methods from the top of the stack and sets __index and so on in the metatable
- * below it. */
+/*
+ * Takes the table of methods from the top of the stack and sets __index and so on in the metatable
+ * below it.
+ */
 void mb_handle_set_attributes(lua_State *L);
 
 #endif

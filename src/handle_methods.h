@@ -1,5 +1,7 @@
-/* What the files of the handle share: the methods, one row each in handle.c's table, and their
- * helpers. */
+/*
+ * What the files of the handle share: the methods, one row each in handle.c's table, and their
+ * helpers.
+ */
 #ifndef MB_HANDLE_METHODS_H
 #define MB_HANDLE_METHODS_H
 
@@ -83,8 +85,9 @@ enum mb_write_mode {
 
 /*
  * Writes the strings from index `first` to the top. What the system does not take without waiting
- * is queued. Returns 0 or -errno. Throws when an argument is no string, before anything is written,
- * or when memory runs out.
+ * is queued.
+ * Returns 0 or -errno. Throws when an argument is no string, before anything is written, or when
+ * memory runs out.
  */
 int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode);
 

@@ -32,8 +32,10 @@ struct mb_read_request mb_read_request_at(lua_State *L, int index) {
   return request;
 }
 
-/* A read that has to wait sends first what is pending: the peer may be waiting for it. Returns 0 or
- * -errno. */
+/*
+ * A read that has to wait sends first what is pending: the peer may be waiting for it. Returns 0 or
+ * -errno.
+ */
 static int send_while_waiting(struct mb_handle *h) {
   while (h->out.len > 0 && h->out_error == 0) {
     if (mb_handle_send_queue(h, false) < 0 || h->out.len == 0) break; /* writing will report it */
@@ -184,17 +186,21 @@ static int drain_now(lua_State *L, bool wait) {
 /*
  * socket:read(maxlen, terminator)
  * Reads up to maxlen bytes (nil: no limit), or up to and including the terminator (one character;
- * nil: none). Returns the bytes and "term", "maxlen" or "eof"; or nil, message, errno.
+ * nil: none).
+ * Returns the bytes and "term", "maxlen" or "eof"; or nil, message, errno.
  */
 int mb_handle_method_read(lua_State *L) { return read_now(L, true); }
 
 /* socket:read_nb(maxlen, terminator): does not wait; the status may be "block" as well. */
 int mb_handle_method_read_nb(lua_State *L) { return read_now(L, false); }
 
-/* socket:drain(maxlen, terminator): as read, but returns the number of bytes, which are discarded.
+/*
+ * socket:drain(maxlen, terminator): as read, but returns the number of bytes, which are discarded.
  */
 int mb_handle_method_drain(lua_State *L) { return drain_now(L, true); }
 
-/* socket:drain_nb(maxlen, terminator): as read_nb, but returns the number of bytes, which are
- * discarded. */
+/*
+ * socket:drain_nb(maxlen, terminator): as read_nb, but returns the number of bytes, which are
+ * discarded.
+ */
 int mb_handle_method_drain_nb(lua_State *L) { return drain_now(L, false); }

@@ -44,8 +44,10 @@ static int read_loop(lua_State *L, int status, lua_KContext ctx) {
   }
 }
 
-/* socket:read_call(waitfunc, maxlen, terminator): as read; calls waitfunc() as long as reading is
- * blocked. */
+/*
+ * socket:read_call(waitfunc, maxlen, terminator): as read; calls waitfunc() as long as reading is
+ * blocked.
+ */
 int mb_handle_method_read_call(lua_State *L) {
   mb_handle_for_input(L);
   check_waitfunc(L);
@@ -82,8 +84,10 @@ static int drain_loop(lua_State *L, int call_status, lua_KContext ctx) {
   }
 }
 
-/* socket:drain_call(waitfunc, maxlen, terminator): as drain; calls waitfunc(socket, "r") as long as
- * it is blocked. */
+/*
+ * socket:drain_call(waitfunc, maxlen, terminator): as drain; calls waitfunc(socket, "r") as long as
+ * it is blocked.
+ */
 int mb_handle_method_drain_call(lua_State *L) {
   mb_handle_for_input(L);
   check_waitfunc(L);

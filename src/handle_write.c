@@ -60,8 +60,10 @@ static void advance(lua_State *L, struct cursor *at, size_t sent) {
   }
 }
 
-/* Sends the queue and then the arguments. Returns 0 when all are sent, -EAGAIN when some are left,
- * or -errno. */
+/*
+ * Sends the queue and then the arguments. Returns 0 when all are sent, -EAGAIN when some are left,
+ * or -errno.
+ */
 static int send_all(lua_State *L, struct mb_handle *h, struct cursor *at, bool wait) {
   for (;;) {
     struct iovec pieces[PIECES_MAX];
@@ -91,8 +93,10 @@ static void queue_rest(lua_State *L, struct mb_handle *h, const struct cursor *a
   }
 }
 
-/* Small packets are not held back for an acknowledgement: the queue has gathered what belongs
- * together. */
+/*
+ * Small packets are not held back for an acknowledgement: the queue has gathered what belongs
+ * together.
+ */
 static void set_nodelay(struct mb_handle *h) {
   if (h->nodelay || h->kind != MB_FD_TCP) return;
   h->nodelay = true;
@@ -154,6 +158,8 @@ int mb_handle_method_flush(lua_State *L) { return put_and_return_socket(L, MB_WR
  */
 int mb_handle_method_write_nb(lua_State *L) { return put_and_return_pending(L, MB_WRITE_BUFFER); }
 
-/* socket:flush_nb(...): as write_nb, but sends the small portion too. Returns the number of bytes
- * in the queue. */
+/*
+ * socket:flush_nb(...): as write_nb, but sends the small portion too. Returns the number of bytes
+ * in the queue.
+ */
 int mb_handle_method_flush_nb(lua_State *L) { return put_and_return_pending(L, MB_WRITE_FLUSH); }

@@ -47,8 +47,10 @@ static int wrong(lua_State *L, const char *where, const char *field, int value,
                     quote);
 }
 
-/* Checks of a field's value, on top of the stack. Each returns what is expected, or NULL when it is
- * that. */
+/*
+ * Checks of a field's value, on top of the stack. Each returns what is expected, or NULL when it is
+ * that.
+ */
 typedef const char *check(lua_State *L);
 
 static const char *check_function(lua_State *L) {
@@ -169,7 +171,8 @@ static bool has_field(const struct field *fields, const char *name) {
 
 /*
  * Checks every field of the table at index, and that there is no other; a slip in a name must not
- * pass in silence. where  what stands before a field's name in a message: "" or "listener 2: "
+ * pass in silence.
+ * where  what stands before a field's name in a message: "" or "listener 2: "
  */
 static void check_fields(lua_State *L, int index, const char *where, const struct field *fields,
                          bool array_too) {

@@ -1,5 +1,7 @@
-/* listen{…}: checks what a script registers, and finds the listener for the connection we were
- * given. */
+/*
+ * listen{…}: checks what a script registers, and finds the listener for the connection we were
+ * given.
+ */
 #ifndef MB_LISTEN_H
 #define MB_LISTEN_H
 
@@ -9,8 +11,10 @@
 
 #include "peer.h"
 
-/* The handlers that one listen{} call registered, as keys of the registry; LUA_NOREF where there is
- * none. */
+/*
+ * The handlers that one listen{} call registered, as keys of the registry; LUA_NOREF where there is
+ * none.
+ */
 struct mb_service {
   int prepare, connect, finish;
   lua_Integer memory_limit; /* bytes; 0: none */
@@ -22,8 +26,10 @@ void mb_listen_open(lua_State *L);
 /* From here on, calling listen is an error: a handler runs. */
 void mb_listen_close(void);
 
-/* Registers the function on top of the stack as the handler of whatever connection comes; pops it.
- * May throw. */
+/*
+ * Registers the function on top of the stack as the handler of whatever connection comes; pops it.
+ * May throw.
+ */
 void mb_listen_any(lua_State *L);
 
 /* How many listeners there are; one that takes any connection counts. */

@@ -84,7 +84,8 @@ void mb_log_text(int level, const char *text, size_t len) {
   errno = saved;
 }
 
-/* A script's own lines are not ours to drop by level: they are written whatever --log-level says.
+/*
+ * A script's own lines are not ours to drop by level: they are written whatever --log-level says.
  */
 static ssize_t capture_write(void *cookie, const char *text, size_t len) {
   (void)cookie;

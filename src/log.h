@@ -31,7 +31,8 @@ bool mb_log_wants(int level);
  */
 void mb_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Writes a text of any length that may hold several lines (a traceback), each as a line of its own.
+/*
+ * Writes a text of any length that may hold several lines (a traceback), each as a line of its own.
  */
 void mb_log_text(int level, const char *text, size_t len);
 

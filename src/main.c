@@ -1,5 +1,7 @@
-/* mb-handle: serves the one connection it was started for. The order of start-up, and the exit
- * status. */
+/*
+ * mb-handle: serves the one connection it was started for. The order of start-up, and the exit
+ * status.
+ */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

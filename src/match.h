@@ -18,12 +18,16 @@ enum mb_match {
  */
 enum mb_match mb_match_host(const char *host, const struct mb_addr *local);
 
-/* Looks a host name up, and tells whether one of its addresses is the local address. Slow: may ask
- * the DNS. */
+/*
+ * Looks a host name up, and tells whether one of its addresses is the local address. Slow: may ask
+ * the DNS.
+ */
 bool mb_match_name(const char *host, const struct mb_addr *local);
 
-/* Compares a path ("@name" for an abstract one) with a Unix socket's; another path to the same file
- * matches. */
+/*
+ * Compares a path ("@name" for an abstract one) with a Unix socket's; another path to the same file
+ * matches.
+ */
 bool mb_match_path(const char *wanted, const struct mb_addr *local);
 
 #endif

@@ -10,7 +10,8 @@
 
 #define SECONDS_MAX 1e9 /* some 30 years: more is a mistake, and would overflow a timer */
 
-/* A setter takes the option's value (NULL when it has none) and returns NULL, or what was expected.
+/*
+ * A setter takes the option's value (NULL when it has none) and returns NULL, or what was expected.
  */
 typedef const char *setter(struct mb_options *options, const char *value);
 
@@ -94,7 +95,8 @@ static const char *set_memory_limit(struct mb_options *o, const char *value) {
   return NULL;
 }
 
-/* %p and %t are replaced when the file is opened; anything else behind a % is most likely a slip.
+/*
+ * %p and %t are replaced when the file is opened; anything else behind a % is most likely a slip.
  */
 static const char *set_record(struct mb_options *o, const char *value) {
   if (*value == '\0') return "a file name";
@@ -151,8 +153,10 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
   }
   opterr = 0;
   int row = 0, c;
-  /* "+": what follows the script is the script's. ":": a missing value is told from an unknown
-   * option. */
+  /*
+   * "+": what follows the script is the script's. ":": a missing value is told from an unknown
+   * option.
+   */
   while ((c = getopt_long(argc, argv, "+:", table, &row)) != -1) {
     const char *given = optind > 0 && optind <= argc ? argv[optind - 1] : "";
     if (c == ':') {

@@ -52,8 +52,10 @@ size_t mb_addr_path(const struct mb_addr *addr,
  */
 bool mb_addr_text(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX]);
 
-/* The address for a message: with its port, as "192.0.2.1:80", "[2001:db8::1]:80"; "unnamed" when
- * there is none. */
+/*
+ * The address for a message: with its port, as "192.0.2.1:80", "[2001:db8::1]:80"; "unnamed" when
+ * there is none.
+ */
 void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX + 8]);
 
 #endif

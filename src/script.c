@@ -1,5 +1,7 @@
-/* From a script to an exit status. Whatever happens in Lua ends here, in a status, never in an
- * abort. */
+/*
+ * From a script to an exit status. Whatever happens in Lua ends here, in a status, never in an
+ * abort.
+ */
 #include "script.h"
 
 #include <errno.h>
@@ -134,8 +136,10 @@ static void log_no_match(lua_State *L, const struct run *run) {
   lua_pop(L, 1);
 }
 
-/* Calls a handler of the service, if it is there, with nargs arguments on the stack; they are
- * popped. */
+/*
+ * Calls a handler of the service, if it is there, with nargs arguments on the stack; they are
+ * popped.
+ */
 static enum mb_exit call_handler(lua_State *L, int handler, int nargs) {
   if (handler == LUA_NOREF) {
     lua_pop(L, nargs);
@@ -156,7 +160,6 @@ static int new_connection_handle(lua_State *L) {
   h->local = c->local;
   h->remote = c->remote;
   if (run->options->record) h->record_fd = mb_record_open(run->options->record);
-  mb_timeout_guard(c->fds.out, c->kind);
   h->guarded = true;
   return 1;
 }
@@ -222,6 +225,7 @@ static enum mb_exit load_and_serve(lua_State *L, struct run *run) {
 }
 
 static enum mb_exit in_new_state(struct run *run, enum mb_exit (*body)(lua_State *, struct run *)) {
+  mb_timeout_limit(run->options->timeout);
   struct mb_alloc alloc = {.limit = run->options->memory_limit};
   lua_State *L = mb_state_new(&alloc);
   if (!L) {
@@ -239,10 +243,8 @@ enum mb_exit mb_script_serve(const struct mb_options *options,
   struct run run = {.options = options, .connection = connection};
   run.script = mb_script_path(options, &connection->local, path);
   enum mb_exit exit = MB_EXIT_NO_SCRIPT;
-  if (run.script) {
-    mb_timeout_limit(options->timeout);
-    exit = in_new_state(&run, load_and_serve);
-  }
+  mb_timeout_guard(connection->fds.out, connection->kind);
+  if (run.script) exit = in_new_state(&run, load_and_serve);
   /* Not reached by a handler: the peer is told at once, whoever holds a copy of the connection. */
   if (!run.service) mb_fd_reset(connection->fds.in, connection->kind);
   return exit;

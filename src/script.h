@@ -1,5 +1,7 @@
-/* From a script to an exit status: find it, load it, pick the service for the connection, run its
- * handlers. */
+/*
+ * From a script to an exit status: find it, load it, pick the service for the connection, run its
+ * handlers.
+ */
 #ifndef MB_SCRIPT_H
 #define MB_SCRIPT_H
 

@@ -14,8 +14,15 @@ static bool join(char path[PATH_MAX], const char *directory, const char *name, s
   return n > 0 && n < PATH_MAX;
 }
 
-/* The name that a local address gives its script: "8080", or "echo" for "/run/mb/echo.sock" and for
- * "@echo". */
+/* A script that is there and cannot be read is an error, not a reason to serve another. */
+static bool exists(const char *path) {
+  return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+/*
+ * The name that a local address gives its script: "8080", or "echo" for "/run/mb/echo.sock" and for
+ * "@echo".
+ */
 static size_t name_of(const struct mb_addr *local, char name[sizeof local->local.sun_path + 1]) {
   uint16_t port = mb_addr_port(local);
   if (port) return (size_t)sprintf(name, "%u", port);
@@ -29,7 +36,7 @@ static size_t name_of(const struct mb_addr *local, char name[sizeof local->local
   return len;
 }
 
-static const char *given(const char *script, const char *from) {
+static const char *readable(const char *script, const char *from) {
   if (access(script, R_OK) == 0) return script;
   mb_log(LOG_ERR, "cannot read the script %s%s: %s", script, from, strerror(errno));
   return NULL;
@@ -37,17 +44,19 @@ static const char *given(const char *script, const char *from) {
 
 const char *mb_script_path(const struct mb_options *options, const struct mb_addr *local,
                            char ret_path[PATH_MAX]) {
-  if (options->script) return given(options->script, "");
+  if (options->script) return readable(options->script, "");
   const char *named = getenv("MB_SCRIPT");
-  if (named && *named) return given(named, " of $MB_SCRIPT");
+  if (named && *named) return readable(named, " of $MB_SCRIPT");
 
   const char *directory = options->handlers;
   char name[sizeof local->local.sun_path + 1] = "";
   size_t name_len = name_of(local, name);
-  if (name_len && join(ret_path, directory, name, name_len) && access(ret_path, R_OK) == 0)
-    return ret_path;
-  if (join(ret_path, directory, "default", strlen("default")) && access(ret_path, R_OK) == 0)
-    return ret_path;
+  if (name_len && join(ret_path, directory, name, name_len) && exists(ret_path)) {
+    return readable(ret_path, "");
+  }
+  if (join(ret_path, directory, "default", strlen("default")) && exists(ret_path)) {
+    return readable(ret_path, "");
+  }
   if (name_len) {
     mb_log(
         LOG_ERR,

@@ -27,8 +27,10 @@ lua_State *mb_state_new(struct mb_alloc *alloc) {
   return L;
 }
 
-/* A script's own modules stand beside it: services are started in "/", so "./?.lua" does not find
- * them. */
+/*
+ * A script's own modules stand beside it: services are started in "/", so "./?.lua" does not find
+ * them.
+ */
 static void add_script_directory(lua_State *L, const char *script) {
   const char *slash = strrchr(script, '/');
   if (!slash) return;
@@ -57,8 +59,10 @@ struct mb_alloc *mb_state_alloc(lua_State *L) {
   return alloc;
 }
 
-/* Message handler: the error as text with a traceback; a kept traceback of the same error goes
- * first. */
+/*
+ * Message handler: the error as text with a traceback; a kept traceback of the same error goes
+ * first.
+ */
 static int with_traceback(lua_State *L) {
   lua_settop(L, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_error);
@@ -77,8 +81,10 @@ int mb_state_call(lua_State *L, int nargs, int nresults) {
   lua_insert(L, base);
   int status = lua_pcall(L, nargs, nresults, base);
   lua_remove(L, base);
-  /* Out of memory, or an error in an error's __tostring: Lua gives no traceback, and maybe no
-   * string. */
+  /*
+   * Out of memory, or an error in an error's __tostring: Lua gives no traceback, and maybe no
+   * string.
+   */
   if (status != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
     lua_pop(L, 1);
     lua_pushliteral(L, "error while handling an error");

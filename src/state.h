@@ -9,7 +9,8 @@
 /* Makes a state whose memory is accounted for by alloc. Returns NULL when there is none. */
 lua_State *mb_state_new(struct mb_alloc *alloc);
 
-/* Opens the standard libraries and puts the script's directory first into package.path. May throw.
+/*
+ * Opens the standard libraries and puts the script's directory first into package.path. May throw.
  */
 void mb_state_open(lua_State *L, const char *script);
 

@@ -41,7 +41,8 @@ static bool same_file(const struct stat *a, const struct stat *b) {
   return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* $JOURNAL_STREAM is "DEVICE:INODE" of the stream that the service manager made (systemd.exec(5)).
+/*
+ * $JOURNAL_STREAM is "DEVICE:INODE" of the stream that the service manager made (systemd.exec(5)).
  */
 static bool is_journal_stream(const struct stat *st) {
   const char *text = getenv("JOURNAL_STREAM");

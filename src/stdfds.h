@@ -9,8 +9,10 @@
 
 #include "activation.h"
 
-/* Where the connection (both the same), or a replay's input and output, stand: above 2,
- * close-on-exec. */
+/*
+ * Where the connection (both the same), or a replay's input and output, stand: above 2,
+ * close-on-exec.
+ */
 struct mb_stdfds {
   int in, out;
 };

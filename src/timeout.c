@@ -16,8 +16,10 @@
 #define SECONDS_MAX 1e9 /* more would overflow the timer; nobody waits that long */
 #define SUB_TIMER   "mb.timeout"
 
-/* A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in
- * any case. */
+/*
+ * A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in
+ * any case.
+ */
 struct sub_timer {
   int64_t deadline;
   int64_t outer; /* what timeout(seconds) had set before */
@@ -32,9 +34,14 @@ static volatile sig_atomic_t guarded_fd = -1;
 static volatile sig_atomic_t guarded_kind;
 
 static void time_is_up(int signal_number) {
-  if (guarded_fd >= 0) mb_fd_reset((int)guarded_fd, (enum mb_fd_kind)guarded_kind);
-  static const char text[] = "timeout: time is up, connection reset";
-  mb_log_text(LOG_WARNING, text, sizeof text - 1);
+  static const char reset[] = "timeout: time is up, connection reset";
+  static const char ended[] = "timeout: time is up";
+  if (guarded_fd >= 0) {
+    mb_fd_reset((int)guarded_fd, (enum mb_fd_kind)guarded_kind);
+    mb_log_text(LOG_WARNING, reset, sizeof reset - 1);
+  } else {
+    mb_log_text(LOG_WARNING, ended, sizeof ended - 1);
+  }
   signal(signal_number, SIG_DFL);
   raise(signal_number);
 }
@@ -127,8 +134,10 @@ static double check_seconds(lua_State *L) {
   return seconds;
 }
 
-/* The function has returned or thrown: stack is seconds, sub-timer, message handler, results or
- * error. */
+/*
+ * The function has returned or thrown: stack is seconds, sub-timer, message handler, results or
+ * error.
+ */
 static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
   const struct sub_timer *sub = lua_touserdata(L, 2);
@@ -154,9 +163,10 @@ static int limit_function(lua_State *L, double seconds) {
 /*
  * timeout()              seconds until the process is killed, 0 if there is no limit
  * timeout(seconds)       kills it after so many seconds (fractions too); 0: never; returns what was
- * left before timeout(seconds, f, …) calls f(…) and returns its results; kills the process if it
- * takes longer; 0: only the limits that are set already hold Source: reference, "Global function
- * timeout(...)".
+ *                        left before
+ * timeout(seconds, f, …) calls f(…) and returns its results; kills the process if it takes
+ *                        longer; 0: only the limits that are set already hold
+ * Source: reference, "Global function timeout(...)".
  */
 static int timeout(lua_State *L) {
   double before = remaining();

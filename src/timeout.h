@@ -9,8 +9,10 @@
 /* Registers the global function, and the signal's handler. May throw. */
 void mb_timeout_open(lua_State *L);
 
-/* Limits the whole process to so many seconds from now; no timeout() of the script outlasts it. 0:
- * no limit. */
+/*
+ * Limits the whole process to so many seconds from now; no timeout() of the script outlasts it. 0:
+ * no limit.
+ */
 void mb_timeout_limit(double seconds);
 
 /* Disables what the script has set: a handler has returned. */

@@ -5,7 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A short answer fits the first block; what backs up goes into blocks that are worth a system call.
+/*
+ * A short answer fits the first block; what backs up goes into blocks that are worth a system call.
  */
 #define FIRST_BLOCK_BYTES 4096
 #define NEXT_BLOCK_BYTES  65536

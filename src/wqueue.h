@@ -17,13 +17,13 @@ struct mb_wqueue {
   size_t len; /* bytes in the queue */
 };
 
-/*
- * Appends a copy of the bytes. Returns 0, or -ENOMEM with the queue as it was.
- */
+/* Appends a copy of the bytes. Returns 0, or -ENOMEM with the queue as it was. */
 int mb_wqueue_append(struct mb_wqueue *q, struct mb_alloc *a, const char *data, size_t len);
 
-/* Describes the front of the queue for writev(2), in at most max pieces. Returns how many it
- * filled. */
+/*
+ * Describes the front of the queue for writev(2), in at most max pieces. Returns how many it
+ * filled.
+ */
 int mb_wqueue_pieces(const struct mb_wqueue *q, struct iovec *pieces, int max);
 
 /* Removes n bytes (at most q->len) from the front: they were written. */

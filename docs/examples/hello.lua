@@ -2,10 +2,10 @@
 -- Just enough HTTP for curl and browsers; the module moonbridge_http will do this properly.
 return function(socket)
   timeout(10)                                      -- seconds, then the client is cut off
-  local request, status = socket:read(1000, "\n")  -- "GET /Ann HTTP/1.1"; at most 1000 bytes
+  local request, status = socket:read(1000, "\n")  -- "GET /Ann HTTP/1.1", at most 1000 bytes
   if status ~= "term" then return end              -- too long, or the client has gone
   local name = request:match("^GET /(%a+) ") or "world"
-  repeat                                           -- skip the header: it ends with an empty line
+  repeat                                           -- skip the header, up to an empty line
     local size, ended = socket:drain(1000, "\n")
   until ended ~= "term" or size <= 2
   socket:write("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nHello, ", name, "!\n")

@@ -158,6 +158,34 @@ def _():
         equal(child.wait(), ALARM, "exit status")
 
 
+@test("before the handler runs: in prepare, and in a script that is still loading; --check too")
+def _():
+    loops = script("while true do end")
+    for path, args in (
+        (script("listen{ prepare = function() timeout(0.3) while true do end end, connect = print }"), ()),
+        (loops, ("--timeout", "0.3")),
+    ):
+        client, conn = tcp_pair()
+        with client, conn:
+            child, log = start(conn, *args, path)
+            equal(client.end(), (b"", "reset"), "what the client sees")
+            equal(child.wait(), ALARM, f"exit status; log: {mbtest.read_file(log)!r}")
+            check("connection reset" in mbtest.read_file(log), mbtest.read_file(log))
+    with open("/dev/null", "r+b") as null:
+        equal(Child([HANDLE, "--check", "--timeout", "0.1", loops], {0: null, 1: null, 2: null}).wait(), ALARM, "--check")
+
+
+@test("after the connection was closed: in finish; the line says only that time is up")
+def _():
+    path = script("listen{ connect = function(socket) end, finish = function() timeout(0.1) while true do end end }")
+    client, conn = tcp_pair()
+    with client, conn:
+        child, log = start(conn, path)
+        equal(client.end(), (b"", "eof"), "what the client sees")
+        equal(child.wait(), ALARM, "exit status")
+        equal(mbtest.read_file(log), "mb-handle: timeout: time is up\n", "log")
+
+
 @test("--timeout ends the process, whatever the script sets")
 def _():
     path = handler('timeout(5) socket:read(nil, "\\n")')

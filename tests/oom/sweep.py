@@ -27,6 +27,20 @@ listen{
   finish = function() greeted = nil end,
 }
 """)
+# The same through the forms that do not block, in a coroutine, with a sub-timer.
+FORMS = script("""
+return function(socket)
+  local copy = coroutine.wrap(function()
+    repeat
+      local line, status = socket:read_yield(nil, "\\n")
+      timeout(60, function() assert(socket:write_nb(line)) end)
+      assert(socket:flush_yield())
+    until status == "eof"
+    return true
+  end)
+  repeat until copy()
+end
+""")
 
 POINTS_MAX = 20000  # a sweep that is longer hangs in a loop of its own
 FAULTS_MAX = 10  # that are shown
@@ -117,7 +131,7 @@ def report(faults):
 # --- The sweeps ---
 
 
-def sweep(run, mode):
+def sweep(run, mode, handler=ECHO):
     """Lets the Nth allocation fail for N = 1, 2, 3, ... until there is no Nth one."""
     env = {"LD_PRELOAD": SHIM, "FAILALLOC_MODE": mode, "FAILALLOC_HIT": HIT}
     asan_options = os.environ.get("ASAN_OPTIONS", "")
@@ -125,7 +139,7 @@ def sweep(run, mode):
     faults = []
     for n in itertools.count(1):
         check(n < POINTS_MAX, f"N = {n}: still hit")
-        result = run([HANDLE, ECHO], env | {"FAILALLOC_AT": str(n)})
+        result = run([HANDLE, handler], env | {"FAILALLOC_AT": str(n)})
         note(faults, f"N = {n}", fault_of(*result, run))
         if not os.path.exists(HIT):
             equal(result[0], 0, f"N = {n}, which was not hit: status")
@@ -152,6 +166,9 @@ TRANSPORTS = {"replay": replay, "socketpair": over_socketpair, "TCP": over_tcp}
 for _mode, _what in (("once", "one allocation fails"), ("from", "all from one allocation on fail")):
     for _name, _run in TRANSPORTS.items():
         test(f"{_what}, each in turn, {_name}")(lambda run=_run, mode=_mode: sweep(run, mode))
+    test(f"{_what}, each in turn, socketpair, _nb and _yield forms")(
+        lambda mode=_mode: sweep(over_socketpair, mode, FORMS)
+    )
 for _name, _run in TRANSPORTS.items():
     test(f"--memory-limit in steps, {_name}")(lambda run=_run: limits(run))
 

@@ -1,5 +1,7 @@
-/* src/fdio.c: reading, writing, ending and resetting, on TCP, Unix sockets and pipes; signals that
- * interrupt. */
+/*
+ * src/fdio.c: reading, writing, ending and resetting, on TCP, Unix sockets and pipes; signals that
+ * interrupt.
+ */
 #include "../../src/fdio.h"
 
 #include <errno.h>

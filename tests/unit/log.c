@@ -1,4 +1,5 @@
-/* src/log.c: the three forms of a line, what is cut and escaped, and that nothing else is written.
+/*
+ * src/log.c: the three forms of a line, what is cut and escaped, and that nothing else is written.
  */
 #include "../../src/log.h"
 

@@ -1,5 +1,7 @@
-/* src/peer.c and src/match.c: addresses of all families as bytes and text, and which listener they
- * belong to. */
+/*
+ * src/peer.c and src/match.c: addresses of all families as bytes and text, and which listener they
+ * belong to.
+ */
 #include "../../src/peer.h"
 
 #include <arpa/inet.h>

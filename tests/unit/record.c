@@ -80,6 +80,11 @@ static void scripts(void) {
   path_is(&o, &none, "default.lua", "and for a replay");
   path_is(&o, &dots, "default.lua", "no name leads out of the directory");
   path_is(&o, &only, "default.lua", "a path of .sock alone");
+  /* A loop of links cannot be read, not even by root. */
+  if (symlink("loop.lua", in_dir("loop.lua")) != 0) tap_bail("symlink");
+  struct mb_addr loop = named("\0loop", 5);
+  path_is(&o, &loop, NULL, "a script that cannot be read is not replaced by the default");
+  unlink(in_dir("loop.lua"));
   setenv("MB_SCRIPT", in_dir("say.lua"), 1);
   path_is(&o, &none, "say.lua", "$MB_SCRIPT");
   setenv("MB_SCRIPT", in_dir("missing"), 1);
