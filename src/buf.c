@@ -12,10 +12,11 @@ int mb_buf_reserve(struct mb_buf *b, struct mb_alloc *a, size_t room) {
     memmove(b->data, b->data + b->start, len);
   } else {
     if (room > SIZE_MAX / 2 - len) return -ENOMEM;
-    size_t wanted = len + room;
-    /* Doubling keeps the copying linear when a long read grows. */
-    if (wanted < b->capacity * 2) wanted = b->capacity * 2;
+    size_t least = len + room;
+    /* Doubling keeps the copying linear when a long read grows; near a limit the least will do. */
+    size_t wanted = least < b->capacity * 2 ? b->capacity * 2 : least;
     char *grown = mb_alloc(a, b->data, b->capacity, wanted);
+    if (!grown) grown = mb_alloc(a, b->data, b->capacity, wanted = least);
     if (!grown) return -ENOMEM;
     b->data = grown;
     b->capacity = wanted;

@@ -36,23 +36,39 @@ void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kin
   mb_fd_set_reset_on_close(out_fd, kind, true);
 }
 
+/* The metatable: to compare it is cheaper than luaL_checkudata's search by name in every call. */
+static const void *metatable;
+
 struct mb_handle *mb_handle_at(lua_State *L, int index) {
-  return luaL_checkudata(L, index, MB_HANDLE_TYPE);
+  if (lua_getmetatable(L, index)) {
+    bool ours = lua_topointer(L, -1) == metatable;
+    lua_pop(L, 1);
+    if (ours) return lua_touserdata(L, index);
+  }
+  return luaL_checkudata(L, index, MB_HANDLE_TYPE); /* throws */
 }
 
 bool mb_handle_is_open(const struct mb_handle *h) {
   return h->state == MB_HANDLE_OPEN || h->state == MB_HANDLE_FINISHED;
 }
 
+static void require_open(lua_State *L, const struct mb_handle *h) {
+  if (mb_handle_is_open(h)) return;
+  const char *how = h->state == MB_HANDLE_RESET    ? "the socket has been reset"
+                    : h->state == MB_HANDLE_CLOSED ? "the socket is closed"
+                                                   : "the socket is not connected";
+  luaL_error(L, "%s", how);
+}
+
 static struct mb_handle *check_open(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
-  if (!mb_handle_is_open(h)) {
-    const char *how = h->state == MB_HANDLE_RESET    ? "the socket has been reset"
-                      : h->state == MB_HANDLE_CLOSED ? "the socket is closed"
-                                                     : "the socket is not connected";
-    luaL_error(L, "%s", how);
-  }
+  require_open(L, h);
   return h;
+}
+
+void mb_handle_collect(lua_State *L, const struct mb_handle *h) {
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  require_open(L, h);
 }
 
 struct mb_handle *mb_handle_for_input(lua_State *L) {
@@ -208,6 +224,7 @@ static const luaL_Reg methods[] = {
 
 void mb_handle_open(lua_State *L) {
   luaL_newmetatable(L, MB_HANDLE_TYPE);
+  metatable = lua_topointer(L, -1);
   lua_pushcfunction(L, handle_gc);
   lua_setfield(L, -2, "__gc");
   lua_createtable(L, 0, (int)(sizeof methods / sizeof *methods));

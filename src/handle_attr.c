@@ -78,6 +78,7 @@ static const struct attribute {
 
 /* __index(socket, key); upvalue 1: the methods. */
 static int handle_index(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TUSERDATA); /* the debug library can call it with anything */
   if (lua_getuservalue(L, 1) == LUA_TTABLE) {
     lua_pushvalue(L, 2);
     if (lua_rawget(L, -2) != LUA_TNIL) return 1;

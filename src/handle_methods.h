@@ -34,6 +34,12 @@ struct mb_handle *mb_handle_for_input(lua_State *L);
 /* The handle at index 1, for writing: throws when it is closed or its output is finished. */
 struct mb_handle *mb_handle_for_output(lua_State *L);
 
+/*
+ * An allocation for the handle has failed: collects garbage, so that it can be tried once more.
+ * Throws when one of the script's finalizers closes the handle.
+ */
+void mb_handle_collect(lua_State *L, const struct mb_handle *h);
+
 /* Pushes nil, a message and the number for an error -r. Returns 3. */
 int mb_handle_push_error(lua_State *L, int r);
 
@@ -58,20 +64,20 @@ struct mb_read_result {
 /*
  * Collects input in the handle's buffer until the request is met; nothing is taken from it.
  * wait  false: ret->status may be MB_READ_BLOCK
- * Returns 0, or -errno: -ENOMEM, or what the system said.
+ * Returns 0 or -errno. Throws when memory runs out.
  */
-int mb_handle_fill(struct mb_handle *h, const struct mb_read_request *request, bool wait,
-                   struct mb_read_result *ret);
+int mb_handle_fill(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
+                   bool wait, struct mb_read_result *ret);
 
 /* Pushes the len bytes in front of the buffer and the status, and takes them. Returns 2. */
 int mb_handle_push_read(lua_State *L, struct mb_handle *h, const struct mb_read_result *result);
 
 /*
  * Discards input. *count grows by what was discarded, also on failure.
- * Returns 0 or -errno, as mb_handle_fill.
+ * Returns 0 or -errno. Throws when memory runs out.
  */
-int mb_handle_discard(struct mb_handle *h, const struct mb_read_request *request, bool wait,
-                      size_t *count, enum mb_read_status *ret_status);
+int mb_handle_discard(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
+                      bool wait, size_t *count, enum mb_read_status *ret_status);
 
 /* Pushes a number of bytes and a status. Returns 2. */
 int mb_handle_push_count(lua_State *L, size_t count, enum mb_read_status status);

@@ -57,30 +57,33 @@ static ssize_t receive(struct mb_handle *h, void *data, size_t len, bool wait) {
   return mb_fd_read(h->in_fd, h->kind, data, len, wait);
 }
 
-/*
- * Makes room for a receive of about `wanted` bytes. Little at first, as most requests are short; as
- * much as makes calls cheap once the peer has filled what there was.
- */
-static int make_room(struct mb_handle *h, size_t wanted) {
+/* How much room a receive of about `wanted` bytes needs; 0: there is enough. */
+static size_t room_needed(struct mb_handle *h, size_t wanted) {
   size_t room;
   if (mb_buf_len(&h->in) == 0 && h->in.capacity > KEEP_MAX_BYTES) mb_buf_free(&h->in, h->alloc);
   mb_buf_room(&h->in, &room);
+  /* Little at first, as most requests are short; what makes calls cheap once the peer filled it. */
   size_t usual = h->in_streams ? RECEIVE_MAX_BYTES : RECEIVE_FIRST_BYTES;
   if (room >= usual || room >= wanted) return 0;
   /* With an end in sight, no more than that; else it grows as it goes. */
-  size_t need = usual;
-  if (wanted > usual && wanted <= RECEIVE_MAX_BYTES) need = wanted;
-  return mb_buf_reserve(&h->in, h->alloc, need);
+  return wanted > usual && wanted <= RECEIVE_MAX_BYTES ? wanted : usual;
+}
+
+/* Throws when memory runs out, after garbage was collected. */
+static void make_room(lua_State *L, struct mb_handle *h, size_t wanted) {
+  size_t need = room_needed(h, wanted);
+  if (need == 0 || mb_buf_reserve(&h->in, h->alloc, need) == 0) return;
+  mb_handle_collect(L, h);
+  if (mb_buf_reserve(&h->in, h->alloc, need) < 0) luaL_error(L, "not enough memory");
 }
 
 /*
  * Receives once into the buffer.
  * Returns the number of bytes, 0 at the end, -EAGAIN, or -errno.
  */
-static ssize_t receive_more(struct mb_handle *h, size_t wanted, bool wait) {
+static ssize_t receive_more(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
   if (h->in_error) return -h->in_error;
-  int r = make_room(h, wanted);
-  if (r < 0) return r;
+  make_room(L, h, wanted);
   size_t room;
   char *to = mb_buf_room(&h->in, &room);
   if (room > RECEIVE_MAX_BYTES) room = RECEIVE_MAX_BYTES;
@@ -113,10 +116,10 @@ static bool is_met(struct mb_handle *h, const struct mb_read_request *request,
   return len >= request->maxlen || h->in_eof;
 }
 
-int mb_handle_fill(struct mb_handle *h, const struct mb_read_request *request, bool wait,
-                   struct mb_read_result *ret) {
+int mb_handle_fill(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
+                   bool wait, struct mb_read_result *ret) {
   while (!is_met(h, request, ret)) {
-    ssize_t n = receive_more(h, request->maxlen - mb_buf_len(&h->in), wait);
+    ssize_t n = receive_more(L, h, request->maxlen - mb_buf_len(&h->in), wait);
     if (n == -EAGAIN) {
       ret->status = MB_READ_BLOCK;
       return 0;
@@ -126,23 +129,28 @@ int mb_handle_fill(struct mb_handle *h, const struct mb_read_request *request, b
   return 0;
 }
 
-int mb_handle_push_read(lua_State *L, struct mb_handle *h, const struct mb_read_result *result) {
-  lua_pushlstring(L, mb_buf_bytes(&h->in), result->len);
-  mb_buf_take(&h->in, result->len);
+static void push_status(lua_State *L, enum mb_read_status status) {
   static const char *const names[] = {"term", "maxlen", "eof", "block"};
-  lua_pushstring(L, names[result->status]);
+  lua_pushstring(L, names[status]);
+}
+
+int mb_handle_push_read(lua_State *L, struct mb_handle *h, const struct mb_read_result *result) {
+  /* Taken first: pushing may run the script's finalizers, and those may read or close. */
+  const char *bytes = mb_buf_bytes(&h->in);
+  mb_buf_take(&h->in, result->len);
+  lua_pushlstring(L, bytes, result->len);
+  push_status(L, result->status);
   return 2;
 }
 
 int mb_handle_push_count(lua_State *L, size_t count, enum mb_read_status status) {
   lua_pushinteger(L, (lua_Integer)count);
-  static const char *const names[] = {"term", "maxlen", "eof", "block"};
-  lua_pushstring(L, names[status]);
+  push_status(L, status);
   return 2;
 }
 
-int mb_handle_discard(struct mb_handle *h, const struct mb_read_request *request, bool wait,
-                      size_t *count, enum mb_read_status *ret_status) {
+int mb_handle_discard(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
+                      bool wait, size_t *count, enum mb_read_status *ret_status) {
   struct mb_read_result result;
   for (;;) {
     struct mb_read_request rest = *request;
@@ -151,7 +159,7 @@ int mb_handle_discard(struct mb_handle *h, const struct mb_read_request *request
     mb_buf_take(&h->in, result.len);
     *count += result.len;
     if (met) break;
-    ssize_t n = receive_more(h, rest.maxlen - result.len, wait);
+    ssize_t n = receive_more(L, h, rest.maxlen - result.len, wait);
     if (n == -EAGAIN) {
       result.status = MB_READ_BLOCK;
       break;
@@ -166,8 +174,7 @@ static int read_now(lua_State *L, bool wait) {
   struct mb_handle *h = mb_handle_for_input(L);
   struct mb_read_request request = mb_read_request_at(L, 2);
   struct mb_read_result result;
-  int r = mb_handle_fill(h, &request, wait, &result);
-  if (r == -ENOMEM) return luaL_error(L, "not enough memory");
+  int r = mb_handle_fill(L, h, &request, wait, &result);
   if (r < 0) return mb_handle_push_error(L, r);
   return mb_handle_push_read(L, h, &result);
 }
@@ -177,8 +184,7 @@ static int drain_now(lua_State *L, bool wait) {
   struct mb_read_request request = mb_read_request_at(L, 2);
   size_t count = 0;
   enum mb_read_status status;
-  int r = mb_handle_discard(h, &request, wait, &count, &status);
-  if (r == -ENOMEM) return luaL_error(L, "not enough memory");
+  int r = mb_handle_discard(L, h, &request, wait, &count, &status);
   if (r < 0) return mb_handle_push_error(L, r);
   return mb_handle_push_count(L, count, status);
 }

@@ -35,8 +35,7 @@ static int read_loop(lua_State *L, int status, lua_KContext ctx) {
     struct mb_handle *h = mb_handle_for_input(L);
     struct mb_read_request request = mb_read_request_at(L, 3);
     struct mb_read_result result;
-    int r = mb_handle_fill(h, &request, false, &result);
-    if (r == -ENOMEM) return luaL_error(L, "not enough memory");
+    int r = mb_handle_fill(L, h, &request, false, &result);
     if (r < 0) return mb_handle_push_error(L, r);
     if (result.status != MB_READ_BLOCK) return mb_handle_push_read(L, h, &result);
     lua_pushvalue(L, 2);
@@ -71,8 +70,7 @@ static int drain_loop(lua_State *L, int call_status, lua_KContext ctx) {
     struct mb_read_request request = mb_read_request_at(L, 3);
     size_t count = (size_t)lua_tointeger(L, 5);
     enum mb_read_status status;
-    int r = mb_handle_discard(h, &request, false, &count, &status);
-    if (r == -ENOMEM) return luaL_error(L, "not enough memory");
+    int r = mb_handle_discard(L, h, &request, false, &count, &status);
     if (r < 0) return mb_handle_push_error(L, r);
     if (status != MB_READ_BLOCK) return mb_handle_push_count(L, count, status);
     lua_pushinteger(L, (lua_Integer)count);

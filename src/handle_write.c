@@ -85,7 +85,7 @@ static void queue_rest(lua_State *L, struct mb_handle *h, const struct cursor *a
     size_t len;
     const char *text = lua_tolstring(L, i, &len);
     if (mb_wqueue_append(&h->out, h->alloc, text + offset, len - offset) == 0) continue;
-    lua_gc(L, LUA_GCCOLLECT, 0);
+    mb_handle_collect(L, h);
     if (mb_wqueue_append(&h->out, h->alloc, text + offset, len - offset) == 0) continue;
     /* Half of a write is queued or sent: nothing that follows would make sense to the peer. */
     output_failed(h, -ENOMEM);

@@ -49,8 +49,11 @@ static int open_state(lua_State *L) {
 /* Compiles the script; returns the chunk, or nil and a message, which needs no traceback. */
 static int compile(lua_State *L) {
   struct run *run = lua_touserdata(L, 1);
+  errno = 0;
   run->compiled = luaL_loadfile(L, run->script);
   if (run->compiled == LUA_OK) return 1;
+  /* The C library found no memory to open the file with. */
+  if (run->compiled == LUA_ERRFILE && errno == ENOMEM) run->compiled = LUA_ERRMEM;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;
@@ -89,8 +92,8 @@ static enum mb_exit load(lua_State *L, struct run *run) {
   status = mb_state_call(L, 1, 2);
   if (status != LUA_OK) return load_failed(L, status);
   if (run->compiled != LUA_OK) {
-    load_failed(L, run->compiled);
-    return run->compiled == LUA_ERRFILE ? MB_EXIT_NO_SCRIPT : MB_EXIT_CONFIG;
+    enum mb_exit exit = load_failed(L, run->compiled);
+    return run->compiled == LUA_ERRFILE ? MB_EXIT_NO_SCRIPT : exit;
   }
   lua_pop(L, 1);
 

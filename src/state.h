@@ -30,16 +30,4 @@ int mb_state_call(lua_State *L, int nargs, int nresults);
  */
 int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KContext ctx, lua_KFunction k);
 
-/*
- * Runs an allocation of ours; when it fails with -ENOMEM, collects garbage and tries once more.
- * Throws "not enough memory" when that fails too.
- */
-#define MB_STATE_NEED_MEMORY(L, allocation)                     \
-  do {                                                          \
-    if ((allocation) < 0) {                                     \
-      lua_gc(L, LUA_GCCOLLECT, 0);                              \
-      if ((allocation) < 0) luaL_error(L, "not enough memory"); \
-    }                                                           \
-  } while (0)
-
 #endif

@@ -42,6 +42,7 @@ def run(main):
     """Exit status 1 when something did not run or answered wrongly; a figure that is not met is no failure."""
     try:
         main()
-    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"bench: {os.path.basename(error.cmd[0])} ended with status {error.returncode}")
+    except (RuntimeError, OSError) as error:
+        sys.exit(f"bench: {error}")

@@ -1,8 +1,9 @@
 /*
  * The peer of a program under measurement: peer socketpair|tcp|pipe SIZE echo|ANSWER PROGRAM ARG...
- * Starts the program with the connection on fd 0 (pipe: input on 0, output on 1), sends SIZE bytes of 80-byte lines, and
- * checks what comes back: the same bytes, or the text ANSWER. Prints seconds from start to end, the program's CPU seconds,
- * and its peak memory in KiB. Exit status 1 when anything was wrong.
+ * Starts the program with the connection on fd 0 (pipe: input on 0, output on 1), sends SIZE bytes
+ * of 80-byte lines, and checks what comes back: the same bytes, or the text ANSWER. Prints the
+ * seconds from start to end, the program's CPU seconds, and its peak memory in KiB. Exit status 1
+ * when anything was wrong.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,10 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE 80
+#define LINE   80
 #define PERIOD (819 * LINE) /* the lines are numbered and repeat after just under 64 KiB */
-#define CHECKED 64          /* bytes of each piece received that are compared: cheap, and finds what is lost or doubled */
-#define SECONDS_MAX 600     /* a program that hangs ends the run */
+#define CHECKED \
+  64 /* bytes of each piece received that are compared: finds what is lost or doubled */
+#define SECONDS_MAX 600 /* a program that hangs ends the run */
 
 extern char **environ;
 
@@ -49,7 +51,8 @@ static void make_tcp(int ends[2]) {
   socklen_t len = sizeof name;
   int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (bind(listener, (struct sockaddr *)&name, len) != 0 || listen(listener, 1) != 0) fail("listen");
+  if (bind(listener, (struct sockaddr *)&name, len) != 0 || listen(listener, 1) != 0)
+    fail("listen");
   getsockname(listener, (struct sockaddr *)&name, &len);
   if (connect(ends[0], (struct sockaddr *)&name, len) != 0) fail("connect");
   ends[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -120,7 +123,8 @@ static void expect_answer(const struct connection *c, const char *wanted) {
   char text[256] = "";
   size_t len = 0;
   ssize_t n;
-  while (len < sizeof text - 1 && (n = read(c->from, text + len, sizeof text - 1 - len)) > 0) len += (size_t)n;
+  while (len < sizeof text - 1 && (n = read(c->from, text + len, sizeof text - 1 - len)) > 0)
+    len += (size_t)n;
   errno = 0;
   size_t expected = strlen(wanted);
   if (len == expected + 1 && memcmp(text, wanted, expected) == 0 && text[expected] == '\n') return;
@@ -181,7 +185,8 @@ int main(int argc, char **argv) {
   clock_gettime(CLOCK_MONOTONIC, &end);
   errno = 0;
   if (status != 0) fail("the program did not end with status 0");
-  printf("%.6f %.6f %ld\n", (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9,
+  printf("%.6f %.6f %ld\n",
+         (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9,
          seconds(used.ru_utime) + seconds(used.ru_stime), used.ru_maxrss);
   return 0;
 }

@@ -1,7 +1,9 @@
 /*
- * Times starting programs, in turn: spawn ROUNDS INPUT EXPECTED PROGRAM ARG... [-- EXPECTED PROGRAM ARG...]...
- * INPUT is stdin; EXPECTED is what must come out on stdout. Prints one line a round: nanoseconds from posix_spawn to the
- * end, for each program. Output is read after the end, from a pipe that holds it all, so that reading is not timed.
+ * Times starting programs, in turn:
+ * spawn ROUNDS INPUT EXPECTED PROGRAM ARG... [-- EXPECTED PROGRAM ARG...]...
+ * INPUT is stdin; EXPECTED is what must come out on stdout. Prints one line a round: nanoseconds
+ * from posix_spawn to the end, for each program. Output is read after the end, from a pipe that
+ * holds it all, so that reading is not timed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,7 +17,7 @@
 #include <unistd.h>
 
 #define PROGRAMS_MAX 16
-#define OUTPUT_MAX 65536 /* what a pipe holds */
+#define OUTPUT_MAX   65536 /* what a pipe holds */
 
 extern char **environ;
 
@@ -59,8 +61,10 @@ static long long run(const struct program *p, const posix_spawn_file_actions_t *
   char text[OUTPUT_MAX];
   ssize_t len = read(output[0], text, sizeof text);
   if (len < 0) len = 0;
-  if (status != 0 || (size_t)len != strlen(p->expected) || memcmp(text, p->expected, (size_t)len) != 0) {
-    fprintf(stderr, "spawn: %s: wait status %d, wrong output: \"%.*s\"\n", p->argv[0], status, (int)len, text);
+  if (status != 0 || (size_t)len != strlen(p->expected) ||
+      memcmp(text, p->expected, (size_t)len) != 0) {
+    fprintf(stderr, "spawn: %s: wait status %d, wrong output: \"%.*s\"\n", p->argv[0], status,
+            (int)len, text);
     exit(1);
   }
   return end - begin;

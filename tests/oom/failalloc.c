@@ -1,5 +1,6 @@
 /*
- * LD_PRELOAD shim: makes allocations of the program fail with ENOMEM, those that libc makes on its behalf too.
+ * LD_PRELOAD shim: makes allocations of the program fail with ENOMEM, those that libc makes on its
+ * behalf too.
  * FAILALLOC_AT=N       the Nth call of malloc, calloc or realloc from when main starts on
  * FAILALLOC_MODE=once  fails alone; from: and all later ones
  * FAILALLOC_HIT=FILE   is created when the first one fails

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Memory that runs out at every point in turn, and a limit that is met at every point in turn: the process ends with status
-0 and the whole answer, or with 70 and at most a part of it, never by a signal. $MB_FAILALLOC is failalloc.c's shared object."""
+"""Memory that runs out at every point in turn, and a limit that is met at every point in turn: the process ends with
+status 0 and the whole answer, or with 70 and at most a part of it, never by a signal. $MB_FAILALLOC is failalloc.c's
+shared object."""
 
 import itertools
 import os
