@@ -68,6 +68,7 @@ def _():
     refused('listen("x")', "expected a table, got string")
     refused(f"listen{{ {service}, conect = print }}", 'unknown field "conect"')
     refused(f"listen{{ {service}, [true] = 1 }}", "unknown key true")
+    refused(f"listen{{ {service}, [7] = {{ proto = 'main' }} }}", "unknown key 7")
 
 
 @test("each wrong field of a listener is an error that says in which")

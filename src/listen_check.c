@@ -1,0 +1,191 @@
+/*
+ * Checks of listen{…}. A new field is a row in a table here, and its use in listen.c. Must throw
+ * before anything is registered.
+ */
+#include "listen_check.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/un.h>
+
+/* Throws: names the field, the value, and what is expected. */
+static int wrong(lua_State *L, const char *where, const char *field, int value,
+                 const char *expected) {
+  const char *text = luaL_tolstring(L, value, NULL);
+  const char *quote = lua_type(L, value) == LUA_TSTRING ? "\"" : "";
+  return luaL_error(L, "listen: %s%s: expected %s, got %s%s%s", where, field, expected, quote, text,
+                    quote);
+}
+
+/*
+ * Checks of a field's value, on top of the stack. Each returns what is expected, or NULL when it is
+ * that.
+ */
+typedef const char *check(lua_State *L);
+
+static const char *check_function(lua_State *L) {
+  return lua_isfunction(L, -1) ? NULL : "a function";
+}
+
+static const char *check_boolean(lua_State *L) {
+  return lua_isboolean(L, -1) ? NULL : "true or false";
+}
+
+static const char *check_seconds(lua_State *L) {
+  bool ok =
+      lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 0 && lua_tonumber(L, -1) < HUGE_VAL;
+  return ok ? NULL : "a number of seconds, 0 or more";
+}
+
+static bool is_integer_from(lua_State *L, lua_Integer least, lua_Integer most) {
+  int is_integer;
+  lua_Integer n = lua_tointegerx(L, -1, &is_integer);
+  return lua_type(L, -1) == LUA_TNUMBER && is_integer && n >= least && n <= most;
+}
+
+static const char *check_count(lua_State *L) {
+  return is_integer_from(L, 0, INT32_MAX) ? NULL : "an integer, 0 or more";
+}
+
+static const char *check_positive(lua_State *L) {
+  return is_integer_from(L, 1, INT32_MAX) ? NULL : "an integer, 1 or more";
+}
+
+static const char *check_bytes(lua_State *L) {
+  return is_integer_from(L, 1, LUA_MAXINTEGER) ? NULL : "a number of bytes, 1 or more";
+}
+
+static const char *check_port(lua_State *L) {
+  return is_integer_from(L, 1, UINT16_MAX) ? NULL : "an integer from 1 to 65535";
+}
+
+static const char *check_text(lua_State *L) {
+  size_t len;
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+  return text && len > 0 && strlen(text) == len ? NULL : "a string that is not empty";
+}
+
+static const char *check_path(lua_State *L) {
+  static const char expected[] = "a path of at most 107 bytes";
+  if (check_text(L)) return expected;
+  return lua_rawlen(L, -1) < sizeof(((struct sockaddr_un *)0)->sun_path) ? NULL : expected;
+}
+
+static const char *check_proto(lua_State *L);
+
+struct field {
+  const char *name;
+  check *check;
+  bool required;
+};
+
+/* The fork settings are checked and have no effect: there is one process for one connection. */
+static const struct field service_fields[] = {
+    {"prepare", check_function, false},         {"connect", check_function, true},
+    {"finish", check_function, false},          {"memory_limit", check_bytes, false},
+    {"pre_fork", check_count, false},           {"min_fork", check_count, false},
+    {"max_fork", check_positive, false},        {"fork_delay", check_seconds, false},
+    {"fork_error_delay", check_seconds, false}, {"exit_delay", check_seconds, false},
+    {"idle_timeout", check_seconds, false},     {NULL, NULL, false},
+};
+
+static const struct field tcp_fields[] = {{"proto", check_proto, true},
+                                          {"host", check_text, false},
+                                          {"port", check_port, true},
+                                          {NULL, NULL, false}};
+static const struct field tcp46_fields[] = {{"proto", check_proto, true},
+                                            {"port", check_port, true},
+                                            {"localhost", check_boolean, false},
+                                            {NULL, NULL, false}};
+static const struct field local_fields[] = {
+    {"proto", check_proto, true}, {"path", check_path, true}, {NULL, NULL, false}};
+static const struct field interval_fields[] = {{"proto", check_proto, true},
+                                               {"name", check_text, false},
+                                               {"delay", check_seconds, true},
+                                               {"strict", check_boolean, false},
+                                               {NULL, NULL, false}};
+static const struct field main_fields[] = {
+    {"proto", check_proto, true}, {"name", check_text, false}, {NULL, NULL, false}};
+
+static const struct kind {
+  const char *name;
+  enum mb_proto proto;
+  const struct field *fields;
+} kinds[] = {
+    {"tcp", MB_PROTO_TCP, tcp_fields},
+    {"tcp4", MB_PROTO_TCP4, tcp46_fields},
+    {"tcp6", MB_PROTO_TCP6, tcp46_fields},
+    {"local", MB_PROTO_LOCAL, local_fields},
+    {"interval", MB_PROTO_INTERVAL, interval_fields},
+    {"main", MB_PROTO_MAIN, main_fields},
+};
+
+static const struct kind *find_kind(const char *name) {
+  for (size_t i = 0; name && i < sizeof kinds / sizeof *kinds; i++) {
+    if (strcmp(name, kinds[i].name) == 0) return &kinds[i];
+  }
+  return NULL;
+}
+
+static const char *check_proto(lua_State *L) {
+  const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  return find_kind(name) ? NULL : "\"tcp\", \"local\", \"interval\" or \"main\"";
+}
+
+static bool has_field(const struct field *fields, const char *name) {
+  for (; fields->name; fields++) {
+    if (strcmp(fields->name, name) == 0) return true;
+  }
+  return false;
+}
+
+/*
+ * Checks every field of the table at index, and that there is no other: a slip in a name, or a hole
+ * in the list, must not pass in silence.
+ * where  what stands before a field's name in a message: "" or "listener 2: "
+ * count  length of the array part that may be there too
+ */
+static void check_fields(lua_State *L, int index, const char *where, const struct field *fields,
+                         lua_Integer count) {
+  for (const struct field *f = fields; f->name; f++) {
+    lua_getfield(L, index, f->name);
+    const char *expected = lua_isnil(L, -1) && !f->required ? NULL : f->check(L);
+    if (expected) wrong(L, where, f->name, lua_gettop(L), expected);
+    lua_pop(L, 1);
+  }
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      if (has_field(fields, lua_tostring(L, -2))) continue;
+      luaL_error(L, "listen: %sunknown field \"%s\"", where, lua_tostring(L, -2));
+    }
+    lua_Integer key = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+    if (key >= 1 && key <= count) continue;
+    luaL_error(L, "listen: %sunknown key %s", where, luaL_tolstring(L, -2, NULL));
+  }
+}
+
+void mb_listen_check_service(lua_State *L, int index) {
+  check_fields(L, index, "", service_fields, luaL_len(L, index));
+}
+
+void mb_listen_check_listener(lua_State *L, int index, int number) {
+  const char *name = lua_pushfstring(L, "listener %d", number);
+  const char *where = lua_pushfstring(L, "%s: ", name);
+  if (!lua_istable(L, index))
+    wrong(L, "", name, index, "a table such as {proto=\"tcp\", port=8080}");
+  lua_getfield(L, index, "proto");
+  if (check_proto(L)) wrong(L, where, "proto", lua_gettop(L), check_proto(L));
+  const struct kind *kind = find_kind(lua_tostring(L, -1));
+  lua_pop(L, 1);
+  check_fields(L, index, where, kind->fields, 0);
+}
+
+enum mb_proto mb_listen_proto(lua_State *L, int index) {
+  lua_getfield(L, index, "proto");
+  const struct kind *kind = find_kind(lua_tostring(L, -1));
+  lua_pop(L, 1);
+  return kind ? kind->proto : MB_PROTO_ANY;
+}
