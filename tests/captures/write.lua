@@ -13,12 +13,15 @@ return function(socket)
   end
   local ok, message = pcall(socket.write, socket, "not written", nil)
   assert(not ok and message:find("#3", 1, true), message)
+  local function wait() end -- a pipe may be slower than we are
   local blocks = {}
   for i = 1, 200 do blocks[i] = ("%04d"):format(i):rep(i) end
   assert(socket:flush("|", table.concat(blocks), "|", table.unpack(blocks)) == socket)
   assert(socket:write("\n", ("z"):rep(100000), "\n") == socket)
-  assert(socket:flush_call(error, "flushed\n") == socket)
-  assert(socket:write_call(error, "written\n") == socket)
+  assert(socket:flush_call(wait, "flushed\n") == socket)
+  assert(socket:write_call(wait, "written\n") == socket)
   local co = coroutine.wrap(function() return socket:flush_yield("yielded\n") end)
-  assert(co() == socket)
+  local result
+  repeat result = co() until result
+  assert(result == socket)
 end
