@@ -1,11 +1,9 @@
 /* What we were started with. Must not load libsystemd: this runs for every connection. */
 #include "activation.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

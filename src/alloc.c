@@ -15,7 +15,10 @@ void *mb_alloc(void *ud, void *block, size_t osize, size_t nsize) {
   if (nsize > PTRDIFF_MAX) return NULL; /* no object is larger */
   if (a->limit && nsize > held) {
     size_t others = a->used - held;
-    if (others > a->limit || nsize > a->limit - others) return NULL;
+    if (others > a->limit || nsize > a->limit - others) {
+      a->refused = true;
+      return NULL;
+    }
   }
   void *grown = realloc(block, nsize);
   if (!grown) {

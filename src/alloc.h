@@ -2,11 +2,13 @@
 #ifndef MB_ALLOC_H
 #define MB_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct mb_alloc {
   size_t used;  /* bytes handed out */
   size_t limit; /* bytes that may be handed out; 0 = no limit */
+  bool refused; /* a block was refused because of the limit */
 };
 
 /*

@@ -67,13 +67,11 @@ ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wa
  * A blocking pipe or terminal has no MSG_DONTWAIT: where poll says "writable", PIPE_BUF bytes go
  * without blocking.
  */
-static ssize_t write_file_now(int fd, const struct iovec *pieces, int count) {
+static ssize_t write_file_now(int fd, struct iovec first) {
   int r = mb_fd_poll(fd, POLLOUT, 0);
   if (r < 0) return r;
   if (r == 0) return -EAGAIN;
-  struct iovec first = pieces[0];
   if (first.iov_len > PIPE_BUF) first.iov_len = PIPE_BUF;
-  (void)count;
   ssize_t n = write(fd, first.iov_base, first.iov_len);
   return n < 0 ? -errno : n;
 }
@@ -87,7 +85,7 @@ static ssize_t write_once(int fd, enum mb_fd_kind kind, const struct iovec *piec
   } else if (wait) {
     n = writev(fd, pieces, count);
   } else {
-    return write_file_now(fd, pieces, count);
+    return write_file_now(fd, pieces[0]);
   }
   return n < 0 ? -errno : n;
 }

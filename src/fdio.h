@@ -21,6 +21,9 @@ enum mb_fd_kind {
 
 #define MB_NO_DEADLINE INT64_MAX
 
+/* Some 30 years. More is a mistake, and would overflow a timer. */
+#define MB_SECONDS_MAX 1e9
+
 /* Monotonic time in microseconds. */
 int64_t mb_now_usec(void);
 

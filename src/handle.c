@@ -29,11 +29,6 @@ void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kin
   h->out_fd = out_fd;
   h->kind = kind;
   h->state = MB_HANDLE_OPEN;
-  /*
-   * From here on, a death of the process is a reset: the peer must not take half an answer for a
-   * whole one.
-   */
-  mb_fd_set_reset_on_close(out_fd, kind, true);
 }
 
 /* The metatable: to compare it is cheaper than luaL_checkudata's search by name in every call. */
@@ -91,13 +86,21 @@ int mb_handle_push_error(lua_State *L, int r) {
 
 /* ---- life ---- */
 
+/* Of a replay: a file system may say only now that it has no room for what was written. */
+static void close_output(struct mb_handle *h) {
+  if (h->out_fd >= 0 && close(h->out_fd) != 0 && errno != EINTR && h->out_error == 0) {
+    h->out_error = errno;
+  }
+  h->out_fd = -1;
+}
+
 static void close_descriptors(struct mb_handle *h) {
   if (h->guarded) {
     mb_timeout_guard(-1, h->kind);
     h->guarded = false;
   }
+  if (h->out_fd != h->in_fd) close_output(h);
   if (h->in_fd >= 0) close(h->in_fd);
-  if (h->out_fd >= 0 && h->out_fd != h->in_fd) close(h->out_fd);
   h->in_fd = h->out_fd = -1;
   mb_buf_free(&h->in, h->alloc);
   mb_wqueue_free(&h->out, h->alloc);
@@ -108,12 +111,11 @@ static void end_record(struct mb_handle *h) {
   h->record_fd = -1;
 }
 
-int mb_handle_reset(struct mb_handle *h) {
+void mb_handle_reset(struct mb_handle *h) {
   if (h->in_fd >= 0) mb_fd_reset(h->in_fd, h->kind);
   close_descriptors(h);
   end_record(h);
   h->state = MB_HANDLE_RESET;
-  return 0;
 }
 
 int mb_handle_close(struct mb_handle *h) {
@@ -170,8 +172,7 @@ static int finish(struct mb_handle *h) {
     r = mb_fd_end_output(h->out_fd, h->kind);
     if (h->out_fd != h->in_fd) {
       /* A replay's output is a pipe perhaps: its reader is waiting for the end. */
-      close(h->out_fd);
-      h->out_fd = -1;
+      close_output(h);
     }
   }
   h->state = MB_HANDLE_FINISHED;
@@ -190,9 +191,14 @@ static int method_finish(lua_State *L) {
   return 1;
 }
 
+/* Also frees what a write may have queued while a finalizer closed the socket. */
 static int handle_gc(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
-  if (mb_handle_is_open(h)) mb_handle_reset(h);
+  if (mb_handle_is_open(h)) {
+    mb_handle_reset(h);
+  } else {
+    close_descriptors(h);
+  }
   return 0;
 }
 

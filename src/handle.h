@@ -50,6 +50,7 @@ struct mb_handle *mb_handle_new(lua_State *L);
 
 /*
  * Hands descriptors over to the handle, which closes them from now on. Cannot fail.
+ * A socket is to be reset when the process dies: mb_fd_set_reset_on_close is the caller's.
  * in_fd, out_fd  the same for a socket
  */
 void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kind kind);
@@ -65,7 +66,7 @@ bool mb_handle_is_open(const struct mb_handle *h);
  */
 int mb_handle_close(struct mb_handle *h);
 
-/* Aborts the connection. Returns 0. */
-int mb_handle_reset(struct mb_handle *h);
+/* Aborts the connection. */
+void mb_handle_reset(struct mb_handle *h);
 
 #endif

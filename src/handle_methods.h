@@ -82,6 +82,9 @@ int mb_handle_discard(lua_State *L, struct mb_handle *h, const struct mb_read_re
 /* Pushes a number of bytes and a status. Returns 2. */
 int mb_handle_push_count(lua_State *L, size_t count, enum mb_read_status status);
 
+/* Checks that the arguments from index `first` on are strings; throws when one is not. */
+void mb_handle_check_strings(lua_State *L, int first);
+
 /* How a write goes. */
 enum mb_write_mode {
   MB_WRITE_BUFFER = 0, /* what is little may stay in the queue */

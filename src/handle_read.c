@@ -4,10 +4,11 @@
 #include <poll.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "handle_methods.h"
+#include "log.h"
 #include "record.h"
-#include "state.h"
 
 /* What one receive asks for: see make_room. */
 #define RECEIVE_FIRST_BYTES 4096
@@ -77,6 +78,15 @@ static void make_room(lua_State *L, struct mb_handle *h, size_t wanted) {
   if (mb_buf_reserve(&h->in, h->alloc, need) < 0) luaL_error(L, "not enough memory");
 }
 
+/* A recording that fails never disturbs the connection. */
+static void record(struct mb_handle *h, const char *data, size_t len) {
+  int r = mb_record_write(h->record_fd, data, len);
+  if (r == 0) return;
+  mb_log(LOG_WARNING, "--record: stopped, cannot write: %s", strerror(-r));
+  close(h->record_fd);
+  h->record_fd = -1;
+}
+
 /*
  * Receives once into the buffer.
  * Returns the number of bytes, 0 at the end, -EAGAIN, or -errno.
@@ -90,7 +100,7 @@ static ssize_t receive_more(lua_State *L, struct mb_handle *h, size_t wanted, bo
   ssize_t n = receive(h, to, room, wait);
   if (n > 0) {
     h->in_streams = (size_t)n == room;
-    if (h->record_fd >= 0) mb_record_write(&h->record_fd, to, (size_t)n);
+    if (h->record_fd >= 0) record(h, to, (size_t)n);
     mb_buf_added(&h->in, (size_t)n);
   } else if (n == 0) {
     h->in_eof = true;

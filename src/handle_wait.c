@@ -3,11 +3,10 @@
  * whenever it is blocked. That function may yield, so what a loop knows is on the Lua stack, never
  * in a C variable.
  */
-#include <errno.h>
 #include <lauxlib.h>
-#include <stdint.h>
 
 #include "handle_methods.h"
+#include "state.h"
 
 /* The _yield forms are the _call forms with coroutine.yield as the function. */
 static void insert_yield(lua_State *L) {
@@ -17,12 +16,6 @@ static void insert_yield(lua_State *L) {
   lua_getfield(L, -1, "yield");
   lua_insert(L, 2);
   lua_pop(L, 2);
-}
-
-static void check_waitfunc(lua_State *L) {
-  if (lua_isfunction(L, 2)) return;
-  if (luaL_getmetafield(L, 2, "__call") == LUA_TNIL) luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_pop(L, 1);
 }
 
 /* ---- read: socket, waitfunc, maxlen, terminator ---- */
@@ -49,12 +42,13 @@ static int read_loop(lua_State *L, int status, lua_KContext ctx) {
  */
 int mb_handle_method_read_call(lua_State *L) {
   mb_handle_for_input(L);
-  check_waitfunc(L);
+  mb_state_check_callable(L, 2);
   return read_loop(L, LUA_OK, 0);
 }
 
 /* socket:read_yield(maxlen, terminator) */
 int mb_handle_method_read_yield(lua_State *L) {
+  mb_read_request_at(L, 2); /* while the arguments stand where the script put them */
   insert_yield(L);
   return mb_handle_method_read_call(L);
 }
@@ -88,7 +82,7 @@ static int drain_loop(lua_State *L, int call_status, lua_KContext ctx) {
  */
 int mb_handle_method_drain_call(lua_State *L) {
   mb_handle_for_input(L);
-  check_waitfunc(L);
+  mb_state_check_callable(L, 2);
   lua_settop(L, 4);
   lua_pushinteger(L, 0);
   return drain_loop(L, LUA_OK, 0);
@@ -96,6 +90,7 @@ int mb_handle_method_drain_call(lua_State *L) {
 
 /* socket:drain_yield(maxlen, terminator) */
 int mb_handle_method_drain_yield(lua_State *L) {
+  mb_read_request_at(L, 2);
   insert_yield(L);
   return mb_handle_method_drain_call(L);
 }
@@ -121,7 +116,7 @@ static int send_loop(lua_State *L, int status, lua_KContext may_stay) {
 
 static int put_and_wait(lua_State *L, int mode, lua_KContext may_stay) {
   struct mb_handle *h = mb_handle_for_output(L);
-  check_waitfunc(L);
+  mb_state_check_callable(L, 2);
   int r = mb_handle_put(L, h, 3, mode);
   if (r < 0) return mb_handle_push_error(L, r);
   return send_loop(L, LUA_OK, may_stay);
@@ -134,6 +129,7 @@ int mb_handle_method_write_call(lua_State *L) {
 
 /* socket:write_yield(...) */
 int mb_handle_method_write_yield(lua_State *L) {
+  mb_handle_check_strings(L, 2);
   insert_yield(L);
   return mb_handle_method_write_call(L);
 }
@@ -143,6 +139,7 @@ int mb_handle_method_flush_call(lua_State *L) { return put_and_wait(L, MB_WRITE_
 
 /* socket:flush_yield(...) */
 int mb_handle_method_flush_yield(lua_State *L) {
+  mb_handle_check_strings(L, 2);
   insert_yield(L);
   return mb_handle_method_flush_call(L);
 }

@@ -1,10 +1,8 @@
 /* socket:write and socket:flush, blocking and not. */
 #include <errno.h>
 #include <lauxlib.h>
-#include <string.h>
 
 #include "handle_methods.h"
-#include "state.h"
 
 #define PIECES_MAX 64 /* for one writev: more make a call no cheaper */
 
@@ -103,15 +101,18 @@ static void set_nodelay(struct mb_handle *h) {
   mb_fd_set_nodelay(h->out_fd);
 }
 
+void mb_handle_check_strings(lua_State *L, int first) {
+  for (int i = first; i <= lua_gettop(L); i++) luaL_checkstring(L, i);
+}
+
 int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode) {
   struct cursor at = {.argument = first, .last = lua_gettop(L)};
-  size_t total = h->out.len;
-  for (int i = first; i <= at.last; i++) {
-    size_t len;
-    luaL_checklstring(L, i, &len);
-    total += len;
-  }
+  mb_handle_check_strings(L, first);
+  mb_handle_for_output(
+      L); /* a number became a string, and a finalizer may have closed the socket */
   if (h->out_error) return -h->out_error;
+  size_t total = h->out.len;
+  for (int i = first; i <= at.last; i++) total += lua_rawlen(L, i);
   if (!(mode & MB_WRITE_FLUSH) && total < MB_WRITE_SMALL_BYTES) {
     queue_rest(L, h, &at);
     return 0;

@@ -29,7 +29,7 @@ void mb_listen_close(void) { closed = true; }
 /* ---- registering ---- */
 
 static int ref_field(lua_State *L, int index, const char *name) {
-  if (lua_getfield(L, index, name) == LUA_TNIL) {
+  if (mb_listen_field(L, index, name) == LUA_TNIL) {
     lua_pop(L, 1);
     return LUA_NOREF;
   }
@@ -43,13 +43,12 @@ static void *new_anchored(lua_State *L, size_t size) {
   return block;
 }
 
+/* The string of a field, which the registry keeps from being collected; NULL when there is none. */
 static const char *anchor_string(lua_State *L, int index, const char *name) {
-  if (lua_getfield(L, index, name) == LUA_TNIL) {
-    lua_pop(L, 1);
-    return NULL;
-  }
+  mb_listen_field(L, index, name);
   const char *text = lua_tostring(L, -1);
-  luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pop(L, 1);
+  ref_field(L, index, name);
   return text;
 }
 
@@ -65,13 +64,13 @@ static struct listener *add_listener(lua_State *L, const struct mb_service *serv
 
 static void register_listener(lua_State *L, int index, const struct mb_service *service) {
   struct listener *l = add_listener(L, service, mb_listen_proto(L, index));
-  lua_getfield(L, index, "localhost");
+  mb_listen_field(L, index, "localhost");
   bool loopback = lua_toboolean(L, -1);
-  lua_getfield(L, index, "port");
+  mb_listen_field(L, index, "port");
   l->port = lua_tointeger(L, -1);
-  lua_getfield(L, index, "delay");
+  mb_listen_field(L, index, "delay");
   l->delay = lua_tonumber(L, -1);
-  lua_getfield(L, index, "strict");
+  mb_listen_field(L, index, "strict");
   l->strict = lua_toboolean(L, -1);
   lua_pop(L, 4);
   switch (l->proto) {
@@ -106,14 +105,14 @@ static int listen_call(lua_State *L) {
     return luaL_error(L, "listen: expected a table, got %s", luaL_typename(L, 1));
   lua_settop(L, 1);
   mb_listen_check_service(L, 1);
-  lua_Integer count = luaL_len(L, 1);
-  lua_getfield(L, 1, "memory_limit");
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
+  mb_listen_field(L, 1, "memory_limit");
   lua_Integer memory_limit = lua_tointeger(L, -1);
   lua_settop(L, 1);
 
   /* All is checked before anything is registered. */
   for (lua_Integer i = 1; i <= count; i++) {
-    lua_geti(L, 1, i);
+    lua_rawgeti(L, 1, i);
     mb_listen_check_listener(L, 2, (int)i);
     lua_settop(L, 1);
   }
@@ -125,7 +124,7 @@ static int listen_call(lua_State *L) {
   service->finish = ref_field(L, 1, "finish");
   if (count == 0) add_listener(L, service, MB_PROTO_ANY);
   for (lua_Integer i = 1; i <= count; i++) {
-    lua_geti(L, 1, i);
+    lua_rawgeti(L, 1, i);
     register_listener(L, 2, service);
     lua_settop(L, 1);
   }
@@ -202,7 +201,7 @@ static void describe(const struct listener *l, char text[256]) {
       snprintf(text, 256, "local %s", l->text);
       break;
     case MB_PROTO_INTERVAL:
-      snprintf(text, 256, "interval %s every %.17g s%s", l->text ? l->text : "(no name)", l->delay,
+      snprintf(text, 256, "interval %s every %.14g s%s", l->text ? l->text : "(no name)", l->delay,
                l->strict ? ", strict" : "");
       break;
     case MB_PROTO_MAIN:

@@ -11,6 +11,12 @@
 #include <string.h>
 #include <sys/un.h>
 
+static bool is_text(lua_State *L, int index, const char *text) {
+  size_t len;
+  const char *value = lua_tolstring(L, index, &len);
+  return len == strlen(text) && memcmp(value, text, len) == 0;
+}
+
 /* Throws: names the field, the value, and what is expected. */
 static int wrong(lua_State *L, const char *where, const char *field, int value,
                  const char *expected) {
@@ -123,52 +129,73 @@ static const struct kind {
     {"main", MB_PROTO_MAIN, main_fields},
 };
 
-static const struct kind *find_kind(const char *name) {
-  for (size_t i = 0; name && i < sizeof kinds / sizeof *kinds; i++) {
-    if (strcmp(name, kinds[i].name) == 0) return &kinds[i];
+/* The kind that the string on top of the stack names; NULL when there is none. */
+static const struct kind *find_kind(lua_State *L) {
+  if (lua_type(L, -1) != LUA_TSTRING) return NULL;
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    if (is_text(L, -1, kinds[i].name)) return &kinds[i];
   }
   return NULL;
 }
 
 static const char *check_proto(lua_State *L) {
-  const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-  return find_kind(name) ? NULL : "\"tcp\", \"local\", \"interval\" or \"main\"";
+  return find_kind(L) ? NULL : "\"tcp\", \"local\", \"interval\" or \"main\"";
 }
 
-static bool has_field(const struct field *fields, const char *name) {
-  for (; fields->name; fields++) {
-    if (strcmp(fields->name, name) == 0) return true;
+/* Throws: names the unknown key on top but one of the stack, its value, and what there is. */
+static void unknown(lua_State *L, const char *where, const struct field *fields) {
+  luaL_Buffer b;
+  const char *value = luaL_tolstring(L, -1, NULL);
+  const char *key = luaL_tolstring(L, -3, NULL);
+  const char *quote = lua_type(L, -4) == LUA_TSTRING ? "\"" : "";
+  luaL_buffinit(L, &b);
+  for (const struct field *f = fields; f->name; f++) {
+    luaL_addstring(&b, f->name);
+    if (f[1].name) luaL_addstring(&b, ", ");
   }
-  return false;
+  luaL_pushresult(&b);
+  luaL_error(L, "listen: %sunknown field %s%s%s (its value is %s): expected one of %s", where,
+             quote, key, quote, value, lua_tostring(L, -1));
+}
+
+static bool is_known(lua_State *L, int index, const struct field *fields, lua_Integer count) {
+  if (lua_type(L, index) == LUA_TSTRING) {
+    for (; fields->name; fields++) {
+      if (is_text(L, index, fields->name)) return true;
+    }
+    return false;
+  }
+  lua_Integer key = lua_isinteger(L, index) ? lua_tointeger(L, index) : 0;
+  return key >= 1 && key <= count;
 }
 
 /*
- * Checks every field of the table at index, and that there is no other: a slip in a name, or a hole
- * in the list, must not pass in silence.
+ * Checks that the table at index has no field but these, and each of these: a slip in a name, or a
+ * hole in the list, must not pass in silence.
  * where  what stands before a field's name in a message: "" or "listener 2: "
  * count  length of the array part that may be there too
  */
 static void check_fields(lua_State *L, int index, const char *where, const struct field *fields,
                          lua_Integer count) {
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    if (!is_known(L, lua_gettop(L) - 1, fields, count)) unknown(L, where, fields);
+  }
   for (const struct field *f = fields; f->name; f++) {
-    lua_getfield(L, index, f->name);
+    mb_listen_field(L, index, f->name);
     const char *expected = lua_isnil(L, -1) && !f->required ? NULL : f->check(L);
     if (expected) wrong(L, where, f->name, lua_gettop(L), expected);
     lua_pop(L, 1);
   }
-  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    if (lua_type(L, -2) == LUA_TSTRING) {
-      if (has_field(fields, lua_tostring(L, -2))) continue;
-      luaL_error(L, "listen: %sunknown field \"%s\"", where, lua_tostring(L, -2));
-    }
-    lua_Integer key = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
-    if (key >= 1 && key <= count) continue;
-    luaL_error(L, "listen: %sunknown key %s", where, luaL_tolstring(L, -2, NULL));
-  }
+}
+
+int mb_listen_field(lua_State *L, int index, const char *name) {
+  index = lua_absindex(L, index);
+  lua_pushstring(L, name);
+  return lua_rawget(L, index);
 }
 
 void mb_listen_check_service(lua_State *L, int index) {
-  check_fields(L, index, "", service_fields, luaL_len(L, index));
+  check_fields(L, index, "", service_fields, (lua_Integer)lua_rawlen(L, index));
 }
 
 void mb_listen_check_listener(lua_State *L, int index, int number) {
@@ -176,16 +203,16 @@ void mb_listen_check_listener(lua_State *L, int index, int number) {
   const char *where = lua_pushfstring(L, "%s: ", name);
   if (!lua_istable(L, index))
     wrong(L, "", name, index, "a table such as {proto=\"tcp\", port=8080}");
-  lua_getfield(L, index, "proto");
+  mb_listen_field(L, index, "proto");
   if (check_proto(L)) wrong(L, where, "proto", lua_gettop(L), check_proto(L));
-  const struct kind *kind = find_kind(lua_tostring(L, -1));
+  const struct kind *kind = find_kind(L);
   lua_pop(L, 1);
   check_fields(L, index, where, kind->fields, 0);
 }
 
 enum mb_proto mb_listen_proto(lua_State *L, int index) {
-  lua_getfield(L, index, "proto");
-  const struct kind *kind = find_kind(lua_tostring(L, -1));
+  mb_listen_field(L, index, "proto");
+  const struct kind *kind = find_kind(L);
   lua_pop(L, 1);
-  return kind ? kind->proto : MB_PROTO_ANY;
+  return kind->proto;
 }

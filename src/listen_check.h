@@ -23,6 +23,12 @@ void mb_listen_check_service(lua_State *L, int index);
 /* Checks the table at index, the call's listener of this number, in the same way. */
 void mb_listen_check_listener(lua_State *L, int index, int number);
 
+/*
+ * Pushes a field of the table at index, past any metatable, which could give another value each time.
+ * Returns its type.
+ */
+int mb_listen_field(lua_State *L, int index, const char *name);
+
 /* The protocol of a listener that was checked. */
 enum mb_proto mb_listen_proto(lua_State *L, int index);
 

@@ -2,12 +2,16 @@
 #include "log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES 2048 /* what syslog daemons and terminals take in one piece */
+#define LINE_MAX_BYTES     2048 /* what syslog daemons and terminals take in one piece */
+#define DAEMON_PATIENCE_MS 1000
 
 static int log_level = LOG_NOTICE;
 static enum mb_log_target log_target = MB_LOG_PLAIN;
@@ -16,7 +20,34 @@ void mb_log_set_level(int level) { log_level = level; }
 
 void mb_log_set_target(enum mb_log_target target) { log_target = target; }
 
-bool mb_log_wants(int level) { return level <= log_level; }
+static bool is_wanted(int level) { return level <= log_level; }
+
+/* Where there is nowhere left to complain, a message is lost; it must not stop what is served. */
+static void write_all(const char *text, size_t len) {
+  while (len > 0) {
+    ssize_t n = write(STDERR_FILENO, text, len);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    text += n;
+    len -= (size_t)n;
+  }
+}
+
+/* A syslog daemon that has stopped reading is given a second, and then loses the message. */
+static void send_datagram(const char *text, size_t len) {
+  for (int tries = 0; tries < 2; tries++) {
+    if (send(STDERR_FILENO, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return;
+    struct pollfd daemon = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (errno != EAGAIN || poll(&daemon, 1, DAEMON_PATIENCE_MS) <= 0) return;
+  }
+}
+
+/* Whether what is at text must not reach a terminal as it is: a control character, C1 in UTF-8 too. */
+static bool is_control(const char *text, const char *end) {
+  unsigned char c = (unsigned char)text[0];
+  if (c == 0xc2 && text + 1 < end) return (unsigned char)text[1] < 0xa0;
+  return (c < ' ' && c != '\t') || c == 0x7f;
+}
 
 /* One line, without its newline, in one write(2): lines of several processes do not mix. */
 static void write_line(int level, const char *text, size_t len) {
@@ -36,30 +67,28 @@ static void write_line(int level, const char *text, size_t len) {
   size_t end = sizeof line - 8;
   bool cut = false;
   for (size_t i = 0; i < len && !cut; i++) {
-    unsigned char c = (unsigned char)text[i];
     if (at + 4 > end) {
       cut = true;
-    } else if ((c < ' ' && c != '\t') || c == 0x7f) {
-      at += (size_t)sprintf(line + at, "\\x%02x", c);
+    } else if (is_control(text + i, text + len)) {
+      at += (size_t)sprintf(line + at, "\\x%02x", (unsigned char)text[i]);
     } else {
-      line[at++] = (char)c;
+      line[at++] = text[i];
     }
   }
   if (cut) {
     memcpy(line + at, "...", 3);
     at += 3;
   }
-  if (log_target != MB_LOG_SYSLOG) line[at++] = '\n';
-  for (size_t done = 0; done < at;) {
-    ssize_t n = write(STDERR_FILENO, line + done, at - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break; /* nowhere left to complain */
-    done += (size_t)n;
+  if (log_target == MB_LOG_SYSLOG) {
+    send_datagram(line, at);
+  } else {
+    line[at++] = '\n';
+    write_all(line, at);
   }
 }
 
 void mb_log(int level, const char *format, ...) {
-  if (!mb_log_wants(level)) return;
+  if (!is_wanted(level)) return;
   int saved = errno;
   char text[LINE_MAX_BYTES];
   va_list args;
@@ -72,7 +101,7 @@ void mb_log(int level, const char *format, ...) {
 }
 
 void mb_log_text(int level, const char *text, size_t len) {
-  if (!mb_log_wants(level)) return;
+  if (!is_wanted(level)) return;
   int saved = errno;
   const char *end = text + len;
   while (text < end) {
@@ -84,28 +113,53 @@ void mb_log_text(int level, const char *text, size_t len) {
   errno = saved;
 }
 
-/*
- * A script's own lines are not ours to drop by level: they are written whatever --log-level says.
- */
+/* A line of the script's that has not ended yet: one for stdout, one for stderr. */
+struct partial_line {
+  char text[LINE_MAX_BYTES / 2];
+  size_t len;
+};
+
+static struct partial_line partial[2];
+
+/* A script's own lines are not ours to drop by level: written whatever --log-level says. */
+static void end_line(struct partial_line *line) {
+  if (line->len > 0) write_line(LOG_INFO, line->text, line->len);
+  line->len = 0;
+}
+
 static ssize_t capture_write(void *cookie, const char *text, size_t len) {
-  (void)cookie;
-  int level = log_level;
-  log_level = LOG_DEBUG;
-  mb_log_text(LOG_INFO, text, len);
-  log_level = level;
+  struct partial_line *line = cookie;
+  int saved = errno;
+  for (size_t i = 0; i < len; i++) {
+    if (text[i] == '\n') {
+      end_line(line);
+      continue;
+    }
+    if (line->len == sizeof line->text) end_line(line); /* a long line is several messages */
+    line->text[line->len++] = text[i];
+  }
+  errno = saved;
   return (ssize_t)len;
 }
 
-void mb_log_capture_stdio(void) {
+void mb_log_flush(void) {
+  end_line(&partial[0]);
+  end_line(&partial[1]);
+}
+
+static FILE *capture(struct partial_line *line) {
   static const cookie_io_functions_t sink = {.write = capture_write};
-  FILE *out = fopencookie(NULL, "w", sink);
-  FILE *err = fopencookie(NULL, "w", sink);
-  if (out) {
-    setvbuf(out, NULL, _IOLBF, BUFSIZ);
-    stdout = out;
-  }
-  if (err) {
-    setvbuf(err, NULL, _IOLBF, BUFSIZ);
-    stderr = err;
-  }
+  FILE *file = fopencookie(line, "w", sink);
+  /* The line is put together here, where a signal handler can get at it. */
+  if (file) setvbuf(file, NULL, _IONBF, 0);
+  return file;
+}
+
+void mb_log_capture_stdio(void) {
+  if (log_target != MB_LOG_SYSLOG) return;
+  FILE *out = capture(&partial[0]);
+  FILE *err = capture(&partial[1]);
+  if (out) stdout = out;
+  if (err) stderr = err;
+  atexit(mb_log_flush);
 }

@@ -21,9 +21,6 @@ void mb_log_set_level(int level);
 /* Says what stands on fd 2; MB_LOG_PLAIN at start. */
 void mb_log_set_target(enum mb_log_target target);
 
-/* Whether a message of this level would be written: for callers whose message costs something. */
-bool mb_log_wants(int level);
-
 /*
  * Writes one message, formatted as by printf; a trailing newline is not needed. Control characters
  * are shown as \xNN, so that nothing a client sent can forge a line or drive a terminal. What does
@@ -37,9 +34,12 @@ void mb_log(int level, const char *format, ...) __attribute__((format(printf, 2,
 void mb_log_text(int level, const char *text, size_t len);
 
 /*
- * Points the C library's stdout and stderr, and so print, io.write and io.stderr, at the log, a
- * line a message. Only for MB_LOG_SYSLOG: elsewhere fd 1 and 2 themselves do.
+ * Where the log is syslog's socket, points the C library's stdout and stderr, and so print, io.write
+ * and io.stderr, at it, a line a message. Elsewhere fd 1 and 2 themselves serve, and it does nothing.
  */
 void mb_log_capture_stdio(void);
+
+/* Writes what the script has printed of a line that has not ended. Async-signal-safe. */
+void mb_log_flush(void);
 
 #endif

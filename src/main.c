@@ -3,9 +3,12 @@
  * status.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "activation.h"
 #include "exits.h"
@@ -17,12 +20,16 @@
 static void ignore(int signal_number) { (void)signal_number; }
 
 /*
- * A write to a closed pipe fails with EPIPE instead of killing us. A handler that does nothing, not
- * SIG_IGN: that would be inherited by the script's children, and `yes | head` would not end.
+ * Signals that would kill us and can be told from an errno: a write to a closed pipe, to a file at
+ * its limit. A handler that does nothing, not SIG_IGN: that would be inherited by the script's
+ * children, and `yes | head` would not end. And one that the parent may have ignored, without which
+ * os.execute cannot wait.
  */
-static void survive_sigpipe(void) {
+static void set_signals(void) {
   struct sigaction action = {.sa_handler = ignore, .sa_flags = SA_RESTART};
   sigaction(SIGPIPE, &action, NULL);
+  sigaction(SIGXFSZ, &action, NULL);
+  signal(SIGCHLD, SIG_DFL);
 }
 
 static enum mb_exit failed(const char *what, int r) {
@@ -45,6 +52,15 @@ static enum mb_exit refuse(const struct mb_activation *activation) {
   return MB_EXIT_CONFIG;
 }
 
+/* What is replayed has to be readable. Returns 0 or -errno. */
+static int check_input(int fd) {
+  struct stat st;
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fstat(fd, &st) != 0) return -errno;
+  if (S_ISDIR(st.st_mode)) return -EISDIR;
+  return (flags & O_ACCMODE) == O_WRONLY ? -EBADF : 0;
+}
+
 /* Finds out who is at the other end. Returns 0, 1 when the client has gone already, or -errno. */
 static int look_at_peer(struct mb_connection *connection) {
   int r = mb_addr_of(connection->fds.in, &connection->local, &connection->remote);
@@ -60,6 +76,11 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
   if (activation.given == MB_GIVEN_FILE && closed & 2)
     return failed("fd 1 is closed: a replay has nowhere to write to", -EBADF);
 
+  if (activation.given == MB_GIVEN_FILE) {
+    r = check_input(activation.fd);
+    if (r < 0) return failed("cannot read a replay from fd 0", r);
+  }
+
   struct mb_connection connection = {.kind = MB_FD_FILE};
   r = mb_stdfds_take(&activation, &connection.fds);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
@@ -71,6 +92,8 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
   }
   if (activation.given == MB_GIVEN_CONNECTION) {
     connection.kind = mb_fd_kind_of(connection.fds.in);
+    /* From here on, a death of the process is a reset: half an answer is not a whole one. */
+    mb_fd_set_reset_on_close(connection.fds.in, connection.kind, true);
     r = look_at_peer(&connection);
     if (r < 0) return failed("cannot ask for the connection's addresses", r);
     if (r > 0) {
@@ -81,12 +104,24 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
   return mb_script_serve(options, &connection);
 }
 
-static enum mb_exit check(const struct mb_options *options) {
+static enum mb_exit check(const struct mb_options *options, unsigned closed) {
+  if (closed & 2) return failed("fd 1 is closed: --check has nowhere to print to", -EBADF);
   const struct mb_activation none = {.given = MB_GIVEN_FILE};
   struct mb_stdfds fds;
   int r = mb_stdfds_take(&none, &fds);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
   return mb_script_check(options, fds.out);
+}
+
+/* --help and --version. */
+static enum mb_exit print(const struct mb_options *options) {
+  if (options->help) {
+    mb_options_help(stdout);
+  } else {
+    puts("mb-handle " PACKAGE_VERSION);
+  }
+  if (fflush(stdout) == 0 && !ferror(stdout)) return MB_EXIT_OK;
+  return failed("cannot write to standard output", -errno);
 }
 
 static enum mb_exit run(int argc, char **argv) {
@@ -95,21 +130,14 @@ static enum mb_exit run(int argc, char **argv) {
   char error[MB_OPTIONS_ERROR_MAX];
   int r = mb_stdfds_prepare(&closed);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
-  survive_sigpipe();
+  set_signals();
   if (!mb_options_parse(argc, argv, &options, error)) {
     mb_log(LOG_ERR, "%s", error);
     return MB_EXIT_USAGE;
   }
   mb_log_set_level(options.log_level);
-  if (options.help) {
-    mb_options_help(stdout);
-    return MB_EXIT_OK;
-  }
-  if (options.version) {
-    puts("mb-handle " PACKAGE_VERSION);
-    return MB_EXIT_OK;
-  }
-  if (options.check) return check(&options);
+  if (options.help || options.version) return print(&options);
+  if (options.check) return check(&options, closed);
   return serve(&options, closed);
 }
 

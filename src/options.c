@@ -8,7 +8,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#define SECONDS_MAX 1e9 /* some 30 years: more is a mistake, and would overflow a timer */
+#include "fdio.h"
 
 /*
  * A setter takes the option's value (NULL when it has none) and returns NULL, or what was expected.
@@ -110,7 +110,7 @@ static const char *set_record(struct mb_options *o, const char *value) {
 static const char *set_timeout(struct mb_options *o, const char *value) {
   char *end;
   double seconds = strtod(value, &end);
-  if (end == value || *end || !(seconds > 0) || seconds > SECONDS_MAX)
+  if (end == value || *end || !(seconds > 0) || seconds > MB_SECONDS_MAX)
     return "a number of seconds above 0, at most 1e9";
   o->timeout = seconds;
   return NULL;
@@ -133,7 +133,7 @@ static const struct row {
     {"version", NULL, set_version, "print the version and exit"},
 };
 
-enum { ROWS = sizeof rows / sizeof *rows };
+enum { ROWS = sizeof rows / sizeof *rows, FIRST_ROW = 256 /* above all characters */ };
 
 static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX]) {
   const char *with = o->record ? "--record" : o->listener ? "--listener" : NULL;
@@ -143,6 +143,20 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
   return true;
 }
 
+/* Says what getopt_long did not take; given is the word that it looked at last. */
+static void describe_wrong(int c, const char *given, char error[MB_OPTIONS_ERROR_MAX]) {
+  if (c == ':') {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "option %s needs a value; try mb-handle --help", given);
+  } else if (optopt > ' ' && optopt < 127) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown option -%c; try mb-handle --help", optopt);
+  } else if (strncmp(given, "--", 2) == 0) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown or wrong option %s; try mb-handle --help",
+             given);
+  } else {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown option; try mb-handle --help");
+  }
+}
+
 bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
                       char ret_error[MB_OPTIONS_ERROR_MAX]) {
   struct mb_options o = {.handlers = MB_HANDLERS_DIR, .log_level = LOG_NOTICE};
@@ -150,33 +164,20 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
   for (int i = 0; i < ROWS; i++) {
     table[i].name = rows[i].name;
     table[i].has_arg = rows[i].value ? required_argument : no_argument;
+    table[i].val = FIRST_ROW + i; /* values of their own: an abbreviation may be ambiguous */
   }
   opterr = 0;
-  int row = 0, c;
-  /*
-   * "+": what follows the script is the script's. ":": a missing value is told from an unknown
-   * option.
-   */
-  while ((c = getopt_long(argc, argv, "+:", table, &row)) != -1) {
-    const char *given = optind > 0 && optind <= argc ? argv[optind - 1] : "";
-    if (c == ':') {
-      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "option %s needs a value; try mb-handle --help",
-               given);
+  int c;
+  /* "+": what follows the script is its own. ":": a missing value is told from a wrong option. */
+  while ((c = getopt_long(argc, argv, "+:", table, NULL)) != -1) {
+    if (c < FIRST_ROW) {
+      describe_wrong(c, optind > 0 && optind <= argc ? argv[optind - 1] : "", ret_error);
       return false;
     }
-    if (c != 0) {
-      if (optopt > ' ' && optopt < 127) {
-        snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "unknown option -%c; try mb-handle --help",
-                 optopt);
-      } else {
-        snprintf(ret_error, MB_OPTIONS_ERROR_MAX,
-                 "unknown or wrong option %s; try mb-handle --help", given);
-      }
-      return false;
-    }
-    const char *expected = rows[row].set(&o, optarg);
+    const struct row *row = &rows[c - FIRST_ROW];
+    const char *expected = row->set(&o, optarg);
     if (expected) {
-      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "--%s: expected %s, got \"%s\"", rows[row].name,
+      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "--%s: expected %s, got \"%s\"", row->name,
                expected, optarg);
       return false;
     }

@@ -5,11 +5,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "log.h"
 
 /* Returns 0 or -ENAMETOOLONG. */
 static int expand(const char *name, char path[PATH_MAX]) {
@@ -30,28 +28,39 @@ static int expand(const char *name, char path[PATH_MAX]) {
   return 0;
 }
 
-int mb_record_open(const char *name) {
-  char path[PATH_MAX];
-  int r = expand(name, path);
-  /* Input may hold passwords: it is for its owner only. */
-  int fd = r < 0 ? r : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
-  if (fd >= 0) return fd;
-  mb_log(LOG_WARNING, "--record: cannot create %s: %s", name, strerror(r < 0 ? -r : errno));
-  return -1;
+/* Whether it may be emptied and written to: a FIFO would block, a device may do anything. */
+static int prepare(int fd, int input) {
+  struct stat st, other;
+  if (fstat(fd, &st) != 0) return -errno;
+  if (!S_ISREG(st.st_mode)) return -EINVAL;
+  if (fstat(input, &other) == 0 && st.st_dev == other.st_dev && st.st_ino == other.st_ino) {
+    return -EINVAL;
+  }
+  /* Input may hold passwords. */
+  if (fchmod(fd, 0600) != 0 || ftruncate(fd, 0) != 0) return -errno;
+  return 0;
 }
 
-void mb_record_write(int *fd, const void *data, size_t len) {
+int mb_record_open(const char *name, int input) {
+  char path[PATH_MAX];
+  int r = expand(name, path);
+  if (r < 0) return r;
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK, 0600);
+  if (fd < 0) return -errno;
+  r = prepare(fd, input);
+  if (r == 0) return fd;
+  close(fd);
+  return r;
+}
+
+int mb_record_write(int fd, const void *data, size_t len) {
   const char *at = data;
   while (len > 0) {
-    ssize_t n = write(*fd, at, len);
+    ssize_t n = write(fd, at, len);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      mb_log(LOG_WARNING, "--record: stopped, cannot write: %s", strerror(errno));
-      close(*fd);
-      *fd = -1;
-      return;
-    }
+    if (n < 0) return -errno;
     at += n;
     len -= (size_t)n;
   }
+  return 0;
 }

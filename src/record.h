@@ -5,13 +5,14 @@
 #include <stddef.h>
 
 /*
- * Creates the file; %p in its name stands for the process id, %t for the time in seconds, %% for %.
- * Returns a descriptor, or -1 after a line in the log: a recording that fails never disturbs the
- * connection.
+ * Creates the file, or empties it; it is for its owner only. %p in its name stands for the process
+ * id, %t for the time in seconds, %% for %.
+ * input  what is recorded: a file is not recorded onto itself
+ * Returns a descriptor, or -errno: -ELOOP for a symbolic link, -EINVAL for what is no regular file.
  */
-int mb_record_open(const char *name);
+int mb_record_open(const char *name, int input);
 
-/* Writes all bytes. On failure logs a line, closes the descriptor and sets it to -1. */
-void mb_record_write(int *fd, const void *data, size_t len);
+/* Writes all bytes. Returns 0 or -errno. */
+int mb_record_write(int fd, const void *data, size_t len);
 
 #endif

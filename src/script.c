@@ -20,6 +20,8 @@
 #include "state.h"
 #include "timeout.h"
 
+#define OUT_OF_MEMORY "not enough memory" /* Lua's message */
+
 struct run {
   const struct mb_options *options;
   const struct mb_connection *connection; /* NULL for --check */
@@ -34,6 +36,11 @@ static void log_error(lua_State *L) {
   size_t len;
   const char *text = lua_tolstring(L, -1, &len);
   mb_log_text(LOG_ERR, text, len);
+  if (len >= strlen(OUT_OF_MEMORY) && memcmp(text, OUT_OF_MEMORY, strlen(OUT_OF_MEMORY)) == 0 &&
+      mb_state_alloc(L)->refused) {
+    mb_log(LOG_ERR, "the limit is %zu bytes: memory_limit in listen{}, or --memory-limit",
+           mb_state_alloc(L)->limit);
+  }
   lua_pop(L, 1);
 }
 
@@ -155,6 +162,17 @@ static enum mb_exit call_handler(lua_State *L, int handler, int nargs) {
   return MB_EXIT_HANDLER;
 }
 
+/* A recording that fails never disturbs the connection. */
+static void open_record(struct mb_handle *h, const char *name) {
+  int fd = mb_record_open(name, h->in_fd);
+  if (fd < 0) {
+    mb_log(LOG_WARNING, "--record: cannot record to %s: %s", name,
+           fd == -EINVAL ? "not a regular file of its own" : strerror(-fd));
+    return;
+  }
+  h->record_fd = fd;
+}
+
 static int new_connection_handle(lua_State *L) {
   const struct run *run = lua_touserdata(L, 1);
   const struct mb_connection *c = run->connection;
@@ -162,7 +180,7 @@ static int new_connection_handle(lua_State *L) {
   mb_handle_attach(h, c->fds.in, c->fds.out, c->kind);
   h->local = c->local;
   h->remote = c->remote;
-  if (run->options->record) h->record_fd = mb_record_open(run->options->record);
+  if (run->options->record) open_record(h, run->options->record);
   h->guarded = true;
   return 1;
 }
@@ -170,8 +188,21 @@ static int new_connection_handle(lua_State *L) {
 /* The connection is reset when the handler threw. A client that has gone is no failure of ours. */
 static void end_connection(struct mb_handle *h, bool healthy) {
   if (!mb_handle_is_open(h)) return;
-  int r = healthy ? mb_handle_close(h) : mb_handle_reset(h);
-  if (r < 0) mb_log(LOG_INFO, "the client has gone before everything was sent: %s", strerror(-r));
+  if (!healthy) {
+    mb_handle_reset(h);
+    return;
+  }
+  int r = mb_handle_close(h);
+  if (r < 0 && h->kind != MB_FD_FILE) {
+    mb_log(LOG_INFO, "the client has gone before everything was sent: %s", strerror(-r));
+  }
+}
+
+/* Whether all of a replay's output went where it should; a reader that has seen enough is fine. */
+static bool output_is_complete(const struct mb_handle *h) {
+  if (h->kind != MB_FD_FILE || h->out_error == 0 || h->out_error == EPIPE) return true;
+  mb_log(LOG_ERR, "cannot write the output: %s", strerror(h->out_error));
+  return false;
 }
 
 static enum mb_exit run_connect(lua_State *L, struct run *run) {
@@ -190,8 +221,10 @@ static enum mb_exit run_connect(lua_State *L, struct run *run) {
   /* First the peer, then the log. */
   end_connection(h, status == LUA_OK);
   if (status != LUA_OK) log_error(L);
+  bool complete = output_is_complete(h);
   lua_pop(L, 1);
-  return status == LUA_OK ? MB_EXIT_OK : MB_EXIT_HANDLER;
+  if (status != LUA_OK) return MB_EXIT_HANDLER;
+  return complete ? MB_EXIT_OK : MB_EXIT_SYSTEM;
 }
 
 static void set_memory_limit(lua_State *L, const struct run *run) {
@@ -240,14 +273,21 @@ static enum mb_exit in_new_state(struct run *run, enum mb_exit (*body)(lua_State
   return exit;
 }
 
+static bool find_script(struct run *run, const struct mb_addr *local, char path[PATH_MAX]) {
+  char tried[MB_SCRIPT_TRIED_MAX];
+  run->script = mb_script_path(run->options, local, path, tried);
+  if (run->script) return true;
+  mb_log(LOG_ERR, "no script: tried %s; name one as an argument or in $MB_SCRIPT", tried);
+  return false;
+}
+
 enum mb_exit mb_script_serve(const struct mb_options *options,
                              const struct mb_connection *connection) {
   char path[PATH_MAX];
   struct run run = {.options = options, .connection = connection};
-  run.script = mb_script_path(options, &connection->local, path);
-  enum mb_exit exit = MB_EXIT_NO_SCRIPT;
   mb_timeout_guard(connection->fds.out, connection->kind);
-  if (run.script) exit = in_new_state(&run, load_and_serve);
+  enum mb_exit exit = MB_EXIT_NO_SCRIPT;
+  if (find_script(&run, &connection->local, path)) exit = in_new_state(&run, load_and_serve);
   /* Not reached by a handler: the peer is told at once, whoever holds a copy of the connection. */
   if (!run.service) mb_fd_reset(connection->fds.in, connection->kind);
   return exit;
@@ -267,6 +307,5 @@ enum mb_exit mb_script_check(const struct mb_options *options, int out) {
   char path[PATH_MAX];
   struct mb_addr none = {.len = 0};
   struct run run = {.options = options, .out = out};
-  run.script = mb_script_path(options, &none, path);
-  return run.script ? in_new_state(&run, load_and_print) : MB_EXIT_NO_SCRIPT;
+  return find_script(&run, &none, path) ? in_new_state(&run, load_and_print) : MB_EXIT_NO_SCRIPT;
 }

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "log.h"
-
 /* DIR/NAME.lua; false when the path would be too long. */
 static bool join(char path[PATH_MAX], const char *directory, const char *name, size_t name_len) {
   int n = snprintf(path, PATH_MAX, "%s/%.*s.lua", directory, (int)name_len, name);
@@ -36,35 +34,22 @@ static size_t name_of(const struct mb_addr *local, char name[sizeof local->local
   return len;
 }
 
-static const char *readable(const char *script, const char *from) {
-  if (access(script, R_OK) == 0) return script;
-  mb_log(LOG_ERR, "cannot read the script %s%s: %s", script, from, strerror(errno));
-  return NULL;
-}
-
 const char *mb_script_path(const struct mb_options *options, const struct mb_addr *local,
-                           char ret_path[PATH_MAX]) {
-  if (options->script) return readable(options->script, "");
+                           char ret_path[PATH_MAX], char ret_tried[MB_SCRIPT_TRIED_MAX]) {
+  if (options->script) return options->script;
   const char *named = getenv("MB_SCRIPT");
-  if (named && *named) return readable(named, " of $MB_SCRIPT");
+  if (named && *named) return named;
 
   const char *directory = options->handlers;
   char name[sizeof local->local.sun_path + 1] = "";
   size_t name_len = name_of(local, name);
-  if (name_len && join(ret_path, directory, name, name_len) && exists(ret_path)) {
-    return readable(ret_path, "");
-  }
-  if (join(ret_path, directory, "default", strlen("default")) && exists(ret_path)) {
-    return readable(ret_path, "");
-  }
+  if (name_len && join(ret_path, directory, name, name_len) && exists(ret_path)) return ret_path;
+  if (join(ret_path, directory, "default", strlen("default")) && exists(ret_path)) return ret_path;
   if (name_len) {
-    mb_log(
-        LOG_ERR,
-        "no script: tried %s/%.*s.lua and %s/default.lua; name one as an argument or in $MB_SCRIPT",
-        directory, (int)name_len, name, directory);
+    snprintf(ret_tried, MB_SCRIPT_TRIED_MAX, "%s/%.*s.lua and %s/default.lua", directory,
+             (int)name_len, name, directory);
   } else {
-    mb_log(LOG_ERR, "no script: tried %s/default.lua; name one as an argument or in $MB_SCRIPT",
-           directory);
+    snprintf(ret_tried, MB_SCRIPT_TRIED_MAX, "%s/default.lua", directory);
   }
   return NULL;
 }

@@ -3,6 +3,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +12,8 @@
 
 /* Keys of the registry, by address. */
 static char kept_error, kept_traceback;
+
+static lua_CFunction kept_by; /* who throws the kept error on */
 
 static int panic(lua_State *L) {
   const char *message = lua_tostring(L, -1);
@@ -59,19 +62,41 @@ struct mb_alloc *mb_state_alloc(lua_State *L) {
   return alloc;
 }
 
+void mb_state_check_callable(lua_State *L, int index) {
+  if (lua_isfunction(L, index)) return;
+  if (luaL_getmetafield(L, index, "__call") == LUA_TNIL) luaL_checktype(L, index, LUA_TFUNCTION);
+  lua_pop(L, 1);
+}
+
 /*
- * Message handler: the error as text with a traceback; a kept traceback of the same error goes
- * first.
+ * In a message handler: whether the error at index 1 is one that mb_state_pcall_keep's caller throws
+ * on, whose traceback was kept. Pushes that traceback then.
  */
+static bool push_kept(lua_State *L) {
+  /* The same string may be another error: this one is thrown by that caller. */
+  lua_Debug thrower;
+  if (!kept_by || !lua_getstack(L, 1, &thrower)) return false;
+  lua_getinfo(L, "f", &thrower);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_error);
+  bool kept = lua_tocfunction(L, -2) == kept_by && lua_rawequal(L, 1, -1);
+  lua_pop(L, 2);
+  if (kept) lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_traceback);
+  return kept;
+}
+
+static void set_kept(lua_State *L) {
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_traceback);
+  lua_pushvalue(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_error);
+}
+
+/* Message handler: the error as text, and its traceback. */
 static int with_traceback(lua_State *L) {
   lua_settop(L, 1);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_error);
-  if (!lua_isnil(L, 2) && lua_rawequal(L, 1, 2)) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_traceback);
-    return 1;
-  }
-  const char *message = luaL_tolstring(L, 1, NULL);
-  luaL_traceback(L, L, message, 1);
+  luaL_tolstring(L, 1, NULL);
+  lua_pushliteral(L, "\n");
+  if (!push_kept(L)) luaL_traceback(L, L, NULL, 1);
+  lua_concat(L, 3);
   return 1;
 }
 
@@ -81,10 +106,7 @@ int mb_state_call(lua_State *L, int nargs, int nresults) {
   lua_insert(L, base);
   int status = lua_pcall(L, nargs, nresults, base);
   lua_remove(L, base);
-  /*
-   * Out of memory, or an error in an error's __tostring: Lua gives no traceback, and maybe no
-   * string.
-   */
+  /* Out of memory, or an error in an error's __tostring: maybe Lua gives no string. */
   if (status != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
     lua_pop(L, 1);
     lua_pushliteral(L, "error while handling an error");
@@ -95,21 +117,19 @@ int mb_state_call(lua_State *L, int nargs, int nresults) {
 /* Message handler: leaves the error as it is. */
 static int keep_traceback(lua_State *L) {
   lua_settop(L, 1);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_error);
-  if (lua_isnil(L, 2) || !lua_rawequal(L, 1, 2)) {
-    const char *message = luaL_tolstring(L, 1, NULL);
-    luaL_traceback(L, L, message, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_traceback);
-    lua_pushvalue(L, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_error);
+  if (!push_kept(L)) {
+    luaL_traceback(L, L, NULL, 1);
+    set_kept(L);
   }
   lua_settop(L, 1);
   return 1;
 }
 
-int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KContext ctx, lua_KFunction k) {
+int mb_state_pcall_keep(lua_State *L, lua_CFunction self, int nargs, int nresults,
+                        lua_KFunction k) {
+  kept_by = self;
   int base = lua_gettop(L) - nargs;
   lua_pushcfunction(L, keep_traceback);
   lua_insert(L, base);
-  return lua_pcallk(L, nargs, nresults, base, ctx, k);
+  return lua_pcallk(L, nargs, nresults, base, 0, k);
 }

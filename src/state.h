@@ -25,9 +25,13 @@ int mb_state_call(lua_State *L, int nargs, int nresults);
 
 /*
  * Calls the function like lua_pcallk, keeping the traceback of an error for mb_state_call, which
- * would otherwise see only where it was thrown again. For code that has to clean up and then throws
- * the error on with lua_error.
+ * would otherwise see only where it was thrown again. For a C function that has to clean up and then
+ * throws the error on with lua_error.
+ * self  that C function
  */
-int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KContext ctx, lua_KFunction k);
+int mb_state_pcall_keep(lua_State *L, lua_CFunction self, int nargs, int nresults, lua_KFunction k);
+
+/* Throws, naming the argument, when the value at index cannot be called. */
+void mb_state_check_callable(lua_State *L, int index);
 
 #endif

@@ -82,10 +82,10 @@ static int open_log(enum mb_log_target *ret_target) {
   return open_null();
 }
 
-/* Whether two descriptors are the same socket. */
-static bool same_socket(int a, int b) {
-  struct stat x, y;
-  return fstat(a, &x) == 0 && S_ISSOCK(x.st_mode) && fstat(b, &y) == 0 && same_file(&x, &y);
+/* Whether the descriptor is the socket that st describes. */
+static bool is_socket(int fd, const struct stat *st) {
+  struct stat other;
+  return S_ISSOCK(st->st_mode) && fstat(fd, &other) == 0 && same_file(st, &other);
 }
 
 /* Gives the log a place of its own on fd 2. */
@@ -96,7 +96,6 @@ static int replace_stderr(void) {
   int r = move_to(fd, STDERR_FILENO);
   if (r < 0) return r;
   mb_log_set_target(target);
-  if (target == MB_LOG_SYSLOG) mb_log_capture_stdio();
   return 0;
 }
 
@@ -106,8 +105,9 @@ int mb_stdfds_prepare(unsigned *ret_closed) {
   if (r < 0) return r;
   struct stat err;
   if (fstat(STDERR_FILENO, &err) != 0) return -errno;
-  /* inetd puts the connection on 0, 1 and 2; so does StandardInput=socket. */
-  if (closed & 1u << STDERR_FILENO || same_socket(STDERR_FILENO, STDIN_FILENO)) {
+  /* inetd puts the connection on 0, 1 and 2; so do systemd's StandardInput= and StandardOutput=. */
+  if (closed & 1u << STDERR_FILENO || is_socket(STDIN_FILENO, &err) ||
+      is_socket(STDOUT_FILENO, &err)) {
     r = replace_stderr();
     if (r < 0) return r;
   } else if (is_journal_stream(&err)) {
@@ -130,12 +130,13 @@ int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret
   int out = activation->given == MB_GIVEN_FILE ? above_stdio(STDOUT_FILENO) : in;
   int r = out;
   if (r < 0) goto fail;
-  bool by_systemd = activation->fd > STDERR_FILENO;
-  if (by_systemd && same_socket(activation->fd, STDERR_FILENO)) {
+  struct stat given = {0};
+  bool by_systemd = activation->fd > STDERR_FILENO && fstat(activation->fd, &given) == 0;
+  if (by_systemd && is_socket(STDERR_FILENO, &given)) {
     r = replace_stderr();
     if (r < 0) goto fail;
   }
-  if (!by_systemd || same_socket(activation->fd, STDIN_FILENO)) {
+  if (!by_systemd || is_socket(STDIN_FILENO, &given)) {
     r = open_null();
     if (r < 0) goto fail;
     r = move_to(r, STDIN_FILENO);
@@ -147,6 +148,7 @@ int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret
   }
   /* A line that was printed is in the log, also when the process is killed after it. */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+  mb_log_capture_stdio();
   ret->in = in;
   ret->out = out;
   return 0;

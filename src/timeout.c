@@ -13,8 +13,10 @@
 #include "log.h"
 #include "state.h"
 
-#define SECONDS_MAX 1e9 /* more would overflow the timer; nobody waits that long */
-#define SUB_TIMER   "mb.timeout"
+#define SUB_TIMER "mb.timeout"
+
+/* After this long, a log that does not take its line is not waited for. */
+#define LAST_LINE_PATIENCE_USEC 50000
 
 /*
  * A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in
@@ -22,27 +24,41 @@
  */
 struct sub_timer {
   int64_t deadline;
-  int64_t outer; /* what timeout(seconds) had set before */
+  int64_t inner; /* what f has set by timeout(seconds); ends with f */
+  const lua_State *coroutine;
   struct sub_timer *next;
 };
 
-static int64_t limit = MB_NO_DEADLINE;         /* of the whole process */
-static int64_t set_by_script = MB_NO_DEADLINE; /* by timeout(seconds) */
-static struct sub_timer *running;              /* innermost first */
+static int64_t limit = MB_NO_DEADLINE; /* of the whole process */
+static int64_t outer = MB_NO_DEADLINE; /* set by timeout(seconds) outside of all sub-timers */
+static struct sub_timer *running;      /* the one started last goes first */
 
 static volatile sig_atomic_t guarded_fd = -1;
 static volatile sig_atomic_t guarded_kind;
 
+static void unblock(int signal_number) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal_number);
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void time_is_up(int signal_number) {
   static const char reset[] = "timeout: time is up, connection reset";
   static const char ended[] = "timeout: time is up";
-  if (guarded_fd >= 0) {
-    mb_fd_reset((int)guarded_fd, (enum mb_fd_kind)guarded_kind);
+  bool guarded = guarded_fd >= 0;
+  if (guarded) mb_fd_reset((int)guarded_fd, (enum mb_fd_kind)guarded_kind);
+  /* The log may block, on a pipe that nobody reads: the next alarm kills us then. */
+  const struct itimerval last = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
+  signal(signal_number, SIG_DFL);
+  unblock(signal_number);
+  setitimer(ITIMER_REAL, &last, NULL);
+  mb_log_flush();
+  if (guarded) {
     mb_log_text(LOG_WARNING, reset, sizeof reset - 1);
   } else {
     mb_log_text(LOG_WARNING, ended, sizeof ended - 1);
   }
-  signal(signal_number, SIG_DFL);
   raise(signal_number);
 }
 
@@ -52,9 +68,10 @@ void mb_timeout_guard(int fd, enum mb_fd_kind kind) {
 }
 
 static int64_t earliest(void) {
-  int64_t deadline = limit < set_by_script ? limit : set_by_script;
+  int64_t deadline = limit < outer ? limit : outer;
   for (const struct sub_timer *s = running; s; s = s->next) {
     if (s->deadline < deadline) deadline = s->deadline;
+    if (s->inner < deadline) deadline = s->inner;
   }
   return deadline;
 }
@@ -65,11 +82,7 @@ static void catch_alarm(void) {
   caught = true;
   struct sigaction action = {.sa_handler = time_is_up};
   sigaction(SIGALRM, &action, NULL);
-  /* The parent may have blocked it. */
-  sigset_t alarm_set;
-  sigemptyset(&alarm_set);
-  sigaddset(&alarm_set, SIGALRM);
-  sigprocmask(SIG_UNBLOCK, &alarm_set, NULL);
+  unblock(SIGALRM); /* the parent may have blocked it */
 }
 
 static void arm(void) {
@@ -95,7 +108,7 @@ static double remaining(void) {
 
 static int64_t deadline_after(double seconds) {
   if (seconds <= 0) return MB_NO_DEADLINE;
-  if (seconds > SECONDS_MAX) seconds = SECONDS_MAX;
+  if (seconds > MB_SECONDS_MAX) seconds = MB_SECONDS_MAX;
   return mb_now_usec() + (int64_t)(seconds * 1e6) + 1;
 }
 
@@ -105,10 +118,10 @@ void mb_timeout_limit(double seconds) {
 }
 
 void mb_timeout_clear(void) {
-  if (set_by_script == MB_NO_DEADLINE && !running) return;
-  set_by_script = MB_NO_DEADLINE;
-  /* One left behind in a coroutine that is never resumed. */
-  for (struct sub_timer *s = running; s; s = s->next) s->deadline = MB_NO_DEADLINE;
+  if (outer == MB_NO_DEADLINE && !running) return;
+  outer = MB_NO_DEADLINE;
+  /* Those left behind in coroutines that wait to be resumed. */
+  for (struct sub_timer *s = running; s; s = s->next) s->deadline = s->inner = MB_NO_DEADLINE;
   arm();
 }
 
@@ -142,11 +155,12 @@ static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
   const struct sub_timer *sub = lua_touserdata(L, 2);
   leave(sub);
-  set_by_script = sub->outer;
   arm();
   if (status != LUA_OK && status != LUA_YIELD) return lua_error(L);
   return lua_gettop(L) - 3;
 }
+
+static int timeout(lua_State *L);
 
 /* timeout(seconds, f, ...) */
 static int limit_function(lua_State *L, double seconds) {
@@ -154,10 +168,18 @@ static int limit_function(lua_State *L, double seconds) {
   struct sub_timer *sub = lua_newuserdata(L, sizeof *sub);
   luaL_setmetatable(L, SUB_TIMER);
   lua_insert(L, 2);
-  *sub = (struct sub_timer){deadline_after(seconds), set_by_script, running};
+  *sub = (struct sub_timer){deadline_after(seconds), MB_NO_DEADLINE, L, running};
   running = sub;
   arm();
-  return sub_timer_done(L, mb_state_pcall_keep(L, nargs, LUA_MULTRET, 0, sub_timer_done), 0);
+  return sub_timer_done(L, mb_state_pcall_keep(L, timeout, nargs, LUA_MULTRET, sub_timer_done), 0);
+}
+
+/* Where timeout(seconds) goes: to the innermost sub-timer of this coroutine, if there is one. */
+static int64_t *slot_of(const lua_State *L) {
+  for (struct sub_timer *s = running; s; s = s->next) {
+    if (s->coroutine == L) return &s->inner;
+  }
+  return &outer;
 }
 
 /*
@@ -170,21 +192,15 @@ static int limit_function(lua_State *L, double seconds) {
  */
 static int timeout(lua_State *L) {
   double before = remaining();
-  if (lua_isnoneornil(L, 1) && lua_isnoneornil(L, 2)) {
-    lua_pushnumber(L, before);
-    return 1;
-  }
-  double seconds = check_seconds(L);
-  if (!lua_isnoneornil(L, 2)) {
-    if (!lua_isfunction(L, 2) && luaL_getmetafield(L, 2, "__call") == LUA_TNIL) {
-      return luaL_argerror(L, 2,
-                           lua_pushfstring(L, "function expected, got %s", luaL_typename(L, 2)));
+  if (lua_gettop(L) > 0) {
+    double seconds = check_seconds(L);
+    if (lua_gettop(L) > 1) {
+      mb_state_check_callable(L, 2);
+      return limit_function(L, seconds);
     }
-    if (!lua_isfunction(L, 2)) lua_pop(L, 1);
-    return limit_function(L, seconds);
+    *slot_of(L) = deadline_after(seconds);
+    arm();
   }
-  set_by_script = deadline_after(seconds);
-  arm();
   lua_pushnumber(L, before);
   return 1;
 }

@@ -45,32 +45,69 @@ unpack_xinetd() {
   export MB_XINETD
 }
 
+# Builds in $build; configures first where that was not done yet, or with other arguments than these.
 build_all() {
-  [ -x "$top/configure" ] || (cd "$top" && autoreconf -i)
+  { [ -x "$top/configure" ] && [ -f "$top/Makefile.in" ]; } || (cd "$top" && autoreconf -i)
   mkdir -p "$build"
   cd "$build"
-  [ -f Makefile ] || "$top/configure" -q "$@"
+  if [ -f "$top/config.status" ] && [ "$(pwd -P)" != "$(cd "$top" && pwd -P)" ]; then
+    echo "This tree is configured for a build in itself, which rules out any other." >&2
+    echo "Run 'make distclean' in $top first, or 'sh tests/run.sh $top' to test that build." >&2
+    exit 1
+  fi
+  arguments=$(printf '%s\n' "$@")
+  # A directory that somebody has configured by hand stays as it is, unless arguments are given.
+  if [ ! -f Makefile ] || { [ -f run.sh.arguments ] && [ "$(cat run.sh.arguments)" != "$arguments" ]; } ||
+    { [ ! -f run.sh.arguments ] && [ $# -gt 0 ]; }; then
+    rm -f run.sh.arguments
+    # By a relative path: configure takes no source directory with a space in its name.
+    "$(realpath --relative-to=. "$top")/configure" -q "$@"
+    make -s clean # what was compiled for other arguments
+    printf '%s\n' "$@" >run.sh.arguments
+  fi
   make -s -j2
 }
 
 # The sum of a counter over the summary that automake wrote.
 count() {
-  sed -n "s/^# $1: *//p" test-suite.log | head -n 1
+  number=$(sed -n "s/^# $1: *//p" test-suite.log | head -n 1)
+  echo "${number:-0}"
 }
 
-# apt-get wants to drop its rights for a download; without a user for that it says so at length.
+# Prints the last line; the exit status follows from it.
+finish() {
+  summary=yes
+  echo "$1 passed, $2 failed"
+  [ "$2" -eq 0 ] || exit 1
+  exit 0
+}
+
+# Whatever went wrong before there was a result, the last line says so.
+summary=
+trap '[ -n "$summary" ] || { echo "the tests could not be run" >&2; echo "0 passed, 1 failed"; exit 1; }' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 install_packages
 unpack_xinetd
 build_all "$@"
-make -s -j2 check || true
+
+# The summary of an earlier run must not be taken for that of one which does not get so far.
+rm -f test-suite.log
+made=0
+make -s -j2 check || made=$?
 if [ ! -f test-suite.log ]; then
   echo "the tests could not be built" >&2
-  echo "0 passed, 1 failed"
-  exit 1
+  finish 0 1
 fi
 grep -E '^(FAIL|ERROR|XPASS|not ok)|^# ' test-suite.log | grep -vE '^# (TOTAL|PASS|SKIP|XFAIL|FAIL|XPASS|ERROR):' || true
 failed=$(($(count FAIL) + $(count XPASS) + $(count ERROR)))
+if [ "$made" -ne 0 ] && [ "$failed" -eq 0 ]; then
+  echo "make check has failed (status $made), though no test did" >&2
+  failed=1
+fi
 # Where nothing may be left out, a test that was skipped has failed.
 [ "${CI:-}" != true ] || failed=$((failed + $(count SKIP)))
-echo "$(count PASS) passed, $failed failed"
-[ "$failed" -eq 0 ]
+grep '^SKIP' test-suite.log || true
+finish "$(count PASS)" "$failed"

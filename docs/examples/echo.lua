@@ -3,11 +3,13 @@
 
 local IDLE_SECONDS = 60   -- a client that says nothing for so long has gone away or holds us up
 local LINE_BYTES = 65536  -- what one client can make us hold; longer lines come back in pieces
+-- Where mb-local@echo.socket listens: a user's own manager (systemctl --user) has a directory of its own for that.
+local RUN = os.getenv("XDG_RUNTIME_DIR") or "/run"
 
 listen{
-  {proto = "tcp", port = 7},                     -- the port of RFC 862
-  {proto = "tcp", port = 7007},                  -- one that needs no privilege
-  {proto = "local", path = "/run/mb/echo.sock"}, -- mb-local@echo.socket
+  {proto = "tcp", port = 7},                        -- the port of RFC 862
+  {proto = "tcp", port = 7007},                     -- one that needs no privilege
+  {proto = "local", path = RUN .. "/mb/echo.sock"}, -- a Unix socket
 
   connect = function(socket)
     repeat

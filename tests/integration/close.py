@@ -2,10 +2,14 @@
 """How a connection ends, as the client sees it, while somebody else (as the systemd manager does) holds it open: close,
 reset, error, exit, a killed process, a client that goes first. The program is started directly, on sockets made here."""
 
+import errno
+import fcntl
 import os
 import signal
 import socket
+import struct
 import sys
+import termios
 import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -164,19 +168,57 @@ def _():
             equal(child.wait(), -signum, "exit status")
 
 
-@test("input that was not read does not cost the client a small answer")
+def pair_holding(data):
+    """A connection whose server end has received all of this, and nobody has read it."""
+    with socket.socket() as listener:
+        if os.geteuid() == 0:
+            # SO_RCVBUFFORCE: the limit for users is less than what is sent here.
+            listener.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        client = Client(listener.getsockname())
+        conn = listener.accept()[0]
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    client.send(data)
+
+    def unsent():
+        return struct.unpack("i", fcntl.ioctl(client.sock, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+    mbtest.until(lambda: unsent() == 0, "everything has been received")
+    return client, conn
+
+
+@test("input that was not read costs the client nothing: the whole answer, and EOF")
 def _():
+    unread = (500 if os.geteuid() == 0 else 40) * 1024
     for hold in (True, False):
-        for ending in ("", " socket:close()"):
-            client, conn = tcp_pair()
-            with client:
-                client.send("request\n" + "x" * 100000)
+        for ending in ("", " socket:close()", " socket:finish() socket:close()"):
+            client, conn = pair_holding(b"request\n" + b"x" * unread)
+            with client, conn:
                 child, log = start(conn, 'socket:read(nil, "\\n") socket:write("answer\\n")' + ending)
                 if not hold:
                     conn.close()
                 equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log)!r}")
-                equal(client.line(), "answer", "what the client got")
                 conn.close()
+                equal(client.end(), (b"answer\n", "eof"), f"what the client got; {ending!r}, held here: {hold}")
+
+
+@test("a Unix socket that is closed: a client that goes on writing is told so, though the connection is held here")
+def _():
+    for ending in ("socket:close()", "socket:finish()"):
+        client, conn = unix_pair()
+        with client, conn:
+            child, log = start(conn, f'socket:write("bye\\n") {ending} io.stderr:write("closed") os.execute("exec sleep 5")')
+            equal(client.end(), (b"bye\n", "eof"), "what the client got")
+            mbtest.until(lambda path=log: mbtest.read_file(path), "the call has returned")
+            check(alive(child.pid), "the process is still there")
+            try:
+                client.send("more")
+                failed = None
+            except OSError as error:
+                failed = error.errno
+            equal(failed, errno.EPIPE, f"a write after {ending}")
+            child.kill()
 
 
 @test("a client that goes first: nil, message and errno for the handler, exit 0, nothing for the log")

@@ -67,8 +67,8 @@ def _():
     refused("listen()", "expected a table, got no value")
     refused('listen("x")', "expected a table, got string")
     refused(f"listen{{ {service}, conect = print }}", 'unknown field "conect"')
-    refused(f"listen{{ {service}, [true] = 1 }}", "unknown key true")
-    refused(f"listen{{ {service}, [7] = {{ proto = 'main' }} }}", "unknown key 7")
+    refused(f"listen{{ {service}, [true] = 1 }}", "unknown field true")
+    refused(f"listen{{ {service}, [7] = {{ proto = 'main' }} }}", "unknown field 7")
 
 
 @test("each wrong field of a listener is an error that says in which")
@@ -95,7 +95,7 @@ def _():
         ('{ proto = "interval", delay = 1, strict = 1 }', "strict: expected true or false"),
         ('{ proto = "interval", delay = 1, name = 5 }', "name: expected a string"),
         ('{ proto = "main", name = {} }', "name: expected a string"),
-        ('{ proto = "main", 1 }', "unknown key 1"),
+        ('{ proto = "main", 1 }', "unknown field 1"),
     ):
         refused(f'listen{{ connect = print, {{ proto = "tcp", port = 1 }}, {listener} }}', expected)
 

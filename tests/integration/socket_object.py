@@ -33,6 +33,12 @@ def unix_pair():
 PAIRS = {"TCP": tcp_pair, "Unix": unix_pair}
 
 
+def sends_first(pair, data="input"):
+    """The client of this new pair has sent something before the handler starts."""
+    pair[0].send(data)
+    return pair
+
+
 class Handler:
     """mb-handle on the server's end of a connection; what it prints can be read line by line."""
 
@@ -327,6 +333,154 @@ def _():
     )
 
 
+@test("drain counts up to maxlen over several receives, and takes no more")
+def _():
+    turns(
+        """
+  eq("a maxlen", socket:read(1))
+  print("go")
+  eq("100000 maxlen", socket:drain(100000))
+  eq("left maxlen", socket:read(4))
+  print("nb")
+  local count = 0
+  repeat
+    local n, status = socket:drain_nb(50000 - count)
+    count = count + n
+  until status == "maxlen"
+  eq("50000 left", count, (socket:read(4)))
+  print("call")
+  local called
+  eq("8 maxlen", socket:drain_call(function()
+    if not called then print("more") end
+    called = true
+    os.execute("exec sleep 0.01")
+  end, 8))
+  eq("rest eof", socket:read())
+""",
+        ("go", send(b"x" * 100000 + b"left")),
+        ("nb", send(b"x" * 50000 + b"left")),
+        ("call", nothing),
+        ("more", lambda client: (client.send("1234"), client.send("5678rest"), client.finish())),
+        pairs={name: lambda pair=pair: sends_first(pair(), "a") for name, pair in PAIRS.items()},
+    )
+
+
+@test("read_call and the like do not call their function where nothing blocks")
+def _():
+    turns(
+        """
+  local function never() error("called") end
+  eq("i maxlen", socket:read(1))
+  print("go") eq("go maxlen", socket:read(2))
+  eq("ab maxlen", socket:read_call(never, 2))
+  eq("4 term", socket:drain_call(never, nil, "\\n"))
+  coroutine.wrap(function()
+    eq("line\\n term", socket:read_yield(nil, "\\n"))
+    eq("4 maxlen", socket:drain_yield(4))
+    eq(tostring(socket), socket:flush_yield("x"))
+    print("done")
+  end)()
+  eq(tostring(socket), socket:flush_call(never, "y"))
+  eq(tostring(socket), socket:write_call(never, "z"))
+""",
+        ("go", send("goab123\nline\nrest")),
+        ("done", gets(b"xyz")),
+        pairs={name: lambda pair=pair: sends_first(pair(), "i") for name, pair in PAIRS.items()},
+    )
+
+
+@test("flush_nb returns the number of bytes that wait, be they ever so few; write_nb 0 for less than 4096")
+def _():
+    body = """
+  local total, queued = 0
+  repeat
+    queued = socket:flush_nb(("x"):rep(1000))
+    total = total + 1000
+  until queued > 0
+  -- Before the last call nothing waited: what waits now is of that.
+  assert(queued <= 1000, queued)
+  local more = socket:flush_nb("yy")
+  assert(more > 0 and more <= queued + 2, more)
+  assert(socket:flush_nb() > 0)
+  eq("0", socket:write_nb("z"))
+  assert(socket:flush_nb() > 0)
+  print("full")
+  assert(socket:flush() == socket)
+  eq("0", socket:flush_nb())
+  print(total)
+"""
+    for name, pair in PAIRS.items():
+        client, conn = pair()
+        with client:
+            handler = Handler(conn, body)
+            handler.says("full")
+            data, how = client.end()
+            handler.says(str(len(data) - 3))
+            handler.ends()
+            equal((data.replace(b"x", b""), how), (b"yyz", "eof"), f"{name}: what the client got after the first")
+
+
+@test("TCP_NODELAY is set once something was flushed")
+def _():
+    client, conn = tcp_pair()
+    with client, conn.dup() as held:
+        handler = Handler(conn, 'socket:flush("flushed\\n") print("flushed") eq("go\\n term", socket:read(nil, "\\n"))')
+        handler.says("flushed")
+        equal(held.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 1, "TCP_NODELAY")
+        client.send("go\n")
+        handler.ends()
+
+
+@test("garbage is collected before memory runs out, in a read and in a write")
+def _():
+    garbage = """
+  collectgarbage() collectgarbage("stop")
+  local function fill(kilobytes)
+    local g = {}
+    while collectgarbage("count") < kilobytes do g[#g + 1] = ("g"):rep(10000) .. #g end
+  end
+"""
+    turns(
+        garbage
+        + """
+  print("go")
+  fill(2600)
+  local data, status = socket:read(1 << 20, "\\n")
+  eq("700001 term", #data, status)
+""",
+        ("go", lambda client: client.send(b"x" * 700000 + b"\n")),
+        args=("--memory-limit", "3M"),
+    )
+    # The queue alone; the string to be sent is made before the garbage.
+    turns(
+        garbage
+        + """
+  local y = ("y"):rep(12 << 20)
+  collectgarbage()
+  fill((12 << 10) + 19000)
+  local queued = socket:write_nb(y)
+  assert(queued > 5 << 20, queued)
+  print("queued")
+  assert(socket:flush() == socket)
+""",
+        ("queued", gets(b"y" * (12 << 20))),
+        args=("--memory-limit", "32M"),
+    )
+    # A small write, whose place is in the queue from the start.
+    turns(
+        garbage
+        + """
+  for _ = 1, 300 do
+    fill(1000)
+    assert(socket:write(("z"):rep(100)) == socket)
+  end
+  print("done")
+""",
+        ("done", gets(b"z" * 30000)),
+        args=("--memory-limit", "1M"),
+    )
+
+
 @test("EOF in the middle: what there is, and 'eof', again and again")
 def _():
     turns(
@@ -427,11 +581,6 @@ def _():
     )
 
 
-def sends_first(pair):
-    pair[0].send("input")
-    return pair
-
-
 @test("a socket that is collected is reset")
 def _():
     turns(
@@ -444,6 +593,18 @@ def _():
         ("go", lambda client: (client.send("go\n"), equal(client.end(), (b"x", "reset"), "what the client got"))),
         pairs=TCP,
     )
+
+
+def from_another(family, host):
+    """A connection from 127.0.0.2 to 127.0.0.1, through a listener of this family."""
+    with socket.socket(family) as listener:
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((host, 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        client = Client(socket.create_connection(("127.0.0.1", port), DEADLINE, ("127.0.0.2", 0)))
+        return client, listener.accept()[0]
 
 
 @test("addresses: raw bytes, ports, text; nil on a Unix socket without a name")
@@ -466,6 +627,12 @@ def _():
         (
             lambda: tcp_pair(socket.AF_INET6, "::", "127.0.0.1", dual_stack=True),
             f"7f000001 {mapped} 127.0.0.1 7f000001 {mapped} 127.0.0.1",
+        ),
+        # Each end an address of its own, so that they cannot be taken for each other.
+        (lambda: from_another(socket.AF_INET, "127.0.0.1"), "7f000001 nil 127.0.0.1 7f000002 nil 127.0.0.2"),
+        (
+            lambda: from_another(socket.AF_INET6, "::"),
+            f"7f000001 {mapped} 127.0.0.1 7f000002 {mapped[:-1]}2 127.0.0.2",
         ),
         (unix_pair, "nil nil nil nil nil nil"),
     ):

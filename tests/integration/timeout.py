@@ -119,6 +119,156 @@ def _():
     answers('socket:write(table.concat({ timeout(5, function() return 1, "two" end) }, ","), "\\n")', b"1,two\n")
 
 
+@test("a timeout(n) that a function under timeout(s, f) sets ends with that function")
+def _():
+    answers('timeout(5, function() timeout(0.1) end) os.execute("exec sleep 0.3") socket:write("done\\n")', b"done\n")
+    answers('pcall(timeout, 5, function() timeout(0.1) error() end) os.execute("exec sleep 0.3") socket:write("done\\n")', b"done\n")
+    expires(0.3, 'timeout(5, function() timeout(0.3) socket:read(nil, "\\n") end)')
+    # The limit from before holds again, whether the function had set a longer one or none.
+    expires(0.3, 'timeout(0.3) timeout(5, function() timeout(9) end) socket:read(nil, "\\n")')
+    expires(0.3, 'timeout(0.3) timeout(5, function() timeout(0) end) socket:read(nil, "\\n")')
+
+
+@test("timeout(s, f, ...): the arguments reach f, its results come back, nils among them")
+def _():
+    answers(
+        """
+  local n = select("#", timeout(5, function(...)
+    socket:write(select("#", ...), " ", tostring((...)), " ", tostring((select(2, ...))), "\\n")
+    return nil, 1, nil
+  end, "a", 2, nil))
+  socket:write(n, "\\n")
+""",
+        b"3 a 2\n3\n",
+    )
+
+
+@test("timeout(s, f): f may yield; values pass both ways, and its results arrive where it is resumed")
+def _():
+    answers(
+        """
+  local co = coroutine.wrap(function()
+    local a, b = timeout(5, function(first)
+      local second = coroutine.yield(first .. "!")
+      local third = coroutine.yield(second .. "!")
+      return third, "last"
+    end, "one")
+    socket:write(a, " ", b, " ", tostring(timeout() == 0), "\\n")
+    return "end"
+  end)
+  socket:write(co(), " ", co("two"), " ", tostring(timeout() > 4), "\\n")
+  socket:write(co("three"), "\\n")
+""",
+        b"one! two! true\nthree last true\nend\n",
+    )
+    # An error after a yield arrives too, and ends the timer.
+    answers(
+        """
+  local co = coroutine.wrap(function()
+    return pcall(timeout, 0.1, function() coroutine.yield() error("thrown", 0) end)
+  end)
+  co()
+  local ok, message = co()
+  os.execute("exec sleep 0.3")
+  socket:write(tostring(ok), " ", message, "\\n")
+""",
+        b"false thrown\n",
+    )
+
+
+@test("timeout(s, f): the time runs on while f has yielded")
+def _():
+    expires(0.3, 'local co = coroutine.wrap(function() timeout(0.3, coroutine.yield) end) co() socket:read(nil, "\\n")')
+
+
+@test("a timer whose coroutine was dropped and collected no longer counts")
+def _():
+    drop = """
+  local function drop() coroutine.wrap(function() timeout(0.2, coroutine.yield) end)() end
+  drop()
+"""
+    answers(drop + 'collectgarbage() os.execute("exec sleep 0.4") socket:write("done\\n")', b"done\n")
+    answers(drop + 'collectgarbage() socket:write(tostring(timeout() == 0), "\\n")', b"true\n")
+    # The one around it does.
+    expires(0.3, "timeout(0.3) " + drop + 'collectgarbage() socket:read(nil, "\\n")')
+
+
+@test("negative seconds, no number, and NaN are errors; nothing is set, and f is not called")
+def _():
+    answers(
+        """
+  for _, wrong in ipairs { -1, -0.001, 0/0, -1/0, "x", {} } do
+    for _, f in ipairs { false, function() socket:write("called\\n") end } do
+      local ok, message
+      if f then ok, message = pcall(timeout, wrong, f) else ok, message = pcall(timeout, wrong) end
+      socket:write(tostring(ok), message:find("number", 1, true) and "" or message, " ", tostring(timeout() == 0), "\\n")
+    end
+  end
+  socket:write(tostring((pcall(timeout, 5, 5))), " ", tostring(timeout() == 0), "\\n")
+""",
+        b"false true\n" * 13,
+    )
+
+
+@test("an error that passes through timeout(s, f) has a traceback that leads to f's line, once")
+def _():
+    path = script(
+        """return function(socket)
+  timeout(5, function()
+    timeout(6, function()
+      local nothing
+      print(nothing.field)
+    end)
+  end)
+end
+"""
+    )
+    client, conn = tcp_pair()
+    with client, conn:
+        child, log = start(conn, path)
+        equal(child.wait(), 70, "exit status")
+    text = mbtest.read_file(log)
+    equal(text.count("attempt to index"), 1, f"the message in {text!r}")
+    trace = text.partition("stack traceback:")[2]
+    for line in (5, 3, 2):
+        check(f".lua:{line}: in function" in trace, f"line {line} in the traceback of {text!r}")
+
+
+@test("connect's limit holds until the connection is closed: a client that does not read")
+def _():
+    client, conn = tcp_pair()
+    with client, conn:
+        begin = time.monotonic()
+        child, log = start(conn, handler('timeout(0.5) socket:write_nb(("x"):rep(64 << 20))'))
+        equal(child.wait(), ALARM, f"exit status; log: {mbtest.read_file(log)!r}")
+        check(time.monotonic() - begin > 0.4, "it ends when time is up")
+        equal(client.end()[1], "reset", "end of the connection")
+
+
+@test("prepare's limits end with it, one left behind in a coroutine too")
+def _():
+    listen = script(
+        """listen{
+  prepare = function()
+    timeout(0.2)
+    left_behind = coroutine.wrap(function() timeout(0.2, coroutine.yield) end)
+    left_behind()
+  end,
+  connect = function(socket)
+    socket:write(tostring(timeout() == 0), "\\n")
+    os.execute("exec sleep 0.4")
+    socket:write("done\\n")
+  end,
+}
+"""
+    )
+    client, conn = tcp_pair()
+    with client, conn:
+        child, log = start(conn, listen)
+        equal(client.end(), (b"true\ndone\n", "eof"), f"answer; log: {mbtest.read_file(log)!r}")
+        equal(child.wait(), 0, "exit status")
+
+
 @test("timers of prepare and connect end with them")
 def _():
     listen = script(

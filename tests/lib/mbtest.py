@@ -16,11 +16,8 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 
-SRCDIR = os.path.abspath(os.environ.get("MB_SRCDIR") or os.path.join(os.path.dirname(__file__), "..", ".."))
-HANDLE = os.path.abspath(os.environ.get("MB_HANDLE") or os.path.join(SRCDIR, "build", "mb-handle"))
-SCRIPTS = os.path.join(SRCDIR, "tests", "integration", "scripts")
-COMMANDS = os.path.join(SCRIPTS, "commands.lua")  # the handler that most tests drive
 STRICT = os.environ.get("CI") == "true"  # nothing may be skipped
 DEADLINE = 15  # seconds until a condition that does not come true fails its test: far above what any takes
 
@@ -90,7 +87,8 @@ for _signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
 # A second run of the same file (mbspace) works in the directory of the first, which removes it.
 TMP = os.environ.get("MB_TEST_TMP")
 if not TMP:
-    TMP = tempfile.mkdtemp(prefix="mb-")
+    # Not in a $TMPDIR with a space in its name: see plain().
+    TMP = tempfile.mkdtemp(prefix="mb-", dir="/tmp" if " " in tempfile.gettempdir() else None)
     cleanup.callback(_remove, TMP)
 
 
@@ -99,6 +97,25 @@ def tmp(*names):
     path = os.path.join(TMP, *names)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     return path
+
+
+def plain(path):
+    """The absolute path, or one that leads to the same place if that has a space in it: inetd.conf, unit files and
+    LD_PRELOAD take none."""
+    path = os.path.abspath(path)
+    if not any(c.isspace() for c in path):
+        return path
+    # The same one in a second run of the file (mbspace), and none that two paths share.
+    link = tmp("plain", f"{zlib.crc32(path.encode()):x}", "-".join(os.path.basename(path).split()))
+    if not os.path.lexists(link):
+        os.symlink(path, link)
+    return link
+
+
+# What is tested, and the source tree.
+SRCDIR = plain(os.environ.get("MB_SRCDIR") or os.path.join(os.path.dirname(__file__), "..", ".."))
+HANDLE = plain(os.environ.get("MB_HANDLE") or os.path.join(SRCDIR, "build", "mb-handle"))
+COMMANDS = os.path.join(SRCDIR, "tests", "integration", "scripts", "commands.lua")  # the handler that most tests drive
 
 
 def write_file(path, text):

@@ -60,7 +60,7 @@ def shim():
         mbtest.output_of(mbtest.need("cc", "gcc", "clang"), "-O2", "-shared", "-fPIC", "-o", path, source, "-ldl")
     if not os.path.exists(path):
         mbtest.bail("failalloc.so is not built (MB_FAILALLOC)")
-    return os.path.abspath(path)
+    return mbtest.plain(path)  # $LD_PRELOAD splits at spaces
 
 
 SHIM = shim()

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../src/script_path.h"
@@ -30,31 +31,66 @@ static void touch(const char *name) {
 
 static void records(void) {
   char name[64];
-  int fd = mb_record_open(in_dir("r-%p-%%"));
-  tap_ok(fd >= 0, "a file is made");
-  snprintf(name, sizeof name, "r-%ld-%%", (long)getpid());
   struct stat st;
-  tap_ok(stat(in_dir(name), &st) == 0, "with the process id and a %% in its name");
+  int fd = mb_record_open(in_dir("r-%p"), STDIN_FILENO);
+  tap_ok(fd >= 0, "a file is made");
+  snprintf(name, sizeof name, "r-%ld", (long)getpid());
+  tap_ok(stat(in_dir(name), &st) == 0, "with the process id in its name");
   tap_int(st.st_mode & 0777, 0600, "for its owner only");
-  mb_record_write(&fd, "a\0b", 3);
-  tap_ok(stat(in_dir(name), &st) == 0 && st.st_size == 3, "bytes are written");
+  tap_int(mb_record_write(fd, "a\0b", 3), 0, "bytes are written");
+  tap_ok(stat(in_dir(name), &st) == 0 && st.st_size == 3, "all of them");
   close(fd);
+  if (chmod(in_dir(name), 0666) != 0) tap_bail("chmod");
+  fd = mb_record_open(in_dir(name), STDIN_FILENO);
+  close(fd);
+  tap_ok(stat(in_dir(name), &st) == 0 && st.st_size == 0, "a file that was there is emptied");
+  tap_int(st.st_mode & 0777, 0600, "and is for its owner only from then on");
+  int input = open(in_dir(name), O_RDONLY);
+  tap_int(mb_record_open(in_dir(name), input), -EINVAL, "a file is not recorded onto itself");
+  close(input);
+  if (symlink(name, in_dir("link")) != 0) tap_bail("symlink");
+  tap_int(mb_record_open(in_dir("link"), STDIN_FILENO), -ELOOP, "a symbolic link is not followed");
+  unlink(in_dir("link"));
   unlink(in_dir(name));
-  tap_int(mb_record_open(in_dir("missing/r")), -1, "a file that cannot be made is no abort");
+  fd = mb_record_open(in_dir("a%%b"), STDIN_FILENO);
+  close(fd);
+  tap_ok(unlink(in_dir("a%b")) == 0, "two percent signs stand for one");
+  time_t before = time(NULL);
+  fd = mb_record_open(in_dir("%t"), STDIN_FILENO);
+  close(fd);
+  snprintf(name, sizeof name, "%lld", (long long)before);
+  bool now = stat(in_dir(name), &st) == 0;
+  snprintf(name, sizeof name, "%lld", (long long)before + 1);
+  tap_ok(now || stat(in_dir(name), &st) == 0, "the time in its name");
+  unlink(in_dir(name));
+  snprintf(name, sizeof name, "%lld", (long long)before);
+  unlink(in_dir(name));
+
+  tap_int(mb_record_open(in_dir("missing/r"), STDIN_FILENO), -ENOENT,
+          "a directory that is not there");
+  tap_int(mb_record_open("/dev/null", STDIN_FILENO), -EINVAL, "a device is no file to record to");
+  if (mkfifo(in_dir("fifo"), 0600) != 0) tap_bail("mkfifo");
+  tap_int(mb_record_open(in_dir("fifo"), STDIN_FILENO), -ENXIO,
+          "a FIFO without a reader does not block");
+  int reader = open(in_dir("fifo"), O_RDONLY | O_NONBLOCK);
+  tap_int(mb_record_open(in_dir("fifo"), STDIN_FILENO), -EINVAL, "nor is one with a reader taken");
+  close(reader);
+  unlink(in_dir("fifo"));
   fd = open("/dev/full", O_WRONLY);
-  mb_record_write(&fd, "x", 1);
-  tap_int(fd, -1, "a full disk ends the recording");
+  tap_int(mb_record_write(fd, "x", 1), -ENOSPC, "a full disk is an error");
+  close(fd);
   char *lots = malloc(10001);
   memset(lots, 'x', 10000);
   lots[10000] = '\0';
-  tap_int(mb_record_open(lots), -1, "nor is a name that is too long");
+  tap_int(mb_record_open(lots, STDIN_FILENO), -ENAMETOOLONG, "so is a name that is too long");
   free(lots);
 }
 
 static void path_is(const struct mb_options *o, const struct mb_addr *local, const char *want,
                     const char *what) {
-  char path[PATH_MAX];
-  tap_str(mb_script_path(o, local, path), want ? in_dir(want) : NULL, "%s", what);
+  char path[PATH_MAX], tried[MB_SCRIPT_TRIED_MAX] = "";
+  tap_str(mb_script_path(o, local, path, tried), want ? in_dir(want) : NULL, "%s", what);
+  if (!want) tap_ok(strstr(tried, in_dir("default.lua")) != NULL, "tried: %s", tried);
 }
 
 static struct mb_addr named(const char *bytes, size_t len) {
@@ -80,19 +116,17 @@ static void scripts(void) {
   path_is(&o, &none, "default.lua", "and for a replay");
   path_is(&o, &dots, "default.lua", "no name leads out of the directory");
   path_is(&o, &only, "default.lua", "a path of .sock alone");
-  /* A loop of links cannot be read, not even by root. */
+  /* A loop of links cannot be read, not even by root; opening it will tell. */
   if (symlink("loop.lua", in_dir("loop.lua")) != 0) tap_bail("symlink");
   struct mb_addr loop = named("\0loop", 5);
-  path_is(&o, &loop, NULL, "a script that cannot be read is not replaced by the default");
+  path_is(&o, &loop, "loop.lua", "a script that cannot be read is not replaced by the default");
   unlink(in_dir("loop.lua"));
   setenv("MB_SCRIPT", in_dir("say.lua"), 1);
   path_is(&o, &none, "say.lua", "$MB_SCRIPT");
   setenv("MB_SCRIPT", in_dir("missing"), 1);
-  path_is(&o, &none, NULL, "is not replaced when it is missing");
+  path_is(&o, &none, "missing", "is not replaced when it is missing");
   o.script = in_dir("default.lua");
   path_is(&o, &sock, "default.lua", "the argument goes first");
-  o.script = in_dir("missing");
-  path_is(&o, &sock, NULL, "and is not replaced either");
   unlink(in_dir("say.lua"));
   unlink(in_dir("default.lua"));
 }
