@@ -274,6 +274,22 @@ def _():
         equal(other_client.end()[0], b"", "what the other client got")
 
 
+@test("several descriptors: the first is served, and a warning says that the others are not")
+def _():
+    client, conn = tcp_pair()
+    other_client, other = tcp_pair()
+    with client, other_client, open(mbtest.tmp("several"), "wb") as log, open("/dev/null", "r+b") as null:
+        run = Run(conn, "LISTEN_FDS", HELLO, fds={0: null, 1: null, 2: log, 4: other}, listen_fds=2)
+        conn.close()
+        other.close()
+        client.send("world\n")
+        equal(client.end(), (b"hello world\n", "eof"), "answer")
+        equal(run.wait(), 0, "exit status")
+        equal(other_client.end()[0], b"", "what the other client got")
+    text = mbtest.read_file(mbtest.tmp("several"))
+    check(text.count("\n") == 1 and "2 descriptors" in text, f"one warning in {text!r}")
+
+
 @test("neither the script nor its children see LISTEN_*")
 def _():
     names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -313,12 +329,13 @@ end
 @test("messages carry <N> where $JOURNAL_STREAM names stderr, and only there")
 def _():
     failing = script('return function(socket) error("deliberate") end\n')
-    for named in (True, False):
+    for other_device, other_inode in itertools.product((0, 1), (0, 1)):
+        named = not other_device and not other_inode
         client, conn = tcp_pair()
-        path = mbtest.tmp(f"journal-{named}")
+        path = mbtest.tmp(f"journal-{other_device}-{other_inode}")
         with client, open(path, "wb") as log, open("/dev/null", "r+b") as null:
             status = os.fstat(log.fileno())
-            stream = f"{status.st_dev}:{status.st_ino + (0 if named else 1)}"
+            stream = f"{status.st_dev + other_device}:{status.st_ino + other_inode}"
             run = Run(conn, "LISTEN_FDS", failing, fds={0: null, 1: null, 2: log}, env={"JOURNAL_STREAM": stream})
             equal(run.wait(), 70, "exit status")
         lines = mbtest.read_file(path).splitlines()

@@ -193,6 +193,48 @@ def _():
                 equal(client.end()[0], b"yes" if takes else b"", f"answer of {entry}")
 
 
+@test("localhost = true is the loopback address alone; an address that is another one does not match")
+def _():
+    text = """listen{ { proto = "tcp6", port = 80, localhost = true }, { proto = "tcp6", port = 80, localhost = false },
+      { proto = "tcp4", port = 80, localhost = true }, { proto = "tcp4", port = 80 }, connect = print }"""
+    want = "1 tcp6 [::1]:80\n2 tcp6 [::]:80\n3 tcp4 127.0.0.1:80\n4 tcp4 0.0.0.0:80\n"
+    equal(run("--check", script(text)), (0, want, ""), "--check")
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::", 0))
+        port = listener.getsockname()[1]
+        listener.listen(20)
+        for host, entry, takes in (
+            ("::1", 'proto = "tcp", host = "::2"', False),
+            ("127.0.0.1", 'proto = "tcp6", localhost = true', False),
+            ("127.0.0.1", 'proto = "tcp", host = "::1"', False),
+            ("127.0.0.1", 'proto = "tcp4", localhost = true', True),
+            ("127.0.0.2", 'proto = "tcp4", localhost = true', False),
+            ("127.0.0.2", 'proto = "tcp4"', True),
+        ):
+            text = SAYS + f'listen{{ {{ {entry}, port = {port} }}, connect = says "yes" }}'
+            with mbtest.Client((host, port)) as client, listener.accept()[0] as conn:
+                equal(served(conn, script(text))[0], 0 if takes else 78, f"status of {entry} for {host}")
+                equal(client.end()[0], b"yes" if takes else b"", f"answer of {entry} for {host}")
+
+
+@test("a host name matches the addresses that it has, and no other; one that cannot be looked up matches none")
+def _():
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", 0))
+        port = listener.getsockname()[1]
+        listener.listen(20)
+        for host, name, takes in (
+            ("127.0.0.1", "localhost", True),
+            ("127.0.0.2", "localhost", False),
+            ("127.0.0.1", "no-such-name.invalid", False),
+        ):
+            text = SAYS + f'listen{{ {{ proto = "tcp", port = {port}, host = "{name}" }}, connect = says "yes" }}'
+            with mbtest.Client((host, port)) as client, listener.accept()[0] as conn:
+                equal(served(conn, script(text))[0], 0 if takes else 78, f"status of {name} for {host}")
+                equal(client.end()[0], b"yes" if takes else b"", f"answer of {name} for {host}")
+
+
 @test("a local listener is found by its path, an abstract one too")
 def _():
     path = mbtest.tmp("found.sock")
@@ -238,6 +280,10 @@ def _():
         check(f"listener {number}" in log, log)
     equal(run("--check", script("x x"))[0], 78, "--check of a script that does not load")
     equal(run("--check", "/no/such/script")[0], 66, "--check of no script")
+    for nothing in ("", "print('loaded')", "return nil"):
+        status, out, log = run("--check", script(nothing))
+        equal((status, out), (78, ""), f"--check of a script without a handler; log: {log!r}")
+        check("no handler" in log, log)
     equal(run("--check", script("print('hi') return print"))[1], "1 any connection\n", "what --check prints is its own")
 
 
@@ -259,6 +305,67 @@ listen{ { proto = "tcp", port = 1 }, prepare = step "prepare", connect = step "c
         equal([x for x in log.splitlines() if x in want], want, f"order when {throws!r} throws")
         if throws:
             check(f"in {throws}" in log and "traceback" in log, log)
+
+
+@test("an error in prepare resets the client at once")
+def _():
+    path = script('listen{ prepare = function() error("early") end, connect = print, finish = print }')
+    client, conn = tcp_pair()
+    with client, conn:
+        status, log = served(conn, path)
+        equal(status, 70, "status")
+        equal(client.end(), (b"", "reset"), "what the client sees")
+        check("early" in log and "traceback" in log, log)
+
+
+@test("prepare and finish get no argument, connect the socket and nothing else")
+def _():
+    path = script(
+        """listen{
+  prepare = function(...) print("prepare", select("#", ...)) end,
+  connect = function(...) print("connect", select("#", ...), type((...).read)) end,
+  finish = function(...) print("finish", select("#", ...)) end,
+}"""
+    )
+    equal(run(path), (0, "", "prepare\t0\nconnect\t1\tfunction\nfinish\t0\n"), "status, output and log")
+
+
+@test("of memory_limit and --memory-limit the lower one holds")
+def _():
+    needs = """listen{ LIMIT connect = function(socket)
+  local all = {}
+  for i = 1, 4000 do all[i] = ("x"):rep(1000) .. i end
+  socket:write("done\\n")
+end }"""
+    for limit, args, status in (
+        ("memory_limit = 1 << 20,", ("--memory-limit", "16M"), 70),
+        ("memory_limit = 16 << 20,", ("--memory-limit", "1M"), 70),
+        ("memory_limit = 16 << 20,", ("--memory-limit", "16M"), 0),
+        ("memory_limit = 16 << 20,", (), 0),
+        ("", ("--memory-limit", "16M"), 0),
+    ):
+        got, out, log = run(*args, script(needs.replace("LIMIT", limit)))
+        equal((got, out), (status, "" if status else "done\n"), f"{limit!r} and {args}; log: {log!r}")
+
+
+@test("--log-level: a client that has gone is told at info, warnings are hidden at error")
+def _():
+    gone = "the client has gone"
+    handler = script('return function(socket) socket:flush("ready") socket:read() socket:flush("x") socket:write("y") end')
+    for level, shown in ((None, False), ("notice", False), ("info", True), ("debug", True)):
+        client, conn = tcp_pair()
+        with conn:
+            client.reset()
+            status, log = served(conn, handler, *(("--log-level", level) if level else ()))
+            equal((status, gone in log), (0, shown), f"status, and whether it is told at {level}; log: {log!r}")
+            equal(log.count("\n"), int(shown), f"lines in the log at {level}")
+    answers = script('return function(socket) socket:write("answer") end')
+    for level, shown in ((None, True), ("warning", True), ("error", False)):
+        options = ("--log-level", level) if level else ()
+        status, out, log = run("--record", "/no/such/directory/x", *options, answers)
+        equal((status, out), (0, "answer"), f"status and output at {level}")
+        equal("--record" in log, shown, f"whether the warning is told at {level}: {log!r}")
+    check("wrong" in run("--log-level", "error", script('return function() error("wrong") end'))[2], "errors are told")
 
 
 @test("memory_limit and --memory-limit: not enough memory, exit 70, an orderly end")

@@ -63,6 +63,40 @@ def _():
     check("mb-handle:" in mbtest.read_file(f"{root}/passwd"), f"the account is made; systemd-sysusers said: {said}")
 
 
+SOCKET_LIMITS = {"Accept": "yes", "TriggerLimitIntervalUSec": "0", "Backlog": "4096", "MaxConnections": "1024"}
+SERVICE = {
+    "CollectMode": "inactive-or-failed",
+    "StandardInput": "null",
+    "StandardOutput": "journal",
+    "StandardError": "journal",
+}
+
+
+@test("what the units set for a reason is what the manager has understood")
+def _():
+    for unit, wanted in (
+        (
+            SOCKET,
+            {
+                **SOCKET_LIMITS,
+                "MaxConnectionsPerSource": "256",
+                "KeepAlive": "yes",
+                "KeepAliveTimeUSec": "2min",
+                "KeepAliveIntervalUSec": "30s",
+                "NoDelay": "yes",
+            },
+        ),
+        # A limit for each user would be one for the web server in front.
+        (LOCAL_SOCKET, {**SOCKET_LIMITS, "MaxConnectionsPerSource": "0", "SocketMode": "0666", "RemoveOnStop": "yes"}),
+        ("mb@1-2-3.service", SERVICE),
+        ("mb-local@1-2-3.service", SERVICE),
+    ):
+        for name, value in wanted.items():
+            equal(manager.prop(unit, name), value, f"{name} of {unit}")
+    mode = os.stat(local).st_mode & 0o777
+    equal(oct(mode), "0o666", f"mode of {local}")
+
+
 @test("mb@PORT.socket: 200 connections, 8 at a time, are answered byte for byte")
 def _():
     mbcases.many(where, 200, 8)
@@ -134,6 +168,28 @@ def _():
     mbcases.timeout(where)
     nothing_left()
     still_listening(SOCKET, where)
+
+
+@test("timeout() is a success of the service, where failed units are kept too")
+def _():
+    for service, address in (("mb@.service", where), ("mb-local@.service", local)):
+        manager.drop_in(service, "[Unit]\nCollectMode=inactive\n")
+        if address == where:
+            mbcases.timeout(address)
+        else:
+            with Client(address) as client:
+                client.send("timeout\n0.1\n")
+                equal(client.end()[0], b"armed\n", "answer")
+        nothing_left()
+        # That this would have shown: an error in a handler is a failure.
+        with Client(address) as client:
+            client.send("error\nkept\n")
+            client.end()
+        failed = until(manager.failed, "an error in a handler is a failed unit").split()[0]
+        equal(manager.prop(failed, "Result"), "exit-code", f"result of {failed}")
+        manager.systemctl("reset-failed")
+        manager.drop_in(service, "")
+        nothing_left()
 
 
 @test("a client that resets the connection leaves no failed unit")

@@ -1,0 +1,255 @@
+#!/usr/bin/python3
+"""What may go wrong around a connection: a log that blocks, a full disk, odd descriptors and signals from the parent,
+coroutines and finalizers that interfere. Each was a fault once. The program is started directly."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbtest import HANDLE, Child, Client, check, equal, script, tcp_pair, test
+
+
+def replay(body, *args, stdin=b"", **popen):
+    """Runs a handler's body as a replay. Returns its status, output and log."""
+    path = script(f"return function(socket)\n{body}\nend\n")
+    done = subprocess.run([HANDLE, *args, path], input=stdin, capture_output=True, timeout=30, check=False, **popen)
+    return done.returncode, done.stdout, done.stderr.decode(errors="backslashreplace")
+
+
+def to_full(*args, body=None):
+    """Runs with its output on a full device. Returns its status and log."""
+    if body:
+        args += (script(f"return function(socket)\n{body}\nend\n"),)
+    with open("/dev/full", "wb") as full, open("/dev/null", "rb") as null:
+        done = subprocess.run([HANDLE, *args], stdin=null, stdout=full, stderr=subprocess.PIPE, timeout=30, check=False)
+    return done.returncode, done.stderr.decode()
+
+
+def unread_pipe():
+    """The write end of a pipe that is full and that nobody reads; and its read end."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    try:
+        while True:
+            os.write(write_end, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(write_end, True)
+    return read_end, write_end
+
+
+@test("time is up also when the log blocks: the process dies, and the client sees a reset")
+def _():
+    read_end, write_end = unread_pipe()
+    path = script("return function(socket) timeout(0.2) while true do io.stderr:write('x') end end")
+    client, conn = tcp_pair()
+    with client, conn, open("/dev/null", "r+b") as null:
+        child = Child([HANDLE, path], {0: null, 1: null, 2: write_end, 3: conn}, listen_fds=1)
+        begin = time.monotonic()
+        equal(client.end(), (b"", "reset"), "what the client sees")
+        equal(child.wait(), -signal.SIGALRM, "exit status")
+        check(time.monotonic() - begin < 5, "at once")
+    os.close(read_end)
+    os.close(write_end)
+
+
+@test("limits of coroutines and of the main program do not take one another away")
+def _():
+    begin = time.monotonic()
+    status, _, _ = replay(
+        """
+  local co = coroutine.wrap(function() timeout(30, coroutine.yield) end)
+  co()
+  timeout(0.3)
+  co()
+  assert(timeout() > 0, "the limit is gone")
+  while true do end
+"""
+    )
+    equal(status, -signal.SIGALRM, "exit status")
+    check(time.monotonic() - begin < 5, "in time")
+    status, out, log = replay(
+        """
+  local co = coroutine.wrap(function() timeout(0.2, function() timeout(0.1) coroutine.yield() end) end)
+  timeout(60, function()
+    co()
+    assert(timeout() <= 0.1)
+    timeout(50)
+    assert(timeout() <= 0.1, "an inner limit cannot stretch another's")
+    co()
+    assert(timeout() > 40 and timeout() <= 50)
+  end)
+  assert(timeout() == 0, timeout())
+  socket:write("done")
+"""
+    )
+    equal((status, out), (0, b"done"), f"status and output; log: {log}")
+    path = script(
+        """
+local co = coroutine.wrap(function() timeout(5, coroutine.yield) end)
+listen{ { proto = "tcp", port = 1 },
+  prepare = function() timeout(0.2) co() end,
+  connect = function(socket)
+    assert(timeout() == 0, timeout())
+    os.execute("exec sleep 0.3")
+    co()
+    assert(timeout() == 0, timeout())
+    socket:write("done")
+  end }
+"""
+    )
+    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=30, check=False)
+    equal((done.returncode, done.stdout), (0, b"done"), f"prepare's limits in connect; log: {done.stderr}")
+
+
+@test("an error through timeout() stays what it is; its traceback is not another error's")
+def _():
+    status, out, log = replay(
+        """
+  local e = setmetatable({}, { __tostring = function() error("tostring!") end })
+  local ok, got = pcall(timeout, 1, function() error(e) end)
+  assert(not ok and rawequal(got, e))
+  pcall(timeout, 1, function() error("same", 0) end)
+  local function elsewhere() error("same", 0) end
+  elsewhere()
+"""
+    )
+    equal((status, out), (70, b""), "status and output")
+    check("elsewhere" in log, f"the traceback of this error: {log}")
+    status, _, log = replay('local function inner() error("deep") end timeout(1, function() timeout(1, inner) end)')
+    equal((status, log.count("in function 'timeout'")), (70, 2), f"the way from the place of the error: {log}")
+
+
+@test("what a replay cannot write is an error: status 71; a reader that has seen enough is not")
+def _():
+    for size in (10, 100000):
+        status, log = to_full(body=f'socket:write(("x"):rep({size}))')
+        equal(status, 71, f"exit status for {size} bytes; log: {log}")
+        check("cannot write the output: No space left" in log, log)
+    for option in ("--help", "--version"):
+        equal(to_full(option)[0], 71, option)
+    path = script("return function(socket) for i = 1, 100 do socket:write(('x'):rep(100000)) end end")
+    done = subprocess.run(f"'{HANDLE}' '{path}' </dev/null | head -c 1", shell=True, capture_output=True, timeout=30, check=False)
+    equal((done.stdout, done.stderr), (b"x", b""), "a reader that goes")
+
+
+@test("input that cannot be read is an error: a directory, a file open for writing; so is --check without an output")
+def _():
+    path = script("return print")
+    with open("/dev/null", "r+b") as null:
+        for name, flags, part in (("/", os.O_RDONLY, "Is a directory"), ("/dev/null", os.O_WRONLY, "Bad file descriptor")):
+            fd = os.open(name, flags)
+            log = mbtest.tmp("log")
+            with open(log, "wb") as err:
+                equal(Child([HANDLE, path], {0: fd, 1: null, 2: err}).wait(), 71, f"exit status of {name}")
+            check(part in mbtest.read_file(log), mbtest.read_file(log))
+            os.close(fd)
+        equal(Child([HANDLE, "--check", path], {0: null, 2: null}).wait(), 71, "--check with fd 1 closed")
+
+
+@test("the connection on 1 and 2 only: nothing that is printed reaches it")
+def _():
+    ours, theirs = socket.socketpair()
+    path = script('print("secret") error("secret")')
+    with Client(ours) as client, theirs, open("/dev/null", "rb") as null:
+        for args in ((path,), ("--nonsense",)):
+            Child([HANDLE, *args], {0: null, 1: theirs, 2: theirs}).wait()
+        theirs.close()
+        equal(client.end()[0], b"", "what came")
+
+
+@test("--record leaves alone what is no regular file of its own, and a limit of its size ends only the recording")
+def _():
+    fifo, link, victim = (mbtest.tmp(name) for name in ("fifo", "link", "victim"))
+    os.mkfifo(fifo)
+    os.symlink(victim, link)
+    mbtest.write_file(victim, "precious")
+    echo = "socket:write((socket:read()))"
+    for name in (fifo, link, "/dev/null", "/no/such/directory/x"):
+        status, out, log = replay(echo, "--record", name, stdin=b"data")
+        equal((status, out), (0, b"data"), f"answer when recording to {name}")
+        check("--record: cannot record" in log, log)
+    equal(mbtest.read_file(victim), "precious", "the link's target")
+    record = mbtest.tmp("record")
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", HANDLE, "--record", record, script(f"return function(socket) {echo} end")],
+        input=b"x" * 100000,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    equal((done.returncode, len(done.stdout)), (0, 100000), f"answer beyond the file's limit; log: {done.stderr}")
+    check(b"--record: stopped" in done.stderr, done.stderr)
+
+
+@test("signals that the parent ignores: children can be waited for")
+def _():
+    path = script('return function(socket) socket:write(tostring(os.execute("true"))) end')
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen([HANDLE, path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, restore_signals=False)
+        out = process.stdout.read()
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    equal(out, b"true", "os.execute")
+
+
+@test("a finalizer that closes the socket in the middle of a write: an error, nothing is lost in silence")
+def _():
+    status, out, log = replay(
+        """
+  local closed = false
+  local function arm() -- in a function of its own: no register keeps the table
+    setmetatable({}, { __gc = function() if not closed then closed = true socket:close() end end })
+  end
+  arm()
+  collectgarbage("setpause", 0)
+  local numbers, written = {}, 0
+  local ok, message
+  for i = 1, 10000 do
+    for k = 1, 200 do numbers[k] = i * 1000 + k + 0.5 end -- new strings, made within the write
+    ok, message = pcall(socket.write_nb, socket, table.unpack(numbers))
+    if not ok then break end
+    for k = 1, 200 do written = written + #tostring(numbers[k]) end
+  end
+  assert(closed and not ok and message:find("closed"), message)
+  print(written)
+"""
+    )
+    equal((status, log), (0, f"{len(out)}\n"), "exit status, and the length of all writes that succeeded")
+
+
+@test("a process that ends before the handler runs resets the connection")
+def _():
+    for body in ("os.exit(0)", "error('at load')"):
+        client, conn = tcp_pair()
+        with client, open("/dev/null", "r+b") as null:
+            child = Child([HANDLE, script(body)], {0: null, 1: null, 2: null, 3: conn}, listen_fds=1)
+            conn.close()
+            equal(client.end(), (b"", "reset"), f"what the client sees of {body}")
+            child.wait()
+
+
+@test("messages: a NUL in an error, a control character in UTF-8, wrong arguments by their number, the memory limit")
+def _():
+    log = replay('error("a\\0b")')[2]
+    check("a\\x00b" in log, log)
+    log = replay('error("\\u{9b}31m \\u{e4}")')[2]
+    check("\\xc2\\x9b31m ä" in log, log)
+    for call, number in (("read_yield(-1)", 1), ("drain_yield(1, 'ab')", 2), ("write_yield('a', {})", 2), ("flush_yield({})", 1)):
+        log = replay(f"socket:{call}")[2]
+        check(f"bad argument #{number} to" in log, f"{call}: {log}")
+    status, _, log = replay("local t = {} for i = 1, 1e7 do t[i] = i end", "--memory-limit", "1M")
+    equal(status, 70, "exit status")
+    check("not enough memory" in log and "the limit is 1048576 bytes" in log, log)
+    for text in ("timeout(nil)", "timeout(1, nil)", "timeout(-1)", "timeout(0/0)", "timeout({})"):
+        status, _, log = replay(text)
+        check(status == 70 and "bad argument" in log, f"{text}: {log}")
+
+
+mbtest.main()
