@@ -108,8 +108,8 @@ void mb_handle_check_strings(lua_State *L, int first) {
 int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode) {
   struct cursor at = {.argument = first, .last = lua_gettop(L)};
   mb_handle_check_strings(L, first);
-  mb_handle_for_output(
-      L); /* a number became a string, and a finalizer may have closed the socket */
+  /* A number has become a string: that may run a finalizer, which may have closed the socket. */
+  mb_handle_for_output(L);
   if (h->out_error) return -h->out_error;
   size_t total = h->out.len;
   for (int i = first; i <= at.last; i++) total += lua_rawlen(L, i);

@@ -359,6 +359,18 @@ def _():
             status, log = served(conn, handler, *(("--log-level", level) if level else ()))
             equal((status, gone in log), (0, shown), f"status, and whether it is told at {level}; log: {log!r}")
             equal(log.count("\n"), int(shown), f"lines in the log at {level}")
+    # The same in the middle of the connection.
+    for level, shown in (("notice", False), ("info", True)):
+        client, conn = tcp_pair()
+        log_path = mbtest.tmp("log-of-gone")
+        with conn, open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
+            fds = {0: null, 1: null, 2: log, 3: conn}
+            child = Child([HANDLE, "--log-level", level, handler], fds, listen_fds=1)
+            equal(client.sock.recv(5, socket.MSG_WAITALL), b"ready", "what the client got")
+            client.reset()
+            equal(child.wait(), 0, "status")
+        log = mbtest.read_file(log_path)
+        equal((gone in log, log.count("\n")), (shown, int(shown)), f"whether it is told at {level}: {log!r}")
     answers = script('return function(socket) socket:write("answer") end')
     for level, shown in ((None, True), ("warning", True), ("error", False)):
         options = ("--log-level", level) if level else ()
