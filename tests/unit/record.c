@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../src/script_path.h"
@@ -87,37 +86,6 @@ static void records(void) {
   free(lots);
 }
 
-static void times(void) {
-  time_t before = time(NULL);
-  int fd = mb_record_open(in_dir("t-%t"));
-  time_t after = time(NULL);
-  tap_ok(fd >= 0, "a file with the time in its name");
-  close(fd);
-  bool found = false;
-  for (time_t t = before; t <= after; t++) {
-    char name[64];
-    snprintf(name, sizeof name, "t-%lld", (long long)t);
-    if (unlink(in_dir(name)) == 0) found = true;
-  }
-  tap_ok(found, "is named after the seconds since 1970");
-}
-
-static void overwrites(void) {
-  touch("old");
-  int fd = open(in_dir("old"), O_WRONLY);
-  if (write(fd, "a longer recording", 18) != 18) tap_bail("write");
-  close(fd);
-  fd = mb_record_open(in_dir("old"));
-  mb_record_write(&fd, "new", 3);
-  close(fd);
-  char text[64] = "";
-  fd = open(in_dir("old"), O_RDONLY);
-  if (read(fd, text, sizeof text - 1) < 0) tap_bail("read");
-  close(fd);
-  tap_str(text, "new", "nothing is left of an older recording");
-  unlink(in_dir("old"));
-}
-
 static void path_is(const struct mb_options *o, const struct mb_addr *local, const char *want,
                     const char *what) {
   char path[PATH_MAX], tried[MB_SCRIPT_TRIED_MAX] = "";
@@ -167,8 +135,6 @@ int main(void) {
   if (!mkdtemp(dir)) tap_bail("mkdtemp");
   unsetenv("MB_SCRIPT");
   records();
-  times();
-  overwrites();
   scripts();
   rmdir(dir);
   return tap_done();
