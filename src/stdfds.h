@@ -28,7 +28,8 @@ struct mb_stdfds {
 int mb_stdfds_prepare(unsigned *ret_closed);
 
 /*
- * Takes over what we were given: 0 becomes /dev/null and 1 a copy of 2 (the log).
+ * Takes over what we were given: 0 becomes /dev/null where that stood there, and 1 a copy of 2 (the
+ * log).
  * Returns 0, or -errno with ret untouched.
  */
 int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret);
