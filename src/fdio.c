@@ -104,7 +104,7 @@ ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, i
 }
 
 static void drop_input(int fd, enum mb_fd_kind kind) {
-  char scrap[16384];
+  static char scrap[16384]; /* not on the stack: its pages are touched only where there is input */
   /* On TCP, MSG_TRUNC discards without copying. */
   int flags = MSG_DONTWAIT | (kind == MB_FD_TCP ? MSG_TRUNC : 0);
   for (size_t dropped = 0; dropped < DROP_MAX_BYTES;) {

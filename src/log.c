@@ -1,4 +1,4 @@
-/* Our own messages. Must never touch the connection, allocate, or change errno. */
+/* Our own messages. Must never touch the connection, or change errno. */
 #include "log.h"
 
 #include <errno.h>
@@ -42,11 +42,20 @@ static void send_datagram(const char *text, size_t len) {
   }
 }
 
-/* Whether what is at text must not reach a terminal as it is: a control character, C1 in UTF-8 too. */
-static bool is_control(const char *text, const char *end) {
+/*
+ * How many bytes at text can be shown as they are: a character of ASCII or of UTF-8, but no control
+ * character, C1's included. 0: the byte there has to be escaped.
+ */
+static size_t shown_as_is(const char *text, const char *end) {
   unsigned char c = (unsigned char)text[0];
-  if (c == 0xc2 && text + 1 < end) return (unsigned char)text[1] < 0xa0;
-  return (c < ' ' && c != '\t') || c == 0x7f;
+  if (c < 0x80) return (c >= ' ' && c != 0x7f) || c == '\t';
+  size_t len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+  if (c < 0xc2 || c > 0xf4 || (size_t)(end - text) < len) return 0;
+  if (c == 0xc2 && (unsigned char)text[1] < 0xa0) return 0;
+  for (size_t i = 1; i < len; i++) {
+    if ((text[i] & 0xc0) != 0x80) return 0;
+  }
+  return len;
 }
 
 /* One line, without its newline, in one write(2): lines of several processes do not mix. */
@@ -64,15 +73,19 @@ static void write_line(int level, const char *text, size_t len) {
       at = (size_t)sprintf(line, "<%d>mb-handle[%ld]: ", LOG_DAEMON | level, (long)getpid());
       break;
   }
-  size_t end = sizeof line - 8;
+  const size_t limit = sizeof line - 8; /* room for "..." and a newline stays */
+  const char *end = text + len;
   bool cut = false;
-  for (size_t i = 0; i < len && !cut; i++) {
-    if (at + 4 > end) {
+  while (text < end && !cut) {
+    size_t as_is = shown_as_is(text, end);
+    if (at + 4 > limit) {
       cut = true;
-    } else if (is_control(text + i, text + len)) {
-      at += (size_t)sprintf(line + at, "\\x%02x", (unsigned char)text[i]);
+    } else if (as_is > 0) {
+      memcpy(line + at, text, as_is);
+      at += as_is;
+      text += as_is;
     } else {
-      line[at++] = text[i];
+      at += (size_t)sprintf(line + at, "\\x%02x", (unsigned char)*text++);
     }
   }
   if (cut) {

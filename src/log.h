@@ -22,8 +22,8 @@ void mb_log_set_level(int level);
 void mb_log_set_target(enum mb_log_target target);
 
 /*
- * Writes one message, formatted as by printf; a trailing newline is not needed. Control characters
- * are shown as \xNN, so that nothing a client sent can forge a line or drive a terminal. What does
+ * Writes one message, formatted as by printf; a trailing newline is not needed. Control characters,
+ * and bytes that are no UTF-8, are shown as \xNN, so that nothing a client sent can forge a line or drive a terminal. What does
  * not fit into 2 KiB is cut off with "...".
  */
 void mb_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -8,9 +8,7 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "handle.h"
 #include "listen.h"
@@ -146,18 +144,11 @@ static void log_no_match(lua_State *L, const struct run *run) {
   lua_pop(L, 1);
 }
 
-/*
- * Calls a handler of the service, if it is there, with nargs arguments on the stack; they are
- * popped.
- */
-static enum mb_exit call_handler(lua_State *L, int handler, int nargs) {
-  if (handler == LUA_NOREF) {
-    lua_pop(L, nargs);
-    return MB_EXIT_OK;
-  }
+/* Calls prepare or finish, if it is there. */
+static enum mb_exit call_handler(lua_State *L, int handler) {
+  if (handler == LUA_NOREF) return MB_EXIT_OK;
   lua_rawgeti(L, LUA_REGISTRYINDEX, handler);
-  lua_insert(L, -1 - nargs);
-  if (mb_state_call(L, nargs, 0) == LUA_OK) return MB_EXIT_OK;
+  if (mb_state_call(L, 0, 0) == LUA_OK) return MB_EXIT_OK;
   log_error(L);
   return MB_EXIT_HANDLER;
 }
@@ -236,7 +227,7 @@ static void set_memory_limit(lua_State *L, const struct run *run) {
 static enum mb_exit run_handlers(lua_State *L, struct run *run) {
   mb_listen_close();
   set_memory_limit(L, run);
-  enum mb_exit exit = call_handler(L, run->service->prepare, 0);
+  enum mb_exit exit = call_handler(L, run->service->prepare);
   mb_timeout_clear();
   if (exit != MB_EXIT_OK) {
     mb_fd_reset(run->connection->fds.in, run->connection->kind);
@@ -244,7 +235,7 @@ static enum mb_exit run_handlers(lua_State *L, struct run *run) {
   }
   exit = run_connect(L, run);
   mb_timeout_clear();
-  enum mb_exit finished = call_handler(L, run->service->finish, 0);
+  enum mb_exit finished = call_handler(L, run->service->finish);
   return exit == MB_EXIT_OK ? finished : exit;
 }
 
@@ -274,9 +265,10 @@ static enum mb_exit in_new_state(struct run *run, enum mb_exit (*body)(lua_State
 }
 
 static bool find_script(struct run *run, const struct mb_addr *local, char path[PATH_MAX]) {
-  char tried[MB_SCRIPT_TRIED_MAX];
-  run->script = mb_script_path(run->options, local, path, tried);
+  run->script = mb_script_path(run->options, local, path);
   if (run->script) return true;
+  char tried[MB_SCRIPT_TRIED_MAX];
+  mb_script_tried(run->options, local, tried);
   mb_log(LOG_ERR, "no script: tried %s; name one as an argument or in $MB_SCRIPT", tried);
   return false;
 }

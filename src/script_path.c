@@ -35,21 +35,27 @@ static size_t name_of(const struct mb_addr *local, char name[sizeof local->local
 }
 
 const char *mb_script_path(const struct mb_options *options, const struct mb_addr *local,
-                           char ret_path[PATH_MAX], char ret_tried[MB_SCRIPT_TRIED_MAX]) {
+                           char ret_path[PATH_MAX]) {
   if (options->script) return options->script;
   const char *named = getenv("MB_SCRIPT");
   if (named && *named) return named;
 
+  char name[sizeof local->local.sun_path + 1];
+  size_t len = name_of(local, name);
+  if (len && join(ret_path, options->handlers, name, len) && exists(ret_path)) return ret_path;
+  len = strlen("default");
+  return join(ret_path, options->handlers, "default", len) && exists(ret_path) ? ret_path : NULL;
+}
+
+void mb_script_tried(const struct mb_options *options, const struct mb_addr *local,
+                     char ret_text[MB_SCRIPT_TRIED_MAX]) {
   const char *directory = options->handlers;
-  char name[sizeof local->local.sun_path + 1] = "";
-  size_t name_len = name_of(local, name);
-  if (name_len && join(ret_path, directory, name, name_len) && exists(ret_path)) return ret_path;
-  if (join(ret_path, directory, "default", strlen("default")) && exists(ret_path)) return ret_path;
-  if (name_len) {
-    snprintf(ret_tried, MB_SCRIPT_TRIED_MAX, "%s/%.*s.lua and %s/default.lua", directory,
-             (int)name_len, name, directory);
+  char name[sizeof local->local.sun_path + 1];
+  size_t len = name_of(local, name);
+  if (len) {
+    snprintf(ret_text, MB_SCRIPT_TRIED_MAX, "%s/%.*s.lua and %s/default.lua", directory, (int)len,
+             name, directory);
   } else {
-    snprintf(ret_tried, MB_SCRIPT_TRIED_MAX, "%s/default.lua", directory);
+    snprintf(ret_text, MB_SCRIPT_TRIED_MAX, "%s/default.lua", directory);
   }
-  return NULL;
 }

@@ -19,7 +19,7 @@ def replay(body, *args, stdin=b"", **popen):
     """Runs a handler's body as a replay. Returns its status, output and log."""
     path = script(f"return function(socket)\n{body}\nend\n")
     done = subprocess.run([HANDLE, *args, path], input=stdin, capture_output=True, timeout=30, check=False, **popen)
-    return done.returncode, done.stdout, done.stderr.decode(errors="backslashreplace")
+    return done.returncode, done.stdout, done.stderr.decode()  # the log is UTF-8, whatever is in it
 
 
 def to_full(*args, body=None):

@@ -39,6 +39,11 @@ static void plain(void) {
   mb_log(LOG_ERR, "a\nb\x1b[1m\x7f\tc");
   tap_str(written(), "mb-handle: a\\x0ab\\x1b[1m\\x7f\tc\n",
           "control characters cannot forge a line or drive a terminal");
+  mb_log(LOG_ERR, "\xc2\x9b\x9b \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80 \xc3( \xff\xe2\x82");
+  tap_str(
+      written(),
+      "mb-handle: \\xc2\\x9b\\x9b \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80 \\xc3( \\xff\\xe2\\x82\n",
+      "UTF-8 is shown; its C1 controls, and what is no UTF-8, are not");
   mb_log_text(LOG_ERR, "first\n\nsecond\n", 14);
   tap_str(written(), "mb-handle: first\nmb-handle: second\n",
           "a text is a line each, empty ones left out");

@@ -88,8 +88,9 @@ static void records(void) {
 
 static void path_is(const struct mb_options *o, const struct mb_addr *local, const char *want,
                     const char *what) {
-  char path[PATH_MAX], tried[MB_SCRIPT_TRIED_MAX] = "";
-  tap_str(mb_script_path(o, local, path, tried), want ? in_dir(want) : NULL, "%s", what);
+  char path[PATH_MAX], tried[MB_SCRIPT_TRIED_MAX];
+  tap_str(mb_script_path(o, local, path), want ? in_dir(want) : NULL, "%s", what);
+  mb_script_tried(o, local, tried);
   if (!want) tap_ok(strstr(tried, in_dir("default.lua")) != NULL, "tried: %s", tried);
 }
 
