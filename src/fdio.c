@@ -2,6 +2,7 @@
 #include "fdio.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -45,6 +46,8 @@ static int wait_for(int fd, short events) {
   return r < 0 ? r : 0;
 }
 
+static bool is_socket(enum mb_fd_kind kind) { return kind != MB_FD_FILE && kind != MB_FD_PIPE; }
+
 ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait) {
   for (;;) {
     if (kind == MB_FD_FILE && !wait) {
@@ -53,7 +56,7 @@ ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wa
       if (r == 0) return -EAGAIN;
     }
     ssize_t n =
-        kind == MB_FD_FILE ? read(fd, data, len) : recv(fd, data, len, wait ? 0 : MSG_DONTWAIT);
+        is_socket(kind) ? recv(fd, data, len, wait ? 0 : MSG_DONTWAIT) : read(fd, data, len);
     if (n >= 0) return n;
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return -errno;
@@ -79,10 +82,10 @@ static ssize_t write_file_now(int fd, struct iovec first) {
 static ssize_t write_once(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
                           bool wait) {
   ssize_t n;
-  if (kind != MB_FD_FILE) {
+  if (is_socket(kind)) {
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
     n = sendmsg(fd, &message, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
-  } else if (wait) {
+  } else if (wait || kind == MB_FD_PIPE) {
     n = writev(fd, pieces, count);
   } else {
     return write_file_now(fd, pieces[0]);
@@ -116,13 +119,13 @@ static void drop_input(int fd, enum mb_fd_kind kind) {
 }
 
 int mb_fd_end_output(int fd, enum mb_fd_kind kind) {
-  if (kind == MB_FD_FILE || shutdown(fd, SHUT_WR) == 0) return 0;
+  if (!is_socket(kind) || shutdown(fd, SHUT_WR) == 0) return 0;
   /* Not connected any more: the peer has reset the connection. */
   return errno == ENOTCONN ? -ECONNRESET : -errno;
 }
 
 int mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended) {
-  if (kind == MB_FD_FILE) return 0;
+  if (!is_socket(kind)) return 0;
   int r = output_ended ? 0 : mb_fd_end_output(fd, kind);
   mb_fd_set_reset_on_close(fd, kind, false);
   drop_input(fd, kind);
@@ -132,12 +135,19 @@ int mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended) {
 }
 
 void mb_fd_reset(int fd, enum mb_fd_kind kind) {
-  if (kind == MB_FD_FILE) return;
+  if (!is_socket(kind)) return;
   if (kind == MB_FD_TCP) {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
     if (connect(fd, &none, sizeof none) == 0) return;
   }
   shutdown(fd, SHUT_RDWR);
+}
+
+int mb_fd_set_nonblocking(int fd, bool on) {
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  return fcntl(fd, F_SETFL, flags) == 0 ? 0 : -errno;
 }
 
 int mb_fd_set_reset_on_close(int fd, enum mb_fd_kind kind, bool reset) {

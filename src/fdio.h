@@ -1,7 +1,7 @@
 /*
  * System calls on a descriptor, with their failures handled: EINTR is retried, a wait has a
- * deadline, the file description's O_NONBLOCK is never changed (it may be shared with a terminal or
- * a manager). All functions return a result >= 0, or -errno.
+ * deadline, the O_NONBLOCK of a file description that is not ours is never changed (it may be shared
+ * with a terminal or a manager). All functions return a result >= 0, or -errno.
  */
 #ifndef MB_FDIO_H
 #define MB_FDIO_H
@@ -16,7 +16,8 @@ enum mb_fd_kind {
   MB_FD_TCP,    /* AF_INET or AF_INET6 stream socket */
   MB_FD_LOCAL,  /* AF_UNIX stream socket */
   MB_FD_SOCKET, /* any other stream socket */
-  MB_FD_FILE,   /* no socket: file, pipe, terminal */
+  MB_FD_FILE,   /* no socket: file, pipe, terminal, as somebody else opened it */
+  MB_FD_PIPE,   /* one end of a pipe, opened by us with O_NONBLOCK */
 };
 
 #define MB_NO_DEADLINE INT64_MAX
@@ -69,6 +70,9 @@ int mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended);
  * while another process holds a copy of fd. Async-signal-safe. Does not close fd.
  */
 void mb_fd_reset(int fd, enum mb_fd_kind kind);
+
+/* Turns O_NONBLOCK on or off, for a description that is ours alone. */
+int mb_fd_set_nonblocking(int fd, bool on);
 
 /* Whether a close without mb_fd_end (a process that is killed) resets a TCP connection. */
 int mb_fd_set_reset_on_close(int fd, enum mb_fd_kind kind, bool reset);

@@ -28,26 +28,34 @@ void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kin
   h->in_fd = in_fd;
   h->out_fd = out_fd;
   h->kind = kind;
-  h->state = MB_HANDLE_OPEN;
+  h->in_eof = in_fd < 0;
+  h->state = out_fd < 0 ? MB_HANDLE_FINISHED : MB_HANDLE_OPEN;
 }
 
 /* The metatable: to compare it is cheaper than luaL_checkudata's search by name in every call. */
 static const void *metatable;
 
+struct mb_handle *mb_handle_test(lua_State *L, int index) {
+  if (!lua_getmetatable(L, index)) return NULL;
+  bool ours = lua_topointer(L, -1) == metatable;
+  lua_pop(L, 1);
+  return ours ? lua_touserdata(L, index) : NULL;
+}
+
 struct mb_handle *mb_handle_at(lua_State *L, int index) {
-  if (lua_getmetatable(L, index)) {
-    bool ours = lua_topointer(L, -1) == metatable;
-    lua_pop(L, 1);
-    if (ours) return lua_touserdata(L, index);
-  }
-  return luaL_checkudata(L, index, MB_HANDLE_TYPE); /* throws */
+  struct mb_handle *h = mb_handle_test(L, index);
+  return h ? h : luaL_checkudata(L, index, MB_HANDLE_TYPE); /* throws */
 }
 
 bool mb_handle_is_open(const struct mb_handle *h) {
   return h->state == MB_HANDLE_OPEN || h->state == MB_HANDLE_FINISHED;
 }
 
-static void require_open(lua_State *L, const struct mb_handle *h) {
+bool mb_handle_has_input(const struct mb_handle *h) {
+  return (mb_buf_len(&h->in) > 0 && !h->in_short) || h->in_eof || h->in_error;
+}
+
+void mb_handle_check_open(lua_State *L, const struct mb_handle *h) {
   if (mb_handle_is_open(h)) return;
   const char *how = h->state == MB_HANDLE_RESET    ? "the socket has been reset"
                     : h->state == MB_HANDLE_CLOSED ? "the socket is closed"
@@ -57,36 +65,71 @@ static void require_open(lua_State *L, const struct mb_handle *h) {
 
 static struct mb_handle *check_open(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
-  require_open(L, h);
+  mb_handle_check_open(L, h);
   return h;
 }
 
 void mb_handle_collect(lua_State *L, const struct mb_handle *h) {
   lua_gc(L, LUA_GCCOLLECT, 0);
-  require_open(L, h);
+  mb_handle_check_open(L, h);
 }
 
 struct mb_handle *mb_handle_for_input(lua_State *L) {
-  return check_open(L);
-}
-
-struct mb_handle *mb_handle_for_output(lua_State *L) {
   struct mb_handle *h = check_open(L);
-  if (h->state == MB_HANDLE_FINISHED)
-    luaL_error(L, "the socket's output is finished: nothing can be sent any more");
+  h->in_short = false;
   return h;
 }
 
-int mb_handle_push_error(lua_State *L, int r) {
+void mb_handle_check_output(lua_State *L, const struct mb_handle *h) {
+  mb_handle_check_open(L, h);
+  if (h->state == MB_HANDLE_FINISHED)
+    luaL_error(L, "the socket's output is finished: nothing can be sent any more");
+}
+
+struct mb_handle *mb_handle_for_output(lua_State *L) {
+  struct mb_handle *h = mb_handle_at(L, 1);
+  mb_handle_check_output(L, h);
+  return h;
+}
+
+int mb_handle_push_error(lua_State *L, const struct mb_handle *h, int r) {
   lua_pushnil(L);
-  lua_pushstring(L, strerror(-r));
+  if (h->attempt) {
+    char whereto[MB_ATTEMPT_TEXT_MAX];
+    mb_attempt_describe(h->attempt, whereto);
+    lua_pushfstring(L, "%s: %s", whereto, strerror(-r));
+  } else {
+    lua_pushstring(L, strerror(-r));
+  }
   lua_pushinteger(L, -r);
   return 3;
 }
 
+/* ---- connecting ---- */
+
+void mb_handle_attach_attempt(struct mb_handle *h, int fd, struct mb_attempt *attempt) {
+  mb_handle_attach(h, fd, fd, MB_FD_TCP);
+  h->outgoing = true;
+  h->attempt = attempt;
+}
+
+int mb_handle_decide(struct mb_handle *h, bool wait) {
+  if (!h->attempt) return 0;
+  if (h->out_error) return -h->out_error;
+  int r = mb_attempt_go_on(h->attempt, h->in_fd, wait, &h->local, &h->remote);
+  if (r == 0) {
+    mb_attempt_free(h->attempt, h->alloc);
+    h->attempt = NULL;
+  } else if (r != -EAGAIN) {
+    h->in_error = h->out_error = -r;
+    mb_wqueue_free(&h->out, h->alloc);
+  }
+  return r;
+}
+
 /* ---- life ---- */
 
-/* Of a replay: a file system may say only now that it has no room for what was written. */
+/* Of a replay or a pipe: a file system may say only now that it has no room for what was written. */
 static void close_output(struct mb_handle *h) {
   if (h->out_fd >= 0 && close(h->out_fd) != 0 && errno != EINTR && h->out_error == 0) {
     h->out_error = errno;
@@ -120,7 +163,9 @@ void mb_handle_reset(struct mb_handle *h) {
 
 int mb_handle_close(struct mb_handle *h) {
   int r = 0;
-  if (h->out_fd >= 0) {
+  if (h->attempt && !h->out_error && h->out.len == 0) {
+    mb_handle_reset(h); /* nothing to say, nobody to say it to: not waited for */
+  } else if (h->out_fd >= 0) {
     bool finished = h->state == MB_HANDLE_FINISHED;
     if (!finished) r = mb_handle_send_queue(h, true);
     if (r == 0) r = mb_fd_end(h->out_fd, h->kind, finished);
@@ -141,8 +186,9 @@ int mb_handle_close(struct mb_handle *h) {
  * socket is closed.
  */
 static int method_close(lua_State *L) {
-  int r = mb_handle_close(check_open(L));
-  if (r < 0) return mb_handle_push_error(L, r);
+  struct mb_handle *h = check_open(L);
+  int r = mb_handle_close(h);
+  if (r < 0) return mb_handle_push_error(L, h, r);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -162,7 +208,8 @@ static int method_reset(lua_State *L) {
  * is left of it.
  */
 static int finish(struct mb_handle *h) {
-  int r = mb_handle_send_queue(h, true);
+  int r = mb_handle_decide(h, true);
+  if (r == 0) r = mb_handle_send_queue(h, true);
   if (r < 0) return r;
   if (h->kind == MB_FD_LOCAL) {
     r = mb_fd_end(h->out_fd, h->kind, false);
@@ -171,7 +218,7 @@ static int finish(struct mb_handle *h) {
   } else {
     r = mb_fd_end_output(h->out_fd, h->kind);
     if (h->out_fd != h->in_fd) {
-      /* A replay's output is a pipe perhaps: its reader is waiting for the end. */
+      /* Of a replay, or a child's input: the reader is waiting for the end. */
       close_output(h);
     }
   }
@@ -185,8 +232,9 @@ static int finish(struct mb_handle *h) {
  * Returns true, or nil, message, errno. Throws when the socket is closed or finished.
  */
 static int method_finish(lua_State *L) {
-  int r = finish(mb_handle_for_output(L));
-  if (r < 0) return mb_handle_push_error(L, r);
+  struct mb_handle *h = mb_handle_for_output(L);
+  int r = finish(h);
+  if (r < 0) return mb_handle_push_error(L, h, r);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -199,6 +247,8 @@ static int handle_gc(lua_State *L) {
   } else {
     close_descriptors(h);
   }
+  mb_attempt_free(h->attempt, h->alloc);
+  h->attempt = NULL;
   return 0;
 }
 
@@ -235,6 +285,8 @@ void mb_handle_open(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_createtable(L, 0, (int)(sizeof methods / sizeof *methods));
   luaL_setfuncs(L, methods, 0);
-  mb_handle_set_attributes(L);
+  mb_object_set_index(L, MB_HANDLE_TYPE, mb_handle_attributes);
+  lua_pushcfunction(L, mb_handle_tostring);
+  lua_setfield(L, -2, "__tostring");
   lua_pop(L, 1);
 }

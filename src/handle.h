@@ -10,6 +10,7 @@
 
 #include "alloc.h"
 #include "buf.h"
+#include "connect.h"
 #include "fdio.h"
 #include "peer.h"
 #include "wqueue.h"
@@ -28,15 +29,18 @@ enum mb_handle_state {
 struct mb_handle {
   enum mb_handle_state state;
   enum mb_fd_kind kind;
-  int in_fd, out_fd; /* the same for a socket; -1 when that direction is closed */
+  int in_fd, out_fd; /* the same for a socket; -1 when there is no such direction any more */
   int record_fd;     /* what is read is copied to it; -1: not */
   bool guarded;      /* the connection that timeout() resets */
   bool nodelay;      /* TCP_NODELAY is set */
   bool in_eof;       /* the end of input was seen */
   bool in_streams;   /* the last receive filled what it was given: more is likely there */
+  bool in_short;     /* a read_call waits, for which what is in the buffer is not enough */
+  bool outgoing;     /* we have connected to the peer */
   int in_error;      /* errno of the first failure of input, and of output; they stay */
   int out_error;
   struct mb_alloc *alloc;
+  struct mb_attempt *attempt; /* to connect: while undecided, and after it has failed */
   struct mb_buf in;
   struct mb_wqueue out;
   struct mb_addr local, remote;
@@ -51,14 +55,40 @@ struct mb_handle *mb_handle_new(lua_State *L);
 /*
  * Hands descriptors over to the handle, which closes them from now on. Cannot fail.
  * A socket is to be reset when the process dies: mb_fd_set_reset_on_close is the caller's.
- * in_fd, out_fd  the same for a socket
+ * in_fd, out_fd  the same for a socket; -1 for a direction that does not exist
  */
 void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kind kind);
 
 /* The handle at an index; throws when it is none. */
 struct mb_handle *mb_handle_at(lua_State *L, int index);
 
+/* The handle at an index, or NULL when it is none. */
+struct mb_handle *mb_handle_test(lua_State *L, int index);
+
+/* Throws, saying why, when the handle is not open. */
+void mb_handle_check_open(lua_State *L, const struct mb_handle *h);
+
+/* Throws, saying why, when nothing can be written to the handle any more. */
+void mb_handle_check_output(lua_State *L, const struct mb_handle *h);
+
 bool mb_handle_is_open(const struct mb_handle *h);
+
+/* Whether a read of one byte would return at once, without asking the system. */
+bool mb_handle_has_input(const struct mb_handle *h);
+
+/*
+ * Hands over a socket that is about to be connected, and what is known about that; as
+ * mb_handle_attach.
+ */
+void mb_handle_attach_attempt(struct mb_handle *h, int fd, struct mb_attempt *attempt);
+
+/*
+ * Finds out what has become of the attempt to connect, if there is one.
+ * wait  until it is decided
+ * Returns 0 when connected, -EAGAIN when undecided, or -errno, which is the failure of both
+ * directions from then on.
+ */
+int mb_handle_decide(struct mb_handle *h, bool wait);
 
 /*
  * Closes in a healthy way: sends what is pending, ends the output, closes; when that fails, resets.

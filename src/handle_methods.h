@@ -40,8 +40,8 @@ struct mb_handle *mb_handle_for_output(lua_State *L);
  */
 void mb_handle_collect(lua_State *L, const struct mb_handle *h);
 
-/* Pushes nil, a message and the number for an error -r. Returns 3. */
-int mb_handle_push_error(lua_State *L, int r);
+/* Pushes nil, a message and the number for an error -r of the handle. Returns 3. */
+int mb_handle_push_error(lua_State *L, const struct mb_handle *h, int r);
 
 /* Outcomes of a read; the order is that of the status strings, the read functions' upvalues. */
 enum mb_read_status { MB_READ_TERM, MB_READ_MAXLEN, MB_READ_EOF, MB_READ_BLOCK };

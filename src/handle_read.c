@@ -93,6 +93,8 @@ static void record(struct mb_handle *h, const char *data, size_t len) {
  */
 static ssize_t receive_more(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
   if (h->in_error) return -h->in_error;
+  int r = h->attempt ? mb_handle_decide(h, wait) : 0;
+  if (r < 0) return r;
   make_room(L, h, wanted);
   size_t room;
   char *to = mb_buf_room(&h->in, &room);
@@ -185,7 +187,7 @@ static int read_now(lua_State *L, bool wait) {
   struct mb_read_request request = mb_read_request_at(L, 2);
   struct mb_read_result result;
   int r = mb_handle_fill(L, h, &request, wait, &result);
-  if (r < 0) return mb_handle_push_error(L, r);
+  if (r < 0) return mb_handle_push_error(L, h, r);
   return mb_handle_push_read(L, h, &result);
 }
 
@@ -195,7 +197,7 @@ static int drain_now(lua_State *L, bool wait) {
   size_t count = 0;
   enum mb_read_status status;
   int r = mb_handle_discard(L, h, &request, wait, &count, &status);
-  if (r < 0) return mb_handle_push_error(L, r);
+  if (r < 0) return mb_handle_push_error(L, h, r);
   return mb_handle_push_count(L, count, status);
 }
 

@@ -8,31 +8,26 @@
 #include "handle_methods.h"
 #include "state.h"
 
-/* The _yield forms are the _call forms with coroutine.yield as the function. */
-static void insert_yield(lua_State *L) {
-  luaL_checkany(L, 1);
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  lua_getfield(L, -1, "coroutine");
-  lua_getfield(L, -1, "yield");
-  lua_insert(L, 2);
-  lua_pop(L, 2);
-}
-
 /* ---- read: socket, waitfunc, maxlen, terminator ---- */
 
+/* What the request has to wait with is not what poll calls ready: see mb_handle_has_input. */
 static int read_loop(lua_State *L, int status, lua_KContext ctx) {
-  (void)status;
   (void)ctx;
   for (;;) {
+    if (status != LUA_OK && status != LUA_YIELD) {
+      mb_handle_at(L, 1)->in_short = false;
+      return mb_state_throw_on(L);
+    }
     lua_settop(L, 4);
     struct mb_handle *h = mb_handle_for_input(L);
     struct mb_read_request request = mb_read_request_at(L, 3);
     struct mb_read_result result;
     int r = mb_handle_fill(L, h, &request, false, &result);
-    if (r < 0) return mb_handle_push_error(L, r);
+    if (r < 0) return mb_handle_push_error(L, h, r);
     if (result.status != MB_READ_BLOCK) return mb_handle_push_read(L, h, &result);
+    h->in_short = true;
     lua_pushvalue(L, 2);
-    lua_callk(L, 0, 0, 0, read_loop);
+    status = mb_state_pcall_keep(L, 0, 0, read_loop);
   }
 }
 
@@ -49,7 +44,7 @@ int mb_handle_method_read_call(lua_State *L) {
 /* socket:read_yield(maxlen, terminator) */
 int mb_handle_method_read_yield(lua_State *L) {
   mb_read_request_at(L, 2); /* while the arguments stand where the script put them */
-  insert_yield(L);
+  mb_state_insert_yield(L, 2);
   return mb_handle_method_read_call(L);
 }
 
@@ -65,7 +60,7 @@ static int drain_loop(lua_State *L, int call_status, lua_KContext ctx) {
     size_t count = (size_t)lua_tointeger(L, 5);
     enum mb_read_status status;
     int r = mb_handle_discard(L, h, &request, false, &count, &status);
-    if (r < 0) return mb_handle_push_error(L, r);
+    if (r < 0) return mb_handle_push_error(L, h, r);
     if (status != MB_READ_BLOCK) return mb_handle_push_count(L, count, status);
     lua_pushinteger(L, (lua_Integer)count);
     lua_replace(L, 5);
@@ -91,7 +86,7 @@ int mb_handle_method_drain_call(lua_State *L) {
 /* socket:drain_yield(maxlen, terminator) */
 int mb_handle_method_drain_yield(lua_State *L) {
   mb_read_request_at(L, 2);
-  insert_yield(L);
+  mb_state_insert_yield(L, 2);
   return mb_handle_method_drain_call(L);
 }
 
@@ -107,7 +102,7 @@ static int send_loop(lua_State *L, int status, lua_KContext may_stay) {
       return 1;
     }
     int r = mb_handle_send_queue(h, false);
-    if (r < 0) return mb_handle_push_error(L, r);
+    if (r < 0) return mb_handle_push_error(L, h, r);
     if (h->out.len <= (size_t)may_stay) continue;
     lua_pushvalue(L, 2);
     lua_callk(L, 0, 0, may_stay, send_loop);
@@ -118,7 +113,7 @@ static int put_and_wait(lua_State *L, int mode, lua_KContext may_stay) {
   struct mb_handle *h = mb_handle_for_output(L);
   mb_state_check_callable(L, 2);
   int r = mb_handle_put(L, h, 3, mode);
-  if (r < 0) return mb_handle_push_error(L, r);
+  if (r < 0) return mb_handle_push_error(L, h, r);
   return send_loop(L, LUA_OK, may_stay);
 }
 
@@ -130,7 +125,7 @@ int mb_handle_method_write_call(lua_State *L) {
 /* socket:write_yield(...) */
 int mb_handle_method_write_yield(lua_State *L) {
   mb_handle_check_strings(L, 2);
-  insert_yield(L);
+  mb_state_insert_yield(L, 2);
   return mb_handle_method_write_call(L);
 }
 
@@ -140,6 +135,6 @@ int mb_handle_method_flush_call(lua_State *L) { return put_and_wait(L, MB_WRITE_
 /* socket:flush_yield(...) */
 int mb_handle_method_flush_yield(lua_State *L) {
   mb_handle_check_strings(L, 2);
-  insert_yield(L);
+  mb_state_insert_yield(L, 2);
   return mb_handle_method_flush_call(L);
 }

@@ -15,6 +15,8 @@ static int output_failed(struct mb_handle *h, int r) {
 
 int mb_handle_send_queue(struct mb_handle *h, bool wait) {
   if (h->out_error) return -h->out_error;
+  int r = h->attempt && h->out.len > 0 ? mb_handle_decide(h, wait) : 0;
+  if (r < 0) return r == -EAGAIN ? 0 : r;
   while (h->out.len > 0) {
     struct iovec pieces[PIECES_MAX];
     int n = mb_wqueue_pieces(&h->out, pieces, PIECES_MAX);
@@ -117,8 +119,9 @@ int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode) {
     queue_rest(L, h, &at);
     return 0;
   }
+  int r = h->attempt ? mb_handle_decide(h, mode & MB_WRITE_WAIT) : 0;
   if (mode & MB_WRITE_FLUSH && total > 0) set_nodelay(h);
-  int r = send_all(L, h, &at, mode & MB_WRITE_WAIT);
+  if (r == 0) r = send_all(L, h, &at, mode & MB_WRITE_WAIT);
   if (r == -EAGAIN) {
     queue_rest(L, h, &at);
     r = 0;
@@ -127,8 +130,9 @@ int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode) {
 }
 
 static int put_and_return_socket(lua_State *L, int mode) {
-  int r = mb_handle_put(L, mb_handle_for_output(L), 2, mode | MB_WRITE_WAIT);
-  if (r < 0) return mb_handle_push_error(L, r);
+  struct mb_handle *h = mb_handle_for_output(L);
+  int r = mb_handle_put(L, h, 2, mode | MB_WRITE_WAIT);
+  if (r < 0) return mb_handle_push_error(L, h, r);
   lua_settop(L, 1);
   return 1;
 }
@@ -136,7 +140,7 @@ static int put_and_return_socket(lua_State *L, int mode) {
 static int put_and_return_pending(lua_State *L, int mode) {
   struct mb_handle *h = mb_handle_for_output(L);
   int r = mb_handle_put(L, h, 2, mode);
-  if (r < 0) return mb_handle_push_error(L, r);
+  if (r < 0) return mb_handle_push_error(L, h, r);
   bool little = !(mode & MB_WRITE_FLUSH) && h->out.len < MB_WRITE_SMALL_BYTES;
   lua_pushinteger(L, little ? 0 : (lua_Integer)h->out.len);
   return 1;

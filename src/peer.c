@@ -91,15 +91,29 @@ bool mb_addr_text(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX]) {
   return mb_addr_path(addr, ret_text) > 0;
 }
 
-void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX + 8]) {
+void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_LABEL_MAX]) {
   char text[MB_ADDR_TEXT_MAX];
   if (!mb_addr_text(addr, text)) {
     strcpy(ret_text, "unnamed");
   } else if (mb_addr_ip4(addr)) {
-    snprintf(ret_text, MB_ADDR_TEXT_MAX + 8, "%s:%u", text, mb_addr_port(addr));
+    snprintf(ret_text, MB_ADDR_LABEL_MAX, "%s:%u", text, mb_addr_port(addr));
   } else if (as_in6(addr)) {
-    snprintf(ret_text, MB_ADDR_TEXT_MAX + 8, "[%s]:%u", text, mb_addr_port(addr));
+    snprintf(ret_text, MB_ADDR_LABEL_MAX, "[%s]:%u", text, mb_addr_port(addr));
   } else {
     strcpy(ret_text, text);
   }
+}
+
+int mb_addr_from_path(const char *path, struct mb_addr *ret) {
+  size_t len = strlen(path);
+  bool abstract = path[0] == '@';
+  if (len <= (abstract ? 1U : 0U)) return -EINVAL;
+  /* The NUL that ends a path is part of the address; an abstract name has none. */
+  if (len + (abstract ? 0 : 1) > sizeof ret->local.sun_path) return -ENAMETOOLONG;
+  memset(&ret->local, 0, sizeof ret->local);
+  ret->local.sun_family = AF_UNIX;
+  memcpy(ret->local.sun_path, path, len);
+  if (abstract) ret->local.sun_path[0] = '\0';
+  ret->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (abstract ? 0 : 1));
+  return 0;
 }

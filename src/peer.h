@@ -56,6 +56,13 @@ bool mb_addr_text(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX]);
  * The address for a message: with its port, as "192.0.2.1:80", "[2001:db8::1]:80"; "unnamed" when
  * there is none.
  */
-void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX + 8]);
+#define MB_ADDR_LABEL_MAX (MB_ADDR_TEXT_MAX + 8)
+void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_LABEL_MAX]);
+
+/*
+ * The address of a Unix socket at a path; a leading "@" stands for the NUL of an abstract one.
+ * Returns 0; -EINVAL when it is empty or "@" alone, -ENAMETOOLONG when it does not fit whole.
+ */
+int mb_addr_from_path(const char *path, struct mb_addr *ret);
 
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "io_module.h"
 #include "listen.h"
 #include "log.h"
 #include "record.h"
@@ -48,6 +49,7 @@ static int open_state(lua_State *L) {
   mb_listen_open(L);
   mb_timeout_open(L);
   mb_handle_open(L);
+  mb_io_open(L);
   return 0;
 }
 
@@ -136,7 +138,7 @@ static void log_no_match(lua_State *L, const struct run *run) {
   } else if (c->local.len == 0) {
     mb_log(LOG_ERR, "%s: no listener to replay: the script has: %s", run->script, offered);
   } else {
-    char came[MB_ADDR_TEXT_MAX + 8];
+    char came[MB_ADDR_LABEL_MAX];
     mb_addr_label(&c->local, came);
     mb_log(LOG_ERR, "%s: no listener for the connection to %s: the script has: %s", run->script,
            came, offered);

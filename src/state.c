@@ -68,6 +68,14 @@ void mb_state_check_callable(lua_State *L, int index) {
   lua_pop(L, 1);
 }
 
+void mb_state_insert_yield(lua_State *L, int index) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, "coroutine");
+  lua_getfield(L, -1, "yield");
+  lua_insert(L, index);
+  lua_pop(L, 2);
+}
+
 /*
  * In a message handler: whether the error at index 1 is one that mb_state_pcall_keep's caller throws
  * on, whose traceback was kept. Pushes that traceback then.
@@ -125,9 +133,16 @@ static int keep_traceback(lua_State *L) {
   return 1;
 }
 
-int mb_state_pcall_keep(lua_State *L, lua_CFunction self, int nargs, int nresults,
-                        lua_KFunction k) {
-  kept_by = self;
+int mb_state_throw_on(lua_State *L) {
+  lua_Debug self;
+  lua_getstack(L, 0, &self);
+  lua_getinfo(L, "f", &self);
+  kept_by = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return lua_error(L);
+}
+
+int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KFunction k) {
   int base = lua_gettop(L) - nargs;
   lua_pushcfunction(L, keep_traceback);
   lua_insert(L, base);

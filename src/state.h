@@ -24,12 +24,19 @@ struct mb_alloc *mb_state_alloc(lua_State *L);
 int mb_state_call(lua_State *L, int nargs, int nresults);
 
 /*
- * Calls the function like lua_pcallk, keeping the traceback of an error for mb_state_call, which
- * would otherwise see only where it was thrown again. For a C function that has to clean up and then
- * throws the error on with lua_error.
- * self  that C function
+ * Calls the function like lua_pcallk, with a message handler below it on the stack, keeping the
+ * traceback of an error for mb_state_call, which would otherwise see only where it was thrown again.
+ * For a C function that has to clean up and then throws the error on with mb_state_throw_on.
  */
-int mb_state_pcall_keep(lua_State *L, lua_CFunction self, int nargs, int nresults, lua_KFunction k);
+int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KFunction k);
+
+/* Throws the error on top of the stack, which mb_state_pcall_keep has caught. */
+int mb_state_throw_on(lua_State *L);
+
+/*
+ * Inserts coroutine.yield at an index: the _yield forms are the _call forms with it as the function.
+ */
+void mb_state_insert_yield(lua_State *L, int index);
 
 /* Throws, naming the argument, when the value at index cannot be called. */
 void mb_state_check_callable(lua_State *L, int index);

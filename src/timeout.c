@@ -156,11 +156,9 @@ static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
   const struct sub_timer *sub = lua_touserdata(L, 2);
   leave(sub);
   arm();
-  if (status != LUA_OK && status != LUA_YIELD) return lua_error(L);
+  if (status != LUA_OK && status != LUA_YIELD) return mb_state_throw_on(L);
   return lua_gettop(L) - 3;
 }
-
-static int timeout(lua_State *L);
 
 /* timeout(seconds, f, ...) */
 static int limit_function(lua_State *L, double seconds) {
@@ -171,7 +169,7 @@ static int limit_function(lua_State *L, double seconds) {
   *sub = (struct sub_timer){deadline_after(seconds), MB_NO_DEADLINE, L, running};
   running = sub;
   arm();
-  return sub_timer_done(L, mb_state_pcall_keep(L, timeout, nargs, LUA_MULTRET, sub_timer_done), 0);
+  return sub_timer_done(L, mb_state_pcall_keep(L, nargs, LUA_MULTRET, sub_timer_done), 0);
 }
 
 /* Where timeout(seconds) goes: to the innermost sub-timer of this coroutine, if there is one. */

@@ -41,7 +41,7 @@ static struct mb_addr local(const char *bytes, size_t len) {
 }
 
 static void reads_as(struct mb_addr addr, const char *want, const char *label) {
-  char text[MB_ADDR_TEXT_MAX], with_port[MB_ADDR_TEXT_MAX + 8];
+  char text[MB_ADDR_TEXT_MAX], with_port[MB_ADDR_LABEL_MAX];
   bool there = mb_addr_text(&addr, text);
   mb_addr_label(&addr, with_port);
   tap_str(text, want, "reads as \"%s\"", want);

@@ -1,0 +1,210 @@
+/* moonbridge_io.tcplisten, locallisten, and the listener they return. */
+#include "io_listener.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fdio.h"
+#include "handle.h"
+#include "io_args.h"
+#include "listener.h"
+#include "object.h"
+
+#define TYPE "moonbridge_io.listener"
+
+struct listener {
+  int fd; /* -1: closed */
+  enum mb_fd_kind kind;
+  struct mb_addr local;
+};
+
+static struct listener *check_open(lua_State *L, int index) {
+  struct listener *l = luaL_checkudata(L, index, TYPE);
+  if (l->fd < 0) luaL_error(L, "the listener is closed");
+  return l;
+}
+
+int mb_io_listener_fd(lua_State *L, int index) {
+  return luaL_testudata(L, index, TYPE) ? check_open(L, index)->fd : -1;
+}
+
+static int push_error(lua_State *L, const struct listener *l, int r) {
+  char label[MB_ADDR_LABEL_MAX];
+  mb_addr_label(&l->local, label);
+  return mb_io_push_error(L, label, r);
+}
+
+static int accept_connection(lua_State *L, bool wait) {
+  const struct listener *l = check_open(L, 1);
+  lua_settop(L, 1);
+  struct mb_handle *h = mb_handle_new(L);
+  struct mb_addr local, remote;
+  int fd = mb_listener_accept(l->fd, wait, &remote);
+  if (fd == -EAGAIN) {
+    lua_pushboolean(L, 0);
+    lua_pushliteral(L, "no incoming connection");
+    return 2;
+  }
+  if (fd < 0) return push_error(L, l, fd);
+  mb_fd_set_reset_on_close(fd, l->kind, true);
+  mb_handle_attach(h, fd, fd, l->kind);
+  /* The local address is the connection's: the listener's may be that of all interfaces. */
+  local.len = sizeof local.storage;
+  if (getsockname(fd, &local.any, &local.len) == 0) h->local = local;
+  h->remote = remote;
+  return 1;
+}
+
+/*
+ * listener:accept()
+ * Waits for a connection. Returns a socket; or nil, message, errno.
+ */
+static int method_accept(lua_State *L) { return accept_connection(L, true); }
+
+/*
+ * listener:accept_nb()
+ * As accept, but returns false and a notice when there is no connection.
+ */
+static int method_accept_nb(lua_State *L) {
+  const struct listener *l = check_open(L, 1);
+  int r = mb_fd_poll(l->fd, POLLIN, 0); /* first, as polling in a loop should make no garbage */
+  if (r < 0) return push_error(L, l, r);
+  if (r > 0) return accept_connection(L, false);
+  lua_pushboolean(L, 0);
+  lua_pushliteral(L, "no incoming connection");
+  return 2;
+}
+
+/*
+ * listener:close()
+ * Returns true. The file of a Unix socket stays. Throws when the listener is closed.
+ */
+static int method_close(lua_State *L) {
+  struct listener *l = check_open(L, 1);
+  close(l->fd);
+  l->fd = -1;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int listener_gc(lua_State *L) {
+  struct listener *l = luaL_checkudata(L, 1, TYPE);
+  if (l->fd >= 0) close(l->fd);
+  l->fd = -1;
+  return 0;
+}
+
+static int listener_tostring(lua_State *L) {
+  const struct listener *l = luaL_checkudata(L, 1, TYPE);
+  char label[MB_ADDR_LABEL_MAX];
+  mb_addr_label(&l->local, label);
+  lua_pushfstring(L, "listener (%s)", l->fd < 0 ? "closed" : label);
+  return 1;
+}
+
+static const struct mb_addr *local_of(const void *object) {
+  return &((const struct listener *)object)->local;
+}
+
+static void local_ip4(lua_State *L, const void *o) { mb_object_push_ip4(L, local_of(o)); }
+static void local_ip6(lua_State *L, const void *o) { mb_object_push_ip6(L, local_of(o)); }
+static void local_tcpport(lua_State *L, const void *o) { mb_object_push_port(L, local_of(o)); }
+static void local_addr(lua_State *L, const void *o) { mb_object_push_text(L, local_of(o)); }
+
+static void fd(lua_State *L, const void *object) {
+  const struct listener *l = object;
+  if (l->fd >= 0) {
+    lua_pushinteger(L, l->fd);
+  } else {
+    lua_pushnil(L);
+  }
+}
+
+static const struct mb_attribute attributes[] = {
+    {"fd", fd},
+    {"local_addr", local_addr},
+    {"local_ip4", local_ip4},
+    {"local_ip6", local_ip6},
+    {"local_tcpport", local_tcpport},
+    {NULL, NULL},
+};
+
+static const luaL_Reg methods[] = {
+    {"accept", method_accept},
+    {"accept_nb", method_accept_nb},
+    {"close", method_close},
+    {NULL, NULL},
+};
+
+/* Pushes a listener that is closed. The type is made when the first one is. */
+static struct listener *new_listener(lua_State *L) {
+  struct listener *l = lua_newuserdata(L, sizeof *l);
+  memset(l, 0, sizeof *l);
+  l->fd = -1;
+  if (luaL_newmetatable(L, TYPE)) {
+    lua_pushcfunction(L, listener_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, listener_tostring);
+    lua_setfield(L, -2, "__tostring");
+    luaL_newlib(L, methods);
+    mb_object_set_index(L, "listener", attributes);
+  }
+  lua_setmetatable(L, -2);
+  return l;
+}
+
+static void open_listener(struct listener *l, int fd, enum mb_fd_kind kind) {
+  l->fd = fd;
+  l->kind = kind;
+  l->local.len = sizeof l->local.storage;
+  if (getsockname(fd, &l->local.any, &l->local.len) != 0) l->local.len = 0;
+}
+
+/*
+ * moonbridge_io.tcplisten(host, port)
+ * Listens at the first address of the host that can be had; port 0 is any free one, which
+ * listener.local_tcpport tells.
+ * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
+ * Source: reference, "moonbridge_io.tcplisten".
+ */
+int mb_io_tcplisten(lua_State *L) {
+  struct mb_io_endpoint endpoint;
+  struct addrinfo *addresses;
+  const struct addrinfo *at = NULL;
+  mb_io_check_endpoint(L, 1, true, &endpoint);
+  struct listener *l = new_listener(L);
+  int results = mb_io_resolve(L, &endpoint, true, &addresses);
+  if (results > 0) return results;
+  int fd = mb_listener_tcp(addresses, &at);
+  freeaddrinfo(addresses);
+  if (fd < 0) return mb_io_push_error(L, endpoint.target, fd);
+  open_listener(l, fd, MB_FD_TCP);
+  return 1;
+}
+
+/*
+ * moonbridge_io.locallisten(path)
+ * Listens at a Unix socket; a socket file that is there is removed first. "@NAME" is an abstract
+ * one.
+ * Returns a listener; or nil, message, errno.
+ * Source: reference, "moonbridge_io.locallisten".
+ */
+int mb_io_locallisten(lua_State *L) {
+  struct mb_addr addr;
+  int results = mb_io_check_path(L, 1, &addr);
+  if (results > 0) return results;
+  struct listener *l = new_listener(L);
+  int fd = mb_listener_local(&addr);
+  if (fd == -EEXIST) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: exists and is not a socket", lua_tostring(L, 1));
+    lua_pushinteger(L, EEXIST);
+    return 3;
+  }
+  if (fd < 0) return mb_io_push_error(L, lua_tostring(L, 1), fd);
+  open_listener(l, fd, MB_FD_LOCAL);
+  return 1;
+}

@@ -1,0 +1,10 @@
+/* moonbridge_io.poll, and the one signal it can wait for; rows in io_module.c's table. */
+#ifndef MB_IO_POLL_H
+#define MB_IO_POLL_H
+
+#include <lua.h>
+
+int mb_io_catch_sigterm(lua_State *L);
+int mb_io_poll(lua_State *L);
+
+#endif
