@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,14 +14,13 @@
 
 struct mb_child {
   pid_t pid; /* 0: abandoned, and reaped */
-  int pidfd; /* -1: not asked for */
   struct mb_child *next;
 };
 
 /* Those that nobody waits for. Changed only while SIGCHLD is blocked. */
 static struct mb_child *abandoned;
 
-static volatile sig_atomic_t has_reaped;
+static volatile sig_atomic_t has_signalled;
 
 /* Nothing that a handler has opened may go on living in a child of ours: see run. */
 #define FIRST_CLOSED 4
@@ -125,7 +123,6 @@ int mb_child_start(const char *const argv[], struct mb_child_pipes *ret_pipes,
     free(child);
     return r;
   }
-  child->pidfd = -1;
   memcpy(ret_pipes->fd, ours, sizeof ours);
   *ret = child;
   return 0;
@@ -133,18 +130,13 @@ int mb_child_start(const char *const argv[], struct mb_child_pipes *ret_pipes,
 
 pid_t mb_child_pid(const struct mb_child *child) { return child->pid; }
 
-static void free_child(struct mb_child *child) {
-  if (child->pidfd >= 0) close(child->pidfd);
-  free(child);
-}
-
 int mb_child_wait(struct mb_child *child, bool wait, int *ret_result) {
   int status;
   int r = reap(child->pid, wait ? 0 : WNOHANG, &status);
   if (r < 0) return r;
   if (r == 0) return -EAGAIN;
   *ret_result = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-  free_child(child);
+  free(child);
   return 0;
 }
 
@@ -152,13 +144,11 @@ int mb_child_kill(const struct mb_child *child, int signal_number) {
   return kill(child->pid, signal_number) == 0 ? 0 : -errno;
 }
 
-int mb_child_pollable(struct mb_child *child) {
-  if (child->pidfd < 0) {
-    long fd = syscall(SYS_pidfd_open, child->pid, 0); /* close-on-exec by itself */
-    if (fd < 0) return -errno;
-    child->pidfd = (int)fd;
-  }
-  return child->pidfd;
+bool mb_child_has_ended(const struct mb_child *child) {
+  siginfo_t info = {.si_pid = 0};
+  int r = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+  /* Reaped by somebody else, it has ended as well. */
+  return r == 0 ? info.si_pid != 0 : errno == ECHILD;
 }
 
 /* SIGCHLD: reaps those that were abandoned, and no others, which somebody waits for. */
@@ -166,11 +156,30 @@ static void reap_abandoned(int signal_number) {
   (void)signal_number;
   int error = errno;
   for (struct mb_child *c = abandoned; c; c = c->next) {
-    if (c->pid == 0 || waitpid(c->pid, NULL, WNOHANG) == 0) continue;
-    c->pid = 0;
-    has_reaped = 1;
+    if (c->pid != 0 && waitpid(c->pid, NULL, WNOHANG) != 0) c->pid = 0;
   }
+  has_signalled = 1;
   errno = error;
+}
+
+/* Holds SIGCHLD back; returns the mask as it was. */
+static sigset_t block_signal(void) {
+  sigset_t ours, before;
+  sigemptyset(&ours);
+  sigaddset(&ours, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &ours, &before);
+  return before;
+}
+
+void mb_child_catch_signal(void) {
+  static bool caught;
+  if (caught) return;
+  const struct sigaction action = {.sa_handler = reap_abandoned,
+                                   .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+  caught = sigaction(SIGCHLD, &action, NULL) == 0;
+  sigset_t mask = block_signal();
+  sigdelset(&mask, SIGCHLD); /* whoever started us may have blocked it */
+  sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
 static void free_reaped(void) {
@@ -178,7 +187,7 @@ static void free_reaped(void) {
     struct mb_child *c = *at;
     if (c->pid == 0) {
       *at = c->next;
-      free_child(c);
+      free(c);
     } else {
       at = &c->next;
     }
@@ -186,28 +195,17 @@ static void free_reaped(void) {
 }
 
 void mb_child_abandon(struct mb_child *child) {
-  static bool caught;
-  sigset_t ours, before;
-  sigemptyset(&ours);
-  sigaddset(&ours, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &ours, &before);
-  if (!caught) {
-    const struct sigaction action = {.sa_handler = reap_abandoned,
-                                     .sa_flags = SA_RESTART | SA_NOCLDSTOP};
-    caught = sigaction(SIGCHLD, &action, NULL) == 0;
-  }
-  if (child->pidfd >= 0) close(child->pidfd);
-  child->pidfd = -1;
+  mb_child_catch_signal();
+  sigset_t before = block_signal();
   child->next = abandoned;
   abandoned = child;
   reap_abandoned(SIGCHLD); /* it may have ended already */
   free_reaped();
-  sigdelset(&before, SIGCHLD); /* whoever started us may have blocked it */
   sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-bool mb_child_has_reaped(void) {
-  bool reaped = has_reaped;
-  has_reaped = 0;
-  return reaped;
+bool mb_child_take_signal(void) {
+  bool signalled = has_signalled;
+  has_signalled = 0;
+  return signalled;
 }

@@ -37,19 +37,19 @@ int mb_child_wait(struct mb_child *child, bool wait, int *ret_result);
 /* Sends a signal. Returns 0 or -errno. */
 int mb_child_kill(const struct mb_child *child, int signal_number);
 
-/*
- * A descriptor, the child's for as long as there is the child, that poll(2) finds readable when it
- * has ended. Or -errno.
- */
-int mb_child_pollable(struct mb_child *child);
+/* Whether it has ended, so that waiting would take no time. */
+bool mb_child_has_ended(const struct mb_child *child);
+
+/* From now on the end of a child interrupts system calls: see mb_child_take_signal. */
+void mb_child_catch_signal(void);
 
 /* Nobody will wait: the child goes on, and is reaped when it ends. */
 void mb_child_abandon(struct mb_child *child);
 
 /*
- * Whether a child that was abandoned has ended since this was asked last: the signal that has
- * interrupted a system call may be ours, and is none of the script's business.
+ * Whether a child has ended since this was asked last: what has interrupted a system call may be
+ * that, which is none of the script's business.
  */
-bool mb_child_has_reaped(void);
+bool mb_child_take_signal(void);
 
 #endif

@@ -88,6 +88,14 @@ static void record(struct mb_handle *h, const char *data, size_t len) {
 }
 
 /*
+ * The system tells once that a connection was lost. When it has told a write, reads look like a
+ * healthy end: half of what the peer meant to send must not pass for the whole.
+ */
+static bool is_lost(const struct mb_handle *h) {
+  return h->out_error == ECONNRESET || h->out_error == ETIMEDOUT;
+}
+
+/*
  * Receives once into the buffer.
  * Returns the number of bytes, 0 at the end, -EAGAIN, or -errno.
  */
@@ -100,6 +108,7 @@ static ssize_t receive_more(lua_State *L, struct mb_handle *h, size_t wanted, bo
   char *to = mb_buf_room(&h->in, &room);
   if (room > RECEIVE_MAX_BYTES) room = RECEIVE_MAX_BYTES;
   ssize_t n = receive(h, to, room, wait);
+  if (n == 0 && is_lost(h)) n = -h->out_error;
   if (n > 0) {
     h->in_streams = (size_t)n == room;
     if (h->record_fd >= 0) record(h, to, (size_t)n);

@@ -1,6 +1,7 @@
 /* Arguments that functions of moonbridge_io share. */
 #include "io_args.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <stdio.h>
@@ -33,7 +34,9 @@ static void check_port(lua_State *L, int index, bool passive, char ret_port[NI_M
   }
   const char *name = mb_io_check_string(L, index);
   size_t len = strlen(name);
-  luaL_argcheck(L, len > 0 && len < NI_MAXSERV, index, "expected a port or the name of a service");
+  /* getaddrinfo would take " 80", "+80" and "-65456" for numbers. */
+  luaL_argcheck(L, len < NI_MAXSERV && isalnum((unsigned char)name[0]), index,
+                "expected a port or the name of a service");
   if (strspn(name, "0123456789") == len) {
     /* getaddrinfo would take its value modulo 65536. */
     format_port(L, index, len > 5 ? PORT_MAX + 1 : luaL_checkinteger(L, index), passive, ret_port);

@@ -23,6 +23,7 @@
 #include "io_listener.h"
 
 #define CAPACITY_FIRST 32
+#define NO_FD          (-1) /* poll(2) passes over it */
 
 /* ---- SIGTERM ---- */
 
@@ -57,18 +58,19 @@ int mb_io_catch_sigterm(lua_State *L) {
 
 /* ---- what is polled ---- */
 
-/* A handle that is not connected yet: it is polled until that is decided. */
-struct connecting {
-  struct mb_handle *h; /* NULL: this place of the array is something else's */
-  short wanted;        /* what the script waits for */
+/* What poll(2) alone cannot tell about a place of the array. */
+struct place {
+  struct mb_handle *connecting; /* not connected yet: polled until that is decided */
+  struct mb_child *child;       /* a child, which has no descriptor */
+  short wanted;                 /* what the script waits for when it is connected */
 };
 
-/* A userdata: the array for poll(2), and behind it what is known of each place. */
+/* A userdata: the array for poll(2), and behind it what else is known of each place. */
 struct polled {
   size_t capacity, count;
-  bool ready;          /* something need not be waited for */
-  bool any_connecting; /* some handle is not connected yet */
-  struct connecting *connecting;
+  bool ready; /* something need not be waited for */
+  bool any_child;
+  struct place *places;
   struct pollfd fds[];
 };
 
@@ -79,10 +81,10 @@ enum { INPUT_SET = 1, OUTPUT_SET, TIMEOUT, WAKEUP_ON_SIGTERM, POLLED };
 
 static struct polled *push_new(lua_State *L, size_t capacity) {
   struct polled *p;
-  p = lua_newuserdata(L, sizeof *p + capacity * (sizeof *p->fds + sizeof *p->connecting));
+  p = lua_newuserdata(L, sizeof *p + capacity * (sizeof *p->fds + sizeof *p->places));
   memset(p, 0, sizeof *p);
   p->capacity = capacity;
-  p->connecting = (struct connecting *)(p->fds + capacity);
+  p->places = (struct place *)(p->fds + capacity);
   return p;
 }
 
@@ -93,7 +95,7 @@ static void take(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &kept);
     struct polled *p = lua_touserdata(L, POLLED);
     p->count = 0;
-    p->ready = p->any_connecting = false;
+    p->ready = p->any_child = false;
   } else {
     lua_pop(L, 1);
     push_new(L, CAPACITY_FIRST);
@@ -109,20 +111,20 @@ static struct polled *grow(lua_State *L, const struct polled *old) {
   struct polled *p = push_new(L, old->capacity * 2);
   p->count = old->count;
   p->ready = old->ready;
-  p->any_connecting = old->any_connecting;
+  p->any_child = old->any_child;
   memcpy(p->fds, old->fds, old->count * sizeof *p->fds);
-  memcpy(p->connecting, old->connecting, old->count * sizeof *p->connecting);
+  memcpy(p->places, old->places, old->count * sizeof *p->places);
   lua_replace(L, POLLED);
   return p;
 }
 
-static struct polled *add(lua_State *L, int fd, short events) {
+/* Adds a descriptor; returns what else is known of it. */
+static struct place *add(lua_State *L, int fd, short events) {
   struct polled *p = lua_touserdata(L, POLLED);
   if (p->count == p->capacity) p = grow(L, p);
   p->fds[p->count] = (struct pollfd){.fd = fd, .events = events};
-  p->connecting[p->count].h = NULL;
-  p->count++;
-  return p;
+  p->places[p->count] = (struct place){.connecting = NULL};
+  return &p->places[p->count++];
 }
 
 static void set_ready(lua_State *L) { ((struct polled *)lua_touserdata(L, POLLED))->ready = true; }
@@ -133,9 +135,9 @@ static void add_handle(lua_State *L, struct mb_handle *h, short wanted) {
   if ((wanted & POLLIN && mb_handle_has_input(h)) || (wanted & POLLOUT && h->out_error)) {
     set_ready(L);
   } else if (h->attempt) {
-    struct polled *p = add(L, h->in_fd, POLLOUT);
-    p->connecting[p->count - 1] = (struct connecting){h, wanted};
-    p->any_connecting = true;
+    struct place *place = add(L, h->in_fd, POLLOUT);
+    place->connecting = h;
+    place->wanted = wanted;
   } else if (h->in_fd == h->out_fd) {
     add(L, h->in_fd, wanted);
   } else {
@@ -151,19 +153,18 @@ static void add_number(lua_State *L, int set, int key, short wanted) {
   add(L, (int)fd, wanted);
 }
 
-/* Returns 0, or -errno when a descriptor for the child cannot be had. */
-static int add_child(lua_State *L, struct mb_child *child) {
-  int fd = child ? mb_child_pollable(child) : -1;
-  if (!child) {
+static void add_child(lua_State *L, struct mb_child *child) {
+  if (!child) { /* its end is known */
     set_ready(L);
-  } else if (fd >= 0) {
-    add(L, fd, POLLIN);
+    return;
   }
-  return child && fd < 0 ? fd : 0;
+  mb_child_catch_signal();
+  add(L, NO_FD, 0)->child = child;
+  ((struct polled *)lua_touserdata(L, POLLED))->any_child = true;
 }
 
-/* Adds the element whose key is at index `key`. Returns 0 or -errno; throws when it is no such. */
-static int add_key(lua_State *L, int set, int key, short wanted) {
+/* Adds the element whose key is at index `key`; throws when it is no such. */
+static void add_key(lua_State *L, int set, int key, short wanted) {
   struct mb_handle *h = mb_handle_test(L, key);
   struct mb_child *child;
   int fd;
@@ -174,13 +175,12 @@ static int add_key(lua_State *L, int set, int key, short wanted) {
   } else if (wanted & POLLOUT) {
     luaL_argerror(L, set, "expected sockets and file descriptors as keys");
   } else if (mb_io_child_test(L, key, &child)) {
-    return add_child(L, child);
+    add_child(L, child);
   } else if ((fd = mb_io_listener_fd(L, key)) >= 0) {
     add(L, fd, POLLIN);
   } else {
     luaL_argerror(L, set, "expected sockets, listeners, children and file descriptors as keys");
   }
-  return 0;
 }
 
 static bool is_in_set(lua_State *L, int key, int set) {
@@ -196,8 +196,8 @@ static bool is_in_set(lua_State *L, int key, int set) {
  * Adds the elements of a set. One that is in both is added once, with the first: poll(2) takes no
  * more places than there may be descriptors.
  */
-static int add_set(lua_State *L, int set, short events, int other_set, short other_events) {
-  if (!lua_istable(L, set)) return 0;
+static void add_set(lua_State *L, int set, short events, int other_set, short other_events) {
+  if (!lua_istable(L, set)) return;
   for (lua_pushnil(L); lua_next(L, set); lua_pop(L, 1)) {
     if (!lua_toboolean(L, -1)) continue;
     int key = lua_gettop(L) - 1;
@@ -205,10 +205,8 @@ static int add_set(lua_State *L, int set, short events, int other_set, short oth
     if (both && set == OUTPUT_SET) continue;
     if (both && lua_type(L, key) == LUA_TUSERDATA && !mb_handle_test(L, key))
       luaL_argerror(L, other_set, "expected sockets and file descriptors as keys");
-    int r = add_key(L, set, key, both ? events | other_events : events);
-    if (r < 0) return r;
+    add_key(L, set, key, both ? events | other_events : events);
   }
-  return 0;
 }
 
 /* ---- waiting ---- */
@@ -225,14 +223,32 @@ static int wait_once(struct polled *p, int64_t deadline, const sigset_t *mask) {
   return n < 0 ? -errno : n;
 }
 
-/* The same, but SIGTERM is let in only while waiting: none can come in between unseen. */
-static int wait_for_sigterm_too(struct polled *p, int64_t deadline) {
-  sigset_t sigterm, before;
-  sigemptyset(&sigterm);
-  sigaddset(&sigterm, SIGTERM);
-  sigprocmask(SIG_BLOCK, &sigterm, &before);
-  sigdelset(&before, SIGTERM);
-  int r = sigterm_caught ? -EINTR : wait_once(p, deadline, &before);
+static bool any_child_has_ended(const struct polled *p) {
+  for (size_t i = 0; i < p->count; i++) {
+    if (p->places[i].child && mb_child_has_ended(p->places[i].child)) return true;
+  }
+  return false;
+}
+
+/*
+ * The same, but the signals of interest are let in only while waiting: none can come unseen between
+ * the look at what they tell and the wait.
+ */
+static int wait_for_signals_too(struct polled *p, int64_t deadline, bool wakeup_on_sigterm) {
+  sigset_t signals, before;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &signals, &before);
+  int r;
+  if (wakeup_on_sigterm && sigterm_caught) {
+    r = -EINTR;
+  } else if (p->any_child && any_child_has_ended(p)) {
+    p->ready = true;
+    r = 1;
+  } else {
+    r = wait_once(p, deadline, &before);
+  }
   sigprocmask(SIG_SETMASK, &before, NULL);
   return r;
 }
@@ -241,11 +257,11 @@ static int wait_for_sigterm_too(struct polled *p, int64_t deadline) {
  * Goes on connecting where poll(2) says so. Returns whether what the script waits for is there; if
  * not, the place is polled for what is still to come.
  */
-static bool is_ready_after_connecting(struct pollfd *place, const struct connecting *c) {
-  int r = mb_handle_decide(c->h, false);
+static bool is_ready_after_connecting(struct pollfd *fd, const struct place *place) {
+  int r = mb_handle_decide(place->connecting, false);
   if (r == -EAGAIN) return false;
-  if (r < 0 || c->wanted & POLLOUT) return true;
-  place->events = c->wanted;
+  if (r < 0 || place->wanted & POLLOUT) return true;
+  fd->events = place->wanted;
   return false;
 }
 
@@ -253,25 +269,27 @@ static bool is_ready_after_connecting(struct pollfd *place, const struct connect
 static int look(struct polled *p, int *ret_fd) {
   int ready = 0;
   for (size_t i = 0; i < p->count; i++) {
-    struct pollfd *place = &p->fds[i];
-    if (place->revents == 0) continue;
-    if (place->revents & POLLNVAL) {
-      *ret_fd = place->fd;
+    struct pollfd *fd = &p->fds[i];
+    const struct place *place = &p->places[i];
+    if (fd->revents == 0) continue;
+    if (fd->revents & POLLNVAL) {
+      *ret_fd = fd->fd;
       return -EBADF;
     }
-    const struct connecting *c = &p->connecting[i];
-    if (!c->h || !c->h->attempt || is_ready_after_connecting(place, c)) ready = 1;
+    bool decided = !place->connecting || !place->connecting->attempt;
+    if (decided || is_ready_after_connecting(fd, place)) ready = 1;
   }
   return ready;
 }
 
 /* Waits for all. Returns 1 when something is ready, 0 at the deadline, -EINTR, or -errno. */
 static int wait_for_all(struct polled *p, int64_t deadline, bool wakeup_on_sigterm, int *ret_fd) {
-  mb_child_has_reaped(); /* before: what matters is who interrupts us now */
+  mb_child_take_signal(); /* before: what matters is who interrupts us now */
   for (;;) {
-    int r = wakeup_on_sigterm ? wait_for_sigterm_too(p, deadline) : wait_once(p, deadline, NULL);
-    if (r == -EINTR && mb_child_has_reaped()) continue;
-    if (r <= 0) return r;
+    int r = wakeup_on_sigterm || p->any_child ? wait_for_signals_too(p, deadline, wakeup_on_sigterm)
+                                              : wait_once(p, deadline, NULL);
+    if (r == -EINTR && mb_child_take_signal()) continue;
+    if (r <= 0 || p->ready) return r;
     r = look(p, ret_fd);
     if (r != 0) return r;
   }
@@ -330,15 +348,14 @@ int mb_io_poll(lua_State *L) {
   if (wakeup_on_sigterm) catch_sigterm();
   take(L);
   int bad_fd = -1;
-  int r = add_set(L, INPUT_SET, POLLIN, OUTPUT_SET, POLLOUT);
-  if (r == 0) r = add_set(L, OUTPUT_SET, POLLOUT, INPUT_SET, POLLIN);
-  if (r == 0) {
-    struct polled *p = lua_touserdata(L, POLLED);
-    if (wakeup_on_sigterm && sigterm_caught) {
-      r = -EINTR;
-    } else {
-      r = p->ready ? 1 : wait_for_all(p, deadline, wakeup_on_sigterm, &bad_fd);
-    }
+  add_set(L, INPUT_SET, POLLIN, OUTPUT_SET, POLLOUT);
+  add_set(L, OUTPUT_SET, POLLOUT, INPUT_SET, POLLIN);
+  struct polled *p = lua_touserdata(L, POLLED);
+  int r = 1;
+  if (wakeup_on_sigterm && sigterm_caught) {
+    r = -EINTR;
+  } else if (!p->ready) {
+    r = wait_for_all(p, deadline, wakeup_on_sigterm, &bad_fd);
   }
   give_back(L);
   return push_outcome(L, r, wakeup_on_sigterm, bad_fd);

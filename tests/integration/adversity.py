@@ -252,4 +252,57 @@ def _():
         check(status == 70 and "bad argument" in log, f"{text}: {log}")
 
 
+@test("a connection that was lost never reads as ended, though a write has been told first")
+def _():
+    path = script(
+        """
+return function(socket)
+  assert(socket:read(4) == "half")
+  print("read")
+  repeat until not socket:flush(("x"):rep(100))
+  local data, message, number = socket:read()
+  print(data, message, number)
+  print(select(3, socket:read_nb(1)), select(3, socket:drain()), select(3, socket:drain_nb(1)))
+end
+"""
+    )
+    client, conn = tcp_pair()
+    log_path = mbtest.tmp("log-of-lost")
+    with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
+        child = Child([HANDLE, path], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+        conn.close()
+        client.send("half")
+        mbtest.until(lambda: "read" in mbtest.read_file(log_path), "the handler has read")
+        client.reset()
+        equal(child.wait(), 0, "exit status")
+    log = mbtest.read_file(log_path).splitlines()
+    equal(log[1:], ["nil\tConnection reset by peer\t104", "104\t104\t104"], "what reading says")
+
+
+@test("an error of a wait function keeps its traceback, and what was read so far")
+def _():
+    a, b = socket.socketpair()
+    with a, open("/dev/null", "r+b") as null:
+        a.sendall(b"part")
+        path = script(
+            """
+local function innermost() error("given up") end
+return function(socket)
+  local ok, message = pcall(socket.read_call, socket, innermost, nil, "\\n")
+  assert(not ok and message:find("given up"))
+  assert(socket:read_nb(2) == "pa")
+  socket:read_call(innermost, nil, "\\n")
+end
+"""
+        )
+        log_path = mbtest.tmp("log-of-wait")
+        with open(log_path, "wb") as log:
+            child = Child([HANDLE, path], {0: null, 1: null, 2: log, 3: b}, listen_fds=1)
+            b.close()
+            equal(child.wait(), 70, "exit status")
+        log = mbtest.read_file(log_path)
+        check("innermost" in log, f"traceback: {log}")
+        check("read_call" in log, f"traceback: {log}")
+
+
 mbtest.main()

@@ -6,8 +6,10 @@ import datetime
 import glob
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -17,7 +19,7 @@ from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
-TESTED = {"daytime", "echo", "finger", "hello"}
+TESTED = {"daytime", "echo", "finger", "hello", "proxy"}
 
 
 def example(name):
@@ -60,6 +62,7 @@ def _():
         ("echo", b"1 tcp [::]:7\n2 tcp [::]:7007\n3 local /run/mb/echo.sock\n"),
         ("finger", b"1 tcp [::]:79\n2 tcp [::]:7979\n"),
         ("hello", b"1 any connection\n"),
+        ("proxy", b"1 any connection\n"),
     ):
         equal(run("--check", example(name)), (0, want, ""), f"--check {name}.lua")
 
@@ -188,6 +191,174 @@ def _():
             got, how = client.end()
             check(DAYTIME.fullmatch(got) and how == "eof", f"answer {got!r}, then {how}")
             equal(child.wait(), 0, "exit status")
+
+
+class Upstream:
+    """A server of one connection: the test takes its end with take()."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(mbtest.DEADLINE)
+        self.name = "127.0.0.1:%d" % self.listener.getsockname()[1]
+
+    def take(self):
+        return mbtest.Client(self.listener.accept()[0])
+
+
+def nobody():
+    """The name of a server that is not there."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return "127.0.0.1:%d" % s.getsockname()[1]
+
+
+class Proxy:
+    """proxy.lua between a client and two servers."""
+
+    def __init__(self, main, trial):
+        self.client, conn = tcp_pair()
+        self.log = mbtest.tmp("log-of-proxy")
+        with open(self.log, "wb") as log, open("/dev/null", "r+b") as null, conn:
+            argv = [HANDLE, example("proxy"), main, trial]
+            self.child = Child(argv, {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.sock.close()
+        self.child.kill()
+
+    def ends(self, *lines):
+        """It exits with 0 and has logged these lines, in any order."""
+        equal(self.child.wait(), 0, f"exit status; log: {mbtest.read_file(self.log)!r}")
+        equal(sorted(mbtest.read_file(self.log).splitlines()), sorted(lines), "log")
+
+
+def receives(server, want):
+    while len(server.buffer) < len(want):
+        chunk = server.receive()
+        check(chunk, f"the end after {mbtest.short(server.buffer)}, expected {mbtest.short(want)}")
+        server.buffer += chunk
+    equal(server.buffer, want, "what the server got")
+    server.buffer = b""
+
+
+@test("proxy: one client and two servers are served at once, whoever speaks first")
+def _():
+    a, b = Upstream(), Upstream()
+    with Proxy(a.name, b.name) as proxy, a.take() as main, b.take() as trial:
+        main.send("welcome\n")  # before the client has said anything
+        equal(proxy.client.line(), "welcome", "greeting")
+        for number, first, second in ((1, main, trial), (2, trial, main)):
+            question = b"question %d\n" % number
+            proxy.client.send(question)
+            receives(main, question)
+            receives(trial, question)
+            first.send("answer\n")
+            second.send("answer\n")
+            equal(proxy.client.line(), "answer", "answer")
+        trial.send("more from the trial, which the client must not see")
+        proxy.client.finish()
+        equal(main.end(), (b"", "eof"), "the client's end, at the main server")
+        equal(trial.end(), (b"", "eof"), "the client's end, at the trial server")
+        main.send("last\n")
+        main.sock.close()
+        equal(proxy.client.end(), (b"last\n", "eof"), "the rest of the answer")
+        trial.sock.close()
+        proxy.ends("from the trial server: 64 bytes")
+
+
+@test("proxy: megabytes in all directions, none lost, doubled or mixed up, while one server is slow")
+def _():
+    data = bytes(range(256)) * 8192 + b"end"
+    a, b = Upstream(), Upstream()
+    with Proxy(a.name, b.name) as proxy, a.take() as main, b.take() as trial:
+        got = {}
+
+        def keep(name, end):
+            got[name] = end.end()
+
+        def answer_while_reading():
+            sender = threading.Thread(target=lambda: (main.send(data[::-1]), main.finish()))
+            sender.start()
+            keep("main", main)
+            sender.join()
+
+        threads = [threading.Thread(target=answer_while_reading), threading.Thread(target=keep, args=("client", proxy.client))]
+        for thread in threads:
+            thread.start()
+        trial.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sender = threading.Thread(target=lambda: (proxy.client.send(data), proxy.client.finish()))
+        sender.start()
+        threads[1].join()  # the whole answer has come, though the trial server has read nothing
+        keep("trial", trial)
+        sender.join()
+        threads[0].join()
+        trial.sock.close()
+        for name, want in (("main", data), ("trial", data), ("client", data[::-1])):
+            check(got[name] == (want, "eof"), f"{name} got {len(got[name][0])} bytes, then {got[name][1]}")
+        proxy.ends("from the trial server: 0 bytes")
+
+
+@test("proxy: without a trial server, or when it goes away, the client is served all the same")
+def _():
+    for goes in (False, True):
+        a = Upstream()
+        b = Upstream() if goes else None
+        trial_name = b.name if b else nobody()
+        with Proxy(a.name, trial_name) as proxy, a.take() as main:
+            if b:
+                b.take().reset()
+            proxy.client.send("one\n")
+            receives(main, b"one\n")
+            main.send("answer\n")
+            equal(proxy.client.line(), "answer", "answer")
+            proxy.client.finish()
+            main.sock.close()
+            equal(proxy.client.end(), (b"", "eof"), "end of the answer")
+            equal(proxy.child.wait(), 0, "exit status")
+            # With its name when it has gone before it was known to be there.
+            why = f"({trial_name}: )?Connection reset by peer" if b else trial_name + ": Connection refused"
+            log = mbtest.read_file(proxy.log)
+            check(re.search(f"^from the trial server: {why}$", log, re.MULTILINE), f"log {log!r}")
+
+
+@test("proxy: half an answer, or none, is a reset for the client, and no failure of the service")
+def _():
+    trial = Upstream()
+    with Proxy(nobody(), trial.name) as proxy:
+        proxy.client.send("one\n")
+        equal(proxy.client.end(), (b"", "reset"), "without a main server")
+        equal(proxy.child.wait(), 0, "exit status")
+        check(": Connection refused\n" in mbtest.read_file(proxy.log), f"log {mbtest.read_file(proxy.log)!r}")
+    a, trial = Upstream(), Upstream()
+    with Proxy(a.name, trial.name) as proxy, a.take() as main, trial.take():
+        main.send("half\n")
+        equal(proxy.client.line(), "half", "what came")
+        main.reset()
+        equal(proxy.client.end(), (b"", "reset"), "a main server that resets")
+        proxy.ends("from the main server: Connection reset by peer")
+
+
+@test("proxy: a name that is no HOST:PORT says what is expected; a replay is served as well")
+def _():
+    status, out, log = run(example("proxy"), "nonsense")
+    equal((status, out), (70, b""), "status and output")
+    check("expected HOST:PORT, got nonsense" in log, f"log {log!r}")
+    a = Upstream()
+    b = Upstream()
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(example("proxy"), a.name, b.name, data=b"question\n")))
+    thread.start()
+    with a.take() as main, b.take() as trial:
+        for server in (main, trial):
+            equal(server.end(), (b"question\n", "eof"), "what the server got")
+        main.send("answer\n")
+        main.sock.close()
+        trial.sock.close()
+        thread.join()
+    equal(results[0], (0, b"answer\n", "from the trial server: 0 bytes\n"), "status, output and log")
 
 
 mbtest.main()
