@@ -23,7 +23,6 @@
 #include "io_listener.h"
 
 #define CAPACITY_FIRST 32
-#define NO_FD          (-1) /* poll(2) passes over it */
 
 /* ---- SIGTERM ---- */
 
@@ -58,19 +57,21 @@ int mb_io_catch_sigterm(lua_State *L) {
 
 /* ---- what is polled ---- */
 
-/* What poll(2) alone cannot tell about a place of the array. */
-struct place {
+/* An element of which poll(2) alone cannot tell whether it is ready: one of these two. */
+struct special {
+  struct mb_child *child;       /* has no descriptor */
   struct mb_handle *connecting; /* not connected yet: polled until that is decided */
-  struct mb_child *child;       /* a child, which has no descriptor */
+  size_t at;                    /* the index of its descriptor */
   short wanted;                 /* what the script waits for when it is connected */
 };
 
-/* A userdata: the array for poll(2), and behind it what else is known of each place. */
+/* A userdata: the array for poll(2), and behind it what is special. */
 struct polled {
-  size_t capacity, count;
+  size_t capacity; /* of both arrays */
+  size_t count, special_count;
   bool ready; /* something need not be waited for */
   bool any_child;
-  struct place *places;
+  struct special *specials;
   struct pollfd fds[];
 };
 
@@ -81,10 +82,10 @@ enum { INPUT_SET = 1, OUTPUT_SET, TIMEOUT, WAKEUP_ON_SIGTERM, POLLED };
 
 static struct polled *push_new(lua_State *L, size_t capacity) {
   struct polled *p;
-  p = lua_newuserdata(L, sizeof *p + capacity * (sizeof *p->fds + sizeof *p->places));
+  p = lua_newuserdata(L, sizeof *p + capacity * (sizeof *p->fds + sizeof *p->specials));
   memset(p, 0, sizeof *p);
   p->capacity = capacity;
-  p->places = (struct place *)(p->fds + capacity);
+  p->specials = (struct special *)(p->fds + capacity);
   return p;
 }
 
@@ -94,7 +95,7 @@ static void take(lua_State *L) {
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &kept);
     struct polled *p = lua_touserdata(L, POLLED);
-    p->count = 0;
+    p->count = p->special_count = 0;
     p->ready = p->any_child = false;
   } else {
     lua_pop(L, 1);
@@ -107,24 +108,31 @@ static void give_back(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kept);
 }
 
-static struct polled *grow(lua_State *L, const struct polled *old) {
+/* The array, with room for one more. */
+static struct polled *reserve(lua_State *L) {
+  struct polled *old = lua_touserdata(L, POLLED);
+  if (old->count < old->capacity && old->special_count < old->capacity) return old;
   struct polled *p = push_new(L, old->capacity * 2);
   p->count = old->count;
+  p->special_count = old->special_count;
   p->ready = old->ready;
   p->any_child = old->any_child;
   memcpy(p->fds, old->fds, old->count * sizeof *p->fds);
-  memcpy(p->places, old->places, old->count * sizeof *p->places);
+  memcpy(p->specials, old->specials, old->special_count * sizeof *p->specials);
   lua_replace(L, POLLED);
   return p;
 }
 
-/* Adds a descriptor; returns what else is known of it. */
-static struct place *add(lua_State *L, int fd, short events) {
-  struct polled *p = lua_touserdata(L, POLLED);
-  if (p->count == p->capacity) p = grow(L, p);
-  p->fds[p->count] = (struct pollfd){.fd = fd, .events = events};
-  p->places[p->count] = (struct place){.connecting = NULL};
-  return &p->places[p->count++];
+static void add(lua_State *L, int fd, short events) {
+  struct polled *p = reserve(L);
+  p->fds[p->count++] = (struct pollfd){.fd = fd, .events = events};
+}
+
+static void add_connecting(lua_State *L, struct mb_handle *h, short wanted) {
+  add(L, h->in_fd, POLLOUT);
+  struct polled *p = reserve(L);
+  p->specials[p->special_count++] =
+      (struct special){.connecting = h, .at = p->count - 1, .wanted = wanted};
 }
 
 static void set_ready(lua_State *L) { ((struct polled *)lua_touserdata(L, POLLED))->ready = true; }
@@ -135,9 +143,7 @@ static void add_handle(lua_State *L, struct mb_handle *h, short wanted) {
   if ((wanted & POLLIN && mb_handle_has_input(h)) || (wanted & POLLOUT && h->out_error)) {
     set_ready(L);
   } else if (h->attempt) {
-    struct place *place = add(L, h->in_fd, POLLOUT);
-    place->connecting = h;
-    place->wanted = wanted;
+    add_connecting(L, h, wanted);
   } else if (h->in_fd == h->out_fd) {
     add(L, h->in_fd, wanted);
   } else {
@@ -148,6 +154,7 @@ static void add_handle(lua_State *L, struct mb_handle *h, short wanted) {
 
 static void add_number(lua_State *L, int set, int key, short wanted) {
   lua_Integer fd = lua_tointeger(L, key);
+  if (lua_isuserdata(L, key + 1)) luaL_argerror(L, set, "expected {[socket] = true}, not {socket}");
   if (!lua_isinteger(L, key) || fd < 0 || fd > INT_MAX)
     luaL_argerror(L, set, "a number in it is no file descriptor");
   add(L, (int)fd, wanted);
@@ -159,8 +166,9 @@ static void add_child(lua_State *L, struct mb_child *child) {
     return;
   }
   mb_child_catch_signal();
-  add(L, NO_FD, 0)->child = child;
-  ((struct polled *)lua_touserdata(L, POLLED))->any_child = true;
+  struct polled *p = reserve(L);
+  p->specials[p->special_count++] = (struct special){.child = child};
+  p->any_child = true;
 }
 
 /* Adds the element whose key is at index `key`; throws when it is no such. */
@@ -224,8 +232,8 @@ static int wait_once(struct polled *p, int64_t deadline, const sigset_t *mask) {
 }
 
 static bool any_child_has_ended(const struct polled *p) {
-  for (size_t i = 0; i < p->count; i++) {
-    if (p->places[i].child && mb_child_has_ended(p->places[i].child)) return true;
+  for (size_t i = 0; i < p->special_count; i++) {
+    if (p->specials[i].child && mb_child_has_ended(p->specials[i].child)) return true;
   }
   return false;
 }
@@ -257,27 +265,29 @@ static int wait_for_signals_too(struct polled *p, int64_t deadline, bool wakeup_
  * Goes on connecting where poll(2) says so. Returns whether what the script waits for is there; if
  * not, the place is polled for what is still to come.
  */
-static bool is_ready_after_connecting(struct pollfd *fd, const struct place *place) {
-  int r = mb_handle_decide(place->connecting, false);
+static bool is_ready_after_connecting(struct pollfd *fd, const struct special *s) {
+  if (!s->connecting->attempt) return true;
+  int r = mb_handle_decide(s->connecting, false);
   if (r == -EAGAIN) return false;
-  if (r < 0 || place->wanted & POLLOUT) return true;
-  fd->events = place->wanted;
+  if (r < 0 || s->wanted & POLLOUT) return true;
+  fd->events = s->wanted;
   return false;
 }
 
 /* Whether something is ready, of which poll(2) says so. Returns 1, 0, or -EBADF with *ret_fd. */
 static int look(struct polled *p, int *ret_fd) {
+  for (size_t i = 0; i < p->special_count; i++) {
+    const struct special *s = &p->specials[i];
+    struct pollfd *fd = &p->fds[s->at];
+    if (s->connecting && fd->revents && !is_ready_after_connecting(fd, s)) fd->revents = 0;
+  }
   int ready = 0;
   for (size_t i = 0; i < p->count; i++) {
-    struct pollfd *fd = &p->fds[i];
-    const struct place *place = &p->places[i];
-    if (fd->revents == 0) continue;
-    if (fd->revents & POLLNVAL) {
-      *ret_fd = fd->fd;
+    if (p->fds[i].revents & POLLNVAL) {
+      *ret_fd = p->fds[i].fd;
       return -EBADF;
     }
-    bool decided = !place->connecting || !place->connecting->attempt;
-    if (decided || is_ready_after_connecting(fd, place)) ready = 1;
+    if (p->fds[i].revents) ready = 1;
   }
   return ready;
 }

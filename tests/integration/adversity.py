@@ -301,8 +301,7 @@ end
             b.close()
             equal(child.wait(), 70, "exit status")
         log = mbtest.read_file(log_path)
-        check("innermost" in log, f"traceback: {log}")
-        check("read_call" in log, f"traceback: {log}")
+        check(":2: in function" in log and "read_call" in log, f"the way from the place of the error: {log}")
 
 
 mbtest.main()
