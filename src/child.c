@@ -90,8 +90,11 @@ static int start_and_check(const char *const argv[], const int stdio[3], pid_t *
   if (r > 0) {
     pid_t pid = r;
     r = read_report(report[0]);
-    if (r < 0) reap(pid, 0, NULL);
-    *ret_pid = pid;
+    if (r < 0) {
+      reap(pid, 0, NULL);
+    } else {
+      *ret_pid = pid;
+    }
   }
   close(report[0]);
   return r;
@@ -172,11 +175,9 @@ static sigset_t block_signal(void) {
 }
 
 void mb_child_catch_signal(void) {
-  static bool caught;
-  if (caught) return;
   const struct sigaction action = {.sa_handler = reap_abandoned,
                                    .sa_flags = SA_RESTART | SA_NOCLDSTOP};
-  caught = sigaction(SIGCHLD, &action, NULL) == 0;
+  sigaction(SIGCHLD, &action, NULL);
   sigset_t mask = block_signal();
   sigdelset(&mask, SIGCHLD); /* whoever started us may have blocked it */
   sigprocmask(SIG_SETMASK, &mask, NULL);
@@ -197,9 +198,10 @@ static void free_reaped(void) {
 void mb_child_abandon(struct mb_child *child) {
   mb_child_catch_signal();
   sigset_t before = block_signal();
+  /* It may have ended already. */
+  if (waitpid(child->pid, NULL, WNOHANG) != 0) child->pid = 0;
   child->next = abandoned;
   abandoned = child;
-  reap_abandoned(SIGCHLD); /* it may have ended already */
   free_reaped();
   sigprocmask(SIG_SETMASK, &before, NULL);
 }

@@ -19,6 +19,7 @@ struct mb_child_pipes {
  * Starts a program, which is searched in $PATH. It has the default action for all signals, none is
  * blocked, and no descriptors but 0, 1 and 2.
  * argv  its arguments, the first its name; ends with NULL
+ * Our own 0, 1 and 2 must be open: what is to be the child's stands on others then.
  * Returns 0, or -errno; when the program cannot be executed, no process is left.
  */
 int mb_child_start(const char *const argv[], struct mb_child_pipes *ret_pipes,
@@ -40,10 +41,13 @@ int mb_child_kill(const struct mb_child *child, int signal_number);
 /* Whether it has ended, so that waiting would take no time. */
 bool mb_child_has_ended(const struct mb_child *child);
 
-/* From now on the end of a child interrupts system calls: see mb_child_take_signal. */
+/*
+ * From now on the end of a child interrupts system calls: see mb_child_take_signal. Can be called
+ * again, should somebody else have taken the signal away.
+ */
 void mb_child_catch_signal(void);
 
-/* Nobody will wait: the child goes on, and is reaped when it ends. */
+/* Nobody will wait: the child goes on, and is reaped when it ends. Its pipes are not ours. */
 void mb_child_abandon(struct mb_child *child);
 
 /*

@@ -24,21 +24,25 @@ int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo
   return getaddrinfo(host, port, &hints, ret);
 }
 
-struct mb_attempt *mb_attempt_new(struct mb_alloc *alloc, const char *target,
-                                  struct addrinfo *addresses) {
+struct mb_attempt *mb_attempt_new(struct mb_alloc *alloc, const char *target) {
   size_t size = sizeof(struct mb_attempt) + strlen(target) + 1;
   struct mb_attempt *a = mb_alloc(alloc, NULL, 0, size);
   if (!a) return NULL;
-  a->addresses = addresses;
-  a->at = addresses;
+  a->addresses = NULL;
+  a->at = NULL;
   a->size = size;
   strcpy(a->target, target);
   return a;
 }
 
+void mb_attempt_set_addresses(struct mb_attempt *a, struct addrinfo *addresses) {
+  a->addresses = addresses;
+  a->at = addresses;
+}
+
 void mb_attempt_free(struct mb_attempt *a, struct mb_alloc *alloc) {
   if (!a) return;
-  freeaddrinfo(a->addresses);
+  if (a->addresses) freeaddrinfo(a->addresses);
   mb_alloc(alloc, a, a->size, 0);
 }
 
@@ -50,18 +54,20 @@ static int begin(const struct addrinfo *address) {
   if (connect(fd, address->ai_addr, address->ai_addrlen) == 0) return fd;
   /* Interrupted, it goes on by itself. */
   if (errno == EINPROGRESS || errno == EINTR) return fd;
-  int r = -errno;
+  int r = errno == EAGAIN ? -EADDRNOTAVAIL : -errno; /* EAGAIN is "undecided" here */
   close(fd);
   return r;
 }
 
-/* No other address would help. */
-static bool is_ours(int r) { return r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM; }
+/* We lack something: no other address would help. */
+static bool is_shortage(int r) {
+  return r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM;
+}
 
 int mb_attempt_start(struct mb_attempt *a) {
   for (;;) {
     int fd = begin(a->at);
-    if (fd >= 0 || !a->at->ai_next || is_ours(fd)) return fd;
+    if (fd >= 0 || !a->at->ai_next || is_shortage(fd)) return fd;
     a->at = a->at->ai_next;
   }
 }

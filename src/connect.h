@@ -27,19 +27,17 @@ struct mb_attempt {
   char target[];             /* what the script has asked for: "localhost:80" */
 };
 
-/*
- * Makes an attempt, which owns the addresses if it is made.
- * addresses  at least one
- * Returns NULL when there is no memory.
- */
-struct mb_attempt *mb_attempt_new(struct mb_alloc *alloc, const char *target,
-                                  struct addrinfo *addresses);
+/* Makes an attempt, without addresses. Returns NULL when there is no memory. */
+struct mb_attempt *mb_attempt_new(struct mb_alloc *alloc, const char *target);
+
+/* Gives it the addresses, at least one, which it owns from now on. */
+void mb_attempt_set_addresses(struct mb_attempt *a, struct addrinfo *addresses);
 
 /* Frees the attempt, which may be NULL. */
 void mb_attempt_free(struct mb_attempt *a, struct mb_alloc *alloc);
 
 /*
- * Starts to connect. Returns a descriptor, or -errno of the last address when no address is left.
+ * Starts to connect. Returns a descriptor, or -errno of the last address that was tried.
  */
 int mb_attempt_start(struct mb_attempt *a);
 

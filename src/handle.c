@@ -51,8 +51,11 @@ bool mb_handle_is_open(const struct mb_handle *h) {
   return h->state == MB_HANDLE_OPEN || h->state == MB_HANDLE_FINISHED;
 }
 
-bool mb_handle_has_input(const struct mb_handle *h) {
-  return (mb_buf_len(&h->in) > 0 && !h->in_short) || h->in_eof || h->in_error;
+bool mb_handle_has_input(struct mb_handle *h) {
+  /* Once: whoever waits still says so again when he is resumed, and he may have been given up. */
+  bool waited_for = h->in_short;
+  h->in_short = false;
+  return (mb_buf_len(&h->in) > 0 && !waited_for) || h->in_eof || h->in_error;
 }
 
 void mb_handle_check_open(lua_State *L, const struct mb_handle *h) {
@@ -107,12 +110,6 @@ int mb_handle_push_error(lua_State *L, const struct mb_handle *h, int r) {
 
 /* ---- connecting ---- */
 
-void mb_handle_attach_attempt(struct mb_handle *h, int fd, struct mb_attempt *attempt) {
-  mb_handle_attach(h, fd, fd, MB_FD_TCP);
-  h->outgoing = true;
-  h->attempt = attempt;
-}
-
 int mb_handle_decide(struct mb_handle *h, bool wait) {
   if (!h->attempt) return 0;
   if (h->out_error) return -h->out_error;
@@ -120,6 +117,7 @@ int mb_handle_decide(struct mb_handle *h, bool wait) {
   if (r == 0) {
     mb_attempt_free(h->attempt, h->alloc);
     h->attempt = NULL;
+    if (h->nodelay) mb_fd_set_nodelay(h->out_fd); /* it may be another socket by now */
   } else if (r != -EAGAIN) {
     h->in_error = h->out_error = -r;
     mb_wqueue_free(&h->out, h->alloc);
@@ -163,7 +161,7 @@ void mb_handle_reset(struct mb_handle *h) {
 
 int mb_handle_close(struct mb_handle *h) {
   int r = 0;
-  if (h->attempt && !h->out_error && h->out.len == 0) {
+  if (h->out.len == 0 && mb_handle_decide(h, false) == -EAGAIN) {
     mb_handle_reset(h); /* nothing to say, nobody to say it to: not waited for */
   } else if (h->out_fd >= 0) {
     bool finished = h->state == MB_HANDLE_FINISHED;
@@ -208,8 +206,7 @@ static int method_reset(lua_State *L) {
  * is left of it.
  */
 static int finish(struct mb_handle *h) {
-  int r = mb_handle_decide(h, true);
-  if (r == 0) r = mb_handle_send_queue(h, true);
+  int r = mb_handle_send_queue(h, true);
   if (r < 0) return r;
   if (h->kind == MB_FD_LOCAL) {
     r = mb_fd_end(h->out_fd, h->kind, false);
@@ -278,15 +275,12 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
+static const struct mb_object_type type = {
+    MB_HANDLE_TYPE, MB_HANDLE_TYPE, handle_gc, mb_handle_tostring, methods, mb_handle_attributes,
+};
+
 void mb_handle_open(lua_State *L) {
-  luaL_newmetatable(L, MB_HANDLE_TYPE);
+  mb_object_push_type(L, &type);
   metatable = lua_topointer(L, -1);
-  lua_pushcfunction(L, handle_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_createtable(L, 0, (int)(sizeof methods / sizeof *methods));
-  luaL_setfuncs(L, methods, 0);
-  mb_object_set_index(L, MB_HANDLE_TYPE, mb_handle_attributes);
-  lua_pushcfunction(L, mb_handle_tostring);
-  lua_setfield(L, -2, "__tostring");
   lua_pop(L, 1);
 }

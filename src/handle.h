@@ -35,7 +35,7 @@ struct mb_handle {
   bool nodelay;      /* TCP_NODELAY is set */
   bool in_eof;       /* the end of input was seen */
   bool in_streams;   /* the last receive filled what it was given: more is likely there */
-  bool in_short;     /* a read_call waits, for which what is in the buffer is not enough */
+  bool in_short;     /* what is in the buffer was not enough for a read_call */
   bool outgoing;     /* we have connected to the peer */
   int in_error;      /* errno of the first failure of input, and of output; they stay */
   int out_error;
@@ -73,14 +73,11 @@ void mb_handle_check_output(lua_State *L, const struct mb_handle *h);
 
 bool mb_handle_is_open(const struct mb_handle *h);
 
-/* Whether a read of one byte would return at once, without asking the system. */
-bool mb_handle_has_input(const struct mb_handle *h);
-
 /*
- * Hands over a socket that is about to be connected, and what is known about that; as
- * mb_handle_attach.
+ * Whether there is input without asking the system: data, the end, or a failure. Data that was not
+ * enough for a read_call, which waits for more, does not count, once: it has to be read first.
  */
-void mb_handle_attach_attempt(struct mb_handle *h, int fd, struct mb_attempt *attempt);
+bool mb_handle_has_input(struct mb_handle *h);
 
 /*
  * Finds out what has become of the attempt to connect, if there is one.

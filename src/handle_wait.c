@@ -10,14 +10,10 @@
 
 /* ---- read: socket, waitfunc, maxlen, terminator ---- */
 
-/* What the request has to wait with is not what poll calls ready: see mb_handle_has_input. */
 static int read_loop(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
   (void)ctx;
   for (;;) {
-    if (status != LUA_OK && status != LUA_YIELD) {
-      mb_handle_at(L, 1)->in_short = false;
-      return mb_state_throw_on(L);
-    }
     lua_settop(L, 4);
     struct mb_handle *h = mb_handle_for_input(L);
     struct mb_read_request request = mb_read_request_at(L, 3);
@@ -27,7 +23,7 @@ static int read_loop(lua_State *L, int status, lua_KContext ctx) {
     if (result.status != MB_READ_BLOCK) return mb_handle_push_read(L, h, &result);
     h->in_short = true;
     lua_pushvalue(L, 2);
-    status = mb_state_pcall_keep(L, 0, 0, read_loop);
+    lua_callk(L, 0, 0, 0, read_loop);
   }
 }
 
@@ -92,18 +88,23 @@ int mb_handle_method_drain_yield(lua_State *L) {
 
 /* ---- write and flush: socket, waitfunc; ctx is what may stay in the queue ---- */
 
+/* A flush, where nothing may stay, waits for the connection too. */
+static bool is_sent(const struct mb_handle *h, size_t may_stay) {
+  return h->out_error == 0 && h->out.len <= may_stay && !(h->attempt && may_stay == 0);
+}
+
 static int send_loop(lua_State *L, int status, lua_KContext may_stay) {
   (void)status;
   for (;;) {
     lua_settop(L, 2);
     struct mb_handle *h = mb_handle_for_output(L);
-    if (h->out_error == 0 && h->out.len <= (size_t)may_stay) {
+    if (is_sent(h, (size_t)may_stay)) {
       lua_settop(L, 1);
       return 1;
     }
     int r = mb_handle_send_queue(h, false);
     if (r < 0) return mb_handle_push_error(L, h, r);
-    if (h->out.len <= (size_t)may_stay) continue;
+    if (is_sent(h, (size_t)may_stay)) continue;
     lua_pushvalue(L, 2);
     lua_callk(L, 0, 0, may_stay, send_loop);
   }

@@ -15,7 +15,7 @@ static int output_failed(struct mb_handle *h, int r) {
 
 int mb_handle_send_queue(struct mb_handle *h, bool wait) {
   if (h->out_error) return -h->out_error;
-  int r = h->attempt && h->out.len > 0 ? mb_handle_decide(h, wait) : 0;
+  int r = h->attempt ? mb_handle_decide(h, wait) : 0;
   if (r < 0) return r == -EAGAIN ? 0 : r;
   while (h->out.len > 0) {
     struct iovec pieces[PIECES_MAX];

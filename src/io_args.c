@@ -1,4 +1,4 @@
-/* Arguments that functions of moonbridge_io share. */
+/* Arguments that functions of moonbridge_io share, and how their failures are told. */
 #include "io_args.h"
 
 #include <ctype.h>

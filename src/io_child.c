@@ -5,7 +5,6 @@
 #include <lauxlib.h>
 #include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "child.h"
 #include "handle.h"
@@ -16,9 +15,10 @@
 #define TYPE "moonbridge_io.child"
 
 struct child {
-  struct mb_child *process; /* NULL: not started, or reaped */
+  struct mb_child *process; /* NULL: not started, reaped, or abandoned */
   pid_t pid;
-  int result; /* once it is reaped */
+  bool ended; /* and was reaped: result is known */
+  int result;
 };
 
 static struct child *check_child(lua_State *L) { return luaL_checkudata(L, 1, TYPE); }
@@ -31,10 +31,7 @@ int mb_io_child_test(lua_State *L, int index, struct mb_child **ret) {
 }
 
 static int push_error(lua_State *L, const struct child *child, int r) {
-  lua_pushnil(L);
-  lua_pushfstring(L, "process %d: %s", (int)child->pid, strerror(-r));
-  lua_pushinteger(L, -r);
-  return 3;
+  return mb_io_push_error(L, lua_pushfstring(L, "process %d", (int)child->pid), r);
 }
 
 /*
@@ -52,12 +49,14 @@ static int method_kill(lua_State *L) {
   return 1;
 }
 
-/* Returns 0 when it has ended, -EAGAIN, or -errno. */
+/* Returns 0 when it has ended, -EAGAIN, or -errno; -ECHILD when a finalizer asks for one of them. */
 static int reap(struct child *child, bool wait) {
-  if (!child->process) return 0;
+  if (!child->process) return child->ended ? 0 : -ECHILD;
   int r = mb_child_wait(child->process, wait, &child->result);
-  if (r == 0) child->process = NULL;
-  return r;
+  if (r < 0) return r;
+  child->process = NULL;
+  child->ended = true;
+  return 0;
 }
 
 static int push_result(lua_State *L, const struct child *child) {
@@ -128,7 +127,7 @@ static int child_gc(lua_State *L) {
 
 static int child_tostring(lua_State *L) {
   const struct child *child = check_child(L);
-  lua_pushfstring(L, "child (%s %d)", child->process ? "process" : "ended, was process",
+  lua_pushfstring(L, "child (%s %d)", child->ended ? "ended, was process" : "process",
                   (int)child->pid);
   return 1;
 }
@@ -151,18 +150,15 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
-/* Pushes a child that was not started. The type is made when the first one is. */
+static const struct mb_object_type type = {
+    TYPE, "child", child_gc, child_tostring, methods, attributes,
+};
+
+/* Pushes a child that was not started. */
 static struct child *new_child(lua_State *L) {
   struct child *child = lua_newuserdata(L, sizeof *child);
   memset(child, 0, sizeof *child);
-  if (luaL_newmetatable(L, TYPE)) {
-    lua_pushcfunction(L, child_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, child_tostring);
-    lua_setfield(L, -2, "__tostring");
-    luaL_newlib(L, methods);
-    mb_object_set_index(L, "child", attributes);
-  }
+  mb_object_push_type(L, &type);
   lua_setmetatable(L, -2);
   return child;
 }

@@ -9,23 +9,30 @@
 #include "handle_methods.h"
 #include "io_args.h"
 
+/* Throws when memory runs out, after garbage was collected. */
+static struct mb_attempt *new_attempt(lua_State *L, struct mb_alloc *alloc, const char *target) {
+  struct mb_attempt *attempt = mb_attempt_new(alloc, target);
+  if (attempt) return attempt;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  attempt = mb_attempt_new(alloc, target);
+  if (!attempt) luaL_error(L, "not enough memory");
+  return attempt;
+}
+
 /*
  * Starts to connect a handle to an endpoint.
  * Returns 0, or the number of results of a failure.
  */
 static int start(lua_State *L, struct mb_handle *h, const struct mb_io_endpoint *endpoint) {
+  h->attempt = new_attempt(L, h->alloc, endpoint->target);
   struct addrinfo *addresses;
   int results = mb_io_resolve(L, endpoint, false, &addresses);
   if (results > 0) return results;
-  struct mb_attempt *attempt = mb_attempt_new(h->alloc, endpoint->target, addresses);
-  if (!attempt) {
-    freeaddrinfo(addresses);
-    return luaL_error(L, "not enough memory");
-  }
-  int fd = mb_attempt_start(attempt);
-  h->attempt = attempt; /* the handle's from here on, and what a failure is described by */
+  mb_attempt_set_addresses(h->attempt, addresses);
+  int fd = mb_attempt_start(h->attempt);
   if (fd < 0) return mb_handle_push_error(L, h, fd);
-  mb_handle_attach_attempt(h, fd, attempt);
+  mb_handle_attach(h, fd, fd, MB_FD_TCP);
+  h->outgoing = true;
   return 0;
 }
 

@@ -37,17 +37,18 @@ static int push_error(lua_State *L, const struct listener *l, int r) {
   return mb_io_push_error(L, label, r);
 }
 
+static int push_none(lua_State *L) {
+  lua_pushboolean(L, 0);
+  lua_pushliteral(L, "no incoming connection");
+  return 2;
+}
+
 static int accept_connection(lua_State *L, bool wait) {
-  const struct listener *l = check_open(L, 1);
-  lua_settop(L, 1);
   struct mb_handle *h = mb_handle_new(L);
+  const struct listener *l = check_open(L, 1); /* after that: a finalizer may have closed it */
   struct mb_addr local, remote;
   int fd = mb_listener_accept(l->fd, wait, &remote);
-  if (fd == -EAGAIN) {
-    lua_pushboolean(L, 0);
-    lua_pushliteral(L, "no incoming connection");
-    return 2;
-  }
+  if (fd == -EAGAIN) return push_none(L);
   if (fd < 0) return push_error(L, l, fd);
   mb_fd_set_reset_on_close(fd, l->kind, true);
   mb_handle_attach(h, fd, fd, l->kind);
@@ -62,7 +63,10 @@ static int accept_connection(lua_State *L, bool wait) {
  * listener:accept()
  * Waits for a connection. Returns a socket; or nil, message, errno.
  */
-static int method_accept(lua_State *L) { return accept_connection(L, true); }
+static int method_accept(lua_State *L) {
+  check_open(L, 1);
+  return accept_connection(L, true);
+}
 
 /*
  * listener:accept_nb()
@@ -72,10 +76,7 @@ static int method_accept_nb(lua_State *L) {
   const struct listener *l = check_open(L, 1);
   int r = mb_fd_poll(l->fd, POLLIN, 0); /* first, as polling in a loop should make no garbage */
   if (r < 0) return push_error(L, l, r);
-  if (r > 0) return accept_connection(L, false);
-  lua_pushboolean(L, 0);
-  lua_pushliteral(L, "no incoming connection");
-  return 2;
+  return r > 0 ? accept_connection(L, false) : push_none(L);
 }
 
 /*
@@ -139,19 +140,16 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
-/* Pushes a listener that is closed. The type is made when the first one is. */
+static const struct mb_object_type type = {
+    TYPE, "listener", listener_gc, listener_tostring, methods, attributes,
+};
+
+/* Pushes a listener that is closed. */
 static struct listener *new_listener(lua_State *L) {
   struct listener *l = lua_newuserdata(L, sizeof *l);
   memset(l, 0, sizeof *l);
   l->fd = -1;
-  if (luaL_newmetatable(L, TYPE)) {
-    lua_pushcfunction(L, listener_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, listener_tostring);
-    lua_setfield(L, -2, "__tostring");
-    luaL_newlib(L, methods);
-    mb_object_set_index(L, "listener", attributes);
-  }
+  mb_object_push_type(L, &type);
   lua_setmetatable(L, -2);
   return l;
 }
@@ -173,12 +171,11 @@ static void open_listener(struct listener *l, int fd, enum mb_fd_kind kind) {
 int mb_io_tcplisten(lua_State *L) {
   struct mb_io_endpoint endpoint;
   struct addrinfo *addresses;
-  const struct addrinfo *at = NULL;
   mb_io_check_endpoint(L, 1, true, &endpoint);
   struct listener *l = new_listener(L);
   int results = mb_io_resolve(L, &endpoint, true, &addresses);
   if (results > 0) return results;
-  int fd = mb_listener_tcp(addresses, &at);
+  int fd = mb_listener_tcp(addresses);
   freeaddrinfo(addresses);
   if (fd < 0) return mb_io_push_error(L, endpoint.target, fd);
   open_listener(l, fd, MB_FD_TCP);

@@ -24,10 +24,9 @@ static int bind_tcp(int fd, const struct addrinfo *address) {
   return 0;
 }
 
-int mb_listener_tcp(const struct addrinfo *addresses, const struct addrinfo **ret_at) {
+int mb_listener_tcp(const struct addrinfo *addresses) {
   int r = -EADDRNOTAVAIL;
   for (const struct addrinfo *a = addresses; a; a = a->ai_next) {
-    *ret_at = a;
     int fd = open_socket(a->ai_family);
     r = fd < 0 ? fd : bind_tcp(fd, a);
     if (r == 0) return fd;

@@ -8,11 +8,10 @@
 #include "peer.h"
 
 /*
- * Listens at the first of the addresses that can be had.
- * ret_at  that address, or the last one tried
- * Returns a descriptor, or -errno of the last address.
+ * Listens at the first of the addresses that can be had. Returns a descriptor, or -errno of the last
+ * address.
  */
-int mb_listener_tcp(const struct addrinfo *addresses, const struct addrinfo **ret_at);
+int mb_listener_tcp(const struct addrinfo *addresses);
 
 /*
  * Listens at a Unix socket; a socket file that is there already is removed first.

@@ -85,15 +85,35 @@ static int object_newindex(lua_State *L) {
   return 0;
 }
 
-void mb_object_set_index(lua_State *L, const char *type, const struct mb_attribute *attributes) {
-  lua_pushvalue(L, -2);
-  lua_insert(L, -2);
-  lua_pushlightuserdata(L, (void *)attributes);
-  lua_pushcclosure(L, object_index, 3);
-  lua_setfield(L, -2, "__index");
+static int count(const luaL_Reg *methods) {
+  int n = 0;
+  while (methods[n].name) n++;
+  return n;
+}
+
+/*
+ * Known under its name only when it is whole: memory may run out half-way. The metatable itself is
+ * kept from scripts: the metamethods trust what Lua calls them with.
+ */
+void mb_object_push_type(lua_State *L, const struct mb_object_type *type) {
+  if (luaL_getmetatable(L, type->key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 6);
+  lua_pushcfunction(L, type->gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, type->tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pushstring(L, type->name);
+  lua_setfield(L, -2, "__metatable");
   lua_pushvalue(L, -1);
   lua_pushcclosure(L, object_newindex, 1);
   lua_setfield(L, -2, "__newindex");
-  lua_pushstring(L, type);
-  lua_setfield(L, -2, "__metatable");
+  lua_pushvalue(L, -1);
+  lua_createtable(L, 0, count(type->methods));
+  luaL_setfuncs(L, type->methods, 0);
+  lua_pushlightuserdata(L, (void *)type->attributes);
+  lua_pushcclosure(L, object_index, 3);
+  lua_setfield(L, -2, "__index");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, type->key);
 }

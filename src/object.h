@@ -5,9 +5,18 @@
 #ifndef MB_OBJECT_H
 #define MB_OBJECT_H
 
-#include <lua.h>
+#include <lauxlib.h>
 
 #include "peer.h"
+
+/* A type. Its name is what getmetatable gives to a script in place of the metatable. */
+struct mb_object_type {
+  const char *key; /* of the registry */
+  const char *name;
+  lua_CFunction gc, tostring;
+  const luaL_Reg *methods;
+  const struct mb_attribute *attributes;
+};
 
 struct mb_attribute {
   const char *name; /* NULL ends a list */
@@ -15,13 +24,10 @@ struct mb_attribute {
 };
 
 /*
- * Completes a type: the metatable is below the table of methods, which is on top and is popped.
- * A field of the script's own comes first, then a method, then an attribute.
- * type        its name, which getmetatable gives to a script in place of the metatable: the
- *             metamethods trust what Lua calls them with
- * attributes  kept, not copied
+ * Pushes the metatable of a type, which is made when it is asked for first. A field of the script's
+ * own comes first, then a method, then an attribute.
  */
-void mb_object_set_index(lua_State *L, const char *type, const struct mb_attribute *attributes);
+void mb_object_push_type(lua_State *L, const struct mb_object_type *type);
 
 /* Pushes what an address has of this, or nil. */
 void mb_object_push_ip4(lua_State *L, const struct mb_addr *addr);

@@ -69,6 +69,7 @@ void mb_state_check_callable(lua_State *L, int index) {
 }
 
 void mb_state_insert_yield(lua_State *L, int index) {
+  luaL_checkany(L, index - 1);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_getfield(L, -1, "coroutine");
   lua_getfield(L, -1, "yield");
