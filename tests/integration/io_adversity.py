@@ -1,0 +1,286 @@
+#!/usr/bin/python3
+"""What may go wrong around moonbridge_io: finalizers that interfere, coroutines that are given up, signals that come
+together, memory that runs out half-way. Each was a fault once."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbtest import HANDLE, Child, Client, check, equal, script, test
+
+
+def replay(body, *args, **popen):
+    """Runs a handler's body as a replay. Returns its output; it has to end well and log nothing."""
+    path = script(f"local io_ = moonbridge_io\nreturn function(socket)\n{body}\nend\n")
+    done = subprocess.run([HANDLE, path, *args], input=b"", capture_output=True, timeout=60, check=False, **popen)
+    equal((done.returncode, done.stderr.decode()), (0, ""), "exit status and log")
+    return done.stdout.decode()
+
+
+class FullListener:
+    """A TCP port that takes no more connections: an attempt stays undecided until it is closed, and is refused then."""
+
+    def __init__(self):
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(0)
+        self.port = self.listener.getsockname()[1]
+        self.fill = []
+        for _ in range(3):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("127.0.0.1", self.port))
+            self.fill.append(s)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        for s in self.fill:
+            s.close()
+
+
+# Objects whose finalizers run hook, again and again, whenever the collector works.
+FINALIZERS = """
+  local hook
+  local function make()
+    setmetatable({}, {__gc = function() if hook then hook() end make() end})
+  end
+  for i = 1, 20 do make() end
+  collectgarbage("setpause", 20)
+  collectgarbage("setstepmul", 100000)
+"""
+
+
+@test("poll: a finalizer that ends what is in the set, while the set grows")
+def _():
+    replay(
+        FINALIZERS
+        + """
+  local set = {}
+  for i = 1, 150 do set[assert(io_.exec("true"))] = true end
+  hook = function()
+    if not debug.traceback():find("poll") then return end
+    hook = nil
+    for child in pairs(set) do child:wait() end
+  end
+  assert(io_.poll(set, nil, 10))
+  assert(hook == nil, "the finalizer did not run within poll")
+"""
+    )
+    replay(
+        FINALIZERS
+        + """
+  local listener = assert(io_.tcplisten("127.0.0.1", 0))
+  local set = {}
+  for i = 1, 150 do set[assert(io_.tcpconnect_nb("127.0.0.1", listener.local_tcpport))] = true end
+  hook = function()
+    if not debug.traceback():find("poll") then return end
+    hook = nil
+    for s in pairs(set) do s:reset() set[s] = nil end
+  end
+  local ok, why = io_.poll(nil, set, 0.1)
+  assert(hook == nil, "the finalizer did not run within poll")
+  assert(ok == false and why == "timeout", tostring(ok) .. " " .. tostring(why))
+"""
+    )
+
+
+@test("accept: a finalizer that closes the listener is the error of a closed listener")
+def _():
+    replay(
+        """
+  local closed = false
+  for i = 1, 1000 do
+    local listener = assert(io_.tcplisten("127.0.0.1", 0))
+    local client = assert(io_.tcpconnect("127.0.0.1", listener.local_tcpport))
+    local accept, in_accept = listener.accept, false
+    setmetatable({}, {__gc = function() if in_accept then listener:close() end end})
+    collectgarbage("setpause", 0)
+    in_accept = true
+    local ok, s, message = pcall(accept, listener)
+    in_accept = false
+    if not ok then
+      assert(s:find("the listener is closed"), s)
+      closed = true
+      break
+    end
+    assert(s, message)
+  end
+  assert(closed, "the finalizer did not run within accept")
+"""
+    )
+
+
+@test("a child that a finalizer of the script still sees has no made-up result")
+def _():
+    out = replay(
+        """
+  do
+    local holder = setmetatable({}, {__gc = function(holder)
+      local child = holder.child
+      local status, _, number = child:wait_nb()
+      socket:write(tostring(status), " ", tostring(number), " ", tostring(child:kill(9)), " ", tostring(child))
+      os.execute("kill " .. child.pid)
+    end})
+    holder.child = assert(io_.exec("sleep", "60")) -- later than its holder, so it is finalized first
+  end
+  collectgarbage()
+"""
+    )
+    check(out.startswith("nil 10 nil child (process "), f"what the finalizer sees: {out!r}")
+
+
+@test("read_yield: given up with a part of what it waited for, that part is ready again")
+def _():
+    replay(
+        """
+  local listener = assert(io_.tcplisten("127.0.0.1", 0))
+  local client = assert(io_.tcpconnect("127.0.0.1", listener.local_tcpport))
+  local server = assert(listener:accept())
+  client:flush("part")
+  assert(io_.poll({[server] = true}, nil, 10))
+  do
+    local reader = coroutine.create(function() return server:read_yield(nil, "\\n") end)
+    assert(coroutine.resume(reader) and coroutine.status(reader) == "suspended")
+    for i = 1, 3 do -- it does not spin
+      assert(io_.poll({[server] = true}, nil, 0.01) == false)
+      assert(coroutine.resume(reader))
+    end
+  end
+  assert(io_.poll({[server] = true}, nil, 0.01) == false)
+  assert(io_.poll({[server] = true}, nil, 10) == true)
+  assert(server:read_nb() == "part")
+"""
+    )
+
+
+@test("an error of a wait function is seen where it was thrown by the script's own xpcall")
+def _():
+    out = replay(
+        """
+  local listener = assert(io_.tcplisten("127.0.0.1", 0))
+  local client = assert(io_.tcpconnect("127.0.0.1", listener.local_tcpport))
+  local function innermost() error("given up") end
+  local ok, traceback = xpcall(client.read_call, debug.traceback, client, function() innermost() end)
+  socket:write(traceback)
+"""
+    )
+    check("in upvalue 'innermost'" in out and "in function 'xpcall'" in out, f"traceback: {out}")
+
+
+@test("SIGTERM together with the end of a child wakes poll, as SIGTERM alone does")
+def _():
+    path = script("""
+return function(socket)
+  moonbridge_io.catch_sigterm()
+  local child = moonbridge_io.exec("sleep", "60")
+  child = nil
+  collectgarbage()
+  collectgarbage() -- its end is noticed from now on
+  print("ready")
+  print(moonbridge_io.poll(nil, nil, 10))
+end
+""")
+    for signals in ((signal.SIGTERM,), (signal.SIGTERM, signal.SIGCHLD), (signal.SIGCHLD, signal.SIGTERM)):
+        log_path = mbtest.tmp("log-of-sigterm")
+        with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
+            child = Child([HANDLE, path], {0: null, 1: null, 2: log})
+            mbtest.until(lambda: "ready" in mbtest.read_file(log_path), "the handler is ready")
+            mbtest.until(lambda p=child.pid: state_of(p) == "S", "it waits")
+            child.kill(signal.SIGSTOP)
+            mbtest.until(lambda p=child.pid: state_of(p) == "T", "it is stopped")
+            for number in signals:
+                child.kill(number)
+            child.kill(signal.SIGCONT)
+            equal(child.wait(), 0, "exit status")
+        equal(mbtest.read_file(log_path), "ready\nfalse\tsignal received\n", f"what poll returns after {signals}")
+
+
+def state_of(pid):
+    return mbtest.read_file(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
+
+
+@test("close() of a connection that is there, though nobody has asked, is a FIN; of one that was refused, an error")
+def _():
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    out = replay(
+        """
+  local s = assert(io_.tcpconnect_nb("127.0.0.1", ARG))
+  assert(io_.poll(nil, {[s.fd] = true}, 10)) -- by its number: the socket learns nothing
+  assert(s:close() == true)
+  socket:write("closed")
+""".replace("ARG", str(port))
+    )
+    equal(out, "closed", "output")
+    with Client(listener.accept()[0]) as client:
+        equal(client.end(), (b"", "eof"), "what the peer sees")
+    listener.close()
+    replay(
+        """
+  local s = assert(io_.tcpconnect_nb("127.0.0.1", ARG))
+  assert(io_.poll(nil, {[s.fd] = true}, 10))
+  local ok, message, number = s:close()
+  assert(ok == nil and number == 111, tostring(message))
+""".replace("ARG", str(port))
+    )
+
+
+@test("flush_call and flush_yield wait for the connection, as flush does, also with nothing to send")
+def _():
+    with FullListener() as full:
+        path = script("""
+return function(socket)
+  local s = assert(moonbridge_io.tcpconnect_nb("127.0.0.1", PORT))
+  local calls = 0
+  local result, _, number = s:flush_call(function()
+    calls = calls + 1
+    if calls == 1 then print("waiting") end
+    assert(moonbridge_io.poll(nil, {[s] = true}, 30))
+  end)
+  assert(result == nil and number == 111 and calls > 0)
+end
+""".replace("PORT", str(full.port)))
+        log_path = mbtest.tmp("log-of-flush")
+        with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
+            child = Child([HANDLE, path], {0: null, 1: null, 2: log})
+            mbtest.until(lambda: "waiting" in mbtest.read_file(log_path), "the handler waits")
+            full.listener.close()  # the next SYN is refused
+            equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log_path)!r}")
+
+
+@test("memory that has run out half-way through making a listener's or a child's type: it works when there is more")
+def _():
+    for make, use in (('tcplisten("127.0.0.1", 0)', "made.fd and made:close()"), ('exec("true")', "made.pid and made:wait() == 0")):
+        path = script(
+            f"""
+local ballast = ("x"):rep(4000)
+return function(socket)
+  local ok, made = pcall(function() return moonbridge_io.{make} end)
+  print(ok and "made" or "refused")
+  ballast = nil
+  collectgarbage()
+  if not ok then ok, made = pcall(function() return moonbridge_io.{make} end) end
+  if ok then assert({use}) print("works") end
+end
+"""
+        )
+        seen = set()
+        # A limit that is met at another allocation each time.
+        for limit in range(28000, 44000, 64):
+            argv = [HANDLE, f"--memory-limit={limit}", path]
+            done = subprocess.run(argv, input=b"", capture_output=True, timeout=30, check=False)
+            log = done.stderr.decode()
+            check(done.returncode == 0 or "not enough memory" in log, f"{make}, limit {limit}: {log}")
+            seen.add("made" if "made" in log else "works" if "works" in log else "")
+        check({"made", "works"} <= seen, f"{make}: it was refused at first and made then at one limit, made at once at another: {seen}")
+
+
+mbtest.main()
