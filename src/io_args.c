@@ -71,6 +71,12 @@ int mb_io_check_path(lua_State *L, int index, struct mb_addr *ret) {
   return r < 0 ? mb_io_push_error(L, path, r) : 0;
 }
 
+bool mb_io_made_room(lua_State *L, int r) {
+  if (r != -EMFILE && r != -ENFILE) return false;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  return true;
+}
+
 int mb_io_push_error(lua_State *L, const char *what, int r) {
   lua_pushnil(L);
   lua_pushfstring(L, "%s: %s", what, strerror(-r));

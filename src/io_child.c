@@ -193,6 +193,7 @@ int mb_io_exec(lua_State *L) {
 
   struct mb_child_pipes fds;
   int r = mb_child_start(argv, &fds, &child->process);
+  if (mb_io_made_room(L, r)) r = mb_child_start(argv, &fds, &child->process);
   if (r < 0) return mb_io_push_error(L, argv[0], r);
   child->pid = mb_child_pid(child->process);
   mb_handle_attach(pipes[0], -1, fds.fd[0], MB_FD_PIPE);

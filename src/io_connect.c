@@ -30,6 +30,7 @@ static int start(lua_State *L, struct mb_handle *h, const struct mb_io_endpoint 
   if (results > 0) return results;
   mb_attempt_set_addresses(h->attempt, addresses);
   int fd = mb_attempt_start(h->attempt);
+  if (mb_io_made_room(L, fd)) fd = mb_attempt_start(h->attempt);
   if (fd < 0) return mb_handle_push_error(L, h, fd);
   mb_handle_attach(h, fd, fd, MB_FD_TCP);
   h->outgoing = true;
@@ -75,6 +76,7 @@ static int localconnect(lua_State *L, bool wait) {
   if (results > 0) return results;
   struct mb_handle *h = mb_handle_new(L);
   int fd = mb_connect_local(&addr, wait);
+  if (mb_io_made_room(L, fd)) fd = mb_connect_local(&addr, wait);
   if (fd < 0) return mb_io_push_error(L, lua_tostring(L, 1), fd);
   mb_handle_attach(h, fd, fd, MB_FD_LOCAL);
   h->outgoing = true;

@@ -48,6 +48,7 @@ static int accept_connection(lua_State *L, bool wait) {
   const struct listener *l = check_open(L, 1); /* after that: a finalizer may have closed it */
   struct mb_addr local, remote;
   int fd = mb_listener_accept(l->fd, wait, &remote);
+  if (mb_io_made_room(L, fd)) fd = mb_listener_accept(check_open(L, 1)->fd, wait, &remote);
   if (fd == -EAGAIN) return push_none(L);
   if (fd < 0) return push_error(L, l, fd);
   mb_fd_set_reset_on_close(fd, l->kind, true);
@@ -162,6 +163,19 @@ static void open_listener(struct listener *l, int fd, enum mb_fd_kind kind) {
 }
 
 /*
+ * Looks an endpoint up and listens there; *ret_fd is a descriptor or -errno.
+ * Returns 0, or the number of results of a lookup that has failed.
+ */
+static int listen_at(lua_State *L, const struct mb_io_endpoint *endpoint, int *ret_fd) {
+  struct addrinfo *addresses;
+  int results = mb_io_resolve(L, endpoint, true, &addresses);
+  if (results > 0) return results;
+  *ret_fd = mb_listener_tcp(addresses);
+  freeaddrinfo(addresses);
+  return 0;
+}
+
+/*
  * moonbridge_io.tcplisten(host, port)
  * Listens at the first address of the host that can be had; port 0 is any free one, which
  * listener.local_tcpport tells.
@@ -170,13 +184,12 @@ static void open_listener(struct listener *l, int fd, enum mb_fd_kind kind) {
  */
 int mb_io_tcplisten(lua_State *L) {
   struct mb_io_endpoint endpoint;
-  struct addrinfo *addresses;
   mb_io_check_endpoint(L, 1, true, &endpoint);
   struct listener *l = new_listener(L);
-  int results = mb_io_resolve(L, &endpoint, true, &addresses);
+  int fd;
+  int results = listen_at(L, &endpoint, &fd);
+  if (results == 0 && mb_io_made_room(L, fd)) results = listen_at(L, &endpoint, &fd);
   if (results > 0) return results;
-  int fd = mb_listener_tcp(addresses);
-  freeaddrinfo(addresses);
   if (fd < 0) return mb_io_push_error(L, endpoint.target, fd);
   open_listener(l, fd, MB_FD_TCP);
   return 1;
@@ -195,6 +208,7 @@ int mb_io_locallisten(lua_State *L) {
   if (results > 0) return results;
   struct listener *l = new_listener(L);
   int fd = mb_listener_local(&addr);
+  if (mb_io_made_room(L, fd)) fd = mb_listener_local(&addr);
   if (fd == -EEXIST) {
     lua_pushnil(L);
     lua_pushfstring(L, "%s: exists and is not a socket", lua_tostring(L, 1));

@@ -98,12 +98,14 @@ static int count(const luaL_Reg *methods) {
 void mb_object_push_type(lua_State *L, const struct mb_object_type *type) {
   if (luaL_getmetatable(L, type->key) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  lua_createtable(L, 0, 6);
+  lua_createtable(L, 0, 6); /* what follows */
   lua_pushcfunction(L, type->gc);
   lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, type->tostring);
   lua_setfield(L, -2, "__tostring");
   lua_pushstring(L, type->name);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__name"); /* for messages */
   lua_setfield(L, -2, "__metatable");
   lua_pushvalue(L, -1);
   lua_pushcclosure(L, object_newindex, 1);
