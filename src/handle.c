@@ -160,10 +160,10 @@ void mb_handle_reset(struct mb_handle *h) {
 }
 
 int mb_handle_close(struct mb_handle *h) {
-  int r = 0;
+  int r = -h->out_error;
   if (h->out.len == 0 && mb_handle_decide(h, false) == -EAGAIN) {
     mb_handle_reset(h); /* nothing to say, nobody to say it to: not waited for */
-  } else if (h->out_fd >= 0) {
+  } else if (r == 0 && h->out_fd >= 0) {
     bool finished = h->state == MB_HANDLE_FINISHED;
     if (!finished) r = mb_handle_send_queue(h, true);
     if (r == 0) r = mb_fd_end(h->out_fd, h->kind, finished);
@@ -173,6 +173,7 @@ int mb_handle_close(struct mb_handle *h) {
   } else {
     close_descriptors(h);
     end_record(h);
+    r = -h->out_error; /* of closing */
   }
   h->state = MB_HANDLE_CLOSED;
   return r;
@@ -208,19 +209,17 @@ static int method_reset(lua_State *L) {
 static int finish(struct mb_handle *h) {
   int r = mb_handle_send_queue(h, true);
   if (r < 0) return r;
-  if (h->kind == MB_FD_LOCAL) {
-    r = mb_fd_end(h->out_fd, h->kind, false);
+  bool local = h->kind == MB_FD_LOCAL;
+  r = local ? mb_fd_end(h->out_fd, h->kind, false) : mb_fd_end_output(h->out_fd, h->kind);
+  if (r < 0) h->out_error = -r;
+  if (local) {
     close_descriptors(h);
     h->in_eof = true;
-  } else {
-    r = mb_fd_end_output(h->out_fd, h->kind);
-    if (h->out_fd != h->in_fd) {
-      /* Of a replay, or a child's input: the reader is waiting for the end. */
-      close_output(h);
-    }
+  } else if (h->out_fd != h->in_fd) {
+    close_output(h); /* of a replay, or a child's input: the reader is waiting for the end */
   }
   h->state = MB_HANDLE_FINISHED;
-  return r;
+  return -h->out_error;
 }
 
 /*

@@ -256,31 +256,4 @@ end
             equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log_path)!r}")
 
 
-@test("memory that has run out half-way through making a listener's or a child's type: it works when there is more")
-def _():
-    for make, use in (('tcplisten("127.0.0.1", 0)', "made.fd and made:close()"), ('exec("true")', "made.pid and made:wait() == 0")):
-        path = script(
-            f"""
-local ballast = ("x"):rep(4000)
-return function(socket)
-  local ok, made = pcall(function() return moonbridge_io.{make} end)
-  print(ok and "made" or "refused")
-  ballast = nil
-  collectgarbage()
-  if not ok then ok, made = pcall(function() return moonbridge_io.{make} end) end
-  if ok then assert({use}) print("works") end
-end
-"""
-        )
-        seen = set()
-        # A limit that is met at another allocation each time.
-        for limit in range(28000, 44000, 64):
-            argv = [HANDLE, f"--memory-limit={limit}", path]
-            done = subprocess.run(argv, input=b"", capture_output=True, timeout=30, check=False)
-            log = done.stderr.decode()
-            check(done.returncode == 0 or "not enough memory" in log, f"{make}, limit {limit}: {log}")
-            seen.add("made" if "made" in log else "works" if "works" in log else "")
-        check({"made", "works"} <= seen, f"{make}: it was refused at first and made then at one limit, made at once at another: {seen}")
-
-
 mbtest.main()

@@ -6,6 +6,7 @@ shared object."""
 import itertools
 import os
 import socket
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -42,6 +43,81 @@ return function(socket)
   repeat until copy()
 end
 """)
+# The same through moonbridge_io: over a connection to ourselves, through a child, and over another connection. When it
+# fails, nothing may be left open or alive, and it can be tried again.
+RELAY = r"""
+local mio = moonbridge_io
+
+local function pump(row, total)
+  local pumps = {}
+  for i = 1, #row, 2 do pumps[#pumps + 1] = { from = row[i], to = row[i + 1], moved = 0, pending = 0 } end
+  while pumps[#pumps].moved < total do
+    local input, output = {}, {}
+    for _, p in ipairs(pumps) do
+      if p.pending > 0 then output[p.to] = true elseif p.moved < total then input[p.from] = true end
+    end
+    assert(mio.poll(input, output, 15))
+    for _, p in ipairs(pumps) do
+      local data = p.pending == 0 and assert(p.from:read_nb(total - p.moved)) or ""
+      p.moved = p.moved + #data
+      if #data + p.pending > 0 then p.pending = assert(p.to:flush_nb(data)) end
+    end
+  end
+end
+
+local function work(data)
+  local tcp = assert(mio.tcplisten("127.0.0.1", 0))
+  local unix = assert(mio.locallisten("@mb-relay-" .. mio.getpid()))
+  local near = assert(mio.tcpconnect("127.0.0.1", tcp.local_tcpport))
+  local far = assert(tcp:accept())
+  local child = assert(mio.exec("cat"))
+  local here = assert(mio.localconnect("@mb-relay-" .. mio.getpid()))
+  assert(mio.poll({ [unix] = true }, nil, 15))
+  local there = assert(unix:accept_nb())
+  assert(near:flush_nb(data))
+  pump({ far, child.stdin, child.stdout, here }, #data)
+  assert(child.stdin:close())
+  assert(mio.poll({ [child] = true }, nil, 15))
+  assert(child:wait_nb() == 0, "the child has failed")
+  here:close()
+  local came = assert(there:read())
+  assert(#came == #data and came == data, "wrong bytes")
+  return came
+end
+
+-- Fails when more than the first descriptors is open, or when there is a child.
+local function check_nothing_is_left(socket)
+  collectgarbage()
+  collectgarbage()
+  local set = {}
+  for fd = 3, 40 do
+    set[fd] = true
+    if fd ~= socket.fd and select(3, mio.poll(set, nil, 0)) ~= 9 then error("left open: " .. fd, 0) end
+    set[fd] = nil
+  end
+  local begin = mio.timeref()
+  while assert(io.open("/proc/thread-self/children")):read("a") ~= "" do
+    assert(mio.timeref(begin) < 15, "left alive")
+    collectgarbage()
+    mio.poll(nil, nil, 0.001)
+  end
+end
+"""
+IO = script(
+    RELAY
+    + """
+return function(socket)
+  print("begun")
+  local data = assert(socket:read())
+  local fine, result = pcall(work, data)
+  if not fine then
+    check_nothing_is_left(socket)
+    result = work(data)
+  end
+  assert(socket:write(result))
+end
+"""
+)
 
 POINTS_MAX = 20000  # a sweep that is longer hangs in a loop of its own
 FAULTS_MAX = 10  # that are shown
@@ -115,6 +191,8 @@ def fault_of(status, data, how, transport):
         return "status 70, but the client saw a healthy end"
     if status == 70 and not mbtest.read_file(LOG):
         return "status 70, but nothing in the log"
+    if "left " in mbtest.read_file(LOG):
+        return "something is left"
     return None
 
 
@@ -132,19 +210,33 @@ def report(faults):
 # --- The sweeps ---
 
 
-def sweep(run, mode, handler=ECHO):
-    """Lets the Nth allocation fail for N = 1, 2, 3, ... until there is no Nth one."""
+def sweep(run, mode, handler=ECHO, begun=None):
+    """Lets the Nth allocation fail for N = 1, 2, 3, ... until there is no Nth one. With begun, a line that the handler logs
+    at its begin, those that are before that are left out: other sweeps have them."""
     env = {"LD_PRELOAD": SHIM, "FAILALLOC_MODE": mode, "FAILALLOC_HIT": HIT}
     asan_options = os.environ.get("ASAN_OPTIONS", "")
     env["ASAN_OPTIONS"] = f"{asan_options}:verify_asan_link_order=0".lstrip(":")
+    if begun and mode == "from":
+        # Where there is no memory at all, Lua cannot even call a finalizer: what that would free is left to the end.
+        env["ASAN_OPTIONS"] += ":detect_leaks=0"
     faults = []
-    for n in itertools.count(1):
+
+    def has_begun(n):
+        run([HANDLE, handler], env | {"FAILALLOC_AT": str(n), "FAILALLOC_MODE": "from"})
+        return begun in mbtest.read_file(LOG)
+
+    first = 1
+    if begun:
+        step = 64
+        first = next(n for n in range(step, POINTS_MAX, step) if has_begun(n)) - step
+        os.unlink(HIT)
+    for n in itertools.count(first):
         check(n < POINTS_MAX, f"N = {n}: still hit")
         result = run([HANDLE, handler], env | {"FAILALLOC_AT": str(n)})
         note(faults, f"N = {n}", fault_of(*result, run))
         if not os.path.exists(HIT):
             equal(result[0], 0, f"N = {n}, which was not hit: status")
-            check(n > 100, f"N = {n} was not hit: the shim does not work")
+            check(n > first + (20 if begun else 100), f"N = {n} was not hit: the shim does not work")
             break
         os.unlink(HIT)
     report(faults)
@@ -170,6 +262,7 @@ for _mode, _what in (("once", "one allocation fails"), ("from", "all from one al
     test(f"{_what}, each in turn, socketpair, _nb and _yield forms")(
         lambda mode=_mode: sweep(over_socketpair, mode, FORMS)
     )
+    test(f"{_what}, each in turn, moonbridge_io")(lambda mode=_mode: sweep(over_socketpair, mode, IO, "begun"))
 for _name, _run in TRANSPORTS.items():
     test(f"--memory-limit in steps, {_name}")(lambda run=_run: limits(run))
 
@@ -190,6 +283,97 @@ def _():
     equal((status, how), (70, "reset"), "status and end of the connection")
     check(b"begun".startswith(data), f"what the client saw: {data!r}")
     check("not enough memory" in mbtest.read_file(LOG), f"log: {mbtest.read_file(LOG)!r}")
+
+
+@test("memory runs out at each point within moonbridge_io, and there is some again: nothing is left open or alive")
+def _():
+    path = script(
+        RELAY
+        + """
+-- Takes what memory there is, in pieces. Returns how many.
+local held, number = {}, 0
+for i = 1, 10000 do held[i] = false end
+local function hold()
+  held[number + 1] = ("x"):rep(64) .. number
+  number = number + 1
+end
+local function take_all()
+  local before
+  number = 0
+  repeat
+    before = number
+    while pcall(hold) do end
+    collectgarbage() -- there may be more by that
+  until number == before
+  return number
+end
+local function give_back(first, last)
+  for i = first, last do held[i] = false end
+  collectgarbage()
+end
+
+listen{
+  memory_limit = 768 * 1024,
+  connect = function(socket)
+    local data = ("0123456789"):rep(20)
+    work(data)
+    check_nothing_is_left(socket)
+    local fine, result
+    local failures, successes, free = 0, 0, 0
+    while successes < 20 do
+      local taken = take_all()
+      give_back(taken - free, taken)
+      fine, result = pcall(work, data)
+      give_back(1, taken)
+      check_nothing_is_left(socket)
+      if fine then
+        assert(result == data)
+        successes = successes + 1
+      else
+        failures = failures + 1
+      end
+      free = free + 1
+    end
+    print(failures)
+    socket:write("ok")
+  end,
+}
+"""
+    )
+    client, conn = socketpair()
+    with client, conn, open(LOG, "wb") as log:
+        child = Child([HANDLE, path], {0: conn, 1: log, 2: log})
+        conn.close()
+        data, _ = client.end()
+        equal((child.wait(), data), (0, b"ok"), f"status and answer; log: {mbtest.read_file(LOG)!r}")
+    check(int(mbtest.read_file(LOG)) > 50, f"failures: {mbtest.read_file(LOG)}")
+
+
+@test("memory that has run out half-way through making a listener's or a child's type: it works when there is more")
+def _():
+    for make, use in (('tcplisten("127.0.0.1", 0)', "made.fd and made:close()"), ('exec("true")', "made.pid and made:wait() == 0")):
+        path = script(
+            f"""
+local ballast = ("x"):rep(4000)
+return function(socket)
+  local ok, made = pcall(function() return moonbridge_io.{make} end)
+  print(ok and "made" or "refused")
+  ballast = nil
+  collectgarbage()
+  if not ok then ok, made = pcall(function() return moonbridge_io.{make} end) end
+  if ok then assert({use}) print("works") end
+end
+"""
+        )
+        seen = set()
+        # A limit that is met at another allocation each time.
+        for limit in range(28000, 44000, 64):
+            argv = [HANDLE, f"--memory-limit={limit}", path]
+            done = subprocess.run(argv, input=b"", capture_output=True, timeout=30, check=False)
+            log = done.stderr.decode()
+            check(done.returncode == 0 or "not enough memory" in log, f"{make}, limit {limit}: {log}")
+            seen.add("made" if "made" in log else "works" if "works" in log else "")
+        check({"made", "works"} <= seen, f"{make}: it was refused at first and made then at one limit, made at once at another: {seen}")
 
 
 mbtest.main()
