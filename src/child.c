@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,11 +27,22 @@ static volatile sig_atomic_t has_signalled;
 #define FIRST_CLOSED 4
 #define REPORT_FD    3
 
+/*
+ * All have their default action. The C library hides two from sigaction, and its posix_spawn leaves
+ * those ignored in whoever was started by it: make, say, and then us.
+ */
+static void reset_signals(void) {
+  static const struct sigaction standard; /* all zero, as the kernel's own structure is then */
+  for (int number = 1; number < NSIG; number++) {
+    if (sigaction(number, &standard, NULL) != 0)
+      syscall(SYS_rt_sigaction, number, &standard, NULL, NSIG / 8);
+  }
+}
+
 /* In the child: becomes the program, or reports why not. Must not change what the parent uses. */
 static void __attribute__((noreturn))
 run(const char *const argv[], const int stdio[3], int report) {
-  const struct sigaction standard = {.sa_handler = SIG_DFL};
-  for (int number = 1; number < NSIG; number++) sigaction(number, &standard, NULL);
+  reset_signals();
   bool ready = true;
   for (int i = 0; i < 3; i++) ready = ready && dup2(stdio[i], i) == i;
   if (ready && report != REPORT_FD) ready = dup3(report, REPORT_FD, O_CLOEXEC) == REPORT_FD;
