@@ -51,11 +51,8 @@ bool mb_handle_is_open(const struct mb_handle *h) {
   return h->state == MB_HANDLE_OPEN || h->state == MB_HANDLE_FINISHED;
 }
 
-bool mb_handle_has_input(struct mb_handle *h) {
-  /* Once: whoever waits still says so again when he is resumed, and he may have been given up. */
-  bool waited_for = h->in_short;
-  h->in_short = false;
-  return (mb_buf_len(&h->in) > 0 && !waited_for) || h->in_eof || h->in_error;
+bool mb_handle_has_input(const struct mb_handle *h) {
+  return (mb_buf_len(&h->in) > 0 && !h->in_short) || h->in_eof || h->in_error;
 }
 
 void mb_handle_check_open(lua_State *L, const struct mb_handle *h) {

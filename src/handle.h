@@ -75,9 +75,9 @@ bool mb_handle_is_open(const struct mb_handle *h);
 
 /*
  * Whether there is input without asking the system: data, the end, or a failure. Data that was not
- * enough for a read_call, which waits for more, does not count, once: it has to be read first.
+ * enough for a read_call (in_short) does not count.
  */
-bool mb_handle_has_input(struct mb_handle *h);
+bool mb_handle_has_input(const struct mb_handle *h);
 
 /*
  * Finds out what has become of the attempt to connect, if there is one.

@@ -12,9 +12,10 @@
 #include "fdio.h"
 #include "sigterm.h"
 
-/* An element of which poll(2) alone cannot tell whether it is ready: one of these two. */
+/* An element of which poll(2) alone cannot tell all: one of these three. */
 struct special {
   const struct mb_child *child;
+  struct mb_handle *in_short;   /* see forget_shortness */
   struct mb_handle *connecting; /* not connected yet: polled until that is decided */
   size_t at;                    /* the index of its descriptor */
   short wanted;                 /* what is waited for when it is connected */
@@ -61,6 +62,7 @@ static void add_special(struct mb_poll_set *set, struct special s) {
 }
 
 void mb_poll_set_add_handle(struct mb_poll_set *set, struct mb_handle *h, short wanted) {
+  if (wanted & POLLIN && h->in_short) add_special(set, (struct special){.in_short = h});
   if ((wanted & POLLIN && mb_handle_has_input(h)) || (wanted & POLLOUT && h->out_error)) {
     set->ready = true;
   } else if (h->attempt) {
@@ -159,6 +161,16 @@ static int look(struct mb_poll_set *set, int *ret_fd) {
   return ready;
 }
 
+/*
+ * What is buffered and not enough for a read_call is passed over once: whoever waits still says so
+ * again when he is resumed, and he may have been given up.
+ */
+static void forget_shortness(const struct mb_poll_set *set) {
+  for (size_t i = 0; i < set->special_count; i++) {
+    if (set->specials[i].in_short) set->specials[i].in_short->in_short = false;
+  }
+}
+
 /* Whether what has interrupted us is of interest to nobody: a child that was not waited for. */
 static bool is_only_a_child(void) {
   bool child = mb_child_take_signal(), sigterm = mb_sigterm_take();
@@ -167,6 +179,7 @@ static bool is_only_a_child(void) {
 
 int mb_poll_set_wait(struct mb_poll_set *set, int64_t deadline, bool wakeup_on_sigterm,
                      int *ret_fd) {
+  forget_shortness(set);
   if (wakeup_on_sigterm && mb_sigterm_has_come()) return -EINTR;
   if (set->ready) return 1;
   if (set->any_child) mb_child_catch_signal();
