@@ -18,6 +18,7 @@ import mbtest
 from mbnet import Handler, OTHER4, OTHER6, addresses_of, etc, private_network, run
 from mbtest import DEADLINE, HANDLE, Client, check, equal, free_port, test, tmp, until, write_file
 
+
 def word(handler):
     """What the handler says next."""
     check(select.select([handler.lines], [], [], DEADLINE)[0], "the handler says something")
