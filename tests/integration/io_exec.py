@@ -291,7 +291,7 @@ def _():
   eq("-9", child:kill(0):kill(9):wait())
   -- A signal that it sends itself, and one that it catches.
   eq("-11", sh("kill -SEGV $$"):wait())
-  child = sh("trap 'exit 7' USR1; echo ready; while :; do read line; done")
+  child = sh("trap 'exit 7' USR1; echo ready; while read line; do :; done")
   child.stdout:read(nil, "\\n")
   eq("7", child:kill(10):wait())
 """
