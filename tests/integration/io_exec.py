@@ -275,7 +275,10 @@ def _():
         t.handler.ends()
 
 
-@test('"Use :kill(signal) to terminate the process with the given signal (defaults to SIGTERM)"; "a negative integer is returned"')
+@test(
+    '"Use :kill(signal) to terminate the process with the given signal (defaults to SIGTERM)"; "a negative integer is returned"',
+    native="valgrind has signal 64",
+)
 def _():
     runs(
         """
@@ -489,7 +492,10 @@ def _():
 # --- What does not start ---
 
 
-@test("what cannot be executed: nil, COMMAND: message, errno; nobody is left behind")
+@test(
+    "what cannot be executed: nil, COMMAND: message, errno; nobody is left behind",
+    native="valgrind gives up when execve fails after its own check",
+)
 def _():
     directory = os.path.dirname(mbtest.tmp("unexecutable", "x"))
     mbtest.write_file(f"{directory}/plain", "#!/bin/sh\necho no\n")
@@ -524,7 +530,7 @@ def _():
         t.handler.ends()
 
 
-@test("a command that does not exist is refused at once")
+@test("a command that does not exist is refused at once", native="a bound on time")
 def _():
     def measure():
         with Turns('local t = mb.timeref() exec("no-such-command") print(mb.timeref(t))') as t:
@@ -580,7 +586,10 @@ def _():
         t.handler.ends()
 
 
-@test("100,000 arguments arrive; too many, or one that is too long, is E2BIG, and leaves nothing behind")
+@test(
+    "100,000 arguments arrive; too many, or one that is too long, is E2BIG, and leaves nothing behind",
+    native="valgrind gives up when execve fails after its own check",
+)
 def _():
     with Turns(
         """
@@ -664,7 +673,7 @@ def _():
             handler.ends()
 
 
-@test("starting a child changes no signal and no timer of ours")
+@test("starting a child changes no signal and no timer of ours", native="the signals are valgrind's")
 def _():
     with Turns(
         """
@@ -1223,7 +1232,10 @@ def _():
                 check(alive(child.pid), f"the child goes on after {how!r}")
 
 
-@test("1,000 in a row leave no descriptor and no zombie: waited for and closed, or left to be collected; nor do 1,000 that fail")
+@test(
+    "1,000 in a row leave no descriptor and no zombie: waited for and closed, or left to be collected; nor do 1,000 that fail",
+    native="a bound on time",
+)
 def _():
     for name, body in {
         "waited for": 'local c = assert(exec("true")) c:wait() close(c)',
@@ -1253,7 +1265,10 @@ def _():
             t.handler.ends()
 
 
-@test("1,000 in a row whose handles are garbage do not run out of descriptors, however seldom garbage is collected")
+@test(
+    "1,000 in a row whose handles are garbage do not run out of descriptors, however seldom garbage is collected",
+    native="valgrind keeps descriptors of its own below the limit",
+)
 def _():
     with Turns(
         """
@@ -1271,7 +1286,10 @@ def _():
         t.handler.ends()
 
 
-@test("no descriptors left: nil, COMMAND: Too many open files, EMFILE; nothing is left behind, and later it works")
+@test(
+    "no descriptors left: nil, COMMAND: Too many open files, EMFILE; nothing is left behind, and later it works",
+    native="valgrind keeps descriptors of its own below the limit",
+)
 def _():
     with Turns(
         """

@@ -711,7 +711,10 @@ def _():
 # --- Timeouts ---
 
 
-@test('"Returns false plus a status message in case of timeout": after 0, fractions, and not a moment early')
+@test(
+    '"Returns false plus a status message in case of timeout": after 0, fractions, and not a moment early',
+    native="a bound on time",
+)
 def _():
     turns(
         """
