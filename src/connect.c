@@ -30,6 +30,7 @@ struct mb_attempt *mb_attempt_new(struct mb_alloc *alloc, const char *target) {
   if (!a) return NULL;
   a->addresses = NULL;
   a->at = NULL;
+  a->lost = 0;
   a->size = size;
   strcpy(a->target, target);
   return a;
@@ -72,17 +73,27 @@ int mb_attempt_start(struct mb_attempt *a) {
   }
 }
 
-/* Puts the next attempt in the place of a descriptor. Returns 0 or -errno. */
-static int start_next(struct mb_attempt *a, int fd) {
+/*
+ * Puts the next attempt in the place of a descriptor, which needs no second one. Returns 0, or
+ * -errno with *fd closed.
+ */
+static int start_next(struct mb_attempt *a, int *fd) {
+  int number = *fd;
+  close(number);
+  *fd = -1;
   a->at = a->at->ai_next;
   int next = mb_attempt_start(a);
   if (next < 0) return next;
-  int r;
-  do {
-    r = dup3(next, fd, O_CLOEXEC) < 0 ? -errno : 0;
-  } while (r == -EINTR || r == -EBUSY);
-  close(next);
-  return r;
+  if (next != number) {
+    int r;
+    do {
+      r = dup3(next, number, O_CLOEXEC) < 0 ? -errno : 0;
+    } while (r == -EINTR);
+    close(next);
+    if (r < 0) return r;
+  }
+  *fd = number;
+  return 0;
 }
 
 /* A port of this host from which nobody listens can be taken by the very connection to it. */
@@ -90,8 +101,11 @@ static bool is_to_itself(const struct mb_addr *local, const struct mb_addr *remo
   return local->len == remote->len && memcmp(&local->any, &remote->any, local->len) == 0;
 }
 
+/* What SO_ERROR says of a connection that was there; of one that was not, it says "refused". */
+static bool is_loss(int error) { return error == ECONNRESET || error == EPIPE; }
+
 /* Returns 0 when connected, -EAGAIN, or -errno of this one address. */
-static int outcome(const struct mb_attempt *a, int fd, bool wait, struct mb_addr *ret_local,
+static int outcome(struct mb_attempt *a, int fd, bool wait, struct mb_addr *ret_local,
                    struct mb_addr *ret_remote) {
   int r = mb_fd_poll(fd, POLLOUT, wait ? MB_NO_DEADLINE : 0);
   if (r < 0) return r;
@@ -99,9 +113,10 @@ static int outcome(const struct mb_attempt *a, int fd, bool wait, struct mb_addr
   int error = 0;
   socklen_t len = sizeof error;
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) return -errno;
-  if (error) return -error;
+  if (error && !is_loss(error)) return -error;
+  a->lost = error; /* what the peer has sent before can be read all the same */
   r = mb_addr_of(fd, ret_local, ret_remote);
-  if (r == -ENOTCONN) { /* taken, and reset at once: reading will say so */
+  if (r == -ENOTCONN) { /* lost */
     memcpy(&ret_remote->any, a->at->ai_addr, a->at->ai_addrlen);
     ret_remote->len = a->at->ai_addrlen;
     return 0;
@@ -110,13 +125,13 @@ static int outcome(const struct mb_attempt *a, int fd, bool wait, struct mb_addr
   return r;
 }
 
-int mb_attempt_go_on(struct mb_attempt *a, int fd, bool wait, struct mb_addr *ret_local,
+int mb_attempt_go_on(struct mb_attempt *a, int *fd, bool wait, struct mb_addr *ret_local,
                      struct mb_addr *ret_remote) {
   struct mb_addr local = {.len = 0}, remote = {.len = 0};
   for (;;) {
-    int r = outcome(a, fd, wait, &local, &remote);
+    int r = outcome(a, *fd, wait, &local, &remote);
     if (r == 0) {
-      r = mb_fd_set_nonblocking(fd, false); /* from now on waiting costs one call, not three */
+      r = mb_fd_set_nonblocking(*fd, false); /* from now on waiting costs one call, not three */
       if (r < 0) return r;
       *ret_local = local;
       *ret_remote = remote;

@@ -23,6 +23,7 @@ int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo
 struct mb_attempt {
   struct addrinfo *addresses;
   const struct addrinfo *at; /* the one that is tried, or was last */
+  int lost;                  /* errno of a connection that was taken, and lost before we looked */
   size_t size;               /* of this block */
   char target[];             /* what the script has asked for: "localhost:80" */
 };
@@ -42,13 +43,13 @@ void mb_attempt_free(struct mb_attempt *a, struct mb_alloc *alloc);
 int mb_attempt_start(struct mb_attempt *a);
 
 /*
- * Finds out what has become of it, and goes on with the next address when one has refused; fd stays
- * the same number.
+ * Finds out what has become of it, and goes on with the next address when one has refused.
+ * fd    stays the same number; -1 afterwards when no socket for the next address could be had
  * wait  until it is decided
- * Returns 0 when connected, with both addresses; -EAGAIN while undecided; or -errno of the last
- * address when none has taken us.
+ * Returns 0 when connected, with both addresses (a->lost says whether it still is); -EAGAIN while
+ * undecided; or -errno of the last address when none has taken us.
  */
-int mb_attempt_go_on(struct mb_attempt *a, int fd, bool wait, struct mb_addr *ret_local,
+int mb_attempt_go_on(struct mb_attempt *a, int *fd, bool wait, struct mb_addr *ret_local,
                      struct mb_addr *ret_remote);
 
 #define MB_ATTEMPT_TEXT_MAX (NI_MAXHOST + MB_ADDR_LABEL_MAX)

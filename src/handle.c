@@ -110,8 +110,11 @@ int mb_handle_push_error(lua_State *L, const struct mb_handle *h, int r) {
 int mb_handle_decide(struct mb_handle *h, bool wait) {
   if (!h->attempt) return 0;
   if (h->out_error) return -h->out_error;
-  int r = mb_attempt_go_on(h->attempt, h->in_fd, wait, &h->local, &h->remote);
+  int fd = h->in_fd;
+  int r = mb_attempt_go_on(h->attempt, &fd, wait, &h->local, &h->remote);
+  h->in_fd = h->out_fd = fd;
   if (r == 0) {
+    h->out_error = h->attempt->lost;
     mb_attempt_free(h->attempt, h->alloc);
     h->attempt = NULL;
     if (h->nodelay) mb_fd_set_nodelay(h->out_fd); /* it may be another socket by now */
@@ -208,15 +211,19 @@ static int finish(struct mb_handle *h) {
   if (r < 0) return r;
   bool local = h->kind == MB_FD_LOCAL;
   r = local ? mb_fd_end(h->out_fd, h->kind, false) : mb_fd_end_output(h->out_fd, h->kind);
-  if (r < 0) h->out_error = -r;
+  if (r < 0) {
+    h->out_error = -r;
+    return r;
+  }
   if (local) {
     close_descriptors(h);
     h->in_eof = true;
   } else if (h->out_fd != h->in_fd) {
     close_output(h); /* of a replay, or a child's input: the reader is waiting for the end */
+    if (h->out_error) return -h->out_error;
   }
   h->state = MB_HANDLE_FINISHED;
-  return -h->out_error;
+  return 0;
 }
 
 /*

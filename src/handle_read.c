@@ -104,6 +104,7 @@ static ssize_t receive_more(lua_State *L, struct mb_handle *h, size_t wanted, bo
   int r = h->attempt ? mb_handle_decide(h, wait) : 0;
   if (r < 0) return r;
   make_room(L, h, wanted);
+  if (h->in_eof) return 0; /* a finalizer has finished it */
   size_t room;
   char *to = mb_buf_room(&h->in, &room);
   if (room > RECEIVE_MAX_BYTES) room = RECEIVE_MAX_BYTES;

@@ -14,9 +14,9 @@ static int output_failed(struct mb_handle *h, int r) {
 }
 
 int mb_handle_send_queue(struct mb_handle *h, bool wait) {
-  if (h->out_error) return -h->out_error;
   int r = h->attempt ? mb_handle_decide(h, wait) : 0;
-  if (r < 0) return r == -EAGAIN ? 0 : r;
+  if (r == -EAGAIN) return 0;
+  if (h->out_error) return -h->out_error;
   while (h->out.len > 0) {
     struct iovec pieces[PIECES_MAX];
     int n = mb_wqueue_pieces(&h->out, pieces, PIECES_MAX);
@@ -86,6 +86,7 @@ static void queue_rest(lua_State *L, struct mb_handle *h, const struct cursor *a
     const char *text = lua_tolstring(L, i, &len);
     if (mb_wqueue_append(&h->out, h->alloc, text + offset, len - offset) == 0) continue;
     mb_handle_collect(L, h);
+    mb_handle_check_output(L, h); /* a finalizer may have finished it */
     if (mb_wqueue_append(&h->out, h->alloc, text + offset, len - offset) == 0) continue;
     /* Half of a write is queued or sent: nothing that follows would make sense to the peer. */
     output_failed(h, -ENOMEM);
@@ -120,6 +121,7 @@ int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode) {
     return 0;
   }
   int r = h->attempt ? mb_handle_decide(h, mode & MB_WRITE_WAIT) : 0;
+  if (h->out_error) return -h->out_error;
   if (mode & MB_WRITE_FLUSH && total > 0) set_nodelay(h);
   if (r == 0) r = send_all(L, h, &at, mode & MB_WRITE_WAIT);
   if (r == -EAGAIN) {

@@ -55,6 +55,8 @@ void mb_io_check_endpoint(lua_State *L, int index, bool passive, struct mb_io_en
 int mb_io_resolve(lua_State *L, const struct mb_io_endpoint *endpoint, bool passive,
                   struct addrinfo **ret) {
   int code = mb_resolve(endpoint->host, endpoint->port, passive, ret);
+  if (code == EAI_SYSTEM && mb_io_made_room(L, -errno))
+    code = mb_resolve(endpoint->host, endpoint->port, passive, ret);
   if (code == 0) return 0;
   if (code == EAI_SYSTEM) return mb_io_push_error(L, endpoint->target, -errno);
   const char *why = code == EAI_SERVICE ? "Unknown service" : gai_strerror(code);

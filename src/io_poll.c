@@ -60,12 +60,22 @@ static void give_back(lua_State *L) {
 
 /* ---- the script's sets. Nothing here allocates: no finalizer runs and closes what was added ---- */
 
+/* Whether the value is what was meant to be the key: {socket}, not {[socket.fd] = socket}. */
+static bool is_misplaced(lua_State *L, int value, lua_Integer fd) {
+  if (!lua_isuserdata(L, value)) return false;
+  const struct mb_handle *h = mb_handle_test(L, value);
+  struct mb_child *child;
+  if (h) return h->in_fd != fd && h->out_fd != fd;
+  if (mb_io_child_test(L, value, &child)) return true;
+  int listener = mb_io_listener_fd(L, value);
+  return listener >= 0 && listener != fd;
+}
+
 static void add_number(lua_State *L, struct mb_poll_set *set, int argument, int key, short wanted) {
   lua_Integer fd = lua_tointeger(L, key);
-  const struct mb_handle *value = mb_handle_test(L, key + 1);
   if (!lua_isinteger(L, key) || fd < 0 || fd > INT_MAX)
     luaL_argerror(L, argument, "a number in it is no file descriptor");
-  if (value && value->in_fd != fd && value->out_fd != fd)
+  if (is_misplaced(L, key + 1, fd))
     luaL_argerror(L, argument, "expected {[socket] = true}, not {socket}");
   mb_poll_set_add_fd(set, (int)fd, wanted);
 }
@@ -173,8 +183,12 @@ static int push_outcome(lua_State *L, int r, bool wakeup_on_sigterm, int bad_fd)
     return 3;
   }
   if (r == -EINTR) return push_nothing(L, "signal received");
-  char what[32] = "poll";
-  if (bad_fd >= 0) snprintf(what, sizeof what, "file descriptor %d", bad_fd);
+  char what[64] = "poll";
+  if (bad_fd >= 0) {
+    snprintf(what, sizeof what, "file descriptor %d", bad_fd);
+  } else if (r == -EINVAL) {
+    snprintf(what, sizeof what, "poll: more elements than RLIMIT_NOFILE");
+  }
   return mb_io_push_error(L, what, r);
 }
 

@@ -14,10 +14,10 @@ import mbtest
 from mbtest import HANDLE, Child, Client, check, equal, script, test
 
 
-def replay(body, *args, **popen):
+def replay(body):
     """Runs a handler's body as a replay. Returns its output; it has to end well and log nothing."""
     path = script(f"local io_ = moonbridge_io\nreturn function(socket)\n{body}\nend\n")
-    done = subprocess.run([HANDLE, path, *args], input=b"", capture_output=True, timeout=60, check=False, **popen)
+    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=60, check=False)
     equal((done.returncode, done.stderr.decode()), (0, ""), "exit status and log")
     return done.stdout.decode()
 
@@ -254,6 +254,22 @@ end
             mbtest.until(lambda: "waiting" in mbtest.read_file(log_path), "the handler waits")
             full.listener.close()  # the next SYN is refused
             equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log_path)!r}")
+
+
+@test("poll: what is no descriptor, but was meant to be a key, is an error; a map of descriptors to objects is not")
+def _():
+    replay(
+        """
+  local listener = assert(io_.tcplisten("127.0.0.1", 0))
+  local client = assert(io_.tcpconnect("127.0.0.1", listener.local_tcpport))
+  local child = assert(io_.exec("true"))
+  for _, object in ipairs {listener, client, child} do
+    local ok, message = pcall(io_.poll, {object}, nil, 0)
+    assert(not ok and message:find("expected {[socket] = true}, not {socket}", 1, true), message)
+  end
+  assert(io_.poll({[listener.fd] = listener, [client.fd] = client}, {[client.fd] = client}, 10) == true)
+"""
+    )
 
 
 mbtest.main()

@@ -1218,24 +1218,30 @@ def _():
                     handler.ends(status, "failed" if status == 70 else "")
 
 
-@test("a connection that the peer has taken and reset before anybody looked: reading says so")
+@test("a connection that the peer has taken and reset before anybody looked is the connection: its data, then the failure")
 def _():
-    with Listener() as listener:
-        handler = Handler(
-            """
-  local s = assert(M.tcpconnect_nb("127.0.0.1", port))
+    body = """
+  local s = assert(M.tcpconnect_nb("two", port))
   say_and_wait("connecting")
-  eq(want, s:read(1))
-  eq(want, s:flush("x"))
-  eq(want, s:close())
-""",
-            port=listener.port,
-            want=f"nil 127.0.0.1:{listener.port}: Connection reset by peer {errno.ECONNRESET}",
-        )
-        handler.says("connecting")
-        listener.accept().reset()
-        handler.go()
-        handler.ends()
+  eq(first, s[method](s, table.unpack(arguments)))
+  eq("127.0.0.2", s.remote_addr)
+  eq("nil Connection reset by peer 104", s:read(1))
+  eq("nil Connection reset by peer 104", s:flush("x"))
+  eq("nil Connection reset by peer 104", s:close())
+"""
+    reset = "nil Connection reset by peer 104"
+    with etc("hosts", "127.0.0.2 two\n127.0.0.3 two\n"), Listener("127.0.0.2") as one, Listener("127.0.0.3", one.port) as other:
+        equal(addresses_of("two"), ["127.0.0.2", "127.0.0.3"], "order")
+        for method, arguments, first in (("read", (5,), "busy\n maxlen"), ("drain_nb", (5,), "5 maxlen"), ("flush", ("x",), reset)):
+            handler = Handler(body, port=one.port, method=method, arguments=arguments, first=first)
+            handler.says("connecting")
+            with one.accept() as peer:
+                if method != "flush":
+                    peer.send("busy\n")
+                peer.reset()
+            handler.go()
+            handler.ends()
+        check(not select.select([other.sock], [], [], 0)[0], "the next address is not tried")
 
 
 # --- Local sockets ---

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,12 +111,18 @@ static void one_after_the_other(bool wait) {
   int fd = mb_attempt_start(a);
   tap_ok(fd >= 0, "%s: an attempt starts", how);
   tap_ok(fcntl(fd, F_GETFD) & FD_CLOEXEC, "%s: close-on-exec", how);
+  /* Not one more descriptor can be had: the next address has to do with this one. */
+  struct rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const struct rlimit no_more = {.rlim_cur = (rlim_t)fd + 1, .rlim_max = limit.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &no_more);
   int r;
-  while ((r = mb_attempt_go_on(a, fd, wait, &local, &remote)) == -EAGAIN) {
+  while ((r = mb_attempt_go_on(a, &fd, wait, &local, &remote)) == -EAGAIN) {
     struct pollfd p = {.fd = fd, .events = POLLOUT};
     if (wait || poll(&p, 1, 10000) != 1) break;
   }
   tap_int(r, 0, "%s: the last address takes it", how);
+  setrlimit(RLIMIT_NOFILE, &limit);
   tap_int(mb_addr_port(&remote), ports[2], "%s: the peer's port", how);
   tap_int(mb_addr_port(&local), port_of(fd), "%s: our port", how);
   tap_ok(fcntl(fd, F_GETFD) & FD_CLOEXEC, "%s: close-on-exec still", how);
@@ -135,7 +142,7 @@ static void all_refuse(void) {
   struct mb_addr local = {.len = 77}, remote = {.len = 77};
   struct mb_attempt *a = attempt_for(2, hosts, ports);
   int fd = mb_attempt_start(a);
-  tap_int(mb_attempt_go_on(a, fd, true, &local, &remote), -ECONNREFUSED, "all refuse");
+  tap_int(mb_attempt_go_on(a, &fd, true, &local, &remote), -ECONNREFUSED, "all refuse");
   tap_ok(local.len == 77 && remote.len == 77, "the outputs are as they were");
   mb_attempt_describe(a, text);
   snprintf(want, sizeof want, "name:port (127.0.0.1:%d)", ports[1]);
@@ -159,7 +166,7 @@ static void undecided(void) {
     count++;
     struct pollfd p = {.fd = fd, .events = POLLOUT};
     poll(&p, 1, 200); /* on loopback an answer comes at once, or not at all */
-    r = mb_attempt_go_on(a, fd, false, &local, &remote);
+    r = mb_attempt_go_on(a, &fd, false, &local, &remote);
   }
   tap_int(r, -EAGAIN, "undecided while the listener's queue is full");
   for (int i = 0; i < count; i++) {
@@ -179,7 +186,7 @@ static void to_itself(void) {
   if (bind(fd, a->at->ai_addr, a->at->ai_addrlen) != 0 ||
       connect(fd, a->at->ai_addr, a->at->ai_addrlen) != 0)
     tap_bail("connecting to itself");
-  tap_int(mb_attempt_go_on(a, fd, true, &local, &remote), -ECONNREFUSED,
+  tap_int(mb_attempt_go_on(a, &fd, true, &local, &remote), -ECONNREFUSED,
           "a connection to itself is a refusal");
   close(fd);
   mb_attempt_free(a, &alloc);
