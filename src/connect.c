@@ -11,6 +11,18 @@
 
 #include "fdio.h"
 
+/*
+ * A lookup that failed for want of descriptors says that the name is unknown: the files and sockets
+ * that would know it could not be opened. Returns the code, or EAI_SYSTEM with errno then.
+ */
+static int true_failure(int code) {
+  if (code == 0 || code == EAI_SYSTEM) return code;
+  int spare = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+  if (spare < 0) return errno == EMFILE ? EAI_SYSTEM : code;
+  close(spare);
+  return code;
+}
+
 int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo **ret) {
   struct addrinfo hints = {
       .ai_flags = AI_NUMERICHOST | (passive ? AI_PASSIVE : 0),
@@ -21,7 +33,7 @@ int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo
   if (code != EAI_NONAME) return code;
   /* Not AI_ADDRCONFIG: it hides loopback addresses on hosts that have no others of their family. */
   hints.ai_flags &= ~AI_NUMERICHOST;
-  return getaddrinfo(host, port, &hints, ret);
+  return true_failure(getaddrinfo(host, port, &hints, ret));
 }
 
 struct mb_attempt *mb_attempt_new(struct mb_alloc *alloc, const char *target) {

@@ -23,12 +23,7 @@ static void remote_addr(lua_State *L, const void *o) { mb_object_push_text(L, re
 
 static void fd(lua_State *L, const void *object) {
   const struct mb_handle *h = object;
-  int number = h->in_fd >= 0 ? h->in_fd : h->out_fd;
-  if (number >= 0) {
-    lua_pushinteger(L, number);
-  } else {
-    lua_pushnil(L);
-  }
+  mb_object_push_fd(L, h->in_fd >= 0 ? h->in_fd : h->out_fd);
 }
 
 const struct mb_attribute mb_handle_attributes[] = {

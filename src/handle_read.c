@@ -101,7 +101,7 @@ static bool is_lost(const struct mb_handle *h) {
  */
 static ssize_t receive_more(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
   if (h->in_error) return -h->in_error;
-  int r = h->attempt ? mb_handle_decide(h, wait) : 0;
+  int r = mb_handle_decide(h, wait);
   if (r < 0) return r;
   make_room(L, h, wanted);
   if (h->in_eof) return 0; /* a finalizer has finished it */

@@ -14,7 +14,7 @@ static int output_failed(struct mb_handle *h, int r) {
 }
 
 int mb_handle_send_queue(struct mb_handle *h, bool wait) {
-  int r = h->attempt ? mb_handle_decide(h, wait) : 0;
+  int r = mb_handle_decide(h, wait);
   if (r == -EAGAIN) return 0;
   if (h->out_error) return -h->out_error;
   while (h->out.len > 0) {
@@ -120,7 +120,7 @@ int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode) {
     queue_rest(L, h, &at);
     return 0;
   }
-  int r = h->attempt ? mb_handle_decide(h, mode & MB_WRITE_WAIT) : 0;
+  int r = mb_handle_decide(h, mode & MB_WRITE_WAIT);
   if (h->out_error) return -h->out_error;
   if (mode & MB_WRITE_FLUSH && total > 0) set_nodelay(h);
   if (r == 0) r = send_all(L, h, &at, mode & MB_WRITE_WAIT);

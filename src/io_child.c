@@ -23,11 +23,11 @@ struct child {
 
 static struct child *check_child(lua_State *L) { return luaL_checkudata(L, 1, TYPE); }
 
-int mb_io_child_test(lua_State *L, int index, struct mb_child **ret) {
+bool mb_io_child_test(lua_State *L, int index, struct mb_child **ret) {
   const struct child *child = luaL_testudata(L, index, TYPE);
-  if (!child) return 0;
+  if (!child) return false;
   *ret = child->process;
-  return 1;
+  return true;
 }
 
 static int push_error(lua_State *L, const struct child *child, int r) {

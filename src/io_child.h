@@ -3,6 +3,7 @@
 #define MB_IO_CHILD_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /* A row in io_module.c's table. */
 int mb_io_exec(lua_State *L);
@@ -10,9 +11,8 @@ int mb_io_exec(lua_State *L);
 struct mb_child;
 
 /*
- * The child at an index, for poll: *ret is NULL when it has been reaped. Returns 0 when there is no
- * child at the index.
+ * Whether there is a child at an index, for poll: *ret is that, or NULL when it has been reaped.
  */
-int mb_io_child_test(lua_State *L, int index, struct mb_child **ret);
+bool mb_io_child_test(lua_State *L, int index, struct mb_child **ret);
 
 #endif

@@ -50,7 +50,6 @@ static int tcpconnect(lua_State *L, bool wait) {
     mb_handle_reset(h);
     return results;
   }
-  lua_settop(L, 3);
   return 1;
 }
 

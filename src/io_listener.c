@@ -116,13 +116,8 @@ static void local_ip6(lua_State *L, const void *o) { mb_object_push_ip6(L, local
 static void local_tcpport(lua_State *L, const void *o) { mb_object_push_port(L, local_of(o)); }
 static void local_addr(lua_State *L, const void *o) { mb_object_push_text(L, local_of(o)); }
 
-static void fd(lua_State *L, const void *object) {
-  const struct listener *l = object;
-  if (l->fd >= 0) {
-    lua_pushinteger(L, l->fd);
-  } else {
-    lua_pushnil(L);
-  }
+static void fd(lua_State *L, const void *o) {
+  mb_object_push_fd(L, ((const struct listener *)o)->fd);
 }
 
 static const struct mb_attribute attributes[] = {

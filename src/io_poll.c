@@ -108,8 +108,9 @@ static void add_element(lua_State *L, struct mb_poll_set *set, int argument, int
   }
 }
 
-static bool is_in(lua_State *L, int key, int argument) {
-  if (!lua_istable(L, argument)) return false;
+/* Whether a socket or descriptor is an element of that set too. */
+static bool is_in_too(lua_State *L, int key, int argument) {
+  if (!lua_istable(L, argument) || !(mb_handle_test(L, key) || lua_isinteger(L, key))) return false;
   lua_pushvalue(L, key);
   lua_rawget(L, argument);
   bool in = lua_toboolean(L, -1);
@@ -117,24 +118,22 @@ static bool is_in(lua_State *L, int key, int argument) {
   return in;
 }
 
-static void add_input(lua_State *L, struct mb_poll_set *set) {
-  if (!lua_istable(L, INPUT_SET)) return;
-  for (lua_pushnil(L); lua_next(L, INPUT_SET); lua_pop(L, 1)) {
+/*
+ * Adds the elements of one of the script's sets. What is in both takes one place, with the first:
+ * poll(2) has no more of them than a process descriptors.
+ */
+static void add_set(lua_State *L, struct mb_poll_set *set, int argument) {
+  bool input = argument == INPUT_SET;
+  if (!lua_istable(L, argument)) return;
+  for (lua_pushnil(L); lua_next(L, argument); lua_pop(L, 1)) {
     if (!lua_toboolean(L, -1)) continue;
     int key = lua_gettop(L) - 1;
-    /* In both sets, it takes one place: poll(2) has no more of them than a process descriptors. */
-    bool both = is_in(L, key, OUTPUT_SET) && (mb_handle_test(L, key) || lua_isinteger(L, key));
-    add_element(L, set, INPUT_SET, key, both ? POLLIN | POLLOUT : POLLIN);
-  }
-}
-
-static void add_output(lua_State *L, struct mb_poll_set *set) {
-  if (!lua_istable(L, OUTPUT_SET)) return;
-  for (lua_pushnil(L); lua_next(L, OUTPUT_SET); lua_pop(L, 1)) {
-    if (!lua_toboolean(L, -1)) continue;
-    int key = lua_gettop(L) - 1;
-    bool both = is_in(L, key, INPUT_SET) && (mb_handle_test(L, key) || lua_isinteger(L, key));
-    if (!both) add_element(L, set, OUTPUT_SET, key, POLLOUT);
+    bool both = is_in_too(L, key, input ? OUTPUT_SET : INPUT_SET);
+    if (!both) {
+      add_element(L, set, argument, key, input ? POLLIN : POLLOUT);
+    } else if (input) {
+      add_element(L, set, argument, key, POLLIN | POLLOUT);
+    }
   }
 }
 
@@ -142,8 +141,8 @@ static void add_output(lua_State *L, struct mb_poll_set *set) {
 static struct mb_poll_set *push_filled(lua_State *L) {
   struct mb_poll_set *set = take(L);
   for (;;) {
-    add_input(L, set);
-    add_output(L, set);
+    add_set(L, set, INPUT_SET);
+    add_set(L, set, OUTPUT_SET);
     size_t needed = mb_poll_set_lacks(set);
     if (needed == 0) return set;
     lua_settop(L, POLLED - 1);

@@ -4,6 +4,14 @@
 #include <lauxlib.h>
 #include <string.h>
 
+void mb_object_push_fd(lua_State *L, int fd) {
+  if (fd >= 0) {
+    lua_pushinteger(L, fd);
+  } else {
+    lua_pushnil(L);
+  }
+}
+
 void mb_object_push_ip4(lua_State *L, const struct mb_addr *addr) {
   const unsigned char *bytes = mb_addr_ip4(addr);
   if (bytes) {

@@ -29,6 +29,9 @@ struct mb_attribute {
  */
 void mb_object_push_type(lua_State *L, const struct mb_object_type *type);
 
+/* Pushes a descriptor, or nil when it is -1. */
+void mb_object_push_fd(lua_State *L, int fd);
+
 /* Pushes what an address has of this, or nil. */
 void mb_object_push_ip4(lua_State *L, const struct mb_addr *addr);
 void mb_object_push_ip6(lua_State *L, const struct mb_addr *addr);

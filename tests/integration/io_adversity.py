@@ -256,6 +256,43 @@ end
             equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log_path)!r}")
 
 
+@test("finish() that fails leaves the socket as it is: every further call is the same failure")
+def _():
+    replay(
+        """
+  local listener = assert(io_.tcplisten("127.0.0.1", 0))
+  local near = assert(io_.tcpconnect("127.0.0.1", listener.local_tcpport))
+  assert(listener:accept()):reset()
+  assert(io_.poll({[near] = true}, nil, 10))
+  for _, method in ipairs {"finish", "finish", "write", "flush", "close"} do
+    local result, message, number = near[method](near)
+    assert(result == nil and number == 104, method .. ": " .. tostring(message))
+  end
+"""
+    )
+
+
+@test("a lookup that finds no descriptor uses those of sockets that are garbage")
+def _():
+    path = script("""
+return function(socket)
+  local listener = assert(moonbridge_io.tcplisten("127.0.0.1", 0))
+  collectgarbage()
+  collectgarbage("stop")
+  local function fill()
+    repeat until not io.open("/dev/null") -- garbage at once
+  end
+  fill()
+  assert(moonbridge_io.tcpconnect("localhost", listener.local_tcpport)):close()
+  fill()
+  assert(moonbridge_io.tcplisten("localhost", 0)):close()
+end
+""")
+    argv = ["sh", "-c", 'ulimit -n 60; exec "$0" "$1"', HANDLE, path]
+    done = subprocess.run(argv, input=b"", capture_output=True, timeout=30, check=False)
+    equal((done.returncode, done.stderr.decode()), (0, ""), "exit status and log")
+
+
 @test("poll: what is no descriptor, but was meant to be a key, is an error; a map of descriptors to objects is not")
 def _():
     replay(
