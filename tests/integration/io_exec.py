@@ -13,8 +13,9 @@ import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhandler
 import mbtest
-from mbtest import DEADLINE, HANDLE, Child, Client, alive, check, equal, script, tcp_pair, test, until, within
+from mbtest import HANDLE, Child, Client, alive, check, equal, script, tcp_pair, test, until, within
 
 HEAD = """
 local socket
@@ -134,32 +135,11 @@ class Outliving:
             self.pidfd = -1
 
 
-class Handler:
-    """mb-handle on the server's end of a connection; what it prints can be read line by line."""
+class Handler(mbhandler.Handler):
+    """A handler with this body."""
 
     def __init__(self, conn, body, env=None):
-        self.output, output = os.pipe()
-        # Unbuffered: what select() sees must be all there is.
-        self.lines = os.fdopen(self.output, "rb", buffering=0)
-        path = script(HEAD + body + "\nend\n")
-        with open("/dev/null", "r+b") as null:
-            self.child = Child([HANDLE, path], {0: null, 1: null, 2: output, 3: conn}, env, listen_fds=1)
-        self.pid = self.child.pid
-        os.close(output)
-        conn.close()
-
-    def word(self):
-        """The next line it prints."""
-        ready, _, _ = select.select([self.lines], [], [], DEADLINE)
-        check(ready, "the handler says nothing")
-        return self.lines.readline().decode(errors="replace").rstrip("\n")
-
-    def says(self, want):
-        """Waits for a word."""
-        line = self.word()
-        if line != want:
-            rest = line + "\n" + (self.rest() if self.child.status is None else "")
-            raise mbtest.Failed(f"the handler says {rest!r}, expected {want!r}")
+        super().__init__(conn, HEAD + body + "\nend\n", env=env)
 
     def number(self):
         """A number that it prints."""
@@ -167,19 +147,6 @@ class Handler:
         if not line.isdigit():
             raise mbtest.Failed(f"the handler says {line + chr(10) + self.rest()!r}, expected a number")
         return int(line)
-
-    def asleep(self):
-        """Waits until it waits."""
-        until(lambda: stat(self.pid)[0] == "S", "the handler waits")
-
-    def rest(self):
-        """Whatever else it prints until it ends."""
-        return self.lines.read().decode(errors="replace")
-
-    def ends(self, status=0, log=""):
-        got, text = self.child.wait(), self.rest()
-        equal(got, status, f"exit status (log: {text!r})")
-        check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
 
 
 class Turns:
@@ -580,8 +547,9 @@ def _():
         env={"PATH": os.path.dirname(path) + ":" + os.environ["PATH"]},
     ) as t:
         pid = t.handler.number()
-        with open(f"/proc/{pid}/cmdline", "rb") as f:
-            equal(f.read(), b"cat\0", "arguments of the process")
+        # exec has returned when the old program is gone; the new one's arguments are told a moment later.
+        until(lambda: mbtest.read_file(f"/proc/{pid}/cmdline"), "the process has arguments")
+        equal(mbtest.read_file(f"/proc/{pid}/cmdline"), "cat\0", "arguments of the process")
         t.go()
         t.handler.ends()
 

@@ -14,8 +14,10 @@ import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhandler
 import mbtest
-from mbtest import DEADLINE, HANDLE, Child, Client, check, equal, script, tcp_pair, test, until, within
+from mbhandler import state
+from mbtest import HANDLE, Client, check, equal, script, tcp_pair, test, until, within
 
 HEAD = """
 local mb = moonbridge_io
@@ -66,55 +68,12 @@ TCP = {"TCP": tcp_pair}
 UNIX = {"Unix": unix_pair}
 
 
-def state(pid):
-    """The letter of /proc: S is asleep, T stopped."""
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-        return f.read().rpartition(")")[2].split()[0]
-
-
-class Handler:
-    """mb-handle on the server's end of a connection; what it prints can be read line by line."""
+class Handler(mbhandler.Handler):
+    """A handler with this body."""
 
     def __init__(self, conn, body, args=(), env=None):
-        self.output, output = os.pipe()
-        # Unbuffered: what select() sees must be all there is.
-        self.lines = os.fdopen(self.output, "rb", buffering=0)
-        path = script("local socket\n" + HEAD + "return function(s)\nsocket = s\n" + body + "\nend\n")
-        with open("/dev/null", "r+b") as null:
-            self.child = Child([HANDLE, *args, path], {0: null, 1: null, 2: output, 3: conn}, env, listen_fds=1)
-        self.pid = self.child.pid
-        os.close(output)
-        conn.close()
-
-    def word(self):
-        """The next line it prints."""
-        ready, _, _ = select.select([self.lines], [], [], DEADLINE)
-        check(ready, "the handler says nothing")
-        return self.lines.readline().decode(errors="replace").rstrip("\n")
-
-    def says(self, want):
-        """Waits for a word."""
-        line = self.word()
-        if line != want:
-            rest = line + "\n" + (self.rest() if self.child.status is None else "")
-            raise mbtest.Failed(f"the handler says {rest!r}, expected {want!r}")
-
-    def silent(self):
-        """Whether there is nothing to read."""
-        return not select.select([self.lines], [], [], 0)[0]
-
-    def asleep(self):
-        """Waits until it waits."""
-        until(lambda: state(self.pid) == "S", "the handler waits")
-
-    def rest(self):
-        """Whatever else it prints until it ends."""
-        return self.lines.read().decode(errors="replace")
-
-    def ends(self, status=0, log=""):
-        got, text = self.child.wait(), self.rest()
-        equal(got, status, f"exit status (log: {text!r})")
-        check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
+        text = "local socket\n" + HEAD + "return function(s)\nsocket = s\n" + body + "\nend\n"
+        super().__init__(conn, text, *args, env=env)
 
 
 def turns(body, *steps, pairs=PAIRS, status=0, log="", args=()):

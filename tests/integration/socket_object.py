@@ -3,13 +3,13 @@
 What needs no timing is in tests/captures. Handler and test take turns: the handler prints a word, the test acts on it."""
 
 import os
-import select
 import socket
 import sys
 import threading
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhandler
 import mbtest
 from mbtest import DEADLINE, HANDLE, Child, Client, check, equal, script, tcp_pair, test
 
@@ -39,35 +39,11 @@ def sends_first(pair, data="input"):
     return pair
 
 
-class Handler:
-    """mb-handle on the server's end of a connection; what it prints can be read line by line."""
+class Handler(mbhandler.Handler):
+    """A handler with this body."""
 
     def __init__(self, conn, body, *args):
-        self.output, output = os.pipe()
-        # Unbuffered: what select() sees must be all there is.
-        self.lines = os.fdopen(self.output, "rb", buffering=0)
-        with open("/dev/null", "r+b") as null:
-            self.child = Child([HANDLE, *args, script(HEAD + body + "\nend\n")], {0: null, 1: null, 2: output, 3: conn}, listen_fds=1)
-        os.close(output)
-        conn.close()
-
-    def says(self, want):
-        """Waits for a word."""
-        ready, _, _ = select.select([self.lines], [], [], DEADLINE)
-        check(ready, f"the handler does not say {want!r}")
-        line = self.lines.readline().decode(errors="replace").rstrip("\n")
-        if line != want:
-            rest = line + "\n" + (self.rest() if self.child.status is None else "")
-            raise mbtest.Failed(f"the handler says {rest!r}, expected {want!r}")
-
-    def rest(self):
-        """Whatever else it prints until it ends."""
-        return self.lines.read().decode(errors="replace")
-
-    def ends(self, status=0, log=""):
-        equal(self.child.wait(), status, "exit status")
-        text = self.rest()
-        check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
+        super().__init__(conn, HEAD + body + "\nend\n", *args)
 
 
 def turns(body, *steps, pairs=PAIRS, status=0, log="", args=()):

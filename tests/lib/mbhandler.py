@@ -1,0 +1,57 @@
+"""A handler that test and handler take turns with: what it prints is read line by line, and says when it is the test's turn."""
+
+import os
+import select
+
+import mbtest
+from mbtest import DEADLINE, HANDLE, Child, check, equal, script, until
+
+
+def state(pid):
+    """The letter of /proc: S is asleep, T stopped."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+        return f.read().rpartition(")")[2].split()[0]
+
+
+class Handler:
+    """mb-handle with this script on the server's end of a connection."""
+
+    def __init__(self, conn, text, *args, env=None):
+        self.output, output = os.pipe()
+        # Unbuffered: what select() sees must be all there is.
+        self.lines = os.fdopen(self.output, "rb", buffering=0)
+        with open("/dev/null", "r+b") as null:
+            self.child = Child([HANDLE, *args, script(text)], {0: null, 1: null, 2: output, 3: conn}, env, listen_fds=1)
+        self.pid = self.child.pid
+        os.close(output)
+        conn.close()
+
+    def word(self):
+        """The next line it prints."""
+        ready, _, _ = select.select([self.lines], [], [], DEADLINE)
+        check(ready, "the handler says nothing")
+        return self.lines.readline().decode(errors="replace").rstrip("\n")
+
+    def says(self, want):
+        """Waits for a word."""
+        line = self.word()
+        if line != want:
+            rest = line + "\n" + (self.rest() if self.child.status is None else "")
+            raise mbtest.Failed(f"the handler says {rest!r}, expected {want!r}")
+
+    def silent(self):
+        """Whether there is nothing to read."""
+        return not select.select([self.lines], [], [], 0)[0]
+
+    def asleep(self):
+        """Waits until it waits."""
+        until(lambda: state(self.pid) == "S", "the handler waits")
+
+    def rest(self):
+        """Whatever else it prints until it ends."""
+        return self.lines.read().decode(errors="replace")
+
+    def ends(self, status=0, log=""):
+        got, text = self.child.wait(), self.rest()
+        equal(got, status, f"exit status (log: {text!r})")
+        check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
