@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -104,6 +105,22 @@ ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, i
     int r = wait_for(fd, POLLOUT);
     if (r < 0) return r;
   }
+}
+
+/* sendfile(2) has no MSG_DONTWAIT: the flag of the socket is set for as long as it runs. */
+ssize_t mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offset, size_t count) {
+  if (!is_socket(kind)) return -EINVAL;
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  bool change = !(flags & O_NONBLOCK);
+  if (change && fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return -errno;
+  ssize_t n;
+  do {
+    n = sendfile(fd, file, &offset, count);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) n = -errno;
+  if (change) fcntl(fd, F_SETFL, flags);
+  return n;
 }
 
 static void drop_input(int fd, enum mb_fd_kind kind) {

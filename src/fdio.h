@@ -53,6 +53,13 @@ ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, i
                      bool wait);
 
 /*
+ * Sends bytes of a file over a socket as far as that goes without waiting (sendfile(2)).
+ * Returns the number of bytes, 0 at the end of the file; -EAGAIN when nothing can be sent now; -EINVAL
+ * when this pair of descriptors does not allow it.
+ */
+ssize_t mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offset, size_t count);
+
+/*
  * Ends output only: sends FIN; reading goes on. -ECONNRESET when the peer has reset the connection.
  */
 int mb_fd_end_output(int fd, enum mb_fd_kind kind);

@@ -202,6 +202,17 @@ static int method_reset(lua_State *L) {
   return 1;
 }
 
+int mb_handle_end_output(struct mb_handle *h) {
+  if (h->state != MB_HANDLE_OPEN || h->out_fd != h->in_fd) return 0;
+  int r = mb_fd_end_output(h->out_fd, h->kind);
+  if (r < 0) {
+    h->out_error = -r;
+    return r;
+  }
+  h->state = MB_HANDLE_FINISHED;
+  return 0;
+}
+
 /*
  * A Unix socket is ended in both directions (reference, socket:finish()); the end of input is what
  * is left of it.

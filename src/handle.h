@@ -93,6 +93,14 @@ int mb_handle_decide(struct mb_handle *h, bool wait);
  */
 int mb_handle_close(struct mb_handle *h);
 
+/*
+ * Ends the output of a socket, of a Unix socket too, whose input stays open: finish() without what
+ * the reference says of those. For a peer that is to read what was said before the close. Does
+ * nothing elsewhere. What is queued is to be sent before.
+ * Returns 0 or -errno.
+ */
+int mb_handle_end_output(struct mb_handle *h);
+
 /* Aborts the connection. */
 void mb_handle_reset(struct mb_handle *h);
 

@@ -55,6 +55,15 @@ struct mb_read_request {
 /* Reads the two arguments; throws when they are wrong. */
 struct mb_read_request mb_read_request_at(lua_State *L, int index);
 
+/*
+ * Receives once into the buffer.
+ * wanted  how many bytes the caller can use
+ * wait    for at least one byte, or the end
+ * Returns the number of bytes, 0 at the end, -EAGAIN, or -errno, which stays. Throws when memory runs
+ * out.
+ */
+ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait);
+
 /* The result of one attempt to read or drain. */
 struct mb_read_result {
   size_t len;

@@ -95,11 +95,7 @@ static bool is_lost(const struct mb_handle *h) {
   return h->out_error == ECONNRESET || h->out_error == ETIMEDOUT;
 }
 
-/*
- * Receives once into the buffer.
- * Returns the number of bytes, 0 at the end, -EAGAIN, or -errno.
- */
-static ssize_t receive_more(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
+ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
   if (h->in_error) return -h->in_error;
   int r = mb_handle_decide(h, wait);
   if (r < 0) return r;
@@ -141,7 +137,7 @@ static bool is_met(struct mb_handle *h, const struct mb_read_request *request,
 int mb_handle_fill(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
                    bool wait, struct mb_read_result *ret) {
   while (!is_met(h, request, ret)) {
-    ssize_t n = receive_more(L, h, request->maxlen - mb_buf_len(&h->in), wait);
+    ssize_t n = mb_handle_receive(L, h, request->maxlen - mb_buf_len(&h->in), wait);
     if (n == -EAGAIN) {
       ret->status = MB_READ_BLOCK;
       return 0;
@@ -181,7 +177,7 @@ int mb_handle_discard(lua_State *L, struct mb_handle *h, const struct mb_read_re
     mb_buf_take(&h->in, result.len);
     *count += result.len;
     if (met) break;
-    ssize_t n = receive_more(L, h, rest.maxlen - result.len, wait);
+    ssize_t n = mb_handle_receive(L, h, rest.maxlen - result.len, wait);
     if (n == -EAGAIN) {
       result.status = MB_READ_BLOCK;
       break;

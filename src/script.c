@@ -10,6 +10,7 @@
 #include <lua.h>
 #include <string.h>
 
+#include "embedded.h"
 #include "handle.h"
 #include "io_module.h"
 #include "listen.h"
@@ -50,6 +51,7 @@ static int open_state(lua_State *L) {
   mb_timeout_open(L);
   mb_handle_open(L);
   mb_io_open(L);
+  mb_embedded_open(L);
   return 0;
 }
 

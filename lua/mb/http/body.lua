@@ -1,0 +1,331 @@
+-- The request body: as a string, as form parameters, or streamed to the script's functions. It is read once, in one of
+-- these ways. While a response is blocked, what was begun or registered here goes on (wire.consumer); content that
+-- nobody asked for yet is kept.
+
+local core = require "mb.http.core"
+local params = require "mb.http.params"
+local response = require "mb.http.response"
+
+local methods, attributes = {}, {}
+
+-- More than any form has; each costs a table.
+local PARAMS_MAX = 10000
+
+-- State of request._body -> what to say of it. "none" and "unread" allow everything.
+local STATES = {
+  string = "the request body was read as request.body",
+  processing = "the request body is being processed",
+  processed = "the request body was processed already",
+  streamed = "the request body was streamed already",
+  discarded = "the request body was discarded",
+}
+
+local function usable(request, call)
+  if type(request) ~= "table" or not request._wire then
+    error(call .. ": expected a request; call it as request:" .. call .. "(...)", 3)
+  end
+  if request.faulty then error(("%s: the request is faulty (%s)"):format(call, request._wire.fault.message), 3) end
+  request.fresh = false
+  return request._wire
+end
+
+local function is_unread(request) return request._body == "unread" or request._body == "none" end
+
+-- Checks that the body can still be read in a new way; returns the connection.
+local function begin(request, call)
+  local wire = usable(request, call)
+  if not is_unread(request) then error(("%s: %s"):format(call, STATES[request._body]), 3) end
+  return wire
+end
+
+local function most_of(wire) return wire.options.maximum_input_chunk_size end
+
+-- ---- as a string ----
+
+function attributes.body(request)
+  local wire = usable(request, "body")
+  if not is_unread(request) then error("body: " .. STATES[request._body], 3) end
+  request._body = "string"
+  local pieces, most = {}, most_of(wire)
+  while true do
+    local piece = wire:get("read", most)
+    if not piece then return table.concat(pieces) end
+    pieces[#pieces + 1] = piece
+  end
+end
+
+-- ---- as a form ----
+
+-- The stream handler that is registered for a field, if any: the exact name first.
+local function stream_handler(request, name)
+  local streams = request._streams
+  if not streams then return nil end
+  if streams.by_name[name] then return streams.by_name[name] end
+  for _, entry in ipairs(streams.by_pattern) do
+    if name:find(entry.pattern) then return entry.handler end
+  end
+end
+
+-- Passes a whole value to a stream handler, in pieces.
+local function stream_value(handler, value, most, metadata)
+  handler(value:sub(1, most), metadata)
+  for at = most + 1, #value, most do handler(value:sub(at, at + most - 1)) end
+  handler()
+end
+
+local function nothing() end
+
+-- Ways to process a body: {method of the input, take(event, …), done()}.
+
+local function multipart(request, list)
+  local metadata_list = params.new_list()
+  request._metadata = metadata_list
+  local parts = 0
+  local name, handler, pieces, metadata
+  local way = {method = "part", done = nothing}
+  function way.take(event, a, b, c)
+    if event == "part" then
+      parts = parts + 1
+      if parts > PARAMS_MAX then request._wire:fail("too many parts in the request body", 413) end
+      name, handler = a, stream_handler(request, a)
+      params.add(metadata_list, name, {file_name = b, content_type = c})
+      if handler then
+        metadata = {field_name = name, file_name = b, content_type = c}
+      else
+        pieces = {}
+      end
+    elseif event == "data" and handler then
+      local first = metadata
+      metadata = nil
+      if first then handler(a, first) else handler(a) end
+    elseif event == "data" then
+      pieces[#pieces + 1] = a
+    elseif handler then
+      if metadata then handler("", metadata) end
+      handler()
+    else
+      params.add(list, name, table.concat(pieces))
+    end
+  end
+  return way
+end
+
+local function urlencoded(request, list)
+  local pieces, most = {}, most_of(request._wire)
+  local way = {method = "read"}
+  function way.take(piece) pieces[#pieces + 1] = piece end
+  function way.done()
+    local values, names = core.form(table.concat(pieces), 1, PARAMS_MAX)
+    if not values then request._wire:fail("too many parameters in the request body", 413) end
+    for _, name in ipairs(names) do
+      local handler = stream_handler(request, name)
+      for _, value in ipairs(values[name]) do
+        if handler then
+          stream_value(handler, value, most, {field_name = name})
+        else
+          params.add(list, name, value)
+        end
+      end
+    end
+  end
+  return way
+end
+
+local function raw(handler)
+  return {method = "read", take = handler, done = function() handler(nil) end}
+end
+
+-- How this body is to be processed.
+local function way_of(request, wire, list)
+  if request._raw_stream then return raw(request._raw_stream) end
+  if request._body == "none" then return {method = "discard", take = nothing, done = nothing} end
+  local is_multipart, state, status, reason = wire.input:multipart()
+  if state then wire:fail(reason, status) end
+  if is_multipart then return multipart(request, list) end
+  local media_type = (wire.input:field("content-type") or ""):match("^[^; \t]*"):lower()
+  if media_type == "application/x-www-form-urlencoded" then return urlencoded(request, list) end
+  return {method = "discard", take = nothing, done = nothing}
+end
+
+-- Handles one event of the input, or nil for the end. A stream handler that throws leaves the body in processing.
+local function handle(request, event, ...)
+  local way = request._way
+  request._busy = true
+  if event == nil then
+    way.done()
+    request._body = "processed"
+    request._wire.consumer = false
+  else
+    if way.method == "part" then way.take(event, ...) else way.take(event) end
+  end
+  request._busy = false
+end
+
+local function start(request, wire)
+  if request._way then return end
+  local list = params.new_list()
+  request._params = list
+  request._way = way_of(request, wire, list)
+  request._body = "processing"
+end
+
+-- For wire.consumer: one event without waiting. Returns whether there was one.
+local function consume_some(request, wire)
+  if request._busy then -- writing blocks in a stream handler: what comes is for later
+    local kept = wire.input:stash()
+    if not kept then wire.unread = false end
+    return kept
+  end
+  start(request, wire)
+  local way = request._way
+  local event, a, b, c = wire.input[way.method](wire.input, most_of(wire))
+  if event then
+    handle(request, event, a, b, c)
+    return true
+  end
+  if a == "end" then
+    wire.unread = false
+    handle(request, nil)
+  elseif a ~= "block" then
+    wire.unread = false -- whoever reads on is told
+  end
+  return false
+end
+
+-- From now on the body is processed while writing is blocked, too.
+local function install(request, wire)
+  request.fresh = false
+  wire.consumer = function() return consume_some(request, wire) end
+end
+
+-- request:consume_input()
+function methods.consume_input(self)
+  local wire = usable(self, "consume_input")
+  if self._busy then error("consume_input: a stream handler is running", 2) end
+  if not (is_unread(self) or self._body == "processing") then return end
+  start(self, wire)
+  install(self, wire)
+  local method, most = self._way.method, most_of(wire)
+  repeat
+    local event, a, b, c = wire:get(method, most)
+    handle(self, event, a, b, c)
+  until event == nil
+end
+
+methods.process_request_body = methods.consume_input
+
+-- Form parameters: there once the body was processed.
+local function processed(request, name)
+  usable(request, name)
+  if request._body == "string" or request._body == "streamed" or request._body == "discarded" then
+    error(("%s: %s"):format(name, STATES[request._body]), 4)
+  end
+  methods.consume_input(request)
+  return request
+end
+
+function attributes.post_params_list(request) return processed(request, "post_params_list")._params end
+
+function attributes.post_params(request) return params.first(processed(request, "post_params")._params) end
+
+function attributes.post_metadata_list(request) return processed(request, "post_metadata_list")._metadata end
+
+function attributes.post_metadata(request)
+  local list = processed(request, "post_metadata")._metadata
+  return list and params.first(list)
+end
+
+-- ---- streamed ----
+
+local function check_handler(call, handler)
+  if type(handler) ~= "function" then
+    local meta = getmetatable(handler)
+    if type(meta) ~= "table" or not meta.__call then
+      error(("%s: expected a function, got %s"):format(call, type(handler)), 3)
+    end
+  end
+end
+
+local function register(self, call, key, handler, insert)
+  local wire = begin(self, call)
+  if type(key) ~= "string" then error(("%s: expected a string, got %s"):format(call, type(key)), 3) end
+  if self._raw_stream then error(call .. ": the whole request body is streamed already", 3) end
+  check_handler(call, handler)
+  self._streams = self._streams or {by_name = {}, by_pattern = {}}
+  insert(self._streams)
+  install(self, wire)
+end
+
+-- request:stream_post_param(field_name, callback)
+function methods.stream_post_param(self, field_name, callback)
+  register(self, "stream_post_param", field_name, callback, function(streams)
+    if streams.by_name[field_name] then
+      error(("stream_post_param: %q has a stream handler already"):format(field_name), 4)
+    end
+    streams.by_name[field_name] = callback
+  end)
+end
+
+-- request:stream_post_params(pattern, callback)
+function methods.stream_post_params(self, pattern, callback)
+  register(self, "stream_post_params", pattern, callback, function(streams)
+    local good, wrong = pcall(string.find, "", pattern)
+    if not good then error("stream_post_params: " .. wrong, 4) end
+    table.insert(streams.by_pattern, {pattern = pattern, handler = callback})
+  end)
+end
+
+-- Reads over what is left. A client that waits for a 100 (Continue) is not asked to send it: the response says that the
+-- connection ends.
+local function discard(self, wire)
+  if not is_unread(self) then return end
+  self._body = "discarded"
+  if wire.expects then return end
+  while wire:get("discard") do end
+end
+
+-- request:stream_request_body(callback): nil discards the body at once.
+function methods.stream_request_body(self, callback)
+  if callback == nil then return discard(self, usable(self, "stream_request_body")) end
+  local wire = begin(self, "stream_request_body")
+  check_handler("stream_request_body", callback)
+  if self._raw_stream or self._streams then
+    error("stream_request_body: the request body has a stream handler already", 2)
+  end
+  self._raw_stream = callback
+  install(self, wire)
+end
+
+methods.set_request_body_streamer = methods.stream_request_body
+
+-- request:stream_request_body_now(callback): nil discards the body.
+function methods.stream_request_body_now(self, callback)
+  if callback == nil then return discard(self, usable(self, "stream_request_body_now")) end
+  local wire = begin(self, "stream_request_body_now")
+  check_handler("stream_request_body_now", callback)
+  self._body = "streamed"
+  local most = most_of(wire)
+  while true do
+    local chunk = wire:get("read", most)
+    if not chunk then return end
+    callback(chunk)
+  end
+end
+
+-- request:defer_reading(): of older revisions; reading is never done before it is needed.
+function methods.defer_reading(self) usable(self, "defer_reading") end
+
+-- request:monologue(): as close_after_finish, and nothing more is read.
+function methods.monologue(self)
+  local wire = response.enter(self, "monologue")
+  self.keepalive = false
+  if is_unread(self) then self._body = "discarded" end
+  wire.consumer = function()
+    local some = wire.input:discard()
+    if not some then wire.unread = false end
+    return some
+  end
+  while wire.unread and wire.consumer() do end
+end
+
+return {methods = methods, attributes = attributes}

@@ -1,0 +1,68 @@
+-- What the request head says besides method, path and query, as the tables of the request object. Names of fields are
+-- compared without regard to case.
+
+local core = require "mb.http.core"
+
+local lower = string.lower
+
+local attributes = {}
+
+-- Makes a table, whose keys are in lower case, one that is read with any spelling. absent: makes what is found for a
+-- name that does not occur; it is not stored.
+local function any_case(values, absent)
+  return setmetatable(values, {
+    __index = function(self, key)
+      if type(key) ~= "string" then return nil end
+      local value = rawget(self, lower(key))
+      if value == nil and absent then return absent() end
+      return value
+    end,
+  })
+end
+
+local function empty() return {} end
+
+local function map(values, convert)
+  local result = {}
+  for name, lines in pairs(values) do result[name] = convert(lines) end
+  return result
+end
+
+function attributes.headers(request) return any_case(request._wire.input:fields(), empty) end
+
+function attributes.headers_csv_string(request)
+  return any_case(map(request.headers, function(lines) return table.concat(lines, ", ") end), function() return "" end)
+end
+
+function attributes.headers_csv_table(request)
+  return any_case(map(request.headers, function(lines)
+    local elements = {}
+    for _, line in ipairs(lines) do core.list(line, elements) end
+    return elements
+  end), empty)
+end
+
+-- A string that is not among the elements is false, not nil.
+local function flags(elements)
+  local set = {}
+  for _, element in ipairs(elements) do set[lower(element)] = true end
+  return setmetatable(set, {
+    __index = function(self, key) return type(key) == "string" and rawget(self, lower(key)) or false end,
+  })
+end
+
+function attributes.headers_flags(request)
+  return any_case(map(request.headers_csv_table, flags), function() return flags {} end)
+end
+
+function attributes.headers_value(request)
+  return any_case(map(request.headers, function(lines) return #lines == 1 and lines[1] end))
+end
+
+function attributes.cookies(request) return request._wire.input:cookies() end
+
+function attributes.host(request) return request._wire.input:host() end
+
+function attributes.target(request) return request._wire.input:target() end
+
+return {attributes = attributes}

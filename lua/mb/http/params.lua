@@ -1,0 +1,35 @@
+-- Parameters as tables: name -> first value, and name -> sequence of values.
+
+local core = require "mb.http.core"
+
+local params = {}
+
+local absent = {__index = function() return {} end}
+
+-- A table name -> sequence, in which names that do not occur have an empty one, which is not stored.
+function params.new_list() return setmetatable({}, absent) end
+
+function params.add(list, name, value)
+  local values = rawget(list, name)
+  if values then
+    values[#values + 1] = value
+  else
+    list[name] = {value}
+  end
+end
+
+-- The first of each sequence.
+function params.first(list)
+  local result = {}
+  for name, values in pairs(list) do result[name] = values[1] end
+  return result
+end
+
+params.attributes = {
+  get_params_list = function(request)
+    return setmetatable(core.form(request.query or "", 2, math.maxinteger), absent)
+  end,
+  get_params = function(request) return params.first(request.get_params_list) end,
+}
+
+return params

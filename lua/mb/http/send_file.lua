@@ -1,0 +1,86 @@
+-- request:send_file: a file, or a part of it, as response body, without its bytes passing through Lua.
+
+local core = require "mb.http.core"
+local response = require "mb.http.response"
+
+local methods = {}
+
+local EINVAL = 22
+
+-- The file that is meant, and whether it was opened here; or nil, message, errno.
+local function open(source)
+  if type(source) == "string" then
+    local file, message, number = io.open(source, "rb")
+    return file, message, number, true
+  end
+  local kind = io.type(source)
+  if kind ~= "file" then
+    error("send_file: expected a path or an open file, got " .. (kind or type(source)), 3)
+  end
+  return source
+end
+
+local function position(value, default, what)
+  if value == nil then return default end
+  local number = math.type(value) and math.tointeger(value)
+  if not number then error("send_file: " .. what .. " has to be an integer, the position of a byte", 3) end
+  return number
+end
+
+-- Sends the bytes as they are, waiting for the client.
+local function transfer(wire, file, offset, left)
+  if left == 0 then return end
+  wire:push(function()
+    local moved = false
+    while left > 0 do
+      local sent, message = core.send_file(wire.socket, file, offset, left)
+      if sent == nil then wire:lose(message) end
+      if not sent then error("send_file: the file has become shorter while it was sent", 0) end
+      if sent == 0 then return false, moved end
+      moved, offset, left = true, offset + sent, left - sent
+    end
+    return true, true
+  end)
+end
+
+-- Sends what was buffered before and the bytes, framed as the body is.
+local function send_bytes(self, wire, file, first, size)
+  wire:write(response.take_pending(self))
+  if size == 0 then return end
+  if self._chunked then wire:write(("%x\r\n"):format(size)) end
+  transfer(wire, file, first, size)
+  if self._chunked then wire:write("\r\n") end
+end
+
+-- request:send_file(path_or_file[, first[, last]]): first and last are positions of bytes, from 0, as in Range and
+-- Content-Range. Without a Content-Length of the script's own, it is set, if nothing of the body was sent before.
+-- Returns true; or nil, message, errno when the file cannot be read or has no such bytes: nothing was sent then.
+function methods.send_file(self, source, first, last)
+  local wire = response.enter(self, "send_file")
+  first, last = position(first, 0, "first"), position(last, false, "last")
+  local file, message, number, opened = open(source)
+  if not file then return nil, message, number end
+  local size
+  size, message, number = core.file_size(file)
+  if size then
+    last = last or size - 1
+    if first < 0 or last >= size or (first > last and (size > 0 or first > 0)) then
+      size, number = nil, EINVAL
+      message = ("bytes %d to %d: not within the file"):format(first, last)
+    end
+  end
+  if size then
+    local count = last - first + 1
+    if self._head and not self._interim and not self._length and not self._pieces then
+      self._length = count
+      self._head[#self._head + 1] = "Content-Length: " .. count .. "\r\n"
+    end
+    response.count(self, "send_file", count, 3)
+    if self.method ~= "HEAD" then send_bytes(self, wire, file, first, count) end
+  end
+  if opened then file:close() end
+  if not size then return nil, message, number end
+  return true
+end
+
+return {methods = methods}

@@ -1,0 +1,28 @@
+-- moonbridge_http: turns a function of a request into a handler of a connection. The face of the modules below
+-- mb.http; see moonbridge_http(3). Source: reference, "HTTP module".
+
+local core = require "mb.http.core"
+
+local http = {
+  encode_html = core.encode_html,
+  encode_uri = core.encode_uri,
+  decode_uri = core.decode_uri,
+}
+
+-- generate_handler(callback[, options]), in either order: returns a connect handler. Throws, naming it, when an option
+-- is wrong.
+function http.generate_handler(callback, options)
+  if type(callback) == "table" and type(options) == "function" then callback, options = options, callback end
+  if type(callback) ~= "function" then
+    error("generate_handler: expected a function (and a table of options), got " .. type(callback), 2)
+  end
+  if options ~= nil and type(options) ~= "table" then
+    error("generate_handler: expected a table of options, got " .. type(options), 2)
+  end
+  local checked, wrong = require "mb.http.options"(options or {})
+  if not checked then error("generate_handler: " .. wrong, 2) end
+  local serve = require "mb.http.handler"
+  return function(socket) return serve(socket, callback, checked) end
+end
+
+return http

@@ -1,0 +1,92 @@
+/* Sending a file over a handle, by sendfile(2) where there is a socket. */
+#include "handle_file.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "handle_methods.h"
+
+/* What is read at once where sendfile(2) does not serve. */
+#define COPY_BYTES 16384
+
+static FILE *check_file(lua_State *L, int index) {
+  luaL_Stream *stream = luaL_checkudata(L, index, LUA_FILEHANDLE);
+  luaL_argcheck(L, stream->closef, index, "the file is closed");
+  return stream->f;
+}
+
+static int push_errno(lua_State *L, int number) {
+  lua_pushnil(L);
+  lua_pushstring(L, strerror(number));
+  lua_pushinteger(L, number);
+  return 3;
+}
+
+/*
+ * core.file_size(file)
+ * Of a Lua file, whose buffered output is written first. Returns bytes; or nil, message, errno for
+ * what is no regular file, too.
+ */
+int mb_handle_file_size(lua_State *L) {
+  FILE *file = check_file(L, 1);
+  struct stat about;
+  if (fstat(fileno(file), &about) != 0) return push_errno(L, errno);
+  if (S_ISDIR(about.st_mode)) return push_errno(L, EISDIR);
+  if (!S_ISREG(about.st_mode)) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "not a regular file");
+    lua_pushinteger(L, EINVAL);
+    return 3;
+  }
+  if (fflush(file) != 0 || fstat(fileno(file), &about) != 0) return push_errno(L, errno);
+  lua_pushinteger(L, about.st_size);
+  return 1;
+}
+
+/* Copies a little; where the socket is a pipe or a file, or the file system knows no sendfile. */
+static ssize_t copy_some(const struct mb_handle *h, int fd, off_t offset, size_t count) {
+  static char bytes[COPY_BYTES]; /* not on the stack: touched only when it is needed */
+  ssize_t n;
+  do {
+    n = pread(fd, bytes, count < sizeof bytes ? count : sizeof bytes, offset);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return -errno;
+  if (n == 0) return 0;
+  struct iovec piece = {bytes, (size_t)n};
+  return mb_fd_writev(h->out_fd, h->kind, &piece, 1, false);
+}
+
+/*
+ * core.send_file(socket, file, offset, count)
+ * Sends, behind what is queued and without waiting, as much of the file as the system takes. The
+ * position of the file does not change.
+ * Returns the number of bytes (0: it would block), or false when the file ends before; or nil,
+ * message, errno for an error of the connection.
+ */
+int mb_handle_send_file(lua_State *L) {
+  struct mb_handle *h = mb_handle_for_output(L);
+  int fd = fileno(check_file(L, 2));
+  off_t offset = (off_t)luaL_checkinteger(L, 3);
+  size_t count = (size_t)luaL_checkinteger(L, 4);
+  int r = mb_handle_send_queue(h, false);
+  if (r < 0) return mb_handle_push_error(L, h, r);
+  ssize_t sent = -EAGAIN;
+  if (h->out.len == 0) {
+    sent = mb_fd_sendfile(h->out_fd, h->kind, fd, offset, count);
+    if (sent == -EINVAL || sent == -ENOSYS) sent = copy_some(h, fd, offset, count);
+  }
+  if (sent == -EAGAIN) {
+    lua_pushinteger(L, 0);
+  } else if (sent == 0) {
+    lua_pushboolean(L, 0);
+  } else if (sent < 0) {
+    return mb_handle_push_error(L, h, (int)sent);
+  } else {
+    lua_pushinteger(L, sent);
+  }
+  return 1;
+}

@@ -1,0 +1,206 @@
+/* The table of mb.http.core, and those of its functions that are not in a file of their own. */
+#include "http_core.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "handle_file.h"
+#include "handle_methods.h"
+#include "http_fields.h"
+#include "http_form.h"
+#include "http_input.h"
+#include "log.h"
+#include "state.h"
+
+/* ---- text ---- */
+
+/*
+ * core.encode_html(text), core.encode_uri(text), core.decode_uri(text)
+ * See moonbridge_http(3). Each returns a string.
+ */
+static int encode_html(lua_State *L) {
+  struct mb_span text;
+  luaL_Buffer b;
+  text.data = luaL_checklstring(L, 1, &text.size);
+  char *to = luaL_buffinitsize(L, &b, 6 * text.size);
+  luaL_pushresultsize(&b, mb_html_encode(to, text));
+  return 1;
+}
+
+static int encode_uri(lua_State *L) {
+  struct mb_span text;
+  luaL_Buffer b;
+  text.data = luaL_checklstring(L, 1, &text.size);
+  char *to = luaL_buffinitsize(L, &b, 3 * text.size);
+  luaL_pushresultsize(&b, mb_form_encode(to, text));
+  return 1;
+}
+
+static int decode_uri(lua_State *L) {
+  struct mb_span text;
+  luaL_Buffer b;
+  text.data = luaL_checklstring(L, 1, &text.size);
+  char *to = luaL_buffinitsize(L, &b, text.size);
+  luaL_pushresultsize(&b, mb_form_decode(to, text, true));
+  return 1;
+}
+
+/*
+ * core.field_line(name, value)
+ * Returns the field line "name: value" with CR LF; or nil and what is wrong with it.
+ */
+static int field_line(lua_State *L) {
+  struct mb_span name, value;
+  const char *wrong = NULL;
+  name.data = luaL_checklstring(L, 1, &name.size);
+  value.data = luaL_checklstring(L, 2, &value.size);
+  if (name.size == 0 || !mb_http_all(name, MB_HTTP_TOKEN)) {
+    wrong = "the name of a header field may hold letters, digits and !#$%&'*+-.^_`|~ only";
+  } else if (!mb_http_all(value, MB_HTTP_VALUE)) {
+    wrong = "the value of a header field must not hold line ends or other control characters";
+  }
+  if (wrong) {
+    lua_pushnil(L);
+    lua_pushstring(L, wrong);
+    return 2;
+  }
+  luaL_Buffer b;
+  luaL_buffinitsize(L, &b, name.size + value.size + 4);
+  luaL_addlstring(&b, name.data, name.size);
+  luaL_addlstring(&b, ": ", 2);
+  luaL_addlstring(&b, value.data, value.size);
+  luaL_addlstring(&b, "\r\n", 2);
+  luaL_pushresult(&b);
+  return 1;
+}
+
+/*
+ * core.is_text(text)
+ * Whether a text may stand in a status line or a field: no control characters but tabs.
+ */
+static int is_text(lua_State *L) {
+  struct mb_span text;
+  text.data = luaL_checklstring(L, 1, &text.size);
+  lua_pushboolean(L, mb_http_all(text, MB_HTTP_VALUE));
+  return 1;
+}
+
+#define DATE_SIZE 30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
+
+/* IMF-fixdate (RFC 9110, section 5.6.7); strftime's names would depend on the locale. */
+static void format_date(char text[DATE_SIZE], time_t when) {
+  static const char days[] = "SunMonTueWedThuFriSat";
+  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  struct tm t;
+  char pattern[] = "Ddd, %d Mmm %Y %H:%M:%S GMT";
+  gmtime_r(&when, &t);
+  memcpy(pattern, days + 3 * t.tm_wday, 3);
+  memcpy(pattern + 8, months + 3 * t.tm_mon, 3);
+  strftime(text, DATE_SIZE, pattern, &t);
+}
+
+/*
+ * core.date()
+ * Returns the field line of the current date, with CR LF.
+ */
+static int date(lua_State *L) {
+  static time_t formatted = -1;
+  static char line[6 + DATE_SIZE + 2] = "Date: ";
+  time_t now = time(NULL);
+  if (now != formatted) {
+    format_date(line + 6, now);
+    memcpy(line + 6 + DATE_SIZE - 1, "\r\n", 3);
+    formatted = now;
+  }
+  lua_pushlstring(L, line, 6 + DATE_SIZE - 1 + 2);
+  return 1;
+}
+
+/* ---- calls ---- */
+
+static int call_done(lua_State *L, int status, lua_KContext ctx) {
+  (void)ctx;
+  bool good = status == LUA_OK || status == LUA_YIELD;
+  lua_pushboolean(L, good);
+  if (good) return 1;
+  lua_insert(L, -2);
+  return 2;
+}
+
+/*
+ * core.call(f, ...)
+ * Calls f(...). Returns true; or false and the error, whose traceback is kept for core.throw_on.
+ */
+static int call(lua_State *L) {
+  mb_state_check_callable(L, 1);
+  return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
+}
+
+/* core.throw_on(error): throws an error that core.call has returned. */
+static int throw_on(lua_State *L) {
+  lua_settop(L, 1);
+  return mb_state_throw_on(L);
+}
+
+/*
+ * core.log(text)
+ * Logs a line about a client, at level info.
+ */
+static int log_line(lua_State *L) {
+  mb_log(LOG_INFO, "%s", luaL_checkstring(L, 1));
+  return 0;
+}
+
+/* ---- the socket ---- */
+
+/* core.is_open(socket): whether the script has neither closed nor reset it. */
+static int is_open(lua_State *L) {
+  lua_pushboolean(L, mb_handle_is_open(mb_handle_at(L, 1)));
+  return 1;
+}
+
+/* core.is_network(socket): whether there is a peer, which a replay has not. */
+static int is_network(lua_State *L) {
+  enum mb_fd_kind kind = mb_handle_at(L, 1)->kind;
+  lua_pushboolean(L, kind != MB_FD_FILE && kind != MB_FD_PIPE);
+  return 1;
+}
+
+/*
+ * core.end_output(socket)
+ * Sends FIN, also on a Unix socket, whose input stays open (unlike with socket:finish). Nothing may be
+ * pending. Returns whether that was possible.
+ */
+static int end_output(lua_State *L) {
+  lua_pushboolean(L, mb_handle_end_output(mb_handle_at(L, 1)) == 0);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"call", call},
+    {"date", date},
+    {"decode_uri", decode_uri},
+    {"encode_html", encode_html},
+    {"encode_uri", encode_uri},
+    {"end_output", end_output},
+    {"field_line", field_line},
+    {"file_size", mb_handle_file_size},
+    {"form", mb_http_form},
+    {"input", mb_http_input_new},
+    {"is_network", is_network},
+    {"is_open", is_open},
+    {"is_text", is_text},
+    {"list", mb_http_list},
+    {"log", log_line},
+    {"send_file", mb_handle_send_file},
+    {"throw_on", throw_on},
+    {NULL, NULL},
+};
+
+int mb_http_core_open(lua_State *L) {
+  mb_http_input_open(L);
+  luaL_newlib(L, functions);
+  return 1;
+}

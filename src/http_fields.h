@@ -1,0 +1,16 @@
+/* What a request says in names and values, as tables: header fields, cookies, form parameters. */
+#ifndef MB_HTTP_FIELDS_H
+#define MB_HTTP_FIELDS_H
+
+#include <lua.h>
+
+/* Methods of the input object; see http_fields.c. */
+int mb_http_input_field(lua_State *L);
+int mb_http_input_fields(lua_State *L);
+int mb_http_input_cookies(lua_State *L);
+
+/* Functions of the module's table; see http_fields.c. */
+int mb_http_form(lua_State *L);
+int mb_http_list(lua_State *L);
+
+#endif
