@@ -20,8 +20,8 @@ static int write_bytes(lua_State *L, const void *data, size_t size, void *column
 }
 
 /*
- * Compiles one module. The chunk's name is that of the module, as no file stands for it at run time;
- * line numbers and names stay, for tracebacks.
+ * Compiles one module. Line numbers and names of variables are left out: every connection would load
+ * them, and they are more than half of it. A script's own lines are in its tracebacks as always.
  */
 static int embed(lua_State *L, int number, const char *name, const char *path) {
   char line[4096];
@@ -44,7 +44,7 @@ static int embed(lua_State *L, int number, const char *name, const char *path) {
   }
   int column = 0;
   printf("\nstatic const unsigned char module_%d[] = {\n", number);
-  lua_dump(L, write_bytes, &column, 0);
+  lua_dump(L, write_bytes, &column, 1);
   printf("};\n");
   lua_settop(L, 0);
   return 0;

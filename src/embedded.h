@@ -17,7 +17,7 @@ struct mb_embedded {
 /* Generated. */
 extern const struct mb_embedded mb_embedded_modules[];
 
-/* Makes require find them, after package.preload and before any file. May throw. */
+/* Makes require find them, before any others. May throw. */
 void mb_embedded_open(lua_State *L);
 
 #endif

@@ -71,12 +71,15 @@ ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wa
  * A blocking pipe or terminal has no MSG_DONTWAIT: where poll says "writable", PIPE_BUF bytes go
  * without blocking.
  */
-static ssize_t write_file_now(int fd, struct iovec first) {
+static ssize_t write_file_now(int fd, const struct iovec *pieces, int count) {
   int r = mb_fd_poll(fd, POLLOUT, 0);
   if (r < 0) return r;
   if (r == 0) return -EAGAIN;
-  if (first.iov_len > PIPE_BUF) first.iov_len = PIPE_BUF;
-  ssize_t n = write(fd, first.iov_base, first.iov_len);
+  int fit = 0;
+  for (size_t total = 0; fit < count && total + pieces[fit].iov_len <= PIPE_BUF; fit++) {
+    total += pieces[fit].iov_len;
+  }
+  ssize_t n = fit > 0 ? writev(fd, pieces, fit) : write(fd, pieces[0].iov_base, PIPE_BUF);
   return n < 0 ? -errno : n;
 }
 
@@ -89,7 +92,7 @@ static ssize_t write_once(int fd, enum mb_fd_kind kind, const struct iovec *piec
   } else if (wait || kind == MB_FD_PIPE) {
     n = writev(fd, pieces, count);
   } else {
-    return write_file_now(fd, pieces[0]);
+    return write_file_now(fd, pieces, count);
   }
   return n < 0 ? -errno : n;
 }

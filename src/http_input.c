@@ -156,7 +156,7 @@ static int input_head(lua_State *L) {
   mb_handle_check_open(L, h);
   h->in_short = false;
   while ((found = find_head(in, &size)) == 0) {
-    ssize_t n = receive ? mb_handle_receive(L, h, in->head_limit, false) : -EAGAIN;
+    ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
     if (n == -EAGAIN || n == 0) {
       bool begun = mb_buf_len(&h->in) > 0;
       h->in_short = begun && n != 0; /* poll waits for more */

@@ -162,8 +162,8 @@ static struct mb_span unquote(struct mb_multipart *m, struct mb_span value) {
   return (struct mb_span){to, (size_t)(out - to)};
 }
 
-/* Decodes the text of an extended value in place. ISO-8859-1 becomes UTF-8, whose two bytes are fewer
- * than the three of the escape. NUL is no part of a file name, as it is none of a field. */
+/* Decodes the text of an extended value in place. ISO-8859-1 becomes UTF-8, whose two bytes are
+ * fewer than the three of the escape. NUL is no part of a file name, as it is none of a field. */
 static bool decode_extended(struct mb_multipart *m, struct mb_span text, bool latin,
                             struct mb_span *ret) {
   char *to = in_head(m, text), *out = to;
@@ -326,7 +326,7 @@ static enum mb_multipart_event match_on(struct mb_multipart *m, struct mb_span *
   return m->data.size > 0 ? MB_MULTIPART_DATA : MB_MULTIPART_MORE;
 }
 
-/* Content or preamble up to a delimiter or to what may become one; no more than that one is taken. */
+/* Content or preamble up to a delimiter or to what may become one, which is taken, too. */
 static enum mb_multipart_event content_bytes(struct mb_multipart *m, struct mb_span *bytes) {
   if (m->matched > 0) return match_on(m, bytes);
   const char *at = bytes->data, *end = at + bytes->size;

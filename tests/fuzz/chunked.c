@@ -71,14 +71,14 @@ static struct line take_line(struct mb_span *rest) {
 /* Returns whether a line like this, or one that goes on from it, is good. */
 static bool read_size(struct reference *r, struct mb_span line, bool ended, uint64_t *ret_size) {
   size_t digits = run_of(line, HEX);
+  struct mb_span extension = {line.data + digits, line.size - digits};
+  count_line(r, line.size, extension.size, extension.size > 0);
   *ret_size = 0;
   for (size_t i = 0; i < digits; i++) {
     char text[2] = {line.data[i], '\0'};
     if (*ret_size > INT64_MAX / 16) return false; /* it would get 2^63 or more */
     *ret_size = *ret_size * 16 + strtoul(text, NULL, 16);
   }
-  struct mb_span extension = {line.data + digits, line.size - digits};
-  count_line(r, line.size, extension.size, extension.size > 0);
   if (digits == 0) return line.size == 0 && !ended;
   size_t blanks = run_of(extension, " \t");
   if (blanks == extension.size) return blanks == 0 || !ended;
@@ -108,8 +108,8 @@ static enum verdict read_chunks(struct reference *r, struct mb_span *rest) {
   while (rest->size > 0) {
     struct line line = take_line(rest);
     uint64_t size;
-    if (line.has_lf && !line.has_cr) return REFUSED;
-    if (!read_size(r, line.text, line.has_cr, &size)) return REFUSED;
+    bool good = read_size(r, line.text, line.has_cr, &size);
+    if (!good || (line.has_lf && !line.has_cr)) return REFUSED;
     if (!line.has_lf) return INCOMPLETE;
     if (size == 0) return read_trailers(r, rest);
     struct mb_span content = {rest->data, size < rest->size ? (size_t)size : rest->size};

@@ -42,6 +42,10 @@ _Noreturn void fuzz_fail(const char *file, int line, const char *format, ...) {
   abort();
 }
 
+void fuzz_show(const char *title, struct mb_span span) {
+  if (getenv("FUZZ_SHOW")) show(title, span);
+}
+
 /* ---- the input ---- */
 
 static void *allocate(size_t size) {

@@ -26,6 +26,9 @@ _Noreturn void fuzz_fail(const char *file, int line, const char *format, ...)
 #define CHECK(condition, ...) \
   ((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition ": " __VA_ARGS__))
 
+/* For whoever looks into a finding: shows the bytes where $FUZZ_SHOW is set. */
+void fuzz_show(const char *title, struct mb_span span);
+
 /* ---- the input ---- */
 
 /*

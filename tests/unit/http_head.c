@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/http_target.h"
 #include "../lib/tap.h"
 
 #define HOST "Host: a\r\n"
@@ -90,26 +89,11 @@ static void accepted(void) {
       {"CONNECT is the whole word", "CONNECTS / HTTP/1.1\r\n" HOST "\r\n",
        "CONNECTS|/||a|1.1 none 0 keep"},
 
-      {"query", "GET /a/b?c=d?e HTTP/1.1\r\n" HOST "\r\n", "GET|/a/b|?c=d?e|a|1.1 none 0 keep"},
-      {"empty query", "GET /a? HTTP/1.1\r\n" HOST "\r\n", "GET|/a|?|a|1.1 none 0 keep"},
-      {"nothing is decoded", "GET //%2f/../:@ HTTP/1.1\r\n" HOST "\r\n",
-       "GET|//%2f/../:@||a|1.1 none 0 keep"},
-      {"bytes above ASCII", "GET /\xc3\xa4\xff HTTP/1.1\r\n" HOST "\r\n",
-       "GET|/\xc3\xa4\xff||a|1.1 none 0 keep"},
-      {"what URLs have no right to", "GET /\"<>\\^`{|} HTTP/1.1\r\n" HOST "\r\n",
-       "GET|/\"<>\\^`{|}||a|1.1 none 0 keep"},
+      {"query", "GET /a?b HTTP/1.1\r\n" HOST "\r\n", "GET|/a|?b|a|1.1 none 0 keep"},
       {"asterisk", "OPTIONS * HTTP/1.1\r\n" HOST "\r\n", "OPTIONS|(none)|(none)|a|1.1 none 0 keep"},
-      {"absolute form", "GET http://b:1/c?d HTTP/1.1\r\n" HOST "\r\n",
-       "GET|/c|?d|b:1|1.1 none 0 keep"},
-      {"absolute form of https", "GET HTTPS://b/ HTTP/1.1\r\n" HOST "\r\n",
+      {"a host in the target", "GET http://b/ HTTP/1.1\r\n" HOST "\r\n",
        "GET|/||b|1.1 none 0 keep"},
-      {"absolute form without a path", "GET http://b HTTP/1.1\r\n" HOST "\r\n",
-       "GET|/||b|1.1 none 0 keep"},
-      {"absolute form with a query only", "GET http://b?/c@ HTTP/1.1\r\n" HOST "\r\n",
-       "GET|/|?/c@|b|1.1 none 0 keep"},
-      {"absolute form, at sign in the path", "GET http://b/@c HTTP/1.1\r\n" HOST "\r\n",
-       "GET|/@c||b|1.1 none 0 keep"},
-      {"absolute form in 1.0", "GET http://b/ HTTP/1.0\r\n\r\n", "GET|/||b|1.0 none 0"},
+      {"a host in the target of 1.0", "GET http://b/ HTTP/1.0\r\n\r\n", "GET|/||b|1.0 none 0"},
 
       {"empty Host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", "GET|/|||1.1 none 0 keep"},
       {"blanks around Host", "GET / HTTP/1.1\r\nhOsT:\t b:80 \r\n\r\n",
@@ -176,16 +160,6 @@ static void accepted(void) {
   }
 }
 
-static void targets(void) {
-  static const char data[] = "GET http://b?c HTTP/1.1\r\n" HOST "\r\n";
-  struct mb_http_head head;
-  struct mb_http_refusal refusal;
-  if (!mb_http_head_parse(data, sizeof data - 1, &head, &refusal)) tap_bail(refusal.why);
-  tap_bytes(head.target.data, head.target.size, "http://b?c", 10, "the target is as it was sent");
-  bool inside = head.path.data >= data && head.path.data < data + sizeof data;
-  tap_ok(inside, "a path that is not there lies within the head, too");
-}
-
 /* ---- refused ---- */
 
 struct refused {
@@ -198,63 +172,62 @@ struct refused {
 #define REFUSED(text, status, why) \
   { text, sizeof text - 1, status, why }
 
+#define CONTROL    "control character in the request head"
+#define NUL        "NUL in the request head"
+#define CR         "bare CR in the request head"
+#define VERSION    "bad HTTP version"
+#define MAJOR      "neither HTTP/1.0 nor HTTP/1.1"
+#define NO_NUMBER  "Content-Length that is no number"
+#define TOO_LARGE  "Content-Length that is too large"
+#define DIFFERS    "more than one Content-Length"
+#define BESIDE     "Content-Length beside Transfer-Encoding"
+#define CODING     "Transfer-Encoding other than chunked"
+#define BEHIND     "Transfer-Encoding with more behind chunked"
+#define BAD_CODING "bad Transfer-Encoding field"
+#define EXPECT     "Expect other than 100-continue"
+#define FOLDED     "folded field line"
+
 /* What is refused when the head is parsed; its end is found first. */
 static const struct refused refused[] = {
     REFUSED("GET\r\n\r\n", 400, "request line without a target"),
     REFUSED("GET \r\n\r\n", 400, "request line without a target"),
     REFUSED("GET /\r\n\r\n", 400, "request line without a version"),
-    REFUSED("GET / \r\n\r\n", 400, "bad HTTP version"),
+    REFUSED("GET / \r\n\r\n", 400, VERSION),
     REFUSED("GET  / HTTP/1.1\r\n\r\n", 400, "more than one space in the request line"),
-    REFUSED("GET /  HTTP/1.1\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTP/1.1 \r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / x HTTP/1.1\r\n\r\n", 400, "bad HTTP version"),
+    REFUSED("GET /  HTTP/1.1\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/1.1 \r\n\r\n", 400, VERSION),
+    REFUSED("GET / x HTTP/1.1\r\n\r\n", 400, VERSION),
     REFUSED("GET\t/ HTTP/1.1\r\n\r\n", 400, "bad character in the method"),
     REFUSED("GET /\tHTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
     REFUSED("G@T / HTTP/1.1\r\n\r\n", 400, "bad character in the method"),
     REFUSED("G\xc3\xa4T / HTTP/1.1\r\n\r\n", 400, "bad character in the method"),
     REFUSED("GET /#a HTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
-    REFUSED("GET /\x7f HTTP/1.1\r\n\r\n", 400, "control character in the request head"),
-    REFUSED("GET /\x01 HTTP/1.1\r\n\r\n", 400, "control character in the request head"),
-    REFUSED("GET /\0 HTTP/1.1\r\n\r\n", 400, "NUL in the request head"),
-    REFUSED("GET / HTTP/1.1\0\r\n\r\n", 400, "NUL in the request head"),
-    REFUSED("G\0T / HTTP/1.1\r\n\r\n", 400, "NUL in the request head"),
-    REFUSED("GET / HTTP/1.1\r\r\n\r\n", 400, "bare CR in the request head"),
-    REFUSED("GET /\rHost: a HTTP/1.1\r\n\r\n", 400, "bare CR in the request head"),
-    REFUSED("GET\r/ HTTP/1.1\r\n\r\n", 400, "bare CR in the request head"),
-    REFUSED("GET / HTTP/11\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTP/1.\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTP/1.10\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTP/01.1\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTP/1,1\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTP/a.1\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTP/1.x\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / http/1.1\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTPS/1.1\r\n\r\n", 400, "bad HTTP version"),
-    REFUSED("GET / HTTP/2.0\r\n\r\n", 505, "neither HTTP/1.0 nor HTTP/1.1"),
-    REFUSED("GET / HTTP/0.9\r\n\r\n", 505, "neither HTTP/1.0 nor HTTP/1.1"),
-    REFUSED("PRI * HTTP/2.0\r\n\r\n", 505, "neither HTTP/1.0 nor HTTP/1.1"),
-    REFUSED("CONNECT a:1 HTTP/2.0\r\n\r\n", 505, "neither HTTP/1.0 nor HTTP/1.1"),
+    REFUSED("GET /\x7f HTTP/1.1\r\n\r\n", 400, CONTROL),
+    REFUSED("GET /\x01 HTTP/1.1\r\n\r\n", 400, CONTROL),
+    REFUSED("GET /\0 HTTP/1.1\r\n\r\n", 400, NUL),
+    REFUSED("GET / HTTP/1.1\0\r\n\r\n", 400, NUL),
+    REFUSED("G\0T / HTTP/1.1\r\n\r\n", 400, NUL),
+    REFUSED("GET / HTTP/1.1\r\r\n\r\n", 400, CR),
+    REFUSED("GET /\rHost: a HTTP/1.1\r\n\r\n", 400, CR),
+    REFUSED("GET\r/ HTTP/1.1\r\n\r\n", 400, CR),
+    REFUSED("GET / HTTP/11\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/1.\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/1.10\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/01.1\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/1,1\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/a.1\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/1.x\r\n\r\n", 400, VERSION),
+    REFUSED("GET / http/1.1\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTPS/1.1\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/2.0\r\n\r\n", 505, MAJOR),
+    REFUSED("GET / HTTP/0.9\r\n\r\n", 505, MAJOR),
+    REFUSED("PRI * HTTP/2.0\r\n\r\n", 505, MAJOR),
+    REFUSED("CONNECT a:1 HTTP/2.0\r\n\r\n", 505, MAJOR),
     REFUSED("CONNECT a:1 HTTP/1.1\r\n" HOST HOST "\r\n", 501, "CONNECT is not supported"),
     REFUSED("CONNECT / HTTP/1.0\r\n\r\n", 501, "CONNECT is not supported"),
 
     REFUSED("GET * HTTP/1.1\r\n\r\n", 400, "request target \"*\" without OPTIONS"),
-    REFUSED("options * HTTP/1.1\r\n\r\n", 400, "request target \"*\" without OPTIONS"),
-    REFUSED("OPTIONS ** HTTP/1.1\r\n\r\n", 400,
-            "request target that is neither a path nor an http URL"),
-    REFUSED("GET a HTTP/1.1\r\n\r\n", 400, "request target that is neither a path nor an http URL"),
-    REFUSED("GET ?a HTTP/1.1\r\n\r\n", 400,
-            "request target that is neither a path nor an http URL"),
-    REFUSED("GET ftp://a/ HTTP/1.1\r\n\r\n", 400,
-            "request target that is neither a path nor an http URL"),
-    REFUSED("GET http:/a HTTP/1.1\r\n\r\n", 400,
-            "request target that is neither a path nor an http URL"),
-    REFUSED("GET http:// HTTP/1.1\r\n\r\n", 400, "bad host in the request target"),
-    REFUSED("GET http:///a HTTP/1.1\r\n\r\n", 400, "bad host in the request target"),
-    REFUSED("GET http://:80/ HTTP/1.1\r\n\r\n", 400, "bad host in the request target"),
-    REFUSED("GET http://a:b/ HTTP/1.1\r\n\r\n", 400, "bad host in the request target"),
-    REFUSED("GET http://a\\b/ HTTP/1.1\r\n\r\n", 400, "bad host in the request target"),
-    REFUSED("GET http://u@a/ HTTP/1.1\r\n\r\n", 400, "user name in the request target"),
-    REFUSED("GET http://u:p@a HTTP/1.1\r\n\r\n", 400, "user name in the request target"),
+    REFUSED("GET http://a:b/ HTTP/1.1\r\n" HOST HOST "\r\n", 400, "bad host in the request target"),
     REFUSED("GET http://a/ HTTP/1.1\r\n\r\n", 400, "no Host field"),
     REFUSED("GET http://a/ HTTP/1.1\r\nHost: b c\r\n\r\n", 400, "bad Host field"),
 
@@ -263,21 +236,21 @@ static const struct refused refused[] = {
     REFUSED(GET "a : b\r\n\r\n", 400, "space in a field name"),
     REFUSED(GET "a\t: b\r\n\r\n", 400, "space in a field name"),
     REFUSED(GET "a b: c\r\n\r\n", 400, "space in a field name"),
-    REFUSED(GET " a: b\r\n\r\n", 400, "folded field line"),
-    REFUSED(GET "a: b\r\n\tc\r\n\r\n", 400, "folded field line"),
-    REFUSED(GET "a: b\r\n \r\n\r\n", 400, "folded field line"),
-    REFUSED("GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400, "folded field line"),
+    REFUSED(GET " a: b\r\n\r\n", 400, FOLDED),
+    REFUSED(GET "a: b\r\n\tc\r\n\r\n", 400, FOLDED),
+    REFUSED(GET "a: b\r\n \r\n\r\n", 400, FOLDED),
+    REFUSED("GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400, FOLDED),
     REFUSED(GET "a(: b\r\n\r\n", 400, "bad character in a field name"),
     REFUSED(GET "\xc3\xa4: b\r\n\r\n", 400, "bad character in a field name"),
-    REFUSED(GET "a\r: b\r\n\r\n", 400, "bare CR in the request head"),
-    REFUSED(GET "a\0: b\r\n\r\n", 400, "NUL in the request head"),
-    REFUSED(GET "a\x0b: b\r\n\r\n", 400, "control character in the request head"),
-    REFUSED(GET "a: b\rc: d\r\n\r\n", 400, "bare CR in the request head"),
-    REFUSED(GET "a: b\r\r\n\r\n", 400, "bare CR in the request head"),
-    REFUSED(GET "a:\r \r\n\r\n", 400, "bare CR in the request head"),
-    REFUSED(GET "a: \0\r\n\r\n", 400, "NUL in the request head"),
-    REFUSED(GET "a: \x0b\r\n\r\n", 400, "control character in the request head"),
-    REFUSED(GET "a: \x7f\r\n\r\n", 400, "control character in the request head"),
+    REFUSED(GET "a\r: b\r\n\r\n", 400, CR),
+    REFUSED(GET "a\0: b\r\n\r\n", 400, NUL),
+    REFUSED(GET "a\x0b: b\r\n\r\n", 400, CONTROL),
+    REFUSED(GET "a: b\rc: d\r\n\r\n", 400, CR),
+    REFUSED(GET "a: b\r\r\n\r\n", 400, CR),
+    REFUSED(GET "a:\r \r\n\r\n", 400, CR),
+    REFUSED(GET "a: \0\r\n\r\n", 400, NUL),
+    REFUSED(GET "a: \x0b\r\n\r\n", 400, CONTROL),
+    REFUSED(GET "a: \x7f\r\n\r\n", 400, CONTROL),
 
     REFUSED("GET / HTTP/1.1\r\n\r\n", 400, "no Host field"),
     REFUSED("GET / HTTP/1.5\r\nHosts: a\r\n\r\n", 400, "no Host field"),
@@ -286,67 +259,51 @@ static const struct refused refused[] = {
     REFUSED("GET / HTTP/1.1\r\nHost:\r\nHost:\r\n\r\n", 400, "more than one Host field"),
     REFUSED("GET / HTTP/1.0\r\nHost: a/b\r\n\r\n", 400, "bad Host field"),
 
-    REFUSED(POST "Content-Length:\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: -5\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: +5\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: 0x5\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: 5 5\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: 5;\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: \"5\"\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: 5,\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: ,5\r\n\r\n", 400, "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: 5\r\nContent-Length:\r\n\r\n", 400,
-            "Content-Length that is no number"),
-    REFUSED(POST "Content-Length: 9223372036854775808\r\n\r\n", 400,
-            "Content-Length that is too large"),
-    REFUSED(POST "Content-Length: 18446744073709551621\r\n\r\n", 400,
-            "Content-Length that is too large"),
-    REFUSED(POST "Content-Length: 5, 6\r\n\r\n", 400, "more than one Content-Length"),
-    REFUSED(POST "Content-Length: 5\r\nContent-Length: 0\r\n\r\n", 400,
-            "more than one Content-Length"),
-    REFUSED(POST "Content-Length: 0\r\nContent-Length: 5\r\n\r\n", 400,
-            "more than one Content-Length"),
-    REFUSED(POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400,
-            "Content-Length beside Transfer-Encoding"),
-    REFUSED(POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 400,
-            "Content-Length beside Transfer-Encoding"),
-    REFUSED(POST "Content-Length: 0\r\nTransfer-Encoding: x\r\n\r\n", 400,
-            "Content-Length beside Transfer-Encoding"),
+    REFUSED(POST "Content-Length:\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: -5\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: +5\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: 0x5\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: 5 5\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: 5;\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: \"5\"\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: 5,\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: ,5\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: 5\r\nContent-Length:\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: 9223372036854775808\r\n\r\n", 400, TOO_LARGE),
+    REFUSED(POST "Content-Length: 18446744073709551621\r\n\r\n", 400, TOO_LARGE),
+    REFUSED(POST "Content-Length: 5, 6\r\n\r\n", 400, DIFFERS),
+    REFUSED(POST "Content-Length: 5\r\nContent-Length: 0\r\n\r\n", 400, DIFFERS),
+    REFUSED(POST "Content-Length: 0\r\nContent-Length: 5\r\n\r\n", 400, DIFFERS),
+    REFUSED(POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, BESIDE),
+    REFUSED(POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 400, BESIDE),
+    REFUSED(POST "Content-Length: 0\r\nTransfer-Encoding: x\r\n\r\n", 400, BESIDE),
 
-    REFUSED(POST "Transfer-Encoding: gzip\r\n\r\n", 501, "Transfer-Encoding other than chunked"),
-    REFUSED(POST "Transfer-Encoding: identity\r\n\r\n", 501,
-            "Transfer-Encoding other than chunked"),
-    REFUSED(POST "Transfer-Encoding: gzip;q=1, chunked\r\n\r\n", 501,
-            "Transfer-Encoding other than chunked"),
-    REFUSED(POST "Transfer-Encoding: xchunked\r\n\r\n", 501,
-            "Transfer-Encoding other than chunked"),
-    REFUSED(POST "Transfer-Encoding: chunked, chunked\r\n\r\n", 400,
-            "Transfer-Encoding with more behind chunked"),
-    REFUSED(POST "Transfer-Encoding: chunked, gzip\r\n\r\n", 400,
-            "Transfer-Encoding with more behind chunked"),
-    REFUSED(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400,
-            "Transfer-Encoding with more behind chunked"),
-    REFUSED(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n\r\n", 400,
-            "Transfer-Encoding with more behind chunked"),
-    REFUSED(POST "Transfer-Encoding: chunked,\r\n\r\n", 400,
-            "Transfer-Encoding with more behind chunked"),
-    REFUSED(POST "Transfer-Encoding:\r\n\r\n", 400, "bad Transfer-Encoding field"),
-    REFUSED(POST "Transfer-Encoding: ,chunked\r\n\r\n", 400, "bad Transfer-Encoding field"),
-    REFUSED(POST "Transfer-Encoding: \"chunked\"\r\n\r\n", 400, "bad Transfer-Encoding field"),
-    REFUSED(POST "Transfer-Encoding: chunked;a=b\r\n\r\n", 400, "bad Transfer-Encoding field"),
-    REFUSED(POST "Transfer-Encoding: chunked x\r\n\r\n", 400, "bad Transfer-Encoding field"),
+    REFUSED(POST "Transfer-Encoding: gzip\r\n\r\n", 501, CODING),
+    REFUSED(POST "Transfer-Encoding: identity\r\n\r\n", 501, CODING),
+    REFUSED(POST "Transfer-Encoding: gzip;q=1, chunked\r\n\r\n", 501, CODING),
+    REFUSED(POST "Transfer-Encoding: xchunked\r\n\r\n", 501, CODING),
+    REFUSED(POST "Transfer-Encoding: chunked, chunked\r\n\r\n", 400, BEHIND),
+    REFUSED(POST "Transfer-Encoding: chunked, gzip\r\n\r\n", 400, BEHIND),
+    REFUSED(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400, BEHIND),
+    REFUSED(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n\r\n", 400, BEHIND),
+    REFUSED(POST "Transfer-Encoding: chunked,\r\n\r\n", 400, BEHIND),
+    REFUSED(POST "Transfer-Encoding:\r\n\r\n", 400, BAD_CODING),
+    REFUSED(POST "Transfer-Encoding: ,chunked\r\n\r\n", 400, BAD_CODING),
+    REFUSED(POST "Transfer-Encoding: \"chunked\"\r\n\r\n", 400, BAD_CODING),
+    REFUSED(POST "Transfer-Encoding: chunked;a=b\r\n\r\n", 400, BAD_CODING),
+    REFUSED(POST "Transfer-Encoding: chunked x\r\n\r\n", 400, BAD_CODING),
     REFUSED(POST "Transfer-Encoding: \x0b"
                  "chunked\r\n\r\n",
-            400, "control character in the request head"),
+            400, CONTROL),
     REFUSED("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400,
             "Transfer-Encoding in HTTP/1.0"),
 
     REFUSED(GET "Connection: \"close\"\r\n\r\n", 400, "bad Connection field"),
     REFUSED(GET "Connection: a b\r\n\r\n", 400, "bad Connection field"),
-    REFUSED(POST "Expect: 200-ok\r\n\r\n", 417, "Expect other than 100-continue"),
-    REFUSED(POST "Expect: 100-continue, x\r\n\r\n", 417, "Expect other than 100-continue"),
-    REFUSED(POST "Expect: \"100-continue\"\r\n\r\n", 417, "Expect other than 100-continue"),
-    REFUSED(POST "Expect: x\r\na\r\n\r\n", 417, "Expect other than 100-continue"),
+    REFUSED(POST "Expect: 200-ok\r\n\r\n", 417, EXPECT),
+    REFUSED(POST "Expect: 100-continue, x\r\n\r\n", 417, EXPECT),
+    REFUSED(POST "Expect: \"100-continue\"\r\n\r\n", 417, EXPECT),
+    REFUSED(POST "Expect: x\r\na\r\n\r\n", 417, EXPECT),
 };
 
 /* The text with what does not print as hexadecimal. */
@@ -433,7 +390,7 @@ static void ends(void) {
           "a head ends where the next one begins");
 }
 
-/* What was scanned is not looked at again: else a client that sends single bytes costs the square. */
+/* What was scanned is not looked at again: else single bytes cost the square of their number. */
 static void linear(void) {
   enum { SIZE = 1 << 16 };
   static const char *const patterns[] = {"\n", "\r\n", "a", "a\n", "a\r\n", "a: b\r\n"};
@@ -502,73 +459,6 @@ static void fields(void) {
   tap_ok(!mb_http_head_field(&head, "x-b"), "one that is not there is not");
 }
 
-static void hosts(void) {
-  static const char *const good[] = {
-      "",
-      "a",
-      "a:",
-      "a:0",
-      "a:65535",
-      "a:00080",
-      ":80",
-      "a.b-c_d~",
-      "127.0.0.1:1",
-      "a%2Fb",
-      "!$&'()*+,;=",
-      "[::1]",
-      "[::1]:",
-      "[::1]:80",
-      "[::ffff:127.0.0.1]",
-      "[1:2:3:4:5:6:7:8]",
-  };
-  static const char *const bad[] = {
-      "a:65536",
-      "a:000080",
-      "a:b",
-      "a:-1",
-      "a:1:2",
-      "::1",
-      "a b",
-      "a/b",
-      "a@b",
-      "a?b",
-      "a#b",
-      "a\\b",
-      "a\"b",
-      "a%",
-      "a%2",
-      "a%zz",
-      "a%2:1",
-      "\xc3\xa4",
-      "[",
-      "[]",
-      "[::1",
-      "[::1]80",
-      "[::1]a:80",
-      "[::1]:x",
-      "[127.0.0.1]",
-      "[v1.a]",
-      "[::1%25eth0]",
-      "[::g]",
-      "a[::1]",
-      "]",
-      "[0000:0000:0000:0000:0000:0000:0000:00000000000001]",
-      "[ ::1]",
-      "a:80 ",
-      "a\t",
-  };
-  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-    struct mb_span host = {good[i], strlen(good[i])};
-    tap_ok(mb_http_host_valid(host), "a host: %s", good[i]);
-  }
-  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    struct mb_span host = {bad[i], strlen(bad[i])};
-    tap_ok(!mb_http_host_valid(host), "no host: %s", printable(bad[i], host.size));
-  }
-  tap_ok(!mb_http_host_valid((struct mb_span){"[::1\0]", 6}), "no host: NUL in an address");
-  tap_ok(!mb_http_host_valid((struct mb_span){"a\0:1", 4}), "no host: NUL in a name");
-}
-
 /* A response to HEAD has no body, a refusal neither. */
 static void refused_method(void) {
   static const char bad[] = "HEAD / HTTP/1.1\r\na\r\n\r\n", none[] = "@ / HTTP/1.1\r\n\r\n";
@@ -583,14 +473,12 @@ static void refused_method(void) {
 
 int main(void) {
   accepted();
-  targets();
   refusals();
   early();
   ends();
   linear();
   many_fields();
   fields();
-  hosts();
   refused_method();
   return tap_done();
 }

@@ -1,5 +1,5 @@
-/* src/http_multipart.c: the same events and the same content however a body is split; what is refused,
- * and why. */
+/* src/http_multipart.c: the same events and the same content however a body is split; what is
+ * refused, and why. */
 #include "../../src/http_multipart.h"
 
 #include <stdio.h>
@@ -253,6 +253,7 @@ static void heads(void) {
   HEAD("Content-Type: text/plain", "400 part without Content-Disposition",
        "no Content-Disposition");
   CHECK("--bound\r\n\r\nx\r\n--bound--", "400 part without Content-Disposition", "no field at all");
+  CHECK("--bound  \r\n\r\nx", "400 part without Content-Disposition", "none behind padding");
   CHECK("--bound\r\n--bound\r\n\r\n", "400 field line without a colon in the head of a part",
         "a delimiter directly behind another");
   CHECK("--bound\r\n\r\n--bound--", "400 part without Content-Disposition",
@@ -347,6 +348,7 @@ static void dispositions(void) {
   DISPOSITION("form-data; name=\xc3\xa4", MALFORMED, "no token: not ASCII");
   DISPOSITION("form-data; name=a\"b\"", MALFORMED, "a quote in a token");
   DISPOSITION("form-data; name=\"a\"b", MALFORMED, "a token behind a quoted value");
+  DISPOSITION("form-data; name=\"a\" filename=f", MALFORMED, "no semicolon between parameters");
   DISPOSITION("form-data; name=\"a", MALFORMED, "a quote that is not closed");
   DISPOSITION("form-data; name=\"a\\\"", MALFORMED, "a closing quote that is escaped");
   DISPOSITION("form-data; name=\"", MALFORMED, "a quote and nothing else");
@@ -423,6 +425,8 @@ static void content_types(void) {
   content_type(SPAN(TYPE "; boundary=\"a\0b\""), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a; charset"), -1, NULL);
   content_type(SPAN(TYPE "; boundary =a"), -1, NULL);
+  content_type(SPAN(TYPE "; boundary=\"a\"charset=b"), -1, NULL);
+  content_type(SPAN(TYPE "; charset=a\"; boundary=b"), -1, NULL);
   content_type(SPAN(""), 0, NULL);
   content_type((struct mb_span){NULL, 0}, 0, NULL);
   content_type(SPAN("text/plain; boundary=a"), 0, NULL);

@@ -1,4 +1,5 @@
--- Ends of a connection that are not the usual one: refusals, and closing so that the client gets to read them.
+-- Ends of a request or a connection that are not the usual one. Decides what a client gets when something went wrong, and
+-- who is told; and closes so that the client gets to read it.
 
 local core = require "mb.http.core"
 local reasons = require "mb.http.reasons"
@@ -42,6 +43,42 @@ function closing.refuse(c, status, reason)
   else
     c.socket:reset()
   end
+end
+
+-- Whether the error is the client's fault, and no other that the script threw.
+local function is_fault(c, err)
+  return c.fault and type(err) == "string" and err:find(c.fault.message, 1, true) ~= nil
+end
+
+-- After a request has failed: the client is told, if it was told nothing else yet. Throws the error on when it is not the
+-- client's.
+function closing.end_badly(c, err)
+  local fault = c.fault
+  local ours = not is_fault(c, err)
+  if core.is_open(c.socket) then
+    local begun = c.request and c.request._state ~= "start"
+    if begun or (fault and not fault.status) then
+      c.socket:reset()
+    elseif fault then
+      closing.refuse(c, fault.status, fault.reason)
+    else
+      closing.refuse(c, 500)
+    end
+  end
+  if ours then core.throw_on(err) end
+  local client = c.socket.remote_addr
+  core.log(client and ("%s (client %s)"):format(fault.message, client) or fault.message)
+end
+
+-- Reads over what is left of a body. Returns whether the next request can follow.
+function closing.skip_body(c)
+  local limit = wire.after(c.options.drain_timeout)
+  repeat
+    local some, state = c.input:discard()
+    if state == "end" then return true end
+    if not some and (state ~= "block" or not c:wait(c.set, nil, limit)) then return false end
+  until wire.after(0) > limit
+  return false
 end
 
 return closing

@@ -9,35 +9,25 @@ local field_line = core.field_line
 
 local methods = {}
 
--- State -> what to say of it.
-local STATES = {
-  start = "no status was sent yet: request:send_status comes first",
-  head = "the status was sent already",
-  body = "the response head is finished",
-  finished = "the response is finished",
-}
-
--- Call -> states in which it is allowed.
+-- The states, as bits, and for each call those in which it is allowed. mb.http.misuse has the words for the others.
+local STATE = {start = 1, head = 2, body = 4, finished = 8}
 local ALLOWED = {
-  send_status = {start = true},
-  send_header = {head = true},
-  close_after_finish = {start = true, head = true},
-  monologue = {start = true, head = true},
-  finish_headers = {head = true, body = true},
-  send_data = {head = true, body = true},
-  send_file = {head = true, body = true},
-  flush = {start = true, head = true, body = true, finished = true},
-  finish = {head = true, body = true, finished = true},
+  send_status = 1,
+  send_header = 2,
+  close_after_finish = 1 | 2,
+  monologue = 1 | 2,
+  finish_headers = 2 | 4,
+  send_data = 2 | 4,
+  send_file = 2 | 4,
+  flush = 1 | 2 | 4 | 8,
+  finish = 2 | 4 | 8,
 }
 
 -- Checks that a call is allowed; returns the connection.
 local function enter(request, call)
-  local state = type(request) == "table" and request._state
-  if not state then error(call .. ": expected a request; call it as request:" .. call .. "(...)", 3) end
-  if request.faulty then
-    error(format("%s: the request is faulty (%s)", call, request._wire.fault.message), 3)
+  if type(request) ~= "table" or request.faulty or ALLOWED[call] & (STATE[request._state] or 0) == 0 then
+    require "mb.http.misuse"(request, call, 4)
   end
-  if not ALLOWED[call][state] then error(format("%s: %s", call, STATES[state]), 3) end
   request.fresh = false
   return request._wire
 end
@@ -64,50 +54,8 @@ function methods.send_status(self, status)
   self._state = "head"
 end
 
-local function end_connection(self) self.keepalive = false end
-
--- Content-Length: the body is checked against it.
-local function on_length(self, value, line)
-  local length = match(value, "^%d+$") and math.tointeger(value)
-  if not length then return nil, "Content-Length has to be a number of bytes" end
-  if self._length then return nil, "Content-Length was sent already" end
-  if self._interim or self._code == 204 or self._code == 101 then
-    return nil, format("a %d response has no Content-Length", self._code)
-  end
-  if self._code == 205 and length > 0 then return nil, "a 205 response has no content" end
-  self._length = length
-  return line
-end
-
-local function on_framing() return nil, "Transfer-Encoding is not for scripts to set: the body is framed by itself" end
-
--- Connection: what is said of closing is understood; other options go out as they are.
-local function on_connection(self, value, line)
-  local options, others = {}, false
-  core.list(value, options)
-  for _, option in ipairs(options) do
-    option = lower(option)
-    if option == "close" then
-      end_connection(self)
-    elseif option ~= "keep-alive" then
-      others = true
-    end
-  end
-  return others and #options == 1 and line or others and "Connection: upgrade\r\n" or ""
-end
-
-local function on_date(self, _, line)
-  self._dated = true
-  return line
-end
-
--- Fields that mean something to us: function(request, value, line), which returns the line, or nil and what is wrong.
-local SPECIAL = {
-  ["content-length"] = on_length,
-  ["transfer-encoding"] = on_framing,
-  connection = on_connection,
-  date = on_date,
-}
+-- Fields that mean something to us: mb.http.fields has what.
+local SPECIAL = {["content-length"] = true, ["transfer-encoding"] = true, connection = true, date = true}
 
 -- request:send_header(key, value): a value may be a number.
 function methods.send_header(self, key, value)
@@ -117,8 +65,7 @@ function methods.send_header(self, key, value)
     error(format("send_header: expected a name and a value, got %s and %s", type(key), type(value)), 2)
   end
   local line, wrong = field_line(key, value)
-  local special = line and SPECIAL[lower(key)]
-  if special then line, wrong = special(self, value, line) end
+  if line and SPECIAL[lower(key)] then line, wrong = require "mb.http.fields"[lower(key)](self, value, line) end
   if not line then error("send_header: " .. wrong, 2) end
   local head = self._head
   head[#head + 1] = line
@@ -135,7 +82,7 @@ local function framing(self, size)
     self._chunked = true
     return "Transfer-Encoding: chunked\r\n"
   end
-  end_connection(self) -- the end of the connection is that of the body
+  self.keepalive = false -- the end of the connection is that of the body
   return ""
 end
 
@@ -150,7 +97,7 @@ local function end_head(self, size)
   end
   head[n + 1] = framing(self, size)
   -- The client has not been told to send its body: nobody knows whether it will.
-  if wire.expects then end_connection(self) end
+  if wire.expects then self.keepalive = false end
   if self._code == 101 then
     self.keepalive = false -- what follows is another protocol, and the script's
   elseif not self.keepalive then
@@ -160,22 +107,6 @@ local function end_head(self, size)
   end
   head[#head + 1] = "\r\n"
   return concat(head)
-end
-
--- An interim response is its head; HTTP/1.0 knows none. The response itself is still to come.
-local function end_interim(self)
-  local head = self._head
-  self._head, self._interim, self._state = false, false, "start"
-  if self.version == "1.1" then
-    head[#head + 1] = "\r\n"
-    self._wire:flush(concat(head))
-  end
-end
-
--- request:close_after_finish()
-function methods.close_after_finish(self)
-  enter(self, "close_after_finish")
-  end_connection(self)
 end
 
 -- ---- the body ----
@@ -191,25 +122,11 @@ local function take_pending(self, size)
   return head, data, "", ""
 end
 
--- request:finish_headers()
-function methods.finish_headers(self)
-  local wire = enter(self, "finish_headers")
-  if self._interim then return end_interim(self) end
-  self._state = "body"
-  if self._head then wire:flush(take_pending(self)) end
-end
-
--- Counts bytes that are about to be sent, and checks that they may be. level: of the script for error.
+-- Counts bytes that are about to be sent, and checks that they may be. level: of the script, for error.
 local function count(self, call, size, level)
-  if self._interim then
-    error(call .. ": an interim response has no body: request:finish_headers ends it", level)
-  end
-  if size > 0 and is_bodyless(self._code) then
-    error(format("%s: a %d response has no body", call, self._code), level)
-  end
   local sent = (self._sent or 0) + size
-  if self._length and sent > self._length then
-    error(format("%s: %d bytes of body, but Content-Length is %d", call, sent, self._length), level)
+  if self._interim or (size > 0 and is_bodyless(self._code)) or (self._length and sent > self._length) then
+    require "mb.http.misuse"(self, call, level + 1, sent)
   end
   self._sent = sent
   self._state = "body"
@@ -244,16 +161,6 @@ function methods.send_data(self, ...)
   if self._buffered >= wire.options.minimum_output_chunk_size then wire:write(take_pending(self)) end
 end
 
--- request:flush()
-function methods.flush(self)
-  local wire = enter(self, "flush")
-  if self._state == "body" then
-    wire:flush(take_pending(self))
-  else
-    wire:flush()
-  end
-end
-
 -- request:finish()
 function methods.finish(self)
   local wire = enter(self, "finish")
@@ -261,7 +168,7 @@ function methods.finish(self)
   count(self, "finish", 0, 3)
   local sent = self._sent
   if self._length and sent ~= self._length and self.method ~= "HEAD" and not is_bodyless(self._code) then
-    error(format("finish: %d bytes of body, but Content-Length is %d", sent, self._length), 2)
+    require "mb.http.misuse"(self, "finish", 3, sent)
   end
   self._state = "finished"
   if self.method == "HEAD" and sent == 0 then sent = nil end -- a script that knows HEAD sends nothing
@@ -269,5 +176,5 @@ function methods.finish(self)
   wire:flush(head, size, data, line_end, self._chunked and "0\r\n\r\n" or "")
 end
 
--- For the modules that add methods: checks a call, counts a body, takes what is to be sent before it, sends an interim head.
+-- For the modules that add methods: checks a call, counts a body, takes what is to be sent before it.
 return {methods = methods, enter = enter, count = count, take_pending = take_pending}

@@ -1,0 +1,121 @@
+-- The checks of generate_handler's options. Must find every mistake when the handler is made, not when a client comes.
+
+local core = require "mb.http.core"
+
+local OLDER = {
+  body_size_limit = "request_body_size_limit",
+  header_size_limit = "request_header_size_limit",
+}
+
+local function integer(least, most)
+  return function(value)
+    local number = math.type(value) and math.tointeger(value)
+    if not number or number < least or number > most then
+      return nil, ("expected an integer from %d to %d"):format(least, most)
+    end
+    return number
+  end
+end
+
+local function seconds(value)
+  if value == false then return false end
+  if type(value) ~= "number" or not (value > 0) then return nil, "expected a positive number of seconds, or false" end
+  return value
+end
+
+local function integer_or_false(least, most)
+  local check = integer(least, most)
+  return function(value)
+    if value == false then return false end
+    local number, wrong = check(value)
+    return number, wrong and wrong .. ", or false for none"
+  end
+end
+
+-- Framing is decided anew for every response.
+local OURS = {["content-length"] = true, ["transfer-encoding"] = true, connection = true}
+
+-- Adds a static header; returns what is wrong with it.
+local function add_header(headers, name, value)
+  if type(name) ~= "string" or (type(value) ~= "string" and type(value) ~= "number") then
+    return "expected names and values to be strings"
+  end
+  local line, wrong = core.field_line(name, value)
+  if not line then return wrong end
+  local lower = name:lower()
+  if OURS[lower] then return name .. " is not for scripts to set" end
+  headers.dated = headers.dated or lower == "date"
+  headers[#headers + 1] = line
+end
+
+local function add_line(headers, line)
+  if type(line) ~= "string" then return "expected strings" end
+  local name, value = line:match("^([^:]*):[ \t]*(.-)[ \t]*$")
+  if not name then return ("expected \"Name: value\", got %q"):format(line) end
+  return add_header(headers, name, value)
+end
+
+-- The three forms: a string of lines, a sequence of lines or of pairs, a map.
+local function static_headers(value)
+  local headers, wrong = {dated = false}, nil
+  if type(value) == "string" then
+    for line in value:gmatch("[^\n]+") do
+      line = line:gsub("\r$", "")
+      if line ~= "" then wrong = wrong or add_line(headers, line) end
+    end
+  elseif type(value) ~= "table" then
+    return nil, "expected a string or a table"
+  else
+    for _, entry in ipairs(value) do
+      if type(entry) == "table" then
+        wrong = wrong or add_header(headers, entry[1], entry[2])
+      else
+        wrong = wrong or add_line(headers, entry)
+      end
+    end
+    local names = {}
+    for name in pairs(value) do
+      if math.type(name) ~= "integer" then
+        if type(name) ~= "string" then return nil, "expected names and values to be strings" end
+        names[#names + 1] = name
+      end
+    end
+    table.sort(names) -- the same order in every response, and in every process
+    for _, name in ipairs(names) do wrong = wrong or add_header(headers, name, value[name]) end
+  end
+  if wrong then return nil, wrong end
+  return {text = table.concat(headers), dated = headers.dated}
+end
+
+local CHECKS = {
+  request_body_size_limit = integer_or_false(0, math.maxinteger),
+  request_header_size_limit = integer(64, 16 * 1024 * 1024),
+  chunk_size = integer(1, 1024 * 1024 * 1024),
+  maximum_input_chunk_size = integer(1, 1024 * 1024 * 1024),
+  minimum_output_chunk_size = integer(0, 1024 * 1024 * 1024),
+  static_headers = static_headers,
+  idle_timeout = seconds,
+  stall_timeout = seconds,
+  request_header_timeout = seconds,
+  response_timeout = seconds,
+  drain_timeout = seconds,
+}
+
+-- Returns the options in their newer spelling, those that were given; or nil and what is wrong.
+return function(given)
+  local options = {}
+  for name, value in pairs(given) do
+    local key = OLDER[name] or name
+    local check = CHECKS[key]
+    if not check then return nil, ("there is no option %s"):format(tostring(name)) end
+    if key ~= name and given[key] ~= nil and given[key] ~= value then
+      return nil, ("options %s and %s are the same and must not differ"):format(key, name)
+    end
+    local checked, wrong = check(value)
+    if checked == nil then return nil, ("option %s: %s"):format(name, wrong) end
+    options[key] = checked
+  end
+  options.maximum_input_chunk_size = options.maximum_input_chunk_size or options.chunk_size
+  options.minimum_output_chunk_size = options.minimum_output_chunk_size or options.chunk_size
+  return options
+end

@@ -1,0 +1,146 @@
+-- Waiting for the client: with deadlines, for input, for its taking output. While the client takes nothing, what it
+-- sends is received: it may not read before it has sent all. Adds methods to the connection of mb.http.wire.
+
+local io = require "moonbridge_io"
+
+local poll, timeref = io.poll, io.timeref
+
+-- So long a client may take nothing before it is suspected of waiting for us to read.
+local PATIENCE_SECONDS = 0.05
+
+-- Content that is kept for later at most, where no limit on the body says less.
+local STASH_MAX_BYTES = 64 * 1024 * 1024
+
+local after = require "mb.http.wire".after
+
+local waiting = {}
+
+-- Waits until one of the sets is ready. Returns false at the deadline.
+function waiting:wait(inputs, outputs, deadline)
+  while true do
+    local left = deadline < math.huge and deadline - timeref() or nil
+    if left and left <= 0 then return false end
+    local ready, message = poll(inputs, outputs, left)
+    if ready then return true end
+    if ready == nil then self:lose(message) end
+  end
+end
+
+-- Waits as above, for the client, until it has done nothing for too long (limit) or the response takes too long.
+function waiting:wait_for_client(inputs, outputs, limit, what)
+  local deadline = self.deadline or math.huge
+  if self:wait(inputs, outputs, math.min(limit, deadline)) then return end
+  if limit <= deadline then
+    self:fail(("the client has %s nothing for %g seconds (stall_timeout)"):format(what, self.options.stall_timeout), 408)
+  end
+  self:fail(("the response took more than %g seconds (response_timeout)"):format(self.options.response_timeout), 408)
+end
+
+-- Takes from the client what it sends of its body, without waiting. Returns whether there was something.
+function waiting:consume()
+  if self.consumer then return self.consumer() end
+  local kept = self.input:stash()
+  if not kept or kept > STASH_MAX_BYTES then self.unread = false end
+  return kept
+end
+
+-- Calls step until it returns true; between the calls, waits until the client takes something. step's second result is
+-- whether something was sent.
+function waiting:push(step)
+  local limit = after(self.options.stall_timeout)
+  local set = self.set
+  while true do
+    local done, moved = step()
+    if done then return end
+    if moved then limit = after(self.options.stall_timeout) end
+    if not self.unread then
+      self:wait_for_client(nil, set, limit, "taken")
+    elseif not self:wait(nil, set, math.min(limit, after(PATIENCE_SECONDS))) then
+      self:wait_for_client(set, set, limit, "taken")
+      if self:consume() then limit = after(self.options.stall_timeout) end
+    end
+  end
+end
+
+-- Waits until no more than so many bytes are queued.
+function waiting:drain(most)
+  local before = math.huge
+  self:push(function()
+    local pending, message = self.socket:flush_nb()
+    if not pending then self:lose(message) end
+    local moved = pending < before
+    before = pending
+    return pending <= most, moved
+  end)
+end
+
+-- What the input says when it has no head yet: returns whether some of one is there; or nil at the end of the
+-- connection.
+local function head_state(self, state, detail, reason)
+  if state == "refused" then
+    self:fail(reason, detail)
+  elseif state == "failed" then
+    self:lose(reason)
+  elseif state == "end" then
+    if detail then self:fail("the request head ended early", 400) end
+    return nil
+  end
+  return detail
+end
+
+-- Waits for a request head, after the input has said that there is none yet. Returns what the input's head method does,
+-- or nil at the end of the connection.
+function waiting:await_head(state, detail, reason)
+  local options = self.options
+  local begun = head_state(self, state, detail, reason)
+  local limit = after(begun and options.request_header_timeout or options.idle_timeout)
+  while begun ~= nil do
+    if not self:wait(self.set, nil, limit) then
+      if not begun then return nil end
+      self:fail(("the request head took more than %g seconds (request_header_timeout)"):format(
+        options.request_header_timeout), 408)
+    end
+    local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
+    if method then return method, path, query, minor, keepalive, has_body, expects end
+    local before = begun
+    begun = head_state(self, path, query, minor)
+    if begun and not before then limit = after(options.request_header_timeout) end
+  end
+end
+
+-- Before input is waited for: what is queued may be what the client waits for, and so may be a 100 (Continue).
+-- Returns whether something is still queued.
+local function flush_before_reading(self)
+  local continue = ""
+  if self.expects and self.request._state == "start" then
+    self.expects = false
+    continue = "HTTP/1.1 100 Continue\r\n\r\n"
+  end
+  local pending, message = self.socket:flush_nb(continue)
+  if not pending then self:lose(message) end
+  return pending > 0
+end
+
+-- Calls a method of the input (read, part, discard), waiting where it blocks. Returns what it returns, nil at the end of
+-- the body.
+function waiting:get(method, most)
+  local input, set = self.input, self.set
+  local limit
+  while true do
+    local event, a, b, c = input[method](input, most)
+    if event then return event, a, b, c end
+    if a == "end" then
+      self.unread = false
+      return nil
+    elseif a == "refused" then
+      self:fail(c, b)
+    elseif a == "failed" then
+      self:lose(c)
+    end
+    limit = limit or after(self.options.stall_timeout)
+    local queued = flush_before_reading(self)
+    self:wait_for_client(set, queued and set or nil, limit, "sent")
+  end
+end
+
+return waiting

@@ -1,0 +1,154 @@
+/*
+ * The client of a server under measurement, on one connection:
+ * httpload requests MILLISECONDS DEPTH SERVER...
+ *   asks for the page again and again, DEPTH requests at a time; prints their number and the seconds
+ * httpload fetch SIZE SERVER...
+ *   gets a file that counts its 8-byte words; prints the seconds from the request to the last byte
+ * SERVER is a port of the loopback interface, or PROGRAM ARG..., which is started with the connection
+ * on fd 0. Every response is checked; exit status 1 when one is wrong.
+ */
+#include "httpbench.h"
+
+#define REQUEST \
+  "GET /file HTTP/1.1\r\nHost: localhost\r\nUser-Agent: httpload\r\nAccept: */*\r\n\r\n"
+#define PAGE      "hello\n"
+#define DEPTH_MAX 64
+#define WARM_UP   500 /* requests: what is loaded late is there, and the processor is awake */
+
+#define BUFFER_BYTES 65536
+#define TAIL_BYTES   (BUFFER_BYTES / 2) /* of the file: looked at, not only counted */
+
+struct client {
+  int fd;
+  pid_t pid; /* 0: the server is not ours */
+  size_t len;
+  char data[BUFFER_BYTES + 1]; /* received, not dealt with yet; ends with a NUL */
+};
+
+static struct client client;
+
+static void open_connection(char **server) {
+  if (server[1] == NULL && atoi(server[0]) > 0) {
+    struct sockaddr_in name = loopback(atoi(server[0]));
+    client.fd = connect_to(&name);
+    return;
+  }
+  int ends[2], listener = listen_somewhere();
+  make_tcp(listener, ends);
+  close(listener);
+  client.fd = ends[0];
+  client.pid = start(server, ends[1], -1);
+}
+
+static void close_connection(void) {
+  close(client.fd);
+  if (client.pid > 0) wait_for(client.pid);
+}
+
+static void receive(void) {
+  ssize_t n = recv(client.fd, client.data + client.len, BUFFER_BYTES - client.len, 0);
+  if (n < 0) fail("recv");
+  if (n == 0) wrong("the connection or the buffer has ended within a response");
+  client.len += (size_t)n;
+  client.data[client.len] = '\0';
+}
+
+static void drop(size_t count) {
+  client.len -= count;
+  memmove(client.data, client.data + count, client.len + 1);
+}
+
+/* Takes a response head. Returns the length of the body. */
+static unsigned long long take_head(void) {
+  static const char field[] = "\r\nContent-Length: ";
+  const char *end;
+  while (!(end = strstr(client.data, "\r\n\r\n"))) receive();
+  const char *length = strcasestr(client.data, field);
+  if (strncmp(client.data, "HTTP/1.1 200", 12) != 0) wrong("the status is not 200");
+  if (!length || length > end) wrong("no Content-Length");
+  unsigned long long size = strtoull(length + sizeof field - 1, NULL, 10);
+  drop((size_t)(end - client.data) + 4);
+  return size;
+}
+
+/* ---- pages ---- */
+
+static void take_page(void) {
+  size_t size = sizeof PAGE - 1;
+  if (take_head() != size) wrong("wrong Content-Length");
+  while (client.len < size) receive();
+  if (memcmp(client.data, PAGE, size) != 0) wrong("wrong page");
+  drop(size);
+}
+
+static void turn(const char *requests, size_t len, int depth) {
+  write_all(client.fd, requests, len);
+  for (int i = 0; i < depth; i++) take_page();
+}
+
+static void ask_for_pages(long long ns, int depth) {
+  static char requests[DEPTH_MAX * sizeof REQUEST];
+  size_t len = 0;
+  for (int i = 0; i < depth; i++) len = (size_t)(stpcpy(requests + len, REQUEST) - requests);
+  for (int done = 0; done < WARM_UP; done += depth) turn(requests, len, depth);
+  long long count = 0, begin = now(), end;
+  do {
+    turn(requests, len, depth);
+    count += depth;
+  } while ((end = now()) - begin < ns);
+  if (client.len > 0) wrong("more was sent than was asked for");
+  printf("%lld %.6f\n", count, (double)(end - begin) / 1e9);
+}
+
+/* ---- a file ---- */
+
+/* The last bytes of the file: lost or doubled ones before them would have moved them. */
+static void check_tail(unsigned long long size) {
+  for (size_t at = 0; at < TAIL_BYTES; at += 8) {
+    unsigned long long word;
+    memcpy(&word, client.data + at, sizeof word);
+    if (word != (size - TAIL_BYTES + at) / 8) wrong("the bytes are not those of the file");
+  }
+}
+
+static void fetch(unsigned long long size) {
+  static const char head[] = "HEAD /file HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  if (size % 8 != 0 || size < 2 * BUFFER_BYTES) wrong("not a size for this");
+  write_all(client.fd, head, sizeof head - 1);
+  if (take_head() != size || client.len > 0) wrong("wrong answer to HEAD");
+  long long begin = now();
+  write_all(client.fd, REQUEST, sizeof REQUEST - 1);
+  if (take_head() != size) wrong("wrong Content-Length");
+  unsigned long long got = client.len;
+  while (got < size - TAIL_BYTES) {
+    /* MSG_TRUNC: dropped without being copied, so that the server's part is what is measured. */
+    unsigned long long rest = size - TAIL_BYTES - got;
+    ssize_t n = recv(client.fd, NULL, rest < 1 << 20 ? (size_t)rest : 1 << 20, MSG_TRUNC);
+    if (n <= 0) fail("the file ended early");
+    got += (unsigned long long)n;
+  }
+  client.len = 0;
+  while (client.len < TAIL_BYTES) receive();
+  long long end = now();
+  if (client.len > TAIL_BYTES) wrong("more was sent than was asked for");
+  check_tail(size);
+  printf("%.6f\n", (double)(end - begin) / 1e9);
+}
+
+int main(int argc, char **argv) {
+  alarm(SECONDS_MAX);
+  signal(SIGPIPE, SIG_IGN);
+  if (argc > 4 && strcmp(argv[1], "requests") == 0) {
+    int depth = atoi(argv[3]);
+    if (depth < 1 || depth > DEPTH_MAX) return 2;
+    open_connection(argv + 4);
+    ask_for_pages(atoll(argv[2]) * 1000000, depth);
+  } else if (argc > 3 && strcmp(argv[1], "fetch") == 0) {
+    open_connection(argv + 3);
+    fetch(strtoull(argv[2], NULL, 10));
+  } else {
+    return 2;
+  }
+  close_connection();
+  return 0;
+}

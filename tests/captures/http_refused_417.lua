@@ -1,0 +1,2 @@
+-- An unknown expectation: one response, and nothing after it.
+return require "lib.http_report"("form")

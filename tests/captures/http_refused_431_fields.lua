@@ -1,0 +1,2 @@
+-- More fields than anybody has: one response, and nothing after it.
+return require "lib.http_report"("form")

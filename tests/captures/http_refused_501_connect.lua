@@ -1,0 +1,2 @@
+-- CONNECT: one response, and nothing after it.
+return require "lib.http_report"("form")

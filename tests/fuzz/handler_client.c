@@ -1,0 +1,184 @@
+/* See handler_client.h. */
+#include "handler_client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Between two pieces of the input: less than any timeout, for as many pieces as there may be. */
+#define ARRIVAL_USEC 1
+
+/* A slow client takes so little at once, and waits so long when it does not get on otherwise. */
+#define SLOW_BYTES        300
+#define SLOW_PATIENCE_USEC 10000000
+
+struct client client;
+
+/* What the code under test calls; the linker makes __wrap_x of x. */
+int64_t __wrap_mb_now_usec(void);
+ssize_t __wrap_mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait);
+ssize_t __wrap_mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
+                            bool wait);
+ssize_t __wrap_mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offset, size_t count);
+int __wrap_mb_fd_end_output(int fd, enum mb_fd_kind kind);
+int __wrap_mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended);
+void __wrap_mb_fd_reset(int fd, enum mb_fd_kind kind);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
+int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                 const sigset_t *mask);
+int __wrap_setitimer(__itimer_which_t which, const struct itimerval *value, struct itimerval *old);
+int __real_setitimer(__itimer_which_t which, const struct itimerval *value, struct itimerval *old);
+
+void client_begin(struct mb_span input, enum fuzz_split split, bool slow) {
+  client = (struct client){.input = input, .split = split, .slow = slow, .now = 1000000000};
+  client.arrived = split == FUZZ_WHOLE ? input.size : 0;
+  client.room = slow ? SLOW_BYTES : SIZE_MAX;
+}
+
+void client_end(void) { fuzz_text_free(&client.output); }
+
+int64_t __wrap_mb_now_usec(void) { return client.now; }
+
+/* ---- input ---- */
+
+static void arrive(void) {
+  client.arrived += fuzz_piece(client.input, client.arrived, client.split);
+  client.now += ARRIVAL_USEC;
+}
+
+/* Nothing is there to be read, but there will be. */
+static bool is_waiting_for_input(void) {
+  return client.taken == client.arrived && client.arrived < client.input.size;
+}
+
+ssize_t __wrap_mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait) {
+  (void)kind;
+  CHECK(fd >= 0, "reading from a closed socket");
+  if (is_waiting_for_input()) {
+    if (!wait) return -EAGAIN;
+    arrive();
+  }
+  size_t count = client.arrived - client.taken;
+  if (count > len) count = len;
+  if (count > 0) memcpy(data, client.input.data + client.taken, count);
+  client.taken += count;
+  return (ssize_t)count;
+}
+
+/* ---- output ---- */
+
+static void read_output(void) {
+  client.room = client.taken == client.input.size ? SIZE_MAX : SLOW_BYTES;
+}
+
+/* A client that has sent everything has nothing else to do. */
+static bool has_room(void) {
+  if (client.room == 0 && client.taken == client.input.size) read_output();
+  return client.room > 0;
+}
+
+static size_t take_output(const char *data, size_t size) {
+  if (size > client.room) size = client.room;
+  if (client.slow) client.room -= size;
+  fuzz_add(&client.output, (struct mb_span){data, size});
+  return size;
+}
+
+ssize_t __wrap_mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
+                            bool wait) {
+  (void)kind;
+  size_t total = 0;
+  CHECK(fd >= 0, "writing to a closed socket");
+  CHECK(!client.output_ended, "writing behind the end");
+  if (!has_room()) {
+    if (!wait) return -EAGAIN;
+    read_output();
+  }
+  for (int i = 0; i < count; i++) total += take_output(pieces[i].iov_base, pieces[i].iov_len);
+  return (ssize_t)total;
+}
+
+ssize_t __wrap_mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offset, size_t count) {
+  static char bytes[1000];
+  if (kind == MB_FD_FILE) return -EINVAL;
+  if (!has_room()) return -EAGAIN;
+  if (count > sizeof bytes) count = sizeof bytes;
+  if (count > client.room) count = client.room;
+  ssize_t size = pread(file, bytes, count, offset);
+  if (size <= 0) return size < 0 ? -errno : 0;
+  struct iovec piece = {bytes, (size_t)size};
+  return __wrap_mb_fd_writev(fd, kind, &piece, 1, false);
+}
+
+/* ---- the end ---- */
+
+int __wrap_mb_fd_end_output(int fd, enum mb_fd_kind kind) {
+  (void)kind;
+  CHECK(fd >= 0 && !client.output_ended, "ended twice");
+  client.output_ended = true;
+  return 0;
+}
+
+int __wrap_mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended) {
+  (void)kind;
+  CHECK(fd >= 0 && output_ended == client.output_ended, "%d", output_ended);
+  client.output_ended = true;
+  return 0;
+}
+
+void __wrap_mb_fd_reset(int fd, enum mb_fd_kind kind) {
+  (void)fd, (void)kind;
+  client.reset = true;
+}
+
+/* ---- waiting ---- */
+
+static int find_ready(struct pollfd *fds, nfds_t count) {
+  int ready = 0;
+  for (nfds_t i = 0; i < count; i++) {
+    fds[i].revents = 0;
+    if (fds[i].events & POLLIN && !is_waiting_for_input()) fds[i].revents |= POLLIN;
+    if (fds[i].events & POLLOUT && has_room()) fds[i].revents |= POLLOUT;
+    if (fds[i].revents) ready++;
+  }
+  return ready;
+}
+
+static int wait_until(struct pollfd *fds, nfds_t count, int64_t deadline) {
+  int64_t reads_at = client.now + SLOW_PATIENCE_USEC;
+  for (;;) {
+    int ready = find_ready(fds, count);
+    if (ready > 0) return ready;
+    if (client.arrived < client.input.size && client.now + ARRIVAL_USEC <= deadline) {
+      arrive();
+    } else if (client.room == 0 && reads_at <= deadline) {
+      client.now = reads_at;
+      read_output();
+    } else {
+      CHECK(deadline != MB_NO_DEADLINE, "waiting for ever");
+      client.now = deadline;
+      return 0;
+    }
+  }
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout) {
+  return wait_until(fds, count, timeout < 0 ? MB_NO_DEADLINE : client.now + 1000 * (int64_t)timeout);
+}
+
+int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                 const sigset_t *mask) {
+  (void)mask;
+  if (!timeout) return wait_until(fds, count, MB_NO_DEADLINE);
+  return wait_until(fds, count, client.now + timeout->tv_sec * 1000000 + timeout->tv_nsec / 1000);
+}
+
+/* The fuzzer's own alarm stays: it ends an input that takes too long. */
+int __wrap_setitimer(__itimer_which_t which, const struct itimerval *value, struct itimerval *old) {
+  bool stops = value->it_value.tv_sec == 0 && value->it_value.tv_usec == 0;
+  return stops ? 0 : __real_setitimer(which, value, old);
+}

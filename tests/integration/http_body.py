@@ -1,0 +1,484 @@
+#!/usr/bin/python3
+"""moonbridge_http: the request body as a string, as a form, and streamed; what excludes what. Each sentence of the
+reference on it (revision 218 and the older one) is a test. Reading and writing at once: http_both_ways.py."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbhttp import PAIRS, answers, checked, chunked, multipart, request, served, shows
+from mbtest import equal, test
+
+GET = request()
+CHUNKED = ["Transfer-Encoding: chunked"]
+URLENCODED = ["Content-Type: application/x-www-form-urlencoded"]
+MULTIPART = ["Content-Type: multipart/form-data; boundary=Bound-ary"]
+
+
+def form(data, headers=()):
+    return request("/", "POST", data, [*URLENCODED, *headers])
+
+
+def parts(*which, headers=()):
+    return request("/", "POST", multipart(which), [*MULTIPART, *headers])
+
+
+FORM = form("a=1&b=2&a=3")
+PARTS = parts(
+    ('name="a"', None, "1"), ('name="file"; filename="x.txt"', "text/plain", "first"), ('name="a"', "text/html", "2"),
+    ('name="file"; filename="y.bin"', "application/x", "second"), ('name="empty"; filename=""', "application/octet-stream", ""),
+)  # fmt: skip
+# A stream handler that notes its calls, each with its arguments.
+NOTE = """
+  local calls = {}
+  local function note(...)
+    local call = table.pack(...)
+    call.n = nil
+    for i = 1, select("#", ...) do if call[i] == nil then call[i] = "nil" end end
+    calls[#calls + 1] = call
+  end
+"""
+
+
+# ---- body ----
+
+
+@test("body: the request body without headers, as a string; '' when there is none; the same when asked again")
+def _():
+    every = bytes(range(256)) * 300
+    for data, size in (
+        (GET, 0),
+        (request("/", "POST", ""), 0),
+        (request("/", "POST", every), len(every)),
+        (request("/", "PUT", chunked(every, 1000), CHUNKED), len(every)),
+        (request("/", "GET", every), len(every)),
+        (request("/", "POST", chunked("", 1), CHUNKED), 0),
+        (form("a=1&b"), 5),
+    ):
+        body = "local first = request.body eq(true, rawequal(first, request.body)) ok(request, first)"
+        equal(answers(data, body).body, every if size == len(every) else b"a=1&b"[:size], f"a body of {size} bytes")
+
+
+READ = "request body was read as request.body"
+OTHER_WAYS = {
+    "post_params": "local _ = request.post_params",
+    "post_params_list": "local _ = request.post_params_list",
+    "post_metadata": "local _ = request.post_metadata",
+    "post_metadata_list": "local _ = request.post_metadata_list",
+    "stream_request_body": "request:stream_request_body(print)",
+    "stream_request_body_now": "request:stream_request_body_now(print)",
+    "stream_post_param": 'request:stream_post_param("x", print)',
+    "stream_post_params": 'request:stream_post_params("x", print)',
+}
+
+
+@test("after body, the parameters and streaming are errors, which say so and point at the script's line")
+def _():
+    for data in (FORM, PARTS, GET, request("/", "POST", "x")):
+        for name, use in OTHER_WAYS.items():
+            checked(data, f'local _ = request.body fails({{"{name}: ", "{READ}"}}, function() {use} end)')
+
+
+@test("after the parameters, consume_input or a stream, body is an error")
+def _():
+    for use in (
+        "local _ = request.post_params",
+        "local _ = request.post_params_list",
+        "local _ = request.post_metadata",
+        "request:consume_input()",
+        "request:process_request_body()",
+        "request:stream_request_body_now(function() end)",
+        "request:stream_request_body()",
+        "request:stream_request_body_now()",
+    ):
+        for data in (FORM, PARTS, request("/", "POST", "x")):
+            checked(data, f'{use} fails("body: ", function() local _ = request.body end)')
+
+
+@test("after the body was processed, no stream handler can be registered; other ways to read it are errors")
+def _():
+    for name, use in OTHER_WAYS.items():
+        if name.startswith("stream"):
+            checked(FORM, f'request:consume_input() fails("{name}: ", function() {use} end)')
+            checked(FORM, f'local _ = request.post_params fails("{name}: ", function() {use} end)')
+    checked(FORM, 'request:stream_request_body_now(function() end) fails("post_params: ", function() return request.post_params.x end)')
+
+
+# ---- forms ----
+
+
+@test("post_params, post_params_list of urlencoded forms, by length and chunked, whatever the method")
+def _():
+    for data, first, everything in (
+        ("", "{}", "{}"),
+        ("a=1&b=2&a=3", '{a="1",b="2"}', '{a={"1","3"},b={"2"}}'),
+        ("a", '{a=""}', '{a={""}}'),
+        ("a=", '{a=""}', '{a={""}}'),
+        ("=b", '{[""]="b"}', '{[""]={"b"}}'),
+        ("a+b=c+d&%41=%2B", '{A="+",["a b"]="c d"}', '{A={"+"},["a b"]={"c d"}}'),
+        ("a=%zz&b=%4", '{a="%zz",b="%4"}', '{a={"%zz"},b={"%4"}}'),
+        ("a=1\r\n", '{a="1\\13\\n"}', '{a={"1\\13\\n"}}'),
+        ("&&a=1&&", '{a="1"}', '{a={"1"}}'),
+    ):
+        want = (("request.post_params", first), ("request.post_params_list", everything), ("request.post_metadata", "nil"))
+        shows(form(data), *want)
+        shows(form(chunked(data, 1), CHUNKED), *want)
+        shows(request("/", "PUT", data, ["Content-Type: Application/X-WWW-Form-urlencoded;charset=UTF-8"]), *want)
+
+
+@test("post_params of multipart forms; post_metadata and its list: file_name and content_type, as sent")
+def _():
+    want = (
+        ("request.post_params", '{a="1",empty="",file="first"}'),
+        ("request.post_params_list", '{a={"1","2"},empty={""},file={"first","second"}}'),
+        ("request.post_metadata.file", '{content_type="text/plain",file_name="x.txt"}'),
+        ("request.post_metadata.a", "{}"),
+        ("request.post_metadata.empty", '{content_type="application/octet-stream",file_name=""}'),
+        ("request.post_metadata.absent", "nil"),
+        (
+            "request.post_metadata_list.file",
+            '{{content_type="text/plain",file_name="x.txt"},{content_type="application/x",file_name="y.bin"}}',
+        ),
+        ("request.post_metadata_list.a", '{{},{content_type="text/html"}}'),
+        ("request.post_metadata_list.absent", "{}"),
+    )
+    shows(PARTS, *want)
+    shows(PARTS, *reversed(want))
+    body = PARTS.partition(b"\r\n\r\n")[2]
+    shows(request("/", "POST", chunked(body, 1), [*MULTIPART, *CHUNKED]), *want)
+
+
+@test("the tables of parameters: an absent name is nil, in the list an empty table that is not stored; pairs() works")
+def _():
+    for data in (FORM, PARTS, GET):
+        checked(
+            data,
+            """
+  eq(nil, request.post_params.absent)
+  eq({}, request.post_params_list.absent)
+  request.post_params_list.absent[1] = "x"
+  eq({}, request.post_params_list.absent)
+  for name, values in pairs(request.post_params_list) do eq(values[1], request.post_params[name]) end
+  for name, value in pairs(request.post_params) do eq(value, request.post_params_list[name][1]) end
+  eq(true, rawequal(request.post_params, request.post_params))
+  eq(true, rawequal(request.post_params_list, request.post_params_list))
+""",
+        )
+
+
+@test("without a form in the body, the tables are empty, and there is no metadata; the body is gone")
+def _():
+    for data in (GET, request("/", "POST", "a=1"), request("/", "POST", "a=1", ["Content-Type: text/plain"])):
+        for before in ("", "request:consume_input()"):
+            shows(
+                data,
+                ("request.post_params", "{}"),
+                ("request.post_params_list", "{}"),
+                ("request.post_metadata", "nil"),
+                ("request.post_metadata_list", "nil"),
+                before=before,
+            )
+
+
+@test("more than 10000 parameters or parts are refused: 413; 10000 are not")
+def _():
+    show = "ok(request, #request.post_params_list.a)"
+    equal(answers(form("a&" * 10000), show).body, b"10000", "parameters")
+    equal(answers(form("a&" * 10001), show, log="parameters").status, 413, "parameters")
+    part = ('name="a"', None, "")
+    equal(answers(parts(*[part] * 10000), show).body, b"10000", "parts")
+    equal(answers(parts(*[part] * 10001), show, log="parts").status, 413, "parts")
+
+
+@test("consume_input is done once: again it does nothing")
+def _():
+    checked(
+        FORM,
+        """
+  local calls = 0
+  request:stream_post_param("a", function() calls = calls + 1 end)
+  request:consume_input()
+  eq(4, calls)
+  request:consume_input() request:process_request_body()
+  local _ = request.post_params
+  eq(4, calls)
+""",
+    )
+
+
+# ---- stream handlers of fields ----
+
+
+@test("stream_post_param: first (chunk, metadata), then (chunk), at the end (); chunks are not empty")
+def _():
+    data = parts(('name="f"; filename="n"', "text/x", "0123456789" * 3), ('name="other"', None, "1"))
+    shows(
+        data,
+        ("calls", '{{"0123456789",{content_type="text/x",field_name="f",file_name="n"}},{"0123456789"},{"0123456789"},{}}'),
+        ("calls[1][2].field_name", '"f"'),
+        ("#calls[4]", "0"),
+        before=NOTE
+        + """
+  local all, sizes, metas, ends = "", {}, {}, 0
+  request:stream_post_param("f", function(...)
+    local n = select("#", ...)
+    local chunk, meta = ...
+    if n == 0 then ends = ends + 1 return end
+    eq(0, ends) -- nothing comes after the end
+    if meta then metas[#metas + 1] = meta eq(2, n) eq("", all) else eq(1, n) eq(true, #chunk > 0) end
+    all = all .. chunk
+  end)
+  request:consume_input()
+  eq(("0123456789"):rep(3), all) eq(1, #metas) eq(1, ends)
+  -- Where the pieces are cut is not laid down but for their greatest size.
+  for at = 1, #all, 10 do if at == 1 then note(all:sub(1, 10), metas[1]) else note(all:sub(at, at + 9)) end end
+  note()
+""",
+        options="chunk_size = 10",
+    )
+
+
+@test("stream_post_param of an empty file: ('', metadata), then ()")
+def _():
+    shows(
+        parts(('name="f"; filename=""', "application/octet-stream", "")),
+        ("calls", '{{"",{content_type="application/octet-stream",field_name="f",file_name=""}},{}}'),
+        before=NOTE + 'request:stream_post_param("f", note) request:consume_input()',
+    )
+    shows(
+        form("f=&g=1"),
+        ("calls", '{{"",{field_name="f"}},{}}'),
+        before=NOTE + 'request:stream_post_param("f", note) request:consume_input()',
+    )
+
+
+@test("several values of one field are streamed after one another, each with its metadata")
+def _():
+    shows(
+        PARTS,
+        ("calls", '{{"first",{content_type="text/plain",field_name="file",file_name="x.txt"}},{},'
+         '{"second",{content_type="application/x",field_name="file",file_name="y.bin"}},{}}'),
+        before=NOTE + 'request:stream_post_param("file", note) request:consume_input()',
+    )  # fmt: skip
+    shows(
+        FORM,
+        ("calls", '{{"1",{field_name="a"}},{},{"3",{field_name="a"}},{}}'),
+        before=NOTE + 'request:stream_post_param("a", note) request:consume_input()',
+    )
+
+
+@test("fields with a stream handler are not in post_params, but their metadata is in post_metadata")
+def _():
+    for consume in ("", "request:consume_input()"):
+        shows(
+            PARTS,
+            ("request.post_params", '{a="1",empty=""}'),
+            ("request.post_params_list", '{a={"1","2"},empty={""}}'),
+            ("request.post_metadata.file", '{content_type="text/plain",file_name="x.txt"}'),
+            ("#request.post_metadata_list.file", "2"),
+            ("#calls", "4"),
+            before=NOTE + f'request:stream_post_param("file", note) {consume}',
+        )
+        shows(FORM, ("request.post_params", '{b="2"}'), before=NOTE + f'request:stream_post_param("a", note) {consume}')
+
+
+@test("stream_post_params: a Lua string pattern for several names; the exact name goes first, then patterns in their order")
+def _():
+    data = parts(*((f'name="{n}"', None, n) for n in ("file_1", "file_12", "xfile_1", "file_x", "exact_1")))
+    shows(
+        data,
+        ("seen", '{"digits file_1","digits file_12","any xfile_1","any file_x","exact exact_1"}'),
+        ("request.post_params", "{}"),
+        before="""
+  local seen = {}
+  local function see(who) return function(chunk, meta) if chunk then seen[#seen + 1] = who .. " " .. meta.field_name end end end
+  request:stream_post_params("^file_[0-9]+$", see "digits")
+  request:stream_post_params("_", see "any")
+  request:stream_post_params("^exact", see "never")
+  request:stream_post_param("exact_1", see "exact")
+  request:consume_input()
+""",
+    )
+    checked(data, 'request:stream_post_param("file_.", error) eq("file_1", request.post_params.file_1)')
+
+
+@test("registering: a name twice, a bad pattern, no function, no string are errors at the script's line; nothing is changed")
+def _():
+    checked(
+        FORM,
+        """
+  local calls = 0
+  local function count() calls = calls + 1 end
+  request:stream_post_param("a", count)
+  fails({"stream_post_param", "a"}, function() request:stream_post_param("a", error) end)
+  fails("stream_post_params: ", function() request:stream_post_params("[", error) end)
+  fails("stream_post_params: ", function() request:stream_post_params("%", error) end)
+  fails("stream_post_param: ", function() request:stream_post_param("b") end)
+  fails("stream_post_param: ", function() request:stream_post_param("b", "x") end)
+  fails("stream_post_param: ", function() request:stream_post_param(nil, error) end)
+  fails("stream_post_param: ", function() request:stream_post_param({}, error) end)
+  fails("stream_post_params: ", function() request:stream_post_params(nil, error) end)
+  fails("stream_request_body: ", function() request:stream_request_body(5) end)
+  fails("stream_request_body_now: ", function() request:stream_request_body_now(5) end)
+  eq({b = "2"}, request.post_params)
+  eq(4, calls)
+""",
+    )
+
+
+@test("a field that is not there, or a body that is no form: its stream handler is not called")
+def _():
+    for data in (PARTS, FORM, GET, request("/", "POST", "x=1")):
+        checked(data, 'request:stream_post_param("x", error) request:consume_input()')
+
+
+@test("an error that a stream handler throws is the script's, with a traceback that leads to its line")
+def _():
+    for register in ('request:stream_post_param("a", f)', 'request:stream_post_params("a", f)', "request:stream_request_body(f)"):
+        body = f'local function f() error("thrown") end {register}\nrequest:consume_input()'
+        for data in (FORM, PARTS):
+            equal(answers(data, body, status=70, log="thrown").status, 500, register)
+    body = 'request:stream_request_body_now(function()\nerror("thrown") end)'
+    equal(answers(FORM, body, status=70, log=".lua:3: thrown").status, 500, "stream_request_body_now")
+
+
+# ---- the whole body, streamed ----
+
+STREAMED = """
+  local all, calls, last = "", 0, "none"
+  local function take(...)
+    calls, last = calls + 1, select("#", ...) > 0 and (...) or nil
+    if ... then eq(true, #... > 0) all = all .. ... end
+  end
+"""
+
+
+@test("stream_request_body: each chunk, and nil at the end, when consume_input is called; not before")
+def _():
+    data = bytes(range(256)) * 300
+    for body in (request("/", "POST", data), request("/", "POST", chunked(data, 77), CHUNKED)):
+        for call in ("stream_request_body", "set_request_body_streamer"):
+            response = answers(body, STREAMED + f'request:{call}(take) eq(0, calls) request:consume_input() eq(nil, last) ok(request, all)')
+            equal(response.body, data, call)
+    for body in (FORM, PARTS):
+        checked(body, STREAMED + 'request:stream_request_body(take) request:consume_input() eq({}, request.post_params) eq(true, #all > 0)')
+    checked(GET, STREAMED + 'request:stream_request_body(take) request:consume_input() eq(1, calls) eq(nil, last) eq("", all)')
+
+
+@test("stream_request_body_now: each chunk, at once; returns at the end, and the end is no call")
+def _():
+    data = bytes(range(256)) * 300
+    for body in (request("/", "POST", data), request("/", "POST", chunked(data, 77), CHUNKED)):
+        response = answers(body, STREAMED + 'request:stream_request_body_now(take) eq("string", type(last)) ok(request, all)')
+        equal(response.body, data, "body")
+    checked(GET, STREAMED + 'request:stream_request_body_now(take) eq(0, calls) eq("none", last)')
+    checked(request("/", "POST", ""), STREAMED + "request:stream_request_body_now(take) eq(0, calls)")
+
+
+@test("stream_request_body: once; with stream handlers of fields, either way round, it is an error")
+def _():
+    checked(
+        FORM,
+        """
+  request:stream_request_body(function() end)
+  fails("stream_request_body: ", function() request:stream_request_body(function() end) end)
+  fails("stream_post_param: ", function() request:stream_post_param("a", function() end) end)
+  fails("stream_post_params: ", function() request:stream_post_params("a", function() end) end)
+""",
+    )
+    checked(
+        FORM,
+        """
+  request:stream_post_param("a", function() end)
+  fails("stream_request_body: ", function() request:stream_request_body(function() end) end)
+""",
+    )
+
+
+@test("stream_request_body(nil), stream_request_body_now(nil): discard the body; allowed also after it was read or processed")
+def _():
+    for call in ("request:stream_request_body(nil)", "request:stream_request_body()", "request:stream_request_body_now(nil)"):
+        for data in (FORM, PARTS, GET, request("/", "POST", chunked("x" * 100000, 999), CHUNKED)):
+            checked(data, f"{call} {call}")
+            checked(data, f"local body = request.body {call} eq(body, request.body)")
+            checked(data, f"local params = request.post_params {call} eq(params, request.post_params)")
+            checked(data, f"request:consume_input() {call}")
+        with served(f'{call} ok(request, request.path)') as (client, _):
+            client.send(request("/1", "POST", "x" * 500000) + request("/2"))
+            equal([client.response().body, client.response().body], [b"1", b"2"], "the next request after the body")
+
+
+@test("stream_request_body(nil) has read all when it returns: it waits for the client")
+def _():
+    with served('request:stream_request_body() print("read") ok(request, "x")') as (client, server):
+        client.send(request("/", "POST", None, ["Content-Length: 10"]) + b"12345")
+        server.asleep()
+        equal(server.silent(), True, "it waits")
+        client.send(b"67890")
+        server.says("read")
+        equal(client.response().status, 200, "status")
+
+
+@test("defer_reading is accepted and has no effect")
+def _():
+    for data in (FORM, PARTS):
+        checked(data, 'request:defer_reading() eq("1", request.post_params.a) request:defer_reading()')
+    checked(FORM, 'request:defer_reading() eq("a=1&b=2&a=3", request.body)')
+
+
+@test("a stream handler may send the response, and read nothing else of the body meanwhile")
+def _():
+    for register in ('request:stream_post_param("a", f)', "request:stream_request_body(f)"):
+        body = f"""
+  request:send_status("200 OK")
+  local function f(chunk)
+    fails("body", function() local _ = request.body end)
+    fails("consume_input: ", function() request:consume_input() end)
+    fails("stream_request_body_now: ", function() request:stream_request_body_now(print) end)
+    fails("stream_post_param: ", function() request:stream_post_param("b", print) end)
+    request:send_data(chunk or "|")
+  end
+  {register}
+  request:consume_input()"""
+        equal(answers(FORM, body).body, b"1|3|" if "param" in register else b"a=1&b=2&a=3|", register)
+
+
+@test("a body that nobody asks for is passed over: the next request is found behind it")
+def _():
+    data = "".join(f"{n:08d}" for n in range(20000))
+    for body in (request("/", "POST", data), request("/", "POST", chunked(data, 1234), CHUNKED), FORM, PARTS):
+        for use in ("", "request:stream_request_body(print)", 'request:stream_post_param("a", print)'):
+            for pair in PAIRS.values():
+                with served(f"{use} ok(request, request.method)", pair=pair, log=None) as (client, _):
+                    client.send(body + GET)
+                    equal([client.response().body, client.response().body], [b"POST", b"GET"], "responses")
+
+
+@test("Expect: 100-continue: answered when the body is wanted, once; not without a body to wait for")
+def _():
+    expect = ["Content-Length: 4", "Expect: 100-continue"]
+    for use in ("request.body", "request.post_params", "request:consume_input()", "request:stream_request_body_now(print)"):
+        with served(f'print("start") local _ = {use.replace("(print)", "(function() end)")} ok(request, "x")') as (client, server):
+            client.send(request("/", "POST", None, expect))
+            server.says("start")
+            equal(client.head().status, 100, f"{use}: interim response")
+            client.send(b"a=1&")
+            response = client.response()
+            equal((response.status, response.interim, response.closes()), (200, [], False), use)
+    with served('ok(request, "mine")') as (client, _):
+        client.send(request("/", "POST", None, expect))
+        response = client.response()
+        equal((response.status, response.interim, response.closes()), (200, [], True), "without a wish for the body")
+    with served("local _ = request.body ok(request, request.body)") as (client, _):
+        client.send(request("/", "POST", "1234", expect[1:]))
+        response = client.response()
+        equal((response.status, response.interim), (200, []), "the body is there already")
+    with served('request:send_status("200 OK") request:send_data(request.body)', log=None) as (client, _):
+        client.send(request("/", "POST", None, expect))
+        client.finish()
+        equal(client.end()[0].count(b" 100 "), 0, "no 100 once a status was sent")
+
+
+mbtest.main()

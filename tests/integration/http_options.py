@@ -1,0 +1,326 @@
+#!/usr/bin/python3
+"""moonbridge_http: the functions of the module, and the options of generate_handler, which are checked when the handler is
+made. Reference: "HTTP module"."""
+
+import os
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbhttp import PAIRS, answers, checked, chunked, multipart, replayed, request, served, shows, source
+from mbnet import lua
+from mbtest import HANDLE, check, equal, test
+
+GET = request()
+
+
+def output(text, env=None):
+    """What a script's handler writes, without HTTP: text is that of the handler, in which "say" writes a line."""
+    path = mbtest.script(f"return function(socket) local function say(...) socket:write(...) socket:write('\\n') end\n{text}\nend\n")
+    environ = {n: v for n, v in os.environ.items() if n not in ("LUA_PATH", "LUA_PATH_5_3", "LUA_INIT")}
+    done = subprocess.run([HANDLE, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, env={**environ, **(env or {})})
+    equal((done.returncode, done.stderr.decode(errors="replace")), (0, ""), "exit status and log")
+    return done.stdout
+
+
+# ---- the module ----
+
+
+@test("nothing of it is loaded before it is required; loaded, it is a table of four functions, and no global")
+def _():
+    equal(
+        output(
+            """
+  local before = {}
+  for name in pairs(_G) do before[name] = true end
+  for name in pairs(package.loaded) do assert(not name:find("http"), name) end
+  local http = require "moonbridge_http"
+  local names = {}
+  for name, value in pairs(http) do names[#names + 1] = name .. " " .. type(value) end
+  table.sort(names)
+  say(table.concat(names, ", "))
+  assert(http == require "moonbridge_http")
+  for name in pairs(_G) do assert(before[name], name) end
+"""
+        ),
+        b"decode_uri function, encode_html function, encode_uri function, generate_handler function\n",
+        "the module",
+    )
+
+
+@test("the embedded modules win over files of the same name; a user's own modules are found as before")
+def _():
+    here = mbtest.tmp("modules", "moonbridge_http.lua")
+    mbtest.write_file(here, 'error("the file was loaded")\n')
+    mbtest.write_file(mbtest.tmp("modules", "mb", "http", "handler.lua"), 'error("the file was loaded")\n')
+    mbtest.write_file(mbtest.tmp("modules", "mine.lua"), 'return "mine"\n')
+    mbtest.write_file(mbtest.tmp("modules", "mb", "mine.lua"), 'return "mine in mb"\n')
+    env = {"LUA_PATH": os.path.join(os.path.dirname(here), "?.lua")}
+    text = """
+  local http = require "moonbridge_http"
+  http.generate_handler(print)
+  say(require "mine", ", ", require "mb.mine")
+"""
+    equal(output(text, env), b"mine, mine in mb\n", "the user's modules")
+
+
+@test("encode_uri, decode_uri, encode_html")
+def _():
+    every = bytes(range(256))
+    unreserved = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+    encoded = b"".join(bytes([c]) if c in unreserved else b"%%%02X" % c for c in every)
+    references = {b"&": b"&amp;", b"<": b"&lt;", b">": b"&gt;", b'"': b"&quot;", b"'": b"&#39;"}
+    html = b"".join(references.get(bytes([c]), bytes([c])) for c in every)
+    for call, argument, want in (
+        ("encode_uri", every, encoded),
+        ("decode_uri", encoded, every),
+        ("encode_uri", b"", b""),
+        ("decode_uri", b"a+b%2Bc%2bd", b"a b+c+d"),
+        ("decode_uri", b"%", b"%"),
+        ("decode_uri", b"%4", b"%4"),
+        ("decode_uri", b"%4g%%41%zz%", b"%4g%A%zz%"),
+        ("decode_uri", b"%00%FF", b"\0\xff"),
+        ("encode_html", every, html),
+        ("encode_html", b"", b""),
+        ("encode_html", b"&amp;", b"&amp;amp;"),
+    ):
+        equal(output(f'say(require "moonbridge_http".{call}({lua(argument)}))'), want + b"\n", f"{call} {argument!r}")
+    equal(
+        output('local http = require "moonbridge_http" say(pcall(http.encode_html) and "" or "error")'), b"error\n", "no argument"
+    )
+
+
+# ---- generate_handler ----
+
+
+@test("generate_handler(callback), (callback, options), (options, callback), (callback, nil): functions that serve")
+def _():
+    one = "function(request) ok(request, request.headers_value.host) end"
+    head = source("").partition("return http.generate_handler")[0]
+    for arguments in (one, f"{one}, {{}}", f"{{}}, {one}", f"{one}, nil", f"{one}, {{chunk_size = 5}}"):
+        response = answers(GET, f"{head} return http.generate_handler({arguments})")
+        equal((response.status, response.body), (200, b"a.example"), arguments)
+
+
+@test("its result is a connect handler for listen{} too, and for a socket that a handler was called with")
+def _():
+    head = source("").partition("return http.generate_handler")[0]
+    one = 'http.generate_handler(function(request) ok(request, "served") end)'
+    for text in (f"listen{{connect = {one}}}", f"local serve = {one} return function(socket) return serve(socket) end"):
+        equal(answers(GET, f"{head} {text}").body, b"served", text)
+
+
+@test("the callback gets the request as its only argument")
+def _():
+    head = source("").partition("return http.generate_handler")[0]
+    text = head + 'return http.generate_handler(function(...) eq(1, select("#", ...)) ok(..., "one") end)'
+    equal(answers(GET, text).body, b"one", "answer")
+
+
+def refusals(*cases):
+    """generate_handler with these arguments throws an error with these texts in it, at the script's line."""
+    text = 'local http, f = require "moonbridge_http", function() end\n'
+    for arguments, _ in cases:
+        text += f"say(select(2, pcall(function() http.generate_handler({arguments}) end)) or 'no error')\n"
+    lines = output(text).decode().splitlines()
+    for number, ((arguments, parts), line) in enumerate(zip(cases, lines, strict=True), 3):
+        for part in (parts,) if isinstance(parts, str) else parts:
+            check(part in line, f"generate_handler({arguments}): {line!r}, expected {part!r} in it")
+        check(f".lua:{number}: " in line, f"the error points at line {number}: {line!r}")
+
+
+@test("generate_handler without a function, or with other arguments, is an error")
+def _():
+    refusals(*((a, "generate_handler") for a in ("", "nil", "{}", "{}, {}", "1", "f, 1", "f, true", "1, f", "f, f", "nil, f")))
+
+
+LIMITS = ("request_body_size_limit", "body_size_limit", "request_header_size_limit", "header_size_limit")
+SIZES = ("chunk_size", "maximum_input_chunk_size", "minimum_output_chunk_size")
+TIMEOUTS = ("idle_timeout", "request_header_timeout", "stall_timeout", "response_timeout", "drain_timeout")
+
+
+@test("an unknown option, or one of the wrong type or out of range, is an error that names it")
+def _():
+    cases = [("f, {nonsense = 1}", "nonsense"), ("f, {chunksize = 1}", "chunksize"), ("f, {1}", "option")]
+    for name in LIMITS + SIZES:
+        cases += [(f"f, {{{name} = {v}}}", name) for v in ('"5"', "true", "{}", "1.5", "-1", "f", "1/0", "0/0", "1e30")]
+    for name in TIMEOUTS:
+        cases += [(f"f, {{{name} = {v}}}", name) for v in ('"5"', "true", "{}", "-1", "0", "-0.5", "0/0", "f")]
+    cases += [(f"f, {{{name} = {v}}}", name) for name in LIMITS[2:] for v in ("false", "0", "63", "16777217")]
+    cases += [(f"f, {{{name} = {v}}}", name) for name in SIZES[:2] for v in ("false", "0")]
+    cases += [("f, {minimum_output_chunk_size = false}", "minimum_output_chunk_size")]
+    cases += [("{idle_timeout = 0}, f", "idle_timeout")]
+    refusals(*cases)
+
+
+@test("options in range are taken, at both ends")
+def _():
+    good = [f"{name} = {v}" for name in LIMITS[:2] for v in ("0", "1", "false", "math.maxinteger", "5.0")]
+    good += [f"{name} = {v}" for name in LIMITS[2:] for v in ("64", "16777216", "8192")]
+    good += [f"{name} = {v}" for name in SIZES for v in ("1", "65536")] + ["minimum_output_chunk_size = 0"]
+    good += [f"{name} = {v}" for name in TIMEOUTS for v in ("0.001", "5", "false", "1e9")]
+    text = 'local http, f = require "moonbridge_http", function() end\n'
+    output(text + "".join(f"http.generate_handler({{{option}}}, f)\n" for option in good))
+
+
+@test("an option with its older spelling: an error, unless they are equal")
+def _():
+    for new, old in (LIMITS[:2], LIMITS[2:]):
+        refusals((f"f, {{{new} = 1000, {old} = 1001}}", (new, old)))
+        output(f'require "moonbridge_http".generate_handler(print, {{{new} = 1000, {old} = 1000}})')
+    refusals(("f, {request_body_size_limit = false, body_size_limit = 5}", "request_body_size_limit"))
+    refusals(("f, {request_body_size_limit = 5, body_size_limit = false}", "request_body_size_limit"))
+
+
+@test("later changes of the table of options have no effect")
+def _():
+    head = source("").partition("return http.generate_handler")[0]
+    text = f"""{head}
+local options = {{static_headers = {{"A: b"}}}}
+local serve = http.generate_handler(options, function(request) ok(request, "x") end)
+options.static_headers[1], options.idle_timeout = "A: c", "x"
+return serve
+"""
+    equal(answers(GET, text).value("A"), "b", "A")
+
+
+# ---- what they do ----
+
+
+@test("request_body_size_limit: that many bytes of content, whatever the framing adds; more is 413; false: no limit")
+def _():
+    body = "ok(request, #request.body)"
+    for name in LIMITS[:2]:
+        for data in (request("/", "POST", b"x" * 100), request("/", "POST", chunked(b"x" * 100, 1), ["Transfer-Encoding: chunked"])):
+            equal(answers(data, body, f"{name} = 100").body, b"100", f"{name} as large as the body")
+            response = answers(data, body, f"{name} = 99", log="too large")
+            equal((response.status, response.closes()), (413, True), f"{name} smaller than the body")
+    equal(answers(request("/", "POST", b""), body, "request_body_size_limit = 0").body, b"0", "limit 0")
+    equal(answers(request("/", "POST", b"x"), body, "request_body_size_limit = 0", log="too large").status, 413, "limit 0")
+    large = request("/", "POST", b"x" * (65 << 20))
+    equal(replayed(large, body, log="too large").response().status, 413, "more than the default")
+    equal(replayed(large, body, "request_body_size_limit = false").response().body, b"%d" % (65 << 20), "no limit")
+    at_limit = request("/", "POST", b"x" * (64 << 20))
+    equal(replayed(at_limit, body).response().body, b"%d" % (64 << 20), "the default limit")
+
+
+@test("the limit counts when the body is wanted: a handler that does not read it may answer by itself")
+def _():
+    response = answers(request("/", "POST", b"x" * 100), 'ok(request, "mine")', "body_size_limit = 10")
+    equal((response.status, response.body), (200, b"mine"), "response")
+
+
+@test("request_header_size_limit: a head of that size is taken, a larger one is 431, a longer request line 414")
+def _():
+    for name in LIMITS[2:]:
+        data = request("/", headers=["A: " + "x" * 200])
+        equal(answers(data, 'ok(request, "x")', f"{name} = {len(data)}").status, 200, "head as large as the limit")
+        equal(answers(data, 'ok(request, "x")', f"{name} = {len(data) - 1}", log="http").status, 431, "larger head")
+        equal(answers(request("/" + "x" * 200), 'ok(request, "x")', f"{name} = 100", log="http").status, 414, "request line")
+
+
+@test("maximum_input_chunk_size, or chunk_size: no piece of a body or of a field is larger")
+def _():
+    data = bytes(range(256)) * 40
+    stream = """
+  local most, all = 0, {}
+  local function take(chunk) if chunk then most = math.max(most, #chunk) all[#all + 1] = chunk end end
+"""
+    result = "eq(true, most <= 1000) eq(true, most > 0) ok(request, table.concat(all))"
+    form = request("/", "POST", multipart([('name="f"', None, data)]), ["Content-Type: multipart/form-data; boundary=Bound-ary"])
+    urlencoded = request("/", "POST", b"f=" + data.hex().encode(), ["Content-Type: application/x-www-form-urlencoded"])
+    for options in ("maximum_input_chunk_size = 1000", "chunk_size = 1000", "chunk_size = 5000, maximum_input_chunk_size = 1000"):
+        raw = stream + "request:stream_request_body_now(take)" + result
+        equal(answers(request("/", "POST", data), raw, options).body, data, f"body, {options}")
+        post = stream + 'request:stream_post_param("f", take) request:consume_input()' + result
+        equal(answers(form, post, options).body, data, f"multipart, {options}")
+        equal(answers(urlencoded, post, options).body, data.hex().encode(), f"urlencoded, {options}")
+
+
+@test("minimum_output_chunk_size, or chunk_size: smaller pieces are sent together, larger ones at once; 16384 by default")
+def _():
+    def chunks(options, *sizes):
+        body = 'request:send_status("200 OK")\n' + "".join(f'request:send_data(("x"):rep({size}))\n' for size in sizes)
+        return [len(chunk) for chunk in answers(GET, body, options).chunks]
+
+    for options in ("minimum_output_chunk_size = 100", "chunk_size = 100", "chunk_size = 9, minimum_output_chunk_size = 100"):
+        equal(chunks(options, 60, 60, 10, 10, 100, 5), [120, 120, 5], options)
+        equal(chunks(options, 99), [], f"{options}: no chunks, but a length")
+        equal(chunks(options, 100), [100], options)
+    equal(chunks("", 10000, 6383), [], "16383 bytes by default")
+    equal(chunks("", 10000, 6384, 7), [16384, 7], "16384 bytes by default")
+    equal(chunks("minimum_output_chunk_size = 0", 1, 2, 0, 3), [1, 2, 3], "0")
+
+
+# ---- static_headers ----
+
+STATIC = {
+    'a string': '"A: b\\r\\nC: d e\\r\\n"',
+    "a string with LF": '"A: b\\nC: d e"',
+    "a string with empty lines": '"\\r\\n\\nA: b\\r\\n\\r\\n\\nC: d e\\n\\n"',
+    "a string with space around values": '"A:b\\r\\nC: \\t d e \\t"',
+    "a sequence of strings": '{"A: b", "C: d e"}',
+    "a sequence of pairs": '{{"A", "b"}, {"C", "d e"}}',
+    "a map": '{A = "b", C = "d e"}',
+}
+
+
+@test("static_headers in all forms: in every response, refusals and errors too, and not in an interim one")
+def _():
+    for form, value in STATIC.items():
+        options = f"static_headers = {value}"
+        equal(mine(answers(GET, 'ok(request, "x")', options)), [("A", "b"), ("C", "d e")], form)
+        equal(mine(answers(b"nonsense\r\n\r\n", "", options, log="http")), [("A", "b"), ("C", "d e")], f"{form}: a refusal")
+        equal(mine(answers(GET, "error()", options, status=70, log="traceback")), [("A", "b"), ("C", "d e")], f"{form}: 500")
+        body = 'request:send_status("103 Early Hints") request:finish_headers() ok(request, "x")'
+        response = answers(GET, body, options)
+        equal(mine(response), [("A", "b"), ("C", "d e")], form)
+        with served(body, options) as (client, _):
+            client.send(GET)
+            equal([r.headers for r in client.response().interim], [[]], f"{form}: the interim response")
+
+
+def mine(response):
+    """The fields of a response that are neither ours nor of the framing."""
+    return [h for h in response.headers if h[0] not in ("Date", "Content-Length", "Connection", "Content-Type")]
+
+
+@test("static_headers: several of a name, numbers as values of a map, an empty value, none at all")
+def _():
+    for value, want in (
+        ('"A: 1\\r\\nA: 2"', [("A", "1"), ("A", "2")]),
+        ('{"A: 1", "A: 2"}', [("A", "1"), ("A", "2")]),
+        ('{{"A", "1"}, {"A", "2"}}', [("A", "1"), ("A", "2")]),
+        ('{A = 5, B = 1.5}', [("A", "5"), ("B", "1.5")]),
+        ('"A:"', [("A", "")]),
+        ('{A = ""}', [("A", "")]),
+        ('"A: b: c"', [("A", "b: c")]),
+        ('""', []),
+        ("{}", []),
+    ):
+        equal(mine(answers(GET, 'ok(request, "x")', f"static_headers = {value}")), want, value)
+
+
+@test("static_headers: a Date of their own is the only one")
+def _():
+    date = "Sun, 06 Nov 1994 08:49:37 GMT"
+    for name in ("Date", "dAtE"):
+        for data, body, status, log in ((GET, 'ok(request, "x")', 200, ""), (b"nonsense\r\n\r\n", "", 400, "http")):
+            response = answers(data, body, f'static_headers = "{name}: {date}"', log=log)
+            equal((response.status, response.value("Date")), (status, date), name)
+
+
+@test("static_headers: what is no header, or not theirs to set, is an error that names the option")
+def _():
+    wrong = ['"A"', '"A b: c"', '" A: b"', '"A : b"', '": b"', '"A: b\\rC: d"', '"A: \\0"', '"A: b\\r\\n C: d"', "5", "true", "print"]
+    wrong += ['{"A"}', '{"A: b\\r\\nC: d"}', '{"A: b\\nC: d"}', "{5}", "{true}", '{""}']
+    wrong += ['{{"A"}}', "{{}}", '{{"A b", "c"}}', '{{"A", "b\\n"}}', '{{"A", {}}}', '{{5, "A"}}', '{{"A", "b", "c"}}']
+    wrong += ['{["A b"] = "c"}', '{A = "b\\r\\nC: d"}', '{A = "b\\n"}', '{A = "\\0"}', "{A = true}", "{A = {}}", '{[""] = "b"}', '{[true] = "x"}']
+    for name in ("Content-Length", "content-length", "Transfer-Encoding", "TRANSFER-ENCODING", "Connection", "connection"):
+        wrong += [f'"{name}: 1"', f'{{"{name}: 1"}}', f'{{{{"{name}", "1"}}}}', f'{{["{name}"] = "1"}}']
+    refusals(*((f"f, {{static_headers = {value}}}", "static_headers") for value in wrong))
+
+
+mbtest.main()

@@ -1,0 +1,328 @@
+#!/usr/bin/python3
+"""The timeouts of moonbridge_http: which one ends what, when, how the client sees it, and what the log says of it. They
+are short here, and what ends by them ends within half a second after."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhttp
+import mbtest
+from mbtest import Client, check, equal, tcp_pair, test, within
+
+# Seconds that an end may come later than it has to, at the best of some attempts.
+LATE = 5 if mbtest.VALGRIND else 0.4
+EARLY = 0.02
+FINE = 'ok(request, "fine")'
+ENDLESS = 'request:send_status("200 OK") local x = ("x"):rep(65536) while true do request:send_data(x) end'
+GET = mbhttp.request()
+HALF = mbhttp.request(method="POST", headers=["Content-Length: 1000"]) + b"half"
+HALF_CHUNK = mbhttp.request(method="POST", headers=["Transfer-Encoding: chunked"]) + b"3e8\r\nhalf"
+
+
+def small_pair():
+    """A TCP connection that holds little."""
+    with socket.socket() as listener, contextlib.ExitStack() as held:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # the accepted one has it, too
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        sock = held.enter_context(socket.socket())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        sock.connect(listener.getsockname())
+        held.pop_all()
+        return Client(sock), listener.accept()[0]
+
+
+def drip(client, byte, every, seconds):
+    """Sends a byte every so often, until something comes back or the seconds have gone. Returns whether it came."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            client.send(byte)
+        except OSError:
+            return True
+        if select.select([client.sock], [], [], every)[0]:
+            return True
+    return False
+
+
+def refused_408(client):
+    response = client.response()
+    equal((response.status, response.reason), (408, "Request Timeout"), f"response {response}")
+    equal(response.value("Connection"), "close", "Connection")
+    equal(client.end(), (b"", "eof"), "after the 408")
+
+
+def is_silent(client):
+    equal(client.end(), (b"", "eof"), "what the client gets")
+
+
+def is_reset(client):
+    equal(client.end()[1], "reset", "the end of the connection")
+
+
+def ends(after, body, options, prepare, how, log, pair=tcp_pair, status=0):
+    """prepare(client) begins it; it may return the time when that was. So many seconds later the connection ends in
+    this way (how(client) checks that), and the process with it."""
+
+    def measure():
+        with mbhttp.served(mbhttp.source(body, options), pair=pair, status=status, log=log) as (client, server):
+            begin = time.monotonic()
+            begin = prepare(client) or begin
+            how(client)
+            late = time.monotonic() - begin - after
+            check(late > -EARLY, f"ended {-late:.3f} s too early")
+            with contextlib.suppress(OSError):  # reset
+                client.finish()
+            equal(server.child.wait(5), status, "exit status")
+        return late
+
+    within(LATE, f"end {after} s after the beginning", measure)
+
+
+def connected(_):
+    pass
+
+
+def sends(data):
+    return lambda client: client.send(data)
+
+
+def answered(client):
+    """A request that is answered; the time then."""
+    client.send(GET)
+    equal(client.response().status, 200, "status")
+    return time.monotonic()
+
+
+@test("idle_timeout: a client that sends nothing is left in silence")
+def _():
+    ends(0.3, FINE, "idle_timeout = 0.3", connected, is_silent, "")
+    ends(0.3, FINE, "idle_timeout = 0.3", answered, is_silent, "")
+    ends(0.3, FINE, "idle_timeout = 0.3", answered, is_silent, "", pair=mbhttp.unix_pair)
+
+
+@test("idle_timeout ends with the first byte, and does not count a body or a response")
+def _():
+    with mbhttp.served("os.execute('exec sleep 0.3') ok(request, request.body)", "idle_timeout = 0.15") as (client, server):
+        client.send(b"P")
+        time.sleep(0.3)
+        client.send(HALF[1:])
+        server.asleep()
+        time.sleep(0.3)
+        client.send(bytes(996))
+        equal(client.response().status, 200, "status")
+        is_silent(client)
+
+
+def slow_head(client):
+    client.send(b"GET /")
+    begin = time.monotonic()
+    check(drip(client, b"x", 0.1, 3), "the end of a head that does not end")
+    return begin
+
+
+@test("request_header_timeout: a head of a byte every 0.1 s gets a 408")
+def _():
+    ends(0.35, FINE, "request_header_timeout = 0.35", slow_head, refused_408, "request_header_timeout")
+    ends(0.35, FINE, "request_header_timeout = 0.35, stall_timeout = 0.05, idle_timeout = 0.05", slow_head, refused_408, "request_header_timeout")
+
+
+@test("request_header_timeout: so does one that stops, of a second request, too")
+def _():
+    options = "request_header_timeout = 0.3, stall_timeout = 0.1"
+    ends(0.3, FINE, options, sends(b"G"), refused_408, "request_header_timeout")
+    ends(0.3, FINE, options, sends(GET[:-1]), refused_408, "request_header_timeout", pair=mbhttp.unix_pair)
+
+    def second(client):
+        answered(client)
+        client.send(b"GET /")
+        return time.monotonic()
+
+    ends(0.3, FINE, options, second, refused_408, "request_header_timeout")
+
+    def pipelined(client):
+        client.send(GET + b"GET /")
+        equal(client.response().status, 200, "status")
+        return time.monotonic()
+
+    ends(0.3, FINE, options, pipelined, refused_408, "request_header_timeout")
+
+
+@test("request_header_timeout: a head that is slow and in time is answered")
+def _():
+    with mbhttp.served(FINE, "request_header_timeout = 10, stall_timeout = 0.1, idle_timeout = 5") as (client, _):
+        for piece in (GET[:1], GET[1:10], GET[10:]):
+            client.send(piece)
+            time.sleep(0.15)
+        equal(client.response().status, 200, "status")
+
+
+@test("stall_timeout: a body that does not go on gets a 408, however it is read")
+def _():
+    for body in (
+        "return request.body",
+        "request:consume_input()",
+        "return request.post_params",
+        "request:stream_request_body(function() end) request:consume_input()",
+        "request:stream_request_body_now(function() end)",
+        "request:stream_request_body_now()",
+        "pcall(function() return request.body end)",
+    ):
+        ends(0.3, body, "stall_timeout = 0.3", sends(HALF), refused_408, "stall_timeout")
+    ends(0.3, "return request.body", "stall_timeout = 0.3", sends(HALF_CHUNK), refused_408, "stall_timeout")
+    ends(0.3, "return request.body", "stall_timeout = 0.3", sends(HALF_CHUNK), refused_408, "stall_timeout", pair=mbhttp.unix_pair)
+    no_body = mbhttp.request(method="POST", headers=["Content-Length: 1000"])
+    ends(0.3, "return request.body", "stall_timeout = 0.3", sends(no_body), refused_408, "stall_timeout")
+
+
+@test("stall_timeout: a multipart body, in the middle of a part's head and of its content")
+def _():
+    for end in (b"--b\r\nContent-Dis", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nabc\r\n--'):
+        headers = ["Content-Length: 1000", "Content-Type: multipart/form-data; boundary=b"]
+        data = mbhttp.request(method="POST", headers=headers) + end
+        ends(0.3, "return request.post_params", "stall_timeout = 0.3", sends(data), refused_408, "stall_timeout")
+
+
+@test("stall_timeout: reset when a status was sent before")
+def _():
+    body = 'request:send_status("200 OK") return request.body'
+    ends(0.3, body, "stall_timeout = 0.3", sends(HALF), is_reset, "stall_timeout")
+    body = 'request:send_status("200 OK") request:send_data("x") request:flush() return request.body'
+    ends(0.3, body, "stall_timeout = 0.3", sends(HALF), is_reset, "stall_timeout")
+
+
+@test("stall_timeout: a slow body goes on as long as it goes on")
+def _():
+    with mbhttp.served("ok(request, #request.body)", "stall_timeout = 0.4") as (client, _):
+        client.send(mbhttp.request(method="POST", headers=["Content-Length: 8"]))
+        for _ in range(8):
+            time.sleep(0.1)
+            client.send(b"x")
+        equal(client.response().body, b"8", "answer")
+
+
+@test("stall_timeout: a client that takes nothing of the response is reset")
+def _():
+    def reads_later(client):
+        client.send(GET)
+        # The end is seen where nothing needs to be read.
+        poller = select.poll()
+        poller.register(client.sock, select.POLLRDHUP)
+        check(poller.poll(3000), "the end of the connection")
+
+    ends(0.3, ENDLESS, "stall_timeout = 0.3", reads_later, is_reset, "stall_timeout")
+    flushed = 'request:send_status("200 OK") request:send_data(("x"):rep(64 << 20)) request:flush()'
+    ends(0.3, flushed, "stall_timeout = 0.3", reads_later, is_reset, "stall_timeout")
+    finished = 'ok(request, ("x"):rep(64 << 20))'
+    ends(0.3, finished, "stall_timeout = 0.3", reads_later, is_reset, "stall_timeout")
+    path = mbtest.tmp("sparse")
+    with open(path, "wb") as f:
+        f.truncate(64 << 20)
+    ends(0.3, f'request:send_status("200 OK") request:send_file("{path}")', "stall_timeout = 0.3", reads_later, is_reset, "stall_timeout")
+
+
+@test("stall_timeout: a client that neither sends its body nor takes the response")
+def _():
+    def sends_half(client):
+        client.send(HALF)
+        poller = select.poll()
+        poller.register(client.sock, select.POLLRDHUP)
+        check(poller.poll(3000), "the end of the connection")
+
+    ends(0.3, ENDLESS, "stall_timeout = 0.3", sends_half, is_reset, "stall_timeout")
+
+
+@test("stall_timeout: a slow reader goes on as long as it goes on")
+def _():
+    body = 'request:send_status("200 OK") request:send_header("Content-Length", 300000) request:send_data(("x"):rep(300000))'
+    with mbhttp.served(body, "stall_timeout = 0.5", pair=small_pair) as (client, _):
+        client.send(GET)
+        size = client.head().length() - len(client.buffer)
+        while size > 0:
+            time.sleep(0.1)
+            size -= len(client.sock.recv(min(size, 32768)))
+        client.buffer = b""
+
+
+def reads_slowly(client):
+    begin = time.monotonic()
+    client.send(GET)
+    with contextlib.suppress(ConnectionResetError):
+        while client.sock.recv(4096):
+            time.sleep(0.01)
+            check(time.monotonic() < begin + 5, "the end of the response")
+    return begin
+
+
+@test("response_timeout: a response that takes too long is reset, whatever the client reads")
+def _():
+    def goes_on(client):
+        # What was read to its end was a reset; there is nothing more.
+        equal(client.sock.recv(1), b"", "after the reset")
+
+    ends(0.4, ENDLESS, "response_timeout = 0.4", reads_slowly, goes_on, "response_timeout", pair=small_pair)
+    ends(0.4, ENDLESS, "response_timeout = 0.4, stall_timeout = 0.3", reads_slowly, goes_on, "response_timeout", pair=small_pair)
+
+
+@test("response_timeout: a body of a byte every 0.1 s gets a 408, or a reset when a status was sent")
+def _():
+    def slow_body(client):
+        begin = time.monotonic()
+        client.send(HALF)
+        check(drip(client, b"x", 0.1, 3), "the end of a body that does not end")
+        return begin
+
+    options = "response_timeout = 0.45, stall_timeout = 0.3"
+    ends(0.45, "return request.body", options, slow_body, refused_408, "response_timeout")
+    ends(0.45, 'request:send_status("200 OK") return request.body', options, slow_body, is_reset, "response_timeout")
+
+
+@test("response_timeout: a handler that is busy is ended by the alarm timer a second later")
+def _():
+    for body in ("while true do end", "os.execute('exec sleep 2')", 'request:send_status("200 OK") while true do end'):
+        ends(1.3, body, "response_timeout = 0.3", sends(GET), is_reset, "timeout", status=-signal.SIGALRM)
+
+
+@test("response_timeout counts each response, and not what is between them")
+def _():
+    with mbhttp.served(f"os.execute('exec sleep 0.2') {FINE}", "response_timeout = 0.3, idle_timeout = 10") as (client, _):
+        for pause in (0, 0, 1.4, 0):
+            time.sleep(pause)
+            client.send(GET)
+            equal(client.response().status, 200, "status")
+
+
+@test("a timeout() of the handler's own holds, and is over with the request")
+def _():
+    ends(0.3, "timeout(0.3) while true do end", "response_timeout = 10", sends(GET), is_reset, "timeout", status=-signal.SIGALRM)
+    with mbhttp.served(f"if request.path == 'first' then timeout(0.3) end {FINE}") as (client, _):
+        client.send(mbhttp.request("/first"))
+        equal(client.response().status, 200, "status")
+        time.sleep(0.5)
+        client.send(GET)
+        equal(client.response().status, 200, "status")
+
+
+@test("false: no timeout")
+def _():
+    names = ("idle", "request_header", "stall", "response", "drain")
+    with mbhttp.served("ok(request, request.body)", ", ".join(f"{n}_timeout = false" for n in names), pair=tcp_pair) as (client, server):
+        for piece in (HALF[:3], HALF[3:-2], HALF[-2:], bytes(996)):
+            server.asleep()
+            client.send(piece)
+        equal(client.response().status, 200, "status")
+        client.send(b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\nmore")
+        equal(client.response().status, 200, "status")
+        client.nothing_more()
+        server.asleep()
+        equal(server.child.status, None, "exit status before the client closes")
+
+
+mbtest.main()

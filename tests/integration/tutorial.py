@@ -1,0 +1,335 @@
+#!/usr/bin/python3
+"""docs/http-tutorial.txt, step by step: its scripts are written, its commands run, what they print is compared. And
+moonbridge_http.3 has an entry for each member of the request, each function and each option, and for nothing else.
+
+The layout of the tutorial: a block is what is indented by four spaces. Behind a line such as "name.lua:" it is that file;
+behind "In the second terminal:" what the server has logged; else commands ("$ ") and what each prints, where "..." stands
+for anything. systemd-socket-activate is a server, which runs until there is another one, or the section ends."""
+
+import glob
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhosts
+import mbspace
+import mbtest
+from mbtest import check, equal, test, until
+
+TUTORIAL = os.path.join(mbtest.SRCDIR, "docs", "http-tutorial.txt")
+LUA = os.path.join(mbtest.SRCDIR, "lua")
+PORT = "8080"  # in the text
+INDENT = "    "
+LOG_TITLE = "In the second terminal:"
+SERVER = "systemd-socket-activate "
+
+for tool in ("systemd-socket-activate", "curl"):
+    mbtest.need(tool)
+if os.geteuid() == 0:
+    for tool in ("/lib/systemd/systemd", "systemctl"):
+        mbtest.need(tool)
+    mbspace.enter(cgroup=True)  # for a manager of our own: nobody but root has that
+
+
+# --- The text ---
+
+
+def sections(text):
+    """Pairs: the title of each section, and its lines."""
+    result = []
+    lines = text.splitlines()
+    for line, below in zip(lines, lines[1:] + [""]):
+        if line and re.fullmatch("-+", below) and len(below) == len(line):
+            result.append((line, []))
+        elif result:
+            result[-1][1].append(line)
+    return result
+
+
+def blocks(lines):
+    """Pairs: the line of text before each block, and the lines of the block without their indentation."""
+    result, title, inside = [], "", False
+    for line in lines:
+        if line.startswith(INDENT):
+            if not inside:
+                result.append((title, []))
+            inside = True
+            result[-1][1].append(line[len(INDENT) :])
+        elif not line and inside:
+            result[-1][1].append("")
+        elif line:
+            title, inside = line, False
+    for _, block in result:
+        while block[-1] == "":
+            block.pop()
+    return result
+
+
+def commands(block):
+    """Pairs: each command of a block, and what it prints."""
+    result = []
+    for line in block:
+        if line.startswith("$ "):
+            result.append((line[2:], []))
+        else:
+            check(result, f"a block of commands begins with one, not with {line!r}")
+            result[-1][1].append(line)
+    return [(command, "\n".join(output)) for command, output in result]
+
+
+def matches(got, want):
+    return re.fullmatch("[^\n]+?".join(re.escape(piece) for piece in want.rstrip("\n").split("...")), got)
+
+
+# --- Running it ---
+
+
+class Reader:
+    """Who follows the tutorial: a directory with what he has written so far, and two terminals."""
+
+    def __init__(self):
+        self.directory = os.path.dirname(mbtest.tmp("reader", "x"))
+        self.port = str(mbtest.free_port())
+        self.server = None
+        self.manager = None
+        bin_directory = os.path.dirname(mbtest.tmp("bin", "x"))
+        os.symlink(mbtest.HANDLE, os.path.join(bin_directory, "mb-handle"))
+        self.env = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy") and n != "MB_SCRIPT"}
+        self.env["PATH"] = bin_directory + ":" + self.env["PATH"]
+
+    def write(self, name, lines):
+        mbtest.write_file(os.path.join(self.directory, name), "\n".join(lines) + "\n")
+
+    def serve(self, command):
+        """Starts a server in the second terminal, in place of the one before."""
+        self.stop()
+        self.port = str(mbtest.free_port())
+        argv = command.replace(PORT, self.port).split()
+        self.server = mbtest.Process(argv, cwd=self.directory, env=self.env)
+        mbtest.wait_listening(("127.0.0.1", int(self.port)))
+
+    def stop(self):
+        if self.server:
+            self.server.stop(signal.SIGINT)
+        self.server = None
+
+    def run(self, command, want):
+        env = self.env
+        if re.match("(sudo|systemctl) ", command):
+            if os.geteuid() != 0:
+                return mbtest.diagnose(f"not run, as only root has a manager of its own here: {command}")
+            command, env = self.with_manager(command)
+        command, want = command.replace(PORT, self.port), want.replace(PORT, self.port)
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=self.directory, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            timeout=60, check=False,
+        )
+        got = done.stdout.decode(errors="backslashreplace").replace("\r\n", "\n").rstrip("\n")
+        said = done.stderr.decode(errors="backslashreplace")
+        check(matches(got, want), f"{command}\nprinted\n{got}\nexpected\n{want}\non stderr\n{said}")
+        equal(done.returncode, 0, f"exit status of {command}; it said {said!r}")
+
+    def with_manager(self, command):
+        """The command as it is where the program is installed and the manager is the user's own."""
+        if not self.manager:
+            self.stop()
+            self.port = str(mbtest.free_port())
+            self.manager = mbhosts.UserManager()
+            handlers = os.path.dirname(mbtest.tmp("handlers", "x"))
+            self.manager.drop_in("mb@.service", f"[Service]\nExecStart=\nExecStart={mbtest.HANDLE} --handlers {handlers}\n")
+        command = command.removeprefix("sudo ").replace("/etc/mb", mbtest.tmp("handlers"))
+        return command, {**self.manager.env, "PATH": self.env["PATH"]}
+
+    def logged(self, lines):
+        """The second terminal shows these lines in this order; lines of the server itself may come between."""
+        check(self.server, "there is a server")
+
+        def shown():
+            text = iter(self.server.text().splitlines())
+            return all(line in text for line in lines)
+
+        until(shown, f"{lines} in the log, which is {self.server.text()!r}")
+
+    def follow(self, lines):
+        """Does what a section says. Returns how many files, commands and logs there were."""
+        counts = [0, 0, 0]
+        for title, block in blocks(lines):
+            file = re.fullmatch(r"([\w.-]+\.\w+):", title)
+            if file:
+                counts[0] += 1
+                self.write(file[1], block)
+            elif title == LOG_TITLE:
+                counts[2] += 1
+                self.logged(block)
+            else:
+                for command, want in commands(block):
+                    counts[1] += 1
+                    if command.startswith(SERVER):
+                        self.serve(command)
+                    else:
+                        self.run(command, want)
+        return counts
+
+
+reader = Reader()
+
+
+def step(title, lines):
+    @test(f"tutorial, {title}")
+    def _():
+        try:
+            counts = reader.follow(lines)
+        finally:
+            reader.stop()
+        check(counts[1] > 0 or not title[0].isdigit(), f"commands in {title!r}")
+
+
+steps = sections(mbtest.read_file(TUTORIAL))
+for step_title, step_lines in steps:
+    step(step_title, step_lines)
+
+
+@test("tutorial: the layout was understood: steps with numbers, a script in most of them, all that is served")
+def _():
+    numbers = [title.split(".")[0] for title, _ in steps[:-1]]
+    equal(numbers, [str(n) for n in range(1, len(numbers) + 1)], "numbers of the steps")
+    check(len(numbers) >= 9, f"steps: {numbers}")
+    scripts = sorted(name for name in os.listdir(reader.directory) if name.endswith(".lua"))
+    equal(len(scripts), len(numbers) - 1, f"scripts, one in each step but that of the port: {scripts}")
+    text = mbtest.read_file(TUTORIAL)
+    for name in scripts[:]:
+        check(text.count(f"mb-handle {name}") > 0, f"{name} is run")
+    equal([line for line in text.splitlines() if len(line) > 110 or line != line.rstrip()], [], "long or padded lines")
+
+
+# --- The manual page ---
+
+
+def page():
+    return mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "moonbridge_http.3"))
+
+
+def sources():
+    """The text of all Lua modules."""
+    paths = sorted(glob.glob(f"{LUA}/**/*.lua", recursive=True))
+    return "\n".join(mbtest.read_file(path) for path in paths)
+
+
+def found(pattern):
+    """What the pattern's group matches in the sources."""
+    names = set(re.findall(pattern, sources(), re.MULTILINE))
+    check(names, f"{pattern} in the sources")
+    return names
+
+
+def table(name):
+    """The text of a table in the sources, between its braces."""
+    body = re.search(rf"^local {name} = {{\n(.*?)^}}", sources(), re.MULTILINE | re.DOTALL)
+    check(body, f"the table {name} in the sources")
+    return body[1]
+
+
+def keys(name):
+    """The keys of a table in the sources, one a line."""
+    names = set(re.findall(r"^  (\w+) = ", table(name), re.MULTILINE))
+    check(names, f"keys of {name}")
+    return names
+
+
+def entries(pattern):
+    return set(re.findall(pattern, page(), re.MULTILINE))
+
+
+@test("moonbridge_http(3): each member of the request has an entry, and each entry is a member")
+def _():
+    members = keys("HOME") | found(r"^(?:function )?methods\.(\w+)")
+    fields = set(re.findall(r"^    ([a-z]\w*) = ", mbtest.read_file(f"{LUA}/mb/http/request.lua"), re.MULTILINE))
+    check({"method", "socket", "faulty"} <= fields, f"the fields that request.lua makes: {fields}")
+    equal(sorted(entries(r"^\.It (?:Fn|Va) request[:.](\w+)")), sorted(members | fields), "entries of members")
+
+
+@test("moonbridge_http(3): each member is what the source says it is: a method or a field")
+def _():
+    equal(sorted(entries(r"^\.It Fn request:(\w+)")), sorted(found(r"^(?:function )?methods\.(\w+)")), "methods")
+
+
+@test("moonbridge_http(3): each option and each older spelling has an entry, and each entry is an option")
+def _():
+    equal(sorted(entries(r"^\.It Va (\w+)$")), sorted(keys("CHECKS") | keys("OLDER")), "entries of options")
+    for name, value in re.findall(r"^  (\w+) = ([\d* ]+),", table("DEFAULTS"), re.MULTILINE):
+        number = math.prod(int(factor) for factor in value.split("*"))
+        entry = page().split(f"\n.It Va {name}\n")[1].split("\n.It ")[0]
+        check(f"\nThe default is {number}" in entry, f"the default of {name}, {number}, in {entry}")
+
+
+@test("moonbridge_http(3): each function of the module has an entry, and each entry is a function")
+def _():
+    want = keys("http") | found(r"^function http\.(\w+)")
+    equal(sorted(entries(r"^\.It Fn http\.(\w+)")), sorted(want), "entries of functions")
+
+
+@test("moonbridge_http(3): each limit that the sources have is in the page with its number")
+def _():
+    def number(file, name, separator):
+        found = re.search(rf"{name}{separator}(\d+)", mbtest.read_file(os.path.join(mbtest.SRCDIR, file)))
+        check(found, f"{name} in {file}")
+        return found[1]
+
+    text = page()
+    for file, name, separator in (
+        ("src/http_head.h", "MB_HTTP_FIELDS_MAX", r"\s+"),
+        ("src/http_chunked.h", "MB_HTTP_CHUNK_LINE_MAX", r"\s+"),
+        ("src/http_chunked.h", "MB_HTTP_CHUNK_EXTRA_MAX", r"\s+"),
+        ("src/http_multipart.h", "MB_MULTIPART_BOUNDARY_MAX", r"\s+"),
+        ("src/http_multipart.h", "MB_MULTIPART_HEAD_MAX", r"\s+"),
+        ("src/http_multipart.h", "MB_MULTIPART_FIELDS_MAX", r"\s+"),
+        ("lua/mb/http/body.lua", "PARAMS_MAX", " = "),
+    ):
+        value = number(file, name, separator)
+        check(re.search(rf"\b{value}\b", text), f"{name}, {value}, is in the page")
+
+
+def literal(block):
+    """What mandoc prints for the lines of a literal display."""
+    for escape, character in ((r"\e", "\\"), (r"\(aq", "'"), (r"\(dq", '"'), (r"\(ti", "~"), (r"\(ha", "^"), (r"\&", "")):
+        block = block.replace(escape, character)
+    return block
+
+
+def replay(text, request):
+    """Exit status of a script, and the body of its response."""
+    done = subprocess.run([mbtest.HANDLE, mbtest.script(text)], input=request, stdout=subprocess.PIPE, timeout=60, check=False)
+    return done.returncode, done.stdout.decode(errors="replace").partition("\r\n\r\n")[2]
+
+
+@test("moonbridge_http(3): each script of the page loads")
+def _():
+    displays = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page(), re.MULTILINE | re.DOTALL)
+    scripts = [literal(text) for text in displays if text.startswith("local http = require")]
+    check(len(scripts) >= 4, f"scripts in the page: {len(scripts)}")
+    for text in scripts:
+        got = mbtest.output_of(mbtest.HANDLE, "--check", mbtest.script(text))
+        check(re.fullmatch(r"1 (any connection|tcp \S+)", got), f"--check of\n{text}\nsaid {got}")
+
+
+@test("moonbridge_http(3): the first script of the page answers as the page says")
+def _():
+    displays = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page(), re.MULTILINE | re.DOTALL)
+    answer = replay(literal(displays[1]), b"GET /?name=%3CAnn%3E HTTP/1.0\r\n\r\n")
+    equal(answer, (0, "<p>Hello, &lt;Ann&gt;!\n"), "status and body")
+
+
+@test("the README's script for moonbridge_http answers")
+def _():
+    readme = mbtest.read_file(os.path.join(mbtest.SRCDIR, "README"))
+    scripts = ["\n".join(block) for _, block in blocks(readme.splitlines()) if "moonbridge_http" in block[0]]
+    equal(len(scripts), 1, "scripts for moonbridge_http in the README")
+    equal(replay(scripts[0], b"GET /?name=Ann HTTP/1.0\r\n\r\n"), (0, "Hello, Ann!\n"), "status and body")
+
+
+mbtest.main()
