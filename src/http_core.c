@@ -1,16 +1,15 @@
 /* The table of mb.http.core, and those of its functions that are not in a file of their own. */
 #include "http_core.h"
 
-#include <errno.h>
 #include <lauxlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "handle_file.h"
 #include "handle_methods.h"
 #include "http_fields.h"
 #include "http_form.h"
 #include "http_input.h"
+#include "http_reason.h"
+#include "http_response.h"
 #include "log.h"
 #include "state.h"
 
@@ -53,14 +52,9 @@ static int decode_uri(lua_State *L) {
  */
 static int field_line(lua_State *L) {
   struct mb_span name, value;
-  const char *wrong = NULL;
   name.data = luaL_checklstring(L, 1, &name.size);
   value.data = luaL_checklstring(L, 2, &value.size);
-  if (name.size == 0 || !mb_http_all(name, MB_HTTP_TOKEN)) {
-    wrong = "the name of a header field may hold letters, digits and !#$%&'*+-.^_`|~ only";
-  } else if (!mb_http_all(value, MB_HTTP_VALUE)) {
-    wrong = "the value of a header field must not hold line ends or other control characters";
-  }
+  const char *wrong = mb_http_field_wrong(name, value);
   if (wrong) {
     lua_pushnil(L);
     lua_pushstring(L, wrong);
@@ -76,45 +70,9 @@ static int field_line(lua_State *L) {
   return 1;
 }
 
-/*
- * core.is_text(text)
- * Whether a text may stand in a status line or a field: no control characters but tabs.
- */
-static int is_text(lua_State *L) {
-  struct mb_span text;
-  text.data = luaL_checklstring(L, 1, &text.size);
-  lua_pushboolean(L, mb_http_all(text, MB_HTTP_VALUE));
-  return 1;
-}
-
-#define DATE_SIZE 30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
-
-/* IMF-fixdate (RFC 9110, section 5.6.7); strftime's names would depend on the locale. */
-static void format_date(char text[DATE_SIZE], time_t when) {
-  static const char days[] = "SunMonTueWedThuFriSat";
-  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  struct tm t;
-  char pattern[] = "Ddd, %d Mmm %Y %H:%M:%S GMT";
-  gmtime_r(&when, &t);
-  memcpy(pattern, days + 3 * t.tm_wday, 3);
-  memcpy(pattern + 8, months + 3 * t.tm_mon, 3);
-  strftime(text, DATE_SIZE, pattern, &t);
-}
-
-/*
- * core.date()
- * Returns the field line of the current date, with CR LF.
- */
-static int date(lua_State *L) {
-  static time_t formatted = -1;
-  static char line[6 + DATE_SIZE + 2] = "Date: ";
-  time_t now = time(NULL);
-  if (now != formatted) {
-    format_date(line + 6, now);
-    memcpy(line + 6 + DATE_SIZE - 1, "\r\n", 3);
-    formatted = now;
-  }
-  lua_pushlstring(L, line, 6 + DATE_SIZE - 1 + 2);
+/* core.reason(status): returns the usual phrase, or "". */
+static int reason(lua_State *L) {
+  lua_pushstring(L, mb_http_reason((int)luaL_checkinteger(L, 1)));
   return 1;
 }
 
@@ -180,7 +138,7 @@ static int end_output(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"call", call},
-    {"date", date},
+    {"date", mb_http_date},
     {"decode_uri", decode_uri},
     {"encode_html", encode_html},
     {"encode_uri", encode_uri},
@@ -191,9 +149,11 @@ static const luaL_Reg functions[] = {
     {"input", mb_http_input_new},
     {"is_network", is_network},
     {"is_open", is_open},
-    {"is_text", is_text},
     {"list", mb_http_list},
     {"log", log_line},
+    {"reason", reason},
+    {"request_methods", mb_http_response_methods},
+    {"response", mb_http_response_new},
     {"send_file", mb_handle_send_file},
     {"throw_on", throw_on},
     {NULL, NULL},
@@ -201,6 +161,7 @@ static const luaL_Reg functions[] = {
 
 int mb_http_core_open(lua_State *L) {
   mb_http_input_open(L);
+  mb_http_response_open(L);
   luaL_newlib(L, functions);
   return 1;
 }

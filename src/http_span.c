@@ -101,3 +101,13 @@ bool mb_http_list_next(struct mb_span *list, struct mb_span *ret_element) {
   }
   return false;
 }
+
+const char *mb_http_field_wrong(struct mb_span name, struct mb_span value) {
+  if (name.size == 0 || !mb_http_all(name, MB_HTTP_TOKEN)) {
+    return "the name of a header field may hold letters, digits and !#$%&'*+-.^_`|~ only";
+  }
+  if (!mb_http_all(value, MB_HTTP_VALUE)) {
+    return "the value of a header field must not hold line ends or other control characters";
+  }
+  return NULL;
+}

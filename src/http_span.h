@@ -45,4 +45,7 @@ int mb_http_hex(char c);
  */
 bool mb_http_list_next(struct mb_span *list, struct mb_span *ret_element);
 
+/* Whether a name and a value may be sent as a header field: NULL, or what is wrong with them. */
+const char *mb_http_field_wrong(struct mb_span name, struct mb_span value);
+
 #endif

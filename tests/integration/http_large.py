@@ -27,7 +27,12 @@ with open(HANDLE, "rb") as program, mmap.mmap(program.fileno(), 0, access=mmap.A
 
 
 def peak(pid):
-    """The most memory that the process ever had, in KiB; 0 when it is gone."""
+    """The most memory that the process ever had, in KiB; 0 when it is not there yet, or is gone."""
+    try:
+        if not os.path.samefile(f"/proc/{pid}/exe", HANDLE):
+            return 0  # still a copy of this process
+    except OSError:
+        return 0
     for line in mbtest.read_file(f"/proc/{pid}/status").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1])
@@ -59,12 +64,13 @@ def peak_until_end(server):
 
 
 def unread(body, what, prepare=lambda client: client.send(GET), log="stall_timeout"):
-    """The response is ended by stall_timeout, the memory small until then."""
+    """The response is ended by stall_timeout, the memory small until then. prepare may return a function that tells how
+    the connection ended."""
     with mbhttp.served(mbhttp.source(body, "stall_timeout = 0.5"), pair=tcp_pair, log=log) as (client, server):
-        prepare(client)
+        how = prepare(client) or (lambda: client.end()[1])
         check_memory(peak_until_end(server), what)
         equal(server.child.wait(), 0, "exit status")
-        equal(client.end()[1], "reset", "the end of the connection")
+        equal(how(), "reset", "the end of the connection")
 
 
 def sparse_file(size=GIB):
@@ -105,14 +111,23 @@ def _():
     def sends(client):
         client.send(mbhttp.request(method="POST", headers=[f"Content-Length: {LARGE}"]))
 
+        ends = []
+
         def send():
             try:
-                for _ in range(64):
-                    client.sock.sendall(BLOCK)
-            except OSError:
-                pass
+                while True:
+                    client.sock.sendall(BLOCK[:65536])
+            except (ConnectionResetError, BrokenPipeError):
+                ends.append("reset")  # told once, to whoever asks first
 
-        threading.Thread(target=send, daemon=True).start()
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+
+        def how():
+            sender.join(mbtest.DEADLINE)
+            return (ends or [client.end()[1]])[0]
+
+        return how
 
     body = """
       request:stream_request_body(function(chunk) end)

@@ -4,7 +4,6 @@
 
 local core = require "mb.http.core"
 local params = require "mb.http.params"
-local response = require "mb.http.response"
 
 local methods, attributes = {}, {}
 
@@ -317,8 +316,9 @@ function methods.defer_reading(self) usable(self, "defer_reading") end
 
 -- request:monologue(): as close_after_finish, and nothing more is read.
 function methods.monologue(self)
-  local wire = response.enter(self, "monologue")
-  self.keepalive = false
+  if type(self) ~= "table" then error("monologue: expected a request; call it as request:monologue()", 2) end
+  self:_begin_monologue()
+  local wire = self._wire
   if is_unread(self) then self._body = "discarded" end
   wire.consumer = function()
     local some = wire.input:discard()

@@ -1,8 +1,7 @@
--- Ends of a request or a connection that are not the usual one. Decides what a client gets when something went wrong, and
--- who is told; and closes so that the client gets to read it.
+-- Ends of a request or a connection that are not the usual one. Decides what a client gets when something went wrong,
+-- and who is told; and closes so that the client gets to read it.
 
 local core = require "mb.http.core"
-local reasons = require "mb.http.reasons"
 local wire = require "mb.http.wire"
 
 local closing = {}
@@ -25,11 +24,10 @@ function closing.linger(c)
 end
 
 local function send_refusal(c, status, reason)
-  local title = ("%d %s"):format(status, reasons[status])
+  local title = ("%d %s"):format(status, core.reason(status))
   local body = title .. (reason and ": " .. reason or "") .. "\n"
-  local static = c.options.static_headers
   c.unread, c.consumer = false, false
-  c:flush("HTTP/1.1 ", title, "\r\n", static.text, static.dated and "" or core.date(),
+  c:flush("HTTP/1.1 ", title, "\r\n", c.static, c.static_date and "" or core.date(),
     "Content-Type: text/plain; charset=utf-8\r\nContent-Length: ", #body, "\r\nConnection: close\r\n\r\n",
     c.request and c.request.method == "HEAD" and "" or body)
 end
@@ -50,13 +48,13 @@ local function is_fault(c, err)
   return c.fault and type(err) == "string" and err:find(c.fault.message, 1, true) ~= nil
 end
 
--- After a request has failed: the client is told, if it was told nothing else yet. Throws the error on when it is not the
--- client's.
+-- After a request has failed: the client is told, if it was told nothing else yet. Throws the error on when it is not
+-- the client's.
 function closing.end_badly(c, err)
   local fault = c.fault
   local ours = not is_fault(c, err)
   if core.is_open(c.socket) then
-    local begun = c.request and c.request._state ~= "start"
+    local begun = c.request and c.request._response:state() ~= "start"
     if begun or (fault and not fault.status) then
       c.socket:reset()
     elseif fault then

@@ -1,12 +1,12 @@
 -- The life of a connection: one request after the other, until either side ends it.
 
 local core = require "mb.http.core"
-local new_request = require "mb.http.request"
+local new_request = require "mb.http.request".new
 local wire = require "mb.http.wire"
 
 local timeout = timeout -- the global function; a script may hide it
 
--- A handler that is busy itself is ended by the alarm timer, so many seconds after waiting for the client would have ended.
+-- A handler that is busy itself is ended by the alarm timer, so many seconds after a wait for the client would be.
 local GRACE_SECONDS = 1
 
 local function closing() return require "mb.http.closing" end
@@ -24,7 +24,8 @@ local function answer(callback, request)
   callback(request)
   if not core.is_open(request.socket) then return end
   if request.faulty then error(request._wire.fault.message, 0) end
-  if request._state == "start" or request._interim then
+  local state, interim = request._response:state()
+  if state == "start" or interim then
     error("http: the handler has returned without a response: it has to call request:send_status", 0)
   end
   request:finish()
@@ -51,7 +52,7 @@ local function serve_one(c, callback, first)
   end
   if not core.is_open(c.socket) then return false end
   c.deadline, c.request = false, false
-  return request.keepalive and (not c.unread or closing().skip_body(c))
+  return request._response:keeps_connection() and (not c.unread or closing().skip_body(c))
 end
 
 -- serve(socket, callback, options): serves a connection until its end. options: as mb.http.options gives them.

@@ -1,6 +1,6 @@
 -- The members of the request object that are made, or whose module is loaded, when a script asks for them.
 
-local methods = require "mb.http.response".methods
+local methods = require "mb.http.request".methods
 
 -- Members that most requests never need, and the module that has them. A new member is a row here.
 local HOME = {
@@ -29,9 +29,6 @@ local HOME = {
   stream_request_body = "body",
   stream_request_body_now = "body",
   send_file = "send_file",
-  close_after_finish = "early",
-  finish_headers = "early",
-  flush = "early",
 }
 
 local attributes = {} -- name -> function(request), whose result is kept

@@ -19,8 +19,8 @@ end
 
 local function seconds(value)
   if value == false then return false end
-  if type(value) ~= "number" or not (value > 0) then return nil, "expected a positive number of seconds, or false" end
-  return value
+  if type(value) == "number" and value > 0 then return value end
+  return nil, "expected a positive number of seconds, or false"
 end
 
 local function integer_or_false(least, most)

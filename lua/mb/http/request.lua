@@ -1,6 +1,8 @@
 -- The request object: what every request has. mb.http.members knows where the rest is found.
 
-local methods = require "mb.http.response".methods
+local core = require "mb.http.core"
+
+local methods = core.request_methods()
 
 local metatable = {__name = "request"}
 
@@ -13,9 +15,9 @@ function metatable.__index(request, key)
   return members(request, key)
 end
 
--- A request whose head has just come. Fields that begin with "_" are the HTTP modules' own: _wire, _state and those of
--- response.lua, _body and those of body.lua.
-return function(wire, method, path, query, minor, keepalive, has_body)
+-- A request whose head has just come. Fields that begin with "_" are the HTTP modules' own: _wire, _response, _body and
+-- those of body.lua.
+local function new_request(wire, method, path, query, minor, keepalive, has_body)
   return setmetatable({
     method = method,
     path = path,
@@ -26,7 +28,9 @@ return function(wire, method, path, query, minor, keepalive, has_body)
     faulty = false,
     fresh = true,
     _wire = wire,
-    _state = "start",
+    _response = core.response(method == "HEAD", minor, keepalive, wire.minimum),
     _body = has_body and "unread" or "none",
   }, metatable)
 end
+
+return {new = new_request, methods = methods}

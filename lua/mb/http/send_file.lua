@@ -1,7 +1,6 @@
 -- request:send_file: a file, or a part of it, as response body, without its bytes passing through Lua.
 
 local core = require "mb.http.core"
-local response = require "mb.http.response"
 
 local methods = {}
 
@@ -43,20 +42,12 @@ local function transfer(wire, file, offset, left)
   end)
 end
 
--- Sends what was buffered before and the bytes, framed as the body is.
-local function send_bytes(self, wire, file, first, size)
-  wire:write(response.take_pending(self))
-  if size == 0 then return end
-  if self._chunked then wire:write(("%x\r\n"):format(size)) end
-  transfer(wire, file, first, size)
-  if self._chunked then wire:write("\r\n") end
-end
-
 -- request:send_file(path_or_file[, first[, last]]): first and last are positions of bytes, from 0, as in Range and
 -- Content-Range. Without a Content-Length of the script's own, it is set, if nothing of the body was sent before.
 -- Returns true; or nil, message, errno when the file cannot be read or has no such bytes: nothing was sent then.
 function methods.send_file(self, source, first, last)
-  local wire = response.enter(self, "send_file")
+  if type(self) ~= "table" then error("send_file: expected a request; call it as request:send_file(...)", 2) end
+  self:_check_file()
   first, last = position(first, 0, "first"), position(last, false, "last")
   local file, message, number, opened = open(source)
   if not file then return nil, message, number end
@@ -71,12 +62,11 @@ function methods.send_file(self, source, first, last)
   end
   if size then
     local count = last - first + 1
-    if self._head and not self._interim and not self._length and not self._pieces then
-      self._length = count
-      self._head[#self._head + 1] = "Content-Length: " .. count .. "\r\n"
+    local wanted, behind = self:_begin_file(count)
+    if wanted then
+      transfer(self._wire, file, first, count)
+      self._wire:write(behind)
     end
-    response.count(self, "send_file", count, 3)
-    if self.method ~= "HEAD" then send_bytes(self, wire, file, first, count) end
   end
   if opened then file:close() end
   if not size then return nil, message, number end

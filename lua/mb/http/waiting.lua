@@ -31,7 +31,8 @@ function waiting:wait_for_client(inputs, outputs, limit, what)
   local deadline = self.deadline or math.huge
   if self:wait(inputs, outputs, math.min(limit, deadline)) then return end
   if limit <= deadline then
-    self:fail(("the client has %s nothing for %g seconds (stall_timeout)"):format(what, self.options.stall_timeout), 408)
+    local seconds = self.options.stall_timeout
+    self:fail(("the client has %s nothing for %g seconds (stall_timeout)"):format(what, seconds), 408)
   end
   self:fail(("the response took more than %g seconds (response_timeout)"):format(self.options.response_timeout), 408)
 end
@@ -108,11 +109,17 @@ function waiting:await_head(state, detail, reason)
   end
 end
 
+-- Writes a string; a little may stay queued.
+function waiting:write(text)
+  local pending, message = self.socket:write_nb(text)
+  if not pending then self:lose(message) end
+end
+
 -- Before input is waited for: what is queued may be what the client waits for, and so may be a 100 (Continue).
 -- Returns whether something is still queued.
 local function flush_before_reading(self)
   local continue = ""
-  if self.expects and self.request._state == "start" then
+  if self.expects and self.request._response:state() == "start" then
     self.expects = false
     continue = "HTTP/1.1 100 Continue\r\n\r\n"
   end
@@ -121,8 +128,8 @@ local function flush_before_reading(self)
   return pending > 0
 end
 
--- Calls a method of the input (read, part, discard), waiting where it blocks. Returns what it returns, nil at the end of
--- the body.
+-- Calls a method of the input (read, part, discard), waiting where it blocks. Returns what it returns, nil at the end
+-- of the body.
 function waiting:get(method, most)
   local input, set = self.input, self.set
   local limit

@@ -4,19 +4,20 @@
 local core = require "mb.http.core"
 local timeref = require "moonbridge_io".timeref
 
--- Output that may be queued before a write waits for the client.
-local QUEUE_MAX_BYTES = 65536
-
 local wire = {}
 wire.__index = wire
 
--- Fields: socket, input, options; of the current request: request, unread (the client may be sending a body),
--- expects (it waits for a 100), deadline, consumer (takes body content while writing is blocked), fault.
+-- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; of the current request:
+-- request, unread (the client may be sending a body), expects (it waits for a 100), deadline, consumer (takes body content
+-- while writing is blocked), fault.
 function wire.new(socket, options)
   return setmetatable({
     socket = socket,
     input = core.input(socket, options.request_header_size_limit, options.request_body_size_limit),
     options = options,
+    static = options.static_headers.text,
+    static_date = options.static_headers.dated,
+    minimum = options.minimum_output_chunk_size,
     set = {[socket] = true},
     unread = false,
     expects = false,
@@ -38,13 +39,6 @@ function wire:fail(reason, status)
 end
 
 function wire:lose(message) return self:fail("the connection to the client is lost: " .. message) end
-
--- Writes strings; a little may stay queued.
-function wire:write(...)
-  local pending, message = self.socket:write_nb(...)
-  if not pending then self:lose(message) end
-  if pending > QUEUE_MAX_BYTES then self:drain(QUEUE_MAX_BYTES) end
-end
 
 -- Writes strings; nothing stays queued.
 function wire:flush(...)
