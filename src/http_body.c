@@ -246,8 +246,24 @@ static void push_text(lua_State *L, struct mb_span text) {
   }
 }
 
+/*
+ * Pushes the content that is held, at most so many bytes. It is more when bytes that were taken for
+ * the begin of a delimiter turn out to be none.
+ */
+static int push_held(lua_State *L, struct mb_http_input *in, size_t most) {
+  struct mb_span held = in->held;
+  if (held.size > most) held.size = most;
+  in->held.data += held.size;
+  in->held.size -= held.size;
+  lua_pushlstring(L, held.data, held.size);
+  lua_pushliteral(L, "data");
+  lua_insert(L, -2);
+  return 2;
+}
+
 /* Pushes an event for the script; returns 0 when it is none for it. */
-static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_event event) {
+static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_event event,
+                      size_t most) {
   const struct mb_multipart *m = in->multipart;
   struct mb_span file_name = m->file_name, type = m->content_type;
   switch (event) {
@@ -258,10 +274,8 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
       push_text(L, type);
       return 4;
     case MB_MULTIPART_DATA:
-      lua_pushlstring(L, m->data.data, m->data.size);
-      lua_pushliteral(L, "data");
-      lua_insert(L, -2);
-      return 2;
+      in->held = m->data;
+      return push_held(L, in, most);
     case MB_MULTIPART_END:
       lua_pushliteral(L, "part end");
       return 1;
@@ -282,6 +296,7 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
 int mb_http_input_part(lua_State *L) {
   struct mb_http_input *in = open_input(L);
   size_t most = check_most(L);
+  if (in->held.size > 0) return push_held(L, in, most);
   for (;;) {
     struct piece piece;
     enum content state = next_content(L, in, &piece);
@@ -294,7 +309,7 @@ int mb_http_input_part(lua_State *L) {
     size_t offered = rest.size;
     enum mb_multipart_event event = mb_multipart_next(in->multipart, &rest);
     take(in, &piece, offered - rest.size);
-    int results = push_event(L, in, event);
+    int results = push_event(L, in, event, most);
     if (results > 0) return results;
   }
 }

@@ -42,6 +42,7 @@ static void free_body(struct mb_http_input *in) {
   mb_buf_free(&in->stash, alloc);
   mb_alloc(alloc, in->multipart, in->multipart ? sizeof *in->multipart : 0, 0);
   in->multipart = NULL;
+  in->held.size = 0;
 }
 
 static int input_gc(lua_State *L) {

@@ -34,6 +34,7 @@ struct mb_http_input {
   bool refused;        /* no more can be read of it: refusal says why */
   struct mb_http_refusal refusal;
   struct mb_multipart *multipart; /* while a body is read as such */
+  struct mb_span held;            /* content of a part that did not fit into a piece */
 };
 
 /*

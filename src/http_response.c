@@ -559,6 +559,7 @@ static int finish(lua_State *L) {
   r->state = FINISHED;
   /* A script that knows HEAD sends nothing: that says nothing of the size. */
   bool known = !(r->is_head && r->sent == 0);
+  if (r->code == 101 && !r->head_pending) return 0; /* the connection is the script's */
   if (r->head_pending) end_head(L, r, known ? &r->sent : NULL);
   emit(L, r, 0, true, true);
   return 0;

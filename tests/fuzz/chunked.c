@@ -8,7 +8,7 @@
 #include "../../src/http_chunked.h"
 #include "fuzz.h"
 
-#define TOKEN                                                       \
+#define TOKEN                                                      \
   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" \
   "!#$%&'*+-.^_`|~"
 #define HEX "0123456789abcdefABCDEF"
@@ -37,8 +37,8 @@ static void count_line(struct reference *r, size_t line, size_t extra, bool has_
   r->extra_most += has_extra ? extra + 2 : 0;
   r->may_be_too_long = r->may_be_too_long || line + 2 > MB_HTTP_CHUNK_LINE_MAX ||
                        r->extra_most > MB_HTTP_CHUNK_EXTRA_MAX;
-  r->too_long = r->too_long || line > MB_HTTP_CHUNK_LINE_MAX ||
-                r->extra_least > MB_HTTP_CHUNK_EXTRA_MAX;
+  r->too_long =
+      r->too_long || line > MB_HTTP_CHUNK_LINE_MAX || r->extra_least > MB_HTTP_CHUNK_EXTRA_MAX;
 }
 
 static bool values_only(struct mb_span span) {

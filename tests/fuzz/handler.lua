@@ -217,7 +217,7 @@ function actions.length(request)
   request:send_header("Content-Length", #data)
   if #data > 0 then refuses(request, "send_header", "Content-Length", #data) end
   request:send_data(data)
-  refuses(request, "send_data", "x")
+  if request.method ~= "HEAD" then refuses(request, "send_data", "x") end
 end
 
 function actions.empty(request)

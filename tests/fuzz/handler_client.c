@@ -13,7 +13,7 @@
 #define ARRIVAL_USEC 1
 
 /* A slow client takes so little at once, and waits so long when it does not get on otherwise. */
-#define SLOW_BYTES        300
+#define SLOW_BYTES         300
 #define SLOW_PATIENCE_USEC 10000000
 
 struct client client;
@@ -167,7 +167,8 @@ static int wait_until(struct pollfd *fds, nfds_t count, int64_t deadline) {
 }
 
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout) {
-  return wait_until(fds, count, timeout < 0 ? MB_NO_DEADLINE : client.now + 1000 * (int64_t)timeout);
+  return wait_until(fds, count,
+                    timeout < 0 ? MB_NO_DEADLINE : client.now + 1000 * (int64_t)timeout);
 }
 
 int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,

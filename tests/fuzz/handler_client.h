@@ -19,10 +19,10 @@ struct client {
   size_t taken;   /* bytes of the input that were read */
   int64_t now;    /* monotonic microseconds */
 
-  bool slow;            /* reads only what it has to */
-  size_t room;          /* how much output is taken without waiting */
+  bool slow;   /* reads only what it has to */
+  size_t room; /* how much output is taken without waiting */
   struct fuzz_text output;
-  bool output_ended;    /* FIN */
+  bool output_ended; /* FIN */
   bool reset;
 };
 

@@ -6,8 +6,7 @@
 #include <strings.h>
 
 #define DIGITS "0123456789"
-#define TOKEN                                                               \
-  "!#$%&'*+-.^_`|~" DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define TOKEN  "!#$%&'*+-.^_`|~" DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 struct fields {
   unsigned dates, lengths, codings, closes, keepalives;
@@ -44,9 +43,10 @@ static bool is_date(struct mb_span value) {
   if (value.size != sizeof pattern - 1) return false;
   for (size_t i = 0; i < value.size; i++) {
     char p = pattern[i], c = value.data[i];
-    bool good = p == '0' ? c >= '0' && c <= '9'
+    bool good = p == '0'             ? c >= '0' && c <= '9'
                 : p == 'A' && i < 12 ? c >= 'A' && c <= 'Z'
-                : p == 'a' ? c >= 'a' && c <= 'z' : p == c;
+                : p == 'a'           ? c >= 'a' && c <= 'z'
+                                     : p == c;
     if (!good) return false;
   }
   return true;

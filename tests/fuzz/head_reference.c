@@ -166,8 +166,7 @@ static void read_request_line(struct mb_span line, struct head_reference *r) {
   r->target = (struct mb_span){first + 1, (size_t)(second - first - 1)};
   if (r->method.size == 0 || !only(r->method, TOKEN)) fault(r, 400);
   if (fuzz_same(r->method, (struct mb_span){"CONNECT", 7})) fault(r, 501);
-  int major =
-      read_version((struct mb_span){second + 1, (size_t)(end - second - 1)}, &r->minor);
+  int major = read_version((struct mb_span){second + 1, (size_t)(end - second - 1)}, &r->minor);
   if (major != 1) fault(r, major < 0 ? 400 : 505);
   read_target(r);
 }

@@ -113,8 +113,7 @@ static bool read_value(text span, struct value *ret) {
 }
 
 /* The parameter of a name; *ret_twice says whether there is another one. */
-static const struct parameter *find(const struct value *value, const char *name,
-                                    bool *ret_twice) {
+static const struct parameter *find(const struct value *value, const char *name, bool *ret_twice) {
   const struct parameter *found = NULL;
   for (size_t i = 0; i < value->count; i++) {
     if (!is(value->parameters[i].name, name)) continue;
@@ -247,9 +246,7 @@ static void read_fields(text head, struct multipart_reference *r) {
     if (line.size > 0) take(&line, 1);
     if (!is_field_value(line)) r->malformed = true;
     bool is_disposition = is(name, "content-disposition");
-    text *known = is_disposition             ? &disposition
-                  : is(name, "content-type") ? &content_type
-                                             : NULL;
+    text *known = is_disposition ? &disposition : is(name, "content-type") ? &content_type : NULL;
     if (known && known->data) r->malformed = true;
     if (known) *known = trimmed(line);
   }
@@ -300,8 +297,7 @@ static int read_line(text *rest, struct multipart_reference *r) {
 /* How much of the text's end may be the beginning of a delimiter. */
 static size_t begun(text span, text delimiter) {
   for (size_t size = delimiter.size - 1; size > 0; size--) {
-    if (size <= span.size &&
-        memcmp(span.data + span.size - size, delimiter.data, size) == 0) {
+    if (size <= span.size && memcmp(span.data + span.size - size, delimiter.data, size) == 0) {
       return size;
     }
   }

@@ -361,11 +361,11 @@ def replayed(data, body, options="", status=0, log=""):
     return Captured(done.stdout)
 
 
-def answers(data, body, options="", **how):
-    """The one response to this request, the same over a Unix socket and in a replay; how: as for served()."""
+def answers(data, body, options="", pair=unix_pair, **how):
+    """The one response to this request, the same over a socket and in a replay; how: as for served()."""
     method = data_of(data).split(b" ", 1)[0].decode()
     version = data_of(data).split(b"\r\n", 1)[0][-3:].decode()
-    with served(body, options, **how) as (client, _):
+    with served(body, options, pair, **how) as (client, _):
         client.send(data)
         response = client.response(method, version)
     again = replayed(data, body, options, **how).response(method, version)

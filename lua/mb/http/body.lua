@@ -19,21 +19,27 @@ local STATES = {
   discarded = "the request body was discarded",
 }
 
-local function usable(request, call)
+-- Checks that the request can be used; returns the connection. level: of the script, as for error in the caller.
+local function usable(request, call, level)
   if type(request) ~= "table" or not request._wire then
-    error(call .. ": expected a request; call it as request:" .. call .. "(...)", 3)
+    error(call .. ": expected a request; call it as request:" .. call .. "(...)", level + 1)
   end
-  if request.faulty then error(("%s: the request is faulty (%s)"):format(call, request._wire.fault.message), 3) end
+  if request.faulty then
+    error(("%s: the request is faulty (%s)"):format(call, request._wire.fault.message), level + 1)
+  end
   request.fresh = false
   return request._wire
 end
 
 local function is_unread(request) return request._body == "unread" or request._body == "none" end
 
--- Checks that the body can still be read in a new way; returns the connection.
-local function begin(request, call)
-  local wire = usable(request, call)
-  if not is_unread(request) then error(("%s: %s"):format(call, STATES[request._body]), 3) end
+-- Checks that the body can still be read in a new way, too. whole: not only in parts.
+local function begin(request, call, level, whole)
+  local wire = usable(request, call, level + 1)
+  if not is_unread(request) then error(("%s: %s"):format(call, STATES[request._body]), level + 1) end
+  if whole and (request._raw_stream or request._streams) then
+    error(call .. ": the request body has a stream handler already", level + 1)
+  end
   return wire
 end
 
@@ -42,8 +48,7 @@ local function most_of(wire) return wire.options.maximum_input_chunk_size end
 -- ---- as a string ----
 
 function attributes.body(request)
-  local wire = usable(request, "body")
-  if not is_unread(request) then error("body: " .. STATES[request._body], 3) end
+  local wire = begin(request, "body", 3, true)
   request._body = "string"
   local pieces, most = {}, most_of(wire)
   while true do
@@ -199,8 +204,8 @@ end
 
 -- request:consume_input()
 function methods.consume_input(self)
-  local wire = usable(self, "consume_input")
-  if self._busy then error("consume_input: a stream handler is running", 2) end
+  local wire = usable(self, "consume_input", 2)
+  if self._busy then error("consume_input: a stream handler is running, or has failed", 2) end
   if not (is_unread(self) or self._body == "processing") then return end
   start(self, wire)
   install(self, wire)
@@ -215,7 +220,7 @@ methods.process_request_body = methods.consume_input
 
 -- Form parameters: there once the body was processed.
 local function processed(request, name)
-  usable(request, name)
+  usable(request, name, 4)
   if request._body == "string" or request._body == "streamed" or request._body == "discarded" then
     error(("%s: %s"):format(name, STATES[request._body]), 4)
   end
@@ -236,20 +241,20 @@ end
 
 -- ---- streamed ----
 
-local function check_handler(call, handler)
+local function check_handler(call, handler, level)
   if type(handler) ~= "function" then
     local meta = getmetatable(handler)
     if type(meta) ~= "table" or not meta.__call then
-      error(("%s: expected a function, got %s"):format(call, type(handler)), 3)
+      error(("%s: expected a function, got %s"):format(call, type(handler)), level + 1)
     end
   end
 end
 
 local function register(self, call, key, handler, insert)
-  local wire = begin(self, call)
+  local wire = begin(self, call, 3)
   if type(key) ~= "string" then error(("%s: expected a string, got %s"):format(call, type(key)), 3) end
   if self._raw_stream then error(call .. ": the whole request body is streamed already", 3) end
-  check_handler(call, handler)
+  check_handler(call, handler, 3)
   self._streams = self._streams or {by_name = {}, by_pattern = {}}
   insert(self._streams)
   install(self, wire)
@@ -285,12 +290,9 @@ end
 
 -- request:stream_request_body(callback): nil discards the body at once.
 function methods.stream_request_body(self, callback)
-  if callback == nil then return discard(self, usable(self, "stream_request_body")) end
-  local wire = begin(self, "stream_request_body")
-  check_handler("stream_request_body", callback)
-  if self._raw_stream or self._streams then
-    error("stream_request_body: the request body has a stream handler already", 2)
-  end
+  if callback == nil then return discard(self, usable(self, "stream_request_body", 2)) end
+  local wire = begin(self, "stream_request_body", 2, true)
+  check_handler("stream_request_body", callback, 2)
   self._raw_stream = callback
   install(self, wire)
 end
@@ -299,9 +301,9 @@ methods.set_request_body_streamer = methods.stream_request_body
 
 -- request:stream_request_body_now(callback): nil discards the body.
 function methods.stream_request_body_now(self, callback)
-  if callback == nil then return discard(self, usable(self, "stream_request_body_now")) end
-  local wire = begin(self, "stream_request_body_now")
-  check_handler("stream_request_body_now", callback)
+  if callback == nil then return discard(self, usable(self, "stream_request_body_now", 2)) end
+  local wire = begin(self, "stream_request_body_now", 2, true)
+  check_handler("stream_request_body_now", callback, 2)
   self._body = "streamed"
   local most = most_of(wire)
   while true do
@@ -312,7 +314,7 @@ function methods.stream_request_body_now(self, callback)
 end
 
 -- request:defer_reading(): of older revisions; reading is never done before it is needed.
-function methods.defer_reading(self) usable(self, "defer_reading") end
+function methods.defer_reading(self) usable(self, "defer_reading", 2) end
 
 -- request:monologue(): as close_after_finish, and nothing more is read.
 function methods.monologue(self)

@@ -50,13 +50,15 @@ end
 function waiting:push(step)
   local limit = after(self.options.stall_timeout)
   local set = self.set
+  local suspicious = false
   while true do
     local done, moved = step()
     if done then return end
-    if moved then limit = after(self.options.stall_timeout) end
+    if moved then limit, suspicious = after(self.options.stall_timeout), false end
     if not self.unread then
       self:wait_for_client(nil, set, limit, "taken")
-    elseif not self:wait(nil, set, math.min(limit, after(PATIENCE_SECONDS))) then
+    elseif suspicious or not self:wait(nil, set, math.min(limit, after(PATIENCE_SECONDS))) then
+      suspicious = true
       self:wait_for_client(set, set, limit, "taken")
       if self:consume() then limit = after(self.options.stall_timeout) end
     end

@@ -8,8 +8,8 @@ local wire = {}
 wire.__index = wire
 
 -- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; of the current request:
--- request, unread (the client may be sending a body), expects (it waits for a 100), deadline, consumer (takes body content
--- while writing is blocked), fault.
+-- request, unread (the client may be sending a body), expects (it waits for a 100), deadline, consumer (takes body
+-- content while writing is blocked), fault.
 function wire.new(socket, options)
   return setmetatable({
     socket = socket,
