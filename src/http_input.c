@@ -155,6 +155,7 @@ static int input_head(lua_State *L) {
   size_t size;
   int found;
   mb_handle_check_open(L, h);
+  if (!in->ended || in->refused) return luaL_error(L, "the request before was not read to its end");
   h->in_short = false;
   while ((found = find_head(in, &size)) == 0) {
     ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
@@ -168,12 +169,15 @@ static int input_head(lua_State *L) {
     }
     if (n < 0) return mb_http_push_failure(L, (int)n);
   }
-  if (found < 0) return mb_http_push_refusal(L, &in->refusal);
+  if (found < 0) {
+    in->refused = true;
+    return mb_http_push_refusal(L, &in->refusal);
+  }
   in->scanned = 0;
   take_head(L, in, size);
   if (!mb_http_head_parse(in->head_bytes, size, &in->head, &in->refusal)) {
     in->head.field_count = 0;
-    in->ended = true;
+    in->refused = true;
     return mb_http_push_refusal(L, &in->refusal);
   }
   begin_body(in);
@@ -194,10 +198,14 @@ static int input_host(lua_State *L) {
   return 1;
 }
 
-/*
- * input:is_clean()
- * Whether the client has sent what belongs to this request, and nothing else that was received.
- */
+/* input:is_ended(): whether the whole request was received, so that the next one may be read. */
+static int input_is_ended(lua_State *L) {
+  const struct mb_http_input *in = mb_http_input_at(L, 1);
+  lua_pushboolean(L, in->ended && !in->refused);
+  return 1;
+}
+
+/* input:is_clean(): whether the whole request was received, and nothing behind it. */
 static int input_is_clean(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
   lua_pushboolean(L, in->ended && !in->refused && mb_buf_len(&in->handle->in) == 0);
@@ -214,6 +222,7 @@ static const luaL_Reg methods[] = {
     {"head", input_head},
     {"host", input_host},
     {"is_clean", input_is_clean},
+    {"is_ended", input_is_ended},
     {"multipart", mb_http_input_multipart},
     {"part", mb_http_input_part},
     {"read", mb_http_input_read},

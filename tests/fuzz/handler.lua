@@ -230,6 +230,7 @@ end
 function actions.interim(request)
   request:send_status("103 Early Hints")
   request:send_header("Link", "</style.css>; rel=preload")
+  for _, name in sorted(request.get_params) do pcall(request.send_header, request, name, request.get_params[name]) end
   request:finish_headers()
   answer(request, "later")
 end

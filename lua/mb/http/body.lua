@@ -175,11 +175,7 @@ end
 
 -- For wire.consumer: one event without waiting. Returns whether there was one.
 local function consume_some(request, wire)
-  if request._busy then -- writing blocks in a stream handler: what comes is for later
-    local kept = wire.input:stash()
-    if not kept then wire.unread = false end
-    return kept
-  end
+  if request._busy then return wire:stash() end -- writing blocks in a stream handler: what comes is for later
   start(request, wire)
   local way = request._way
   local event, a, b, c = wire.input[way.method](wire.input, most_of(wire))
@@ -323,8 +319,8 @@ function methods.monologue(self)
   local wire = self._wire
   if is_unread(self) then self._body = "discarded" end
   wire.consumer = function()
-    local some = wire.input:discard()
-    if not some then wire.unread = false end
+    local some, state = wire.input:discard()
+    if not some and state ~= "block" then wire.unread = false end
     return some
   end
   while wire.unread and wire.consumer() do end

@@ -52,7 +52,7 @@ local function serve_one(c, callback, first)
   end
   if not core.is_open(c.socket) then return false end
   c.deadline, c.request = false, false
-  return request._response:keeps_connection() and (not c.unread or closing().skip_body(c))
+  return request._response:keeps_connection() and (c.input:is_ended() or closing().skip_body(c))
 end
 
 -- serve(socket, callback, options): serves a connection until its end. options: as mb.http.options gives them.

@@ -37,12 +37,17 @@ function waiting:wait_for_client(inputs, outputs, limit, what)
   self:fail(("the response took more than %g seconds (response_timeout)"):format(self.options.response_timeout), 408)
 end
 
+-- Keeps for later what the client sends of its body, without waiting. Returns whether there was something.
+function waiting:stash()
+  local kept, state = self.input:stash()
+  if kept and kept > STASH_MAX_BYTES or not kept and state ~= "block" then self.unread = false end
+  return kept
+end
+
 -- Takes from the client what it sends of its body, without waiting. Returns whether there was something.
 function waiting:consume()
   if self.consumer then return self.consumer() end
-  local kept = self.input:stash()
-  if not kept or kept > STASH_MAX_BYTES then self.unread = false end
-  return kept
+  return self:stash()
 end
 
 -- Calls step until it returns true; between the calls, waits until the client takes something. step's second result is
