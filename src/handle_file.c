@@ -2,6 +2,7 @@
 #include "handle_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,15 +27,50 @@ static int push_errno(lua_State *L, int number) {
   return 3;
 }
 
+static int close_file(lua_State *L) {
+  luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
+}
+
+/*
+ * core.open_file(path)
+ * As io.open(path, "rb"), but does not wait where the path is that of a FIFO. Returns a Lua file; or
+ * nil, message, errno.
+ */
+int mb_handle_open_file(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  luaL_Stream *stream = lua_newuserdata(L, sizeof *stream);
+  stream->closef = NULL; /* closed */
+  luaL_setmetatable(L, LUA_FILEHANDLE);
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return luaL_fileresult(L, 0, path);
+  stream->f = fdopen(fd, "rb");
+  if (!stream->f) {
+    int number = errno;
+    close(fd);
+    errno = number;
+    return luaL_fileresult(L, 0, path);
+  }
+  stream->closef = close_file;
+  return 1;
+}
+
 /*
  * core.file_size(file)
- * Of a Lua file, whose buffered output is written first. Returns bytes; or nil, message, errno for
- * what is no regular file, too.
+ * Of a Lua file, whose buffered output is written first. Returns bytes; or nil, message, errno, also
+ * for what is no regular file or was not opened for reading.
  */
 int mb_handle_file_size(lua_State *L) {
   FILE *file = check_file(L, 1);
   struct stat about;
-  if (fstat(fileno(file), &about) != 0) return push_errno(L, errno);
+  int flags = fcntl(fileno(file), F_GETFL);
+  if (flags < 0 || fstat(fileno(file), &about) != 0) return push_errno(L, errno);
+  if ((flags & O_ACCMODE) == O_WRONLY) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "the file was not opened for reading");
+    lua_pushinteger(L, EBADF);
+    return 3;
+  }
   if (S_ISDIR(about.st_mode)) return push_errno(L, EISDIR);
   if (!S_ISREG(about.st_mode)) {
     lua_pushnil(L);
@@ -64,8 +100,8 @@ static ssize_t copy_some(const struct mb_handle *h, int fd, off_t offset, size_t
  * core.send_file(socket, file, offset, count)
  * Sends, behind what is queued and without waiting, as much of the file as the system takes. The
  * position of the file does not change.
- * Returns the number of bytes (0: it would block), or false when the file ends before; or nil,
- * message, errno for an error of the connection.
+ * Returns the number of bytes (0: it would block); or false and a message when the file is the
+ * trouble; or nil, message, errno for an error of the connection.
  */
 int mb_handle_send_file(lua_State *L) {
   struct mb_handle *h = mb_handle_for_output(L);
@@ -81,8 +117,10 @@ int mb_handle_send_file(lua_State *L) {
   }
   if (sent == -EAGAIN) {
     lua_pushinteger(L, 0);
-  } else if (sent == 0) {
+  } else if (sent == 0 || sent == -EIO || sent == -EISDIR || sent == -EBADF) {
     lua_pushboolean(L, 0);
+    lua_pushstring(L, sent == 0 ? "it has become shorter" : strerror((int)-sent));
+    return 2;
   } else if (sent < 0) {
     return mb_handle_push_error(L, h, (int)sent);
   } else {

@@ -5,6 +5,7 @@
 #include <lua.h>
 
 /* Functions of mb.http.core; see handle_file.c. */
+int mb_handle_open_file(lua_State *L);
 int mb_handle_file_size(lua_State *L);
 int mb_handle_send_file(lua_State *L);
 

@@ -151,6 +151,7 @@ static const luaL_Reg functions[] = {
     {"is_open", is_open},
     {"list", mb_http_list},
     {"log", log_line},
+    {"open_file", mb_handle_open_file},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},
     {"response", mb_http_response_new},

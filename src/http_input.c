@@ -26,6 +26,7 @@ int mb_http_input_new(lua_State *L) {
   memset(in, 0, offsetof(struct mb_http_input, head));
   memset(&in->ended, 0, sizeof *in - offsetof(struct mb_http_input, ended));
   in->head.field_count = 0;
+  in->head.method = (struct mb_span){NULL, 0};
   in->handle = h;
   in->head_limit = (size_t)luaL_checkinteger(L, 2);
   in->body_limit = lua_toboolean(L, 3) ? (uint64_t)luaL_checkinteger(L, 3) : UINT64_MAX;
@@ -94,7 +95,8 @@ static void push_span(lua_State *L, struct mb_span span) {
   }
 }
 
-static int push_head(lua_State *L, const struct mb_http_head *head) {
+static int push_head(lua_State *L, const struct mb_http_input *in) {
+  const struct mb_http_head *head = &in->head;
   struct mb_span path = head->path;
   if (path.size > 0 && path.data[0] == '/') {
     path.data++;
@@ -104,7 +106,7 @@ static int push_head(lua_State *L, const struct mb_http_head *head) {
   push_span(L, path);
   push_span(L, head->query);
   lua_pushinteger(L, head->minor);
-  lua_pushboolean(L, head->keepalive);
+  lua_pushboolean(L, head->keepalive && head->length <= in->body_limit);
   lua_pushboolean(L, head->framing != MB_HTTP_NO_BODY);
   lua_pushboolean(L, head->expects);
   return 7;
@@ -112,13 +114,22 @@ static int push_head(lua_State *L, const struct mb_http_head *head) {
 
 /* What the head's limit says to size bytes without an end. */
 static struct mb_http_refusal too_large(const char *data, size_t size) {
-  /* Empty lines before the request line are none of its bytes. */
-  size_t start = 0;
-  while (start < size && (data[start] == '\r' || data[start] == '\n')) start++;
-  if (!memchr(data + start, '\n', size - start)) {
+  if (!memchr(data, '\n', size)) {
     return (struct mb_http_refusal){414, "the request line is too long"};
   }
   return (struct mb_http_refusal){431, "the request head is too large"};
+}
+
+/* Empty lines before a request are of no request (RFC 9112, section 2.2). */
+static void drop_empty_lines(struct mb_buf *received) {
+  for (;;) {
+    const char *bytes = mb_buf_bytes(received);
+    size_t len = mb_buf_len(received), line = 0;
+    if (len > 0 && bytes[0] == '\n') line = 1;
+    if (len > 1 && memcmp(bytes, "\r\n", 2) == 0) line = 2;
+    if (line == 0) return;
+    mb_buf_take(received, line);
+  }
 }
 
 /*
@@ -127,6 +138,7 @@ static struct mb_http_refusal too_large(const char *data, size_t size) {
  */
 static int find_head(struct mb_http_input *in, size_t *ret_size) {
   struct mb_handle *h = in->handle;
+  if (in->scanned == 0) drop_empty_lines(&h->in);
   size_t len = mb_buf_len(&h->in);
   if (len == 0) return 0;
   size_t span = len < in->head_limit ? len : in->head_limit;
@@ -171,6 +183,7 @@ static int input_head(lua_State *L) {
   }
   if (found < 0) {
     in->refused = true;
+    in->head.method = (struct mb_span){NULL, 0};
     return mb_http_push_refusal(L, &in->refusal);
   }
   in->scanned = 0;
@@ -181,7 +194,7 @@ static int input_head(lua_State *L) {
     return mb_http_push_refusal(L, &in->refusal);
   }
   begin_body(in);
-  return push_head(L, &in->head);
+  return push_head(L, in);
 }
 
 /*
@@ -205,6 +218,13 @@ static int input_is_ended(lua_State *L) {
   return 1;
 }
 
+/* input:is_head(): whether the method was read, and is HEAD. */
+static int input_is_head(lua_State *L) {
+  struct mb_span method = mb_http_input_at(L, 1)->head.method;
+  lua_pushboolean(L, method.size == 4 && memcmp(method.data, "HEAD", 4) == 0);
+  return 1;
+}
+
 /* input:is_clean(): whether the whole request was received, and nothing behind it. */
 static int input_is_clean(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
@@ -223,6 +243,7 @@ static const luaL_Reg methods[] = {
     {"host", input_host},
     {"is_clean", input_is_clean},
     {"is_ended", input_is_ended},
+    {"is_head", input_is_head},
     {"multipart", mb_http_input_multipart},
     {"part", mb_http_input_part},
     {"read", mb_http_input_read},

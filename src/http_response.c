@@ -5,6 +5,7 @@
 #include "http_response.h"
 
 #include <lauxlib.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,20 +41,21 @@ enum call {
   FINISH,
 };
 
-/* What may be called in which state. */
+/* What may be called in which state; and where the script is, counted in callers from here. */
 static const struct {
   const char *name;
   unsigned allowed;
+  int script;
 } calls[] = {
-    [SEND_STATUS] = {"send_status", START},
-    [SEND_HEADER] = {"send_header", HEAD},
-    [CLOSE_AFTER_FINISH] = {"close_after_finish", START | HEAD},
-    [MONOLOGUE] = {"monologue", START | HEAD},
-    [FINISH_HEADERS] = {"finish_headers", HEAD | BODY},
-    [SEND_DATA] = {"send_data", HEAD | BODY},
-    [SEND_FILE] = {"send_file", HEAD | BODY},
-    [FLUSH] = {"flush", START | HEAD | BODY | FINISHED},
-    [FINISH] = {"finish", HEAD | BODY | FINISHED},
+    [SEND_STATUS] = {"send_status", START, 1},
+    [SEND_HEADER] = {"send_header", HEAD, 1},
+    [CLOSE_AFTER_FINISH] = {"close_after_finish", START | HEAD, 1},
+    [MONOLOGUE] = {"monologue", START | HEAD, 2}, /* mb.http.body is between */
+    [FINISH_HEADERS] = {"finish_headers", HEAD | BODY, 1},
+    [SEND_DATA] = {"send_data", HEAD | BODY, 1},
+    [SEND_FILE] = {"send_file", HEAD | BODY, 2}, /* mb.http.send_file is between */
+    [FLUSH] = {"flush", START | HEAD | BODY | FINISHED, 1},
+    [FINISH] = {"finish", HEAD | BODY | FINISHED, 1},
 };
 
 struct response {
@@ -102,7 +104,19 @@ static int response_gc(lua_State *L) {
 
 /* ---- what every call begins with; the request is at index 1 ---- */
 
-static int refuse_faulty(lua_State *L, const char *call) {
+/* Throws; the message names the call and points at the script's line. */
+static int misused(lua_State *L, enum call call, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  luaL_where(L, calls[call].script);
+  lua_pushfstring(L, "%s: ", calls[call].name);
+  lua_pushvfstring(L, format, arguments);
+  va_end(arguments);
+  lua_concat(L, 3);
+  return lua_error(L);
+}
+
+static int refuse_faulty(lua_State *L, enum call call) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, "fault");
   const char *why = NULL;
@@ -110,30 +124,29 @@ static int refuse_faulty(lua_State *L, const char *call) {
     lua_getfield(L, -1, "message");
     why = lua_tostring(L, -1);
   }
-  return luaL_error(L, "%s: the request is faulty (%s)", call, why ? why : "see the error before");
+  return misused(L, call, "the request is faulty (%s)", why ? why : "see the error before");
 }
 
-static int refuse_state(lua_State *L, const char *call, unsigned state) {
+static int refuse_state(lua_State *L, enum call call, unsigned state) {
   const char *why = state == START  ? "no status was sent yet: request:send_status comes first"
                     : state == HEAD ? "the status was sent already"
                     : state == BODY ? "the response head is finished"
                                     : "the response is finished";
-  return luaL_error(L, "%s: %s", call, why);
+  return misused(L, call, "%s", why);
 }
 
 /* The response of the request at index 1; throws when the call is not allowed now. */
 static struct response *enter(lua_State *L, enum call call) {
-  const char *name = calls[call].name;
   struct response *r = NULL;
   if (lua_istable(L, 1)) {
     lua_getfield(L, 1, "_response");
     r = luaL_testudata(L, -1, RESPONSE_TYPE);
     lua_getfield(L, 1, "faulty");
-    if (lua_toboolean(L, -1)) refuse_faulty(L, name);
+    if (lua_toboolean(L, -1)) refuse_faulty(L, call);
     lua_pop(L, 2);
   }
-  if (!r) luaL_error(L, "%s: expected a request; call it as request:%s(...)", name, name);
-  if (!(calls[call].allowed & r->state)) refuse_state(L, name, r->state);
+  if (!r) misused(L, call, "expected a request; call it as request:%s(...)", calls[call].name);
+  if (!(calls[call].allowed & r->state)) refuse_state(L, call, r->state);
   if (!r->used) {
     r->used = true;
     lua_pushboolean(L, 0);
@@ -199,9 +212,9 @@ static int send_status(lua_State *L) {
   if (lua_type(L, 2) == LUA_TSTRING) text.data = lua_tolstring(L, 2, &text.size);
   int code = status_code(text);
   if (code == 0) {
-    return luaL_error(L,
-                      "send_status: expected a status such as \"200 OK\": three digits and a text "
-                      "without line ends");
+    return misused(
+        L, SEND_STATUS,
+        "expected a status such as \"200 OK\": three digits and a text without line ends");
   }
   append_text(L, &r->head, "HTTP/1.1 ");
   append(L, &r->head, text.data, text.size);
@@ -217,9 +230,7 @@ static int send_status(lua_State *L) {
   return 0;
 }
 
-static int bad_header(lua_State *L, const char *why) {
-  return luaL_error(L, "send_header: %s", why);
-}
+static int bad_header(lua_State *L, const char *why) { return misused(L, SEND_HEADER, "%s", why); }
 
 static bool on_length(lua_State *L, struct response *r, struct mb_span value) {
   uint64_t length = 0;
@@ -229,7 +240,7 @@ static bool on_length(lua_State *L, struct response *r, struct mb_span value) {
   for (size_t i = 0; i < value.size; i++) length = length * 10 + (unsigned)(value.data[i] - '0');
   if (r->has_length) bad_header(L, "Content-Length was sent already");
   if (r->interim || r->code == 204 || r->code == 101) {
-    luaL_error(L, "send_header: a %d response has no Content-Length", r->code);
+    misused(L, SEND_HEADER, "a %d response has no Content-Length", r->code);
   }
   if (r->code == 205 && length > 0) bad_header(L, "a 205 response has no content");
   r->has_length = true;
@@ -287,8 +298,8 @@ static int send_header(lua_State *L) {
   struct mb_span name, value;
   lua_settop(L, 3);
   if (lua_type(L, 2) != LUA_TSTRING || !lua_isstring(L, 3)) {
-    return luaL_error(L, "send_header: expected a name and a value, got %s and %s",
-                      luaL_typename(L, 2), luaL_typename(L, 3));
+    return misused(L, SEND_HEADER, "expected a name and a value, got %s and %s",
+                   luaL_typename(L, 2), luaL_typename(L, 3));
   }
   name.data = lua_tolstring(L, 2, &name.size);
   value.data = lua_tolstring(L, 3, &value.size);
@@ -307,16 +318,25 @@ static int send_header(lua_State *L) {
 
 #define DATE_SIZE 30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
 
-/* IMF-fixdate (RFC 9110, section 5.6.7); strftime's names would depend on the locale. */
-static void format_date(char text[DATE_SIZE], time_t when) {
-  static const char days[] = "SunMonTueWedThuFriSat";
-  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  struct tm t;
-  gmtime_r(&when, &t);
-  char pattern[] = "Ddd, %d Mmm %Y %H:%M:%S GMT";
-  memcpy(pattern, days + 3 * t.tm_wday, 3);
-  memcpy(pattern + 8, months + 3 * t.tm_mon, 3);
-  strftime(text, DATE_SIZE, pattern, &t);
+/*
+ * IMF-fixdate (RFC 9110, section 5.6.7). Not by gmtime and strftime: those read the time zone's file
+ * and know locales. Years are counted from March, so that a leap day is the last of one.
+ */
+static void format_date(char text[DATE_SIZE], int64_t when) {
+  static const char days[] = "ThuFriSatSunMonTueWed"; /* 1970-01-01 was a Thursday */
+  static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
+  unsigned second = (unsigned)(when % 86400);
+  unsigned day = (unsigned)(when / 86400);
+  unsigned since = day + 719468;    /* days since 0000-03-01 */
+  unsigned in_era = since % 146097; /* of 400 years */
+  unsigned year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+  unsigned in_year = in_era - (365 * year + year / 4 - year / 100);
+  unsigned month = (5 * in_year + 2) / 153; /* 0: March */
+  unsigned in_month = in_year - (153 * month + 2) / 5 + 1;
+  year += since / 146097 * 400 + (month >= 10);
+  snprintf(text, DATE_SIZE, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + day % 7 * 3,
+           in_month % 100, months + month * 3, year % 10000, second / 3600 % 24, second / 60 % 60,
+           second % 60);
 }
 
 /* The field line of the current date; made once a second. */
@@ -454,6 +474,12 @@ static void emit_gathered(lua_State *L, struct response *r, int data, bool flush
 static void end_interim(lua_State *L, struct response *r) {
   r->state = START;
   r->interim = false;
+  if (r->code == 100) {
+    lua_getfield(L, 1, "_wire");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "expects");
+    lua_pop(L, 1);
+  }
   if (r->minor == 0) {
     r->head_pending = false;
     mb_buf_take(&r->head, mb_buf_len(&r->head));
@@ -482,15 +508,15 @@ static int finish_headers(lua_State *L) {
 /* ---- the body ---- */
 
 /* Counts bytes that are about to be sent; throws when they may not be. */
-static void count(lua_State *L, struct response *r, const char *call, uint64_t size) {
+static void count(lua_State *L, struct response *r, enum call call, uint64_t size) {
   if (r->interim) {
-    luaL_error(L, "%s: an interim response has no body: request:finish_headers ends it", call);
+    misused(L, call, "an interim response has no body: request:finish_headers ends it");
   }
   if (!r->is_head) {
-    if (size > 0 && is_bodyless(r)) luaL_error(L, "%s: a %d response has no body", call, r->code);
+    if (size > 0 && is_bodyless(r)) misused(L, call, "a %d response has no body", r->code);
     if (r->has_length && size > r->length - r->sent) {
-      luaL_error(L, "%s: %I bytes of body, but Content-Length is %I", call,
-                 (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length);
+      misused(L, call, "%I bytes of body, but Content-Length is %I", (LUAI_UACINT)(r->sent + size),
+              (LUAI_UACINT)r->length);
     }
   }
   r->sent += size;
@@ -517,7 +543,7 @@ static int send_data(lua_State *L) {
   concatenate(L);
   size_t size;
   const char *data = lua_tolstring(L, 2, &size);
-  count(L, r, "send_data", size);
+  count(L, r, SEND_DATA, size);
   if (r->is_head || size == 0) return 0;
   if (mb_buf_len(&r->body) + size >= r->minimum) {
     emit_gathered(L, r, 2, false);
@@ -551,10 +577,10 @@ static int finish(lua_State *L) {
   struct response *r = enter(L, FINISH);
   lua_settop(L, 1);
   if (r->state == FINISHED) return 0;
-  count(L, r, "finish", 0);
+  count(L, r, FINISH, 0);
   if (r->has_length && r->sent != r->length && !r->is_head && !is_bodyless(r)) {
-    return luaL_error(L, "finish: %I bytes of body, but Content-Length is %I", (LUAI_UACINT)r->sent,
-                      (LUAI_UACINT)r->length);
+    return misused(L, FINISH, "%I bytes of body, but Content-Length is %I", (LUAI_UACINT)r->sent,
+                   (LUAI_UACINT)r->length);
   }
   r->state = FINISHED;
   /* A script that knows HEAD sends nothing: that says nothing of the size. */
@@ -604,7 +630,7 @@ static int begin_file(lua_State *L) {
     r->has_length = true;
     r->length = size;
   }
-  count(L, r, "send_file", size);
+  count(L, r, SEND_FILE, size);
   if (r->is_head || size == 0) {
     lua_pushboolean(L, 0);
     return 1;

@@ -10,6 +10,9 @@
 #include "exits.h"
 #include "log.h"
 
+/* What a script may allocate before garbage is looked for. */
+#define COLLECT_FROM_KIBIBYTES 256
+
 /* Keys of the registry, by address. */
 static char kept_error, kept_traceback;
 
@@ -54,6 +57,11 @@ void mb_state_open(lua_State *L, const char *script) {
   luaL_openlibs(L);
   add_script_directory(L, script);
   lua_gc(L, LUA_GCRESTART, 0);
+  /*
+   * A step of a negative size puts the collector into credit: most connections end before it has
+   * anything to do. Where memory is limited, it runs when an allocation fails.
+   */
+  lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
 }
 
 struct mb_alloc *mb_state_alloc(lua_State *L) {

@@ -23,6 +23,9 @@
 /* As many inputs are served in one Lua state: a new one for each would be most of the work. */
 #define STATE_INPUTS 500
 
+/* Larger inputs are not fed byte by byte: a wait for each of them takes its time. */
+#define BYTES_MAX 400
+
 /* What Lua executes is coverage, too: libFuzzer looks at counters in this section. */
 #define COUNTERS 8192
 __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t counters[COUNTERS];
@@ -140,8 +143,8 @@ static struct asked next_asked(struct mb_span *served) {
   return asked;
 }
 
-/* Reads the responses; adds what they say to the transcript. Returns whether the last one closes. */
-static bool read_responses(const struct outcome *outcome, struct fuzz_text *transcript) {
+/* Reads the responses, and adds what they say to the transcript. */
+static void read_responses(const struct outcome *outcome, struct fuzz_text *transcript) {
   struct mb_span output = fuzz_text_span(&client.output);
   struct mb_span served = {outcome->served, strlen(outcome->served)};
   bool closed = false;
@@ -166,7 +169,6 @@ static bool read_responses(const struct outcome *outcome, struct fuzz_text *tran
     fuzz_text_free(&response.said);
   }
   if (!client.reset) CHECK(served.size == 0, "a request without a response");
-  return closed;
 }
 
 static void run(struct mb_span input, enum fuzz_split split, struct fuzz_text *transcript) {
@@ -174,11 +176,8 @@ static void run(struct mb_span input, enum fuzz_split split, struct fuzz_text *t
   struct outcome outcome = serve(split == FUZZ_WHOLE ? MB_FD_FILE : MB_FD_LOCAL);
   fuzz_show("output", fuzz_text_span(&client.output));
   check_outcome(&outcome);
-  bool closed = read_responses(&outcome, transcript);
+  read_responses(&outcome, transcript);
   CHECK(client.reset || client.output_ended, "the connection was left open");
-  if (!closed && !client.reset) {
-    CHECK(client.taken == input.size, "%zu of %zu bytes were read", client.taken, input.size);
-  }
   fuzz_addf(transcript, "%s%s", client.reset ? "reset" : "ended", outcome.thrown ? ", thrown" : "");
   client_end();
   lua_settop(state, 1);
@@ -190,6 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct fuzz_text whole = FUZZ_TEXT_INIT;
   run(input, FUZZ_WHOLE, &whole);
   for (enum fuzz_split split = FUZZ_BYTES; split < FUZZ_SPLITS; split++) {
+    if (split == FUZZ_BYTES && input.size > BYTES_MAX) continue;
     struct fuzz_text parts = FUZZ_TEXT_INIT;
     run(input, split, &parts);
     CHECK_EQUAL("the responses", &parts, &whole);

@@ -13,13 +13,14 @@ import threading
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhttp
 import mbtest
 from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
-TESTED = {"daytime", "echo", "finger", "hello", "proxy"}
+TESTED = {"daytime", "echo", "finger", "hello", "proxy", "webapp"}
 
 
 def example(name):
@@ -63,6 +64,7 @@ def _():
         ("finger", b"1 tcp [::]:79\n2 tcp [::]:7979\n"),
         ("hello", b"1 any connection\n"),
         ("proxy", b"1 any connection\n"),
+        ("webapp", b"1 any connection\n"),
     ):
         equal(run("--check", example(name)), (0, want, ""), f"--check {name}.lua")
 
@@ -359,6 +361,66 @@ def _():
         trial.sock.close()
         thread.join()
     equal(results[0], (0, b"answer\n", "from the trial server: 0 bytes\n"), "status, output and log")
+
+
+def webapp(target, *headers, method="GET", body=None):
+    """The response of webapp.lua to one request."""
+    status, out, log = run(example("webapp"), data=mbhttp.request(target, method, body, headers))
+    equal((status, log), (0, ""), f"status and log of webapp.lua for {method} {target} {headers}")
+    return mbhttp.Captured(out).response(method)
+
+
+@test("webapp: what clients send is shown as text, and a cookie counts only if it is a number we have sent")
+def _():
+    page = webapp("/?name=%3Cscript%3E%22%27%26%7Bvisits%7D")
+    check("<h1>Hello, &lt;script&gt;&quot;&#39;&amp;{visits}!</h1>" in page.text(), page.text())
+    check('value="&lt;script&gt;&quot;&#39;&amp;{visits}"' in page.text(), page.text())
+    for visits, want in (
+        ("41", 42),
+        ("999999999", 1000000000),
+        ("9" * 10, 1),
+        ("1e3", 1),
+        ("-1", 1),
+        ("0x10", 1),
+        ("", 1),
+        ("1 2", 1),
+        ("%31", 1),
+    ):
+        page = webapp("/", f"Cookie: a=b; visits={visits}")
+        check(f"You have been here {want} times." in page.text(), f"{visits!r}: {page.text()}")
+        want_cookie = f"visits={want}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
+        equal(page.value("Set-Cookie"), want_cookie, f"cookie after {visits!r}")
+
+
+@test("webapp: files of a form, of which fields, unnamed files and bodies of other kinds are none")
+def _():
+    form = ["Content-Type: multipart/form-data; boundary=Bound-ary"]
+    parts = [
+        ('name="files"; filename="<i>\xfc.txt"', "x/<y>", "12345"),
+        ('name="note"', None, "x" * 100000),
+        ('name="other"; filename="b"', None, ""),
+        ('name="files"; filename=""', "application/octet-stream", ""),
+    ]
+    page = webapp("/upload", *form, method="POST", body=mbhttp.multipart(parts))
+    rows = "".join(
+        f'<tr class="file"><td>{name}</td><td>{kind}</td><td>{size}</td></tr>\n'
+        for name, kind, size in (("&lt;i&gt;\xfc.txt", "x/&lt;y&gt;", 5), ("b", "not given", 0))
+    )
+    check("<h1>2 files</h1>" in page.text() and rows in page.text() and page.text().count("<td>") == 6, page.text())
+    for headers in ([], ["Content-Type: application/x-www-form-urlencoded"], [form[0], form[0]]):
+        equal(webapp("/upload", *headers, method="POST", body=b"a=b").status, 415, f"{headers}")
+    equal(webapp("/upload", *form, method="POST", body=b"--Bound-ary\r\n").status, 400, "a form that ends early")
+    equal(webapp("/upload", method="PUT", body=b"x" * 70000).body, b"70000 bytes\n", "PUT")
+
+
+@test("webapp: events behind the last one, headers only for HEAD, and other paths and methods than there are")
+def _():
+    for last, status in (("4", 200), ("5", 204), ("9" * 30, 204)):
+        equal(webapp("/events", f"Last-Event-ID: {last}").status, status, f"Last-Event-ID: {last}")
+    for target, status in (("/events", 200), ("/download", 200), ("/", 200), ("/upload", 405), ("/../webapp.lua", 404)):
+        equal(webapp(target, method="HEAD").status, status, f"HEAD {target}")
+    equal(webapp("*", method="OPTIONS").status, 404, "OPTIONS *")
+    equal(webapp("/download", method="POST", body=b"").value("Allow"), "GET, HEAD", "Allow")
 
 
 mbtest.main()

@@ -2,14 +2,13 @@
 """moonbridge_http: request and response that are larger than what sockets buffer, both at once. The client sends all it has
 before it reads anything: whoever waits for it to read first waits for ever."""
 
-import itertools
 import os
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbhttp import PAIRS, chunked, multipart, request, served
+from mbhttp import PAIRS, chunked, multipart, request, served, unix_pair
 from mbnet import lua
 from mbtest import check, equal, test
 
@@ -31,11 +30,11 @@ def framings(body, headers=()):
     yield request("/", "POST", chunked(body, 30000), [*headers, *CHUNKED])
 
 
-def both_ways(requests, body, want, options=""):
+def both_ways(requests, body, want, pairs=PAIRS):
     """Every request is sent as a whole before its response is read; then the next, which the connection stays open for."""
     requests = list(requests)
-    for pair in PAIRS.values():
-        with served(STATUS + body, options, pair=pair) as (client, _):
+    for pair in pairs.values():
+        with served(STATUS + body, pair=pair) as (client, _):
             for data in requests:
                 client.send(data)
                 got = client.response().body
@@ -49,7 +48,9 @@ def _():
 
 @test("a large response in small pieces, flushed, and then the body")
 def _():
-    body = SEND + 'for n = 1, #large, 65536 do request:send_data(large:sub(n, n + 65535)) request:flush() end request:send_data(request.body)'
+    body = SEND + """
+  for n = 1, #large, 65536 do request:send_data(large:sub(n, n + 65535)) request:flush() end
+  request:send_data(request.body)"""
     both_ways(framings(DATA), body, LARGE + DATA)
 
 
@@ -115,7 +116,7 @@ def _():
 def _():
     for register, requests in (
         ("request:stream_request_body(take)", framings(DATA)),
-        ('request:stream_post_param("f", take)', itertools.chain(framings(PARTS, MULTIPART))),
+        ('request:stream_post_param("f", take)', framings(PARTS, MULTIPART)),
     ):
         body = f"""
   local all = {{}}
@@ -126,7 +127,8 @@ def _():
   eq(true, #all > 0) -- else it was kept, and the handlers are called too late
   request:consume_input()
   request:send_data(table.concat(all))"""
-        both_ways(requests, body, LARGE * 4 + DATA)
+        # Not over TCP, which may buffer all of the request: then nothing has to be read for the response to get through.
+        both_ways(requests, body, LARGE * 4 + DATA, {"Unix": unix_pair})
 
 
 @test("parameters whose processing was begun go on while the response is blocked")

@@ -126,8 +126,9 @@ refused(
     [
         (body, 400, "behind a boundary")
         for body in (
-            b"--bx\r\n", b"--b\n", b"--b\rx", b"--b x\r\n", b"--b- \r\n", b"--b-x\r\n", b"--b -\r\n", b"--b--x", b"--b-- x", b"--b--\rx",
-            b"--b--\n", b"--b---\r\n", b"--b\0\r\n", b"--bb--\r\n", part(b'name="a"', b"\r\n--bx") + END, part(b'name="a"', b"\r\n--b\n") + END,
+            b"--bx\r\n", b"--b\n", b"--b\rx", b"--b x\r\n", b"--b- \r\n", b"--b-x\r\n", b"--b -\r\n", b"--b--x", b"--b-- x",
+            b"--b--\rx", b"--b--\n", b"--b---\r\n", b"--b\0\r\n", b"--bb--\r\n",
+            part(b'name="a"', b"\r\n--bx") + END, part(b'name="a"', b"\r\n--b\n") + END,
         )
     ],
 )  # fmt: skip
@@ -232,7 +233,7 @@ def _():
         (b" b c", 'multipart/form-data; x="; boundary=no"; boundary=" b c"'),
         (b"----=_x", "multipart/form-data; boundary=----=_x"),
     ):
-        body = (part(b'name="a"') + END).replace(b"--b\r", b"--" + boundary + b"\r").replace(b"--b--", b"--" + boundary + b"--")
+        body = b'--%s\r\n%sname="a"\r\n\r\n1\r\n--%s--\r\n' % (boundary, CD, boundary)
         good(body, one, content_type)
 
 
@@ -241,7 +242,7 @@ def _():
     for boundary in (b"b", b"b-", b"-b", b"--", b"bb", b"b" * 70):
         delimiter = b"\r\n--" + boundary
         contents = [delimiter[:size] for size in range(len(delimiter))]
-        contents += [c + b"x" for c in contents] + [c + b"\r\n" for c in contents] + [c * 2 for c in contents if c * 2 != delimiter]
+        contents += [c + b"x" for c in contents] + [c + b"\r\n" for c in contents] + [c * 2 for c in contents]
         contents = [c for c in contents if delimiter not in b"\r\n" + c + b"\r\n"]
         body = b"".join(b"--%s\r\n%sname=a\r\n\r\n%s\r\n" % (boundary, CD, c) for c in contents) + b"--%s--" % boundary
         good(body, [(b"a", None, None, c) for c in contents], f"multipart/form-data; boundary={boundary.decode()}")

@@ -395,12 +395,23 @@ def _():
             client.finish()
             check_refusal(client, 400, why)
 
-    for data in (b"G", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\nHost: a\n\r"):
+    line = b"GET / HTTP/1.1"
+    for data in (b"G", line, line + b"\r\n", line + b"\r\nHost: a\r\n", line + b"\nHost: a\n\r"):
         ends(data, "early")
     for data in (b"", b"5", b"5\r\n", b"5\r\nhell", b"5\r\nhello", b"5\r\nhello\r\n", b"5\r\nhello\r\n0\r\n", b"0\r\na: b\r\n"):
         ends(with_chunks(data), "early")
     ends(FORM % (5, b"a=b"), "early")
     ends(FORM % (5, b""), "early")
+
+
+@test("empty lines are no beginning of a request: the input may end behind them")
+def _():
+    for data in (b"\r\n", b"\n\r\n\n"):
+        with mbhttp.served(READS_ALL) as (client, _):
+            client.send(NEXT + data)
+            client.finish()
+            equal(client.response().status, 200, "status")
+            client.nothing_more()
 
 
 @test("refusals of HEAD requests have no body")

@@ -108,11 +108,15 @@ def _():
 
 @test("multipart bodies, by both framings")
 def _():
-    parts = [('name="a"', None, "1\r\n-"), ('name="f"; filename="\\"x"', "text/plain", "\r\n--B-\r\n--b\r\n"), ('name="e"', None, "")]
+    parts = [
+        ('name="a"', None, "1\r\n-"),
+        ('name="f"; filename="\\"x"', "text/plain", "\r\n--B-\r\n--b\r\n"),
+        ('name="e"', None, ""),
+    ]
     body = mbhttp.multipart(parts, "B-b")
     same(mbhttp.request("/form", "POST", body, ["Content-Type: multipart/form-data; boundary=B-b"]))
     same(mbhttp.request("/form", "POST", b"pre\r\n" + body + b"post", ["Content-Type: multipart/form-data; boundary=B-b"]))
-    same(chunked_request("/form", mbhttp.chunked(body[:150] + body[150:], 40), "Content-Type: multipart/form-data; boundary=\"B-b\""))
+    same(chunked_request("/form", mbhttp.chunked(body, 40), 'Content-Type: multipart/form-data; boundary="B-b"'))
 
 
 @test("refusals of heads")

@@ -29,7 +29,7 @@ local function send_refusal(c, status, reason)
   c.unread, c.consumer = false, false
   c:flush("HTTP/1.1 ", title, "\r\n", c.static, c.static_date and "" or core.date(),
     "Content-Type: text/plain; charset=utf-8\r\nContent-Length: ", #body, "\r\nConnection: close\r\n\r\n",
-    c.request and c.request.method == "HEAD" and "" or body)
+    c.input:is_head() and "" or body)
 end
 
 -- Sends a short response that refuses the request, and closes. reason: why; nil for none.
@@ -53,19 +53,22 @@ end
 function closing.end_badly(c, err)
   local fault = c.fault
   local ours = not is_fault(c, err)
+  local message = fault and fault.message
   if core.is_open(c.socket) then
-    local begun = c.request and c.request._response:state() ~= "start"
-    if begun or (fault and not fault.status) then
+    local state, interim = "start", false
+    if c.request then state, interim = c.request._response:state() end
+    if state ~= "start" and not interim or (fault and not fault.status) then
       c.socket:reset()
     elseif fault then
       closing.refuse(c, fault.status, fault.reason)
+      message = ("http: %d: %s"):format(fault.status, fault.reason)
     else
       closing.refuse(c, 500)
     end
   end
   if ours then core.throw_on(err) end
   local client = c.socket.remote_addr
-  core.log(client and ("%s (client %s)"):format(fault.message, client) or fault.message)
+  core.log(client and ("%s (client %s)"):format(message, client) or message)
 end
 
 -- Reads over what is left of a body. Returns whether the next request can follow.

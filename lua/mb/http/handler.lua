@@ -9,6 +9,9 @@ local timeout = timeout -- the global function; a script may hide it
 -- A handler that is busy itself is ended by the alarm timer, so many seconds after a wait for the client would be.
 local GRACE_SECONDS = 1
 
+-- What a request object has in place of the connection, once it has ended: the next one's is not its own.
+local ENDED = {fault = {message = "it has ended"}}
+
 local function closing() return require "mb.http.closing" end
 
 -- The next request's head, as the input gives it; nil at the end of the connection. Throws faults of the client.
@@ -52,6 +55,7 @@ local function serve_one(c, callback, first)
   end
   if not core.is_open(c.socket) then return false end
   c.deadline, c.request = false, false
+  request.faulty, request._wire = true, ENDED
   return request._response:keeps_connection() and (c.input:is_ended() or closing().skip_body(c))
 end
 

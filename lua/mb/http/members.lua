@@ -43,6 +43,7 @@ end
 return function(request, key)
   local home = HOME[key]
   if not home then return nil end
+  if request.faulty and not request._wire.input then error(key .. ": the request has ended", 2) end
   if not methods[key] and not attributes[key] then load_home(home) end
   local method = methods[key]
   if method then return method end

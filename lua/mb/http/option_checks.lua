@@ -68,7 +68,7 @@ local function static_headers(value)
   else
     for _, entry in ipairs(value) do
       if type(entry) == "table" then
-        wrong = wrong or add_header(headers, entry[1], entry[2])
+        wrong = wrong or #entry ~= 2 and "expected pairs of name and value" or add_header(headers, entry[1], entry[2])
       else
         wrong = wrong or add_line(headers, entry)
       end

@@ -9,7 +9,7 @@ local EINVAL = 22
 -- The file that is meant, and whether it was opened here; or nil, message, errno.
 local function open(source)
   if type(source) == "string" then
-    local file, message, number = io.open(source, "rb")
+    local file, message, number = core.open_file(source)
     return file, message, number, true
   end
   local kind = io.type(source)
@@ -34,7 +34,7 @@ local function transfer(wire, file, offset, left)
     while left > 0 do
       local sent, message = core.send_file(wire.socket, file, offset, left)
       if sent == nil then wire:lose(message) end
-      if not sent then error("send_file: the file has become shorter while it was sent", 0) end
+      if not sent then error("send_file: the file cannot be sent to its end: " .. message, 0) end
       if sent == 0 then return false, moved end
       moved, offset, left = true, offset + sent, left - sent
     end

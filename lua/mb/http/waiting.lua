@@ -142,6 +142,7 @@ function waiting:get(method, most)
   local limit
   while true do
     local event, a, b, c = input[method](input, most)
+    if event or a == "end" then self.expects = false end -- it was sent without our asking
     if event then return event, a, b, c end
     if a == "end" then
       self.unread = false

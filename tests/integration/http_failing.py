@@ -1,0 +1,288 @@
+#!/usr/bin/python3
+"""moonbridge_http: a script that throws, or does not answer; and a client at fault, also when the script catches that. What
+the client gets, what is logged, and the exit status."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbhttp import PAIRS, answers, replayed, request, served
+from mbtest import check, equal, test
+
+GET, HEAD = request(), request(method="HEAD")
+STATUS = 'request:send_status("200 OK") '
+MALFORMED = request("/", "POST", None, ["Transfer-Encoding: chunked"]) + b"3\r\nabc\r\nnonsense\r\n"
+SHORT = request("/", "POST", None, ["Content-Length: 10"]) + b"12345"
+TCP = PAIRS["TCP"]
+
+
+def is_refusal(response, status, what):
+    """A short text that says no more than the status, and the end."""
+    equal((response.status, response.closes(), response.framing), (status, True, "length"), what)
+    equal(response.value("Content-Type").partition(";")[0], "text/plain", what)
+    check(response.text().startswith(f"{status} {response.reason}"), f"{what}: {response.text()!r}")
+
+
+# ---- the script's fault ----
+
+
+@test("an error before a status was sent: 500 without detail, and the end; the log has a traceback; exit status 70")
+def _():
+    for thrown, log in (
+        ('error("secret-detail")', ".lua:2: secret-detail"),
+        ('error("secret-detail", 0)', "secret-detail"),
+        ('error(setmetatable({}, {__tostring = function() return "secret-object" end}))', "secret-object"),
+        ("local x = nil + 1", ".lua:2: attempt to perform arithmetic"),
+        ("request.nothing.at.all = 1", ".lua:2: attempt to index"),
+        ('request:send_header("A", "b")', ".lua:2: send_header: no status was sent yet"),
+        ("request:nonsense()", ".lua:2: attempt to call"),
+        ("error()", "nil"),
+        ("error({})", "table"),
+    ):
+        for pair in PAIRS.values():
+            response = answers(GET, thrown, pair=pair, status=70, log=log)
+            is_refusal(response, 500, thrown)
+            equal(response.text(), "500 Internal Server Error\n", f"no detail for {thrown}")
+
+
+@test("the traceback leads to the script's lines, and is logged once")
+def _():
+    body = 'local function inner()\nerror("thrown-here")\nend\nlocal function outer()\ninner()\nend\nouter()'
+    with served(body, status=70, log=None) as (client, server):
+        client.send(GET)
+        client.response()
+        server.child.wait()
+        text = server.rest()
+    equal((text.count("thrown-here"), text.count("stack traceback")), (1, 1), f"what is logged: {text!r}")
+    for line in (3, 6, 8):
+        check(f".lua:{line}: in " in text, f"line {line} in the traceback: {text!r}")
+
+
+@test("HEAD: the 500 has no body; HTTP/1.0 and a body that nobody read: it is there as well")
+def _():
+    with served("error('x')", status=70, log="x") as (client, _):
+        client.send(HEAD)
+        equal(client.response("HEAD").status, 500, "HEAD")
+        client.nothing_more()
+    is_refusal(answers(request(version="1.0"), "error('x')", status=70, log="x"), 500, "HTTP/1.0")
+    for body in ("x" * 1000, "x" * (4 << 20)):
+        with served("error('x')", pair=TCP, status=70, log="x") as (client, _):
+            client.send(request("/", "POST", body))
+            is_refusal(client.response(), 500, "with a body")
+            client.finish()
+            client.nothing_more()
+
+
+@test("nothing more is read as a request after an error")
+def _():
+    body = 'if request.path == "bad" then error("x") end ok(request, "good")'
+    data = request("/") + request("/bad") + request("/never")
+    for pair in PAIRS.values():
+        with served(body, pair=pair, status=70, log="x") as (client, _):
+            client.send(data)
+            equal(client.response().body, b"good", "before the error")
+            is_refusal(client.response(), 500, "the error")
+            client.nothing_more()
+    output = replayed(data, body, status=70, log="x")
+    equal([output.response().status, output.response().status], [200, 500], "replay")
+    output.nothing_more()
+
+
+@test("an error after a status: a reset, whether anything went out or not; exit status 70 and a traceback")
+def _():
+    for body, got in (
+        (STATUS, False),
+        (STATUS + 'request:send_data("x")', False),
+        (STATUS + "request:finish_headers()", True),
+        (STATUS + 'request:send_data("x") request:flush()', True),
+        (STATUS + 'request:send_data(("x"):rep(100000))', True),
+        ("request:send_status(103) request:finish_headers() " + STATUS, True),
+    ):
+        with served(f'{body} gate = request.headers error("thrown-late")', pair=TCP, status=70, log="thrown-late") as (client, _):
+            client.send(GET)
+            data, how = client.end()
+            equal(how, "reset", body)
+            check(got or data == b"", f"{body}: {data!r}")
+            check(not data.endswith(b"\r\n0\r\n\r\n"), f"{body}: the body was ended: {data!r}")
+        answers_nothing = replayed(GET, f'{body} error("thrown-late")', status=70, log="stack traceback")
+        check(b"500" not in answers_nothing.end()[0], "no 500 behind a status")
+
+
+@test("an error after finish(): the response was whole, the connection ends; exit status 70")
+def _():
+    with served('ok(request, "whole") error("afterwards")', pair=TCP, status=70, log="afterwards") as (client, _):
+        client.send(GET + GET)
+        equal(client.response().body, b"whole", "response")
+        equal(client.end()[0], b"", "after it")
+
+
+@test("a handler that returns without a response: the same as an error, and the log says so")
+def _():
+    for body in ("", "local _ = request.body", "request:flush()", "request:send_status(103) request:finish_headers()"):
+        for pair in PAIRS.values():
+            response = answers(GET, body, pair=pair, status=70, log="send_status")
+            is_refusal(response, 500, body)
+            equal(response.text(), "500 Internal Server Error\n", body)
+
+
+@test("an interim response that was not finished: no response either")
+def _():
+    with served('request:send_status("103 Early Hints")', pair=TCP, status=70, log="http") as (client, _):
+        client.send(GET)
+        data, _ = client.end()
+        check(data == b"" or data.startswith(b"HTTP/1.1 500 "), f"{data!r}")
+
+
+@test("an error that the script catches is none")
+def _():
+    equal(answers(GET, 'pcall(error, "x") pcall(request.send_header, request, "A", "b") ok(request, "fine")').body, b"fine", "response")
+
+
+@test("a function of the script's own that is called, with results and yields of its own, is no matter of ours")
+def _():
+    equal(answers(GET, 'ok(request, "x") return nil, "ignored", request').body, b"x", "results are ignored")
+    body = 'local co = coroutine.wrap(function() request:send_status(200) coroutine.yield() request:send_data("y") end) co() co()'
+    equal(answers(GET, body).body, b"y", "a response out of a coroutine")
+
+
+# ---- the client's fault ----
+
+
+@test("a body that is malformed: an error in the script, request.faulty, and the refusal; one line in the log, exit status 0")
+def _():
+    for use in ("local _ = request.body", "request:consume_input()", "local _ = request.post_params", "request:stream_request_body()",
+                "request:stream_request_body_now(function() end)"):  # fmt: skip
+        for pair in PAIRS.values():
+            for catch in (use, f"eq(false, (pcall(function() {use} end))) eq(true, request.faulty)"):
+                with served(catch, pair=pair, log=None) as (client, server):
+                    client.send(MALFORMED + GET)
+                    is_refusal(client.response(), 400, catch)
+                    client.finish()
+                    client.nothing_more()
+                    equal(server.child.wait(), 0, "exit status")
+                    text = server.rest()
+                    equal((text.count("\n"), "traceback" in text, "http" in text), (1, False, True), f"log: {text!r}")
+
+
+@test("a fault that the script catches is no success: whatever it does, the refusal is sent, or the connection reset")
+def _():
+    caught = "pcall(function() return request.body end) "
+    for body in (
+        caught,
+        caught + 'pcall(request.send_status, request, "200 OK") pcall(request.send_data, request, "x") pcall(request.finish, request)',
+        caught + 'ok(request, "x")',
+        caught + 'local good, message = pcall(ok, request) error(message, 0)',
+    ):
+        with served(body, pair=TCP, log="http") as (client, _):
+            client.send(MALFORMED)
+            is_refusal(client.response(), 400, body)
+    begun = STATUS + 'request:send_data("x") request:flush() '
+    for body in (STATUS + caught, begun + caught, STATUS + caught + "pcall(request.finish, request)"):
+        with served(body, pair=TCP, log="http") as (client, _):
+            client.send(MALFORMED)
+            equal(client.end()[1], "reset", body)
+
+
+@test("a faulty request must not be used: every call is an error that says so, at the script's line")
+def _():
+    calls = """close_after_finish() consume_input() finish() finish_headers() flush() monologue() send_data("x") send_header("A","b")
+      send_status(200) send_file("/x") stream_post_param("a",print) stream_post_params("a",print) stream_request_body(print)
+      stream_request_body_now(print) stream_request_body()""".split()
+    body = "pcall(function() return request.body end)\n"
+    body += "".join(f'fails({{"{c.partition("(")[0]}: ", "faulty"}}, function() request:{c} end)\n' for c in calls)
+    body += "".join(f'fails({{"{n}: ", "faulty"}}, function() return request.{n} end)\n' for n in ("post_params", "post_params_list"))
+    body += 'eq("POST", request.method) eq("chunked", request.headers_value["transfer-encoding"])'
+    with served(body, log="http") as (client, _):
+        client.send(MALFORMED)
+        is_refusal(client.response(), 400, "refusal")
+
+
+@test("an error of the script's own after a fault of the client is one: traceback and exit status 70")
+def _():
+    with served('pcall(function() return request.body end) error("mine")', pair=TCP, status=70, log="mine") as (client, _):
+        client.send(MALFORMED)
+        client.end()
+
+
+@test("a malformed body that nobody read: the response stands, and nothing follows it")
+def _():
+    for pair in PAIRS.values():
+        with served('ok(request, "mine")', pair=pair, log=None) as (client, server):
+            client.send(MALFORMED + GET)
+            equal(client.response().body, b"mine", "response")
+            client.finish()
+            client.nothing_more()
+            equal(server.child.wait(), 0, "exit status")
+            check("traceback" not in server.rest(), "no traceback")
+
+
+@test("a client that ends in the middle of the body: no success, exit status 0")
+def _():
+    for pair in PAIRS.values():
+        with served('local _ = request.body ok(request, "never")', pair=pair, log="http") as (client, _):
+            client.send(SHORT)
+            client.finish()
+            is_refusal(client.response(), 400, "refusal")
+    is_refusal(replayed(SHORT, 'local _ = request.body ok(request, "never")', log="http").response(), 400, "replay")
+
+
+@test("a client that goes away while it is written to: a Lua error, faulty, one line in the log, exit status 0")
+def _():
+    for write in ('request:send_data(("x"):rep(65536)) request:flush()', 'request:send_data(("x"):rep(65536))'):
+        body = f"""{STATUS}
+  local good, message = pcall(function() for _ = 1, 4096 do {write} end end)
+  eq(false, good) eq(true, request.faulty) eq("string", type(message))
+  fails({{"send_data: ", "faulty"}}, function() request:send_data("x") end)
+  fails({{"finish: ", "faulty"}}, function() request:finish() end)"""
+        for name, pair in PAIRS.items():
+            for catch in (body, f"{STATUS} for _ = 1, 4096 do {write} end"):
+                with served(catch, pair=pair, log=None) as (client, server):
+                    client.send(GET)
+                    client.head()
+                    if name == "TCP":
+                        client.reset()
+                    else:
+                        client.sock.close()
+                    equal(server.child.wait(), 0, "exit status")
+                    text = server.rest()
+                    equal((text.count("\n"), "traceback" in text, "lost" in text), (1, False, True), f"log: {text!r}")
+
+
+@test("a client that resets between requests, or while its body is read: exit status 0")
+def _():
+    for data, body in ((GET, 'ok(request, "x")'), (b"", ""), (SHORT, 'print("reads") ok(request, request.body)')):
+        with served(body, pair=TCP, log=None) as (client, server):
+            if data:
+                client.send(data)
+            if data == GET:
+                client.response()
+            elif data:
+                server.says("reads")
+            server.asleep()
+            client.reset()
+            equal(server.child.wait(), 0, "exit status")
+            check("traceback" not in server.rest(), "no traceback")
+
+
+@test("a request object that is used after its time is an error, and does no harm to the next request")
+def _():
+    body = """
+  if not old then
+    old = request
+    return ok(request, "first")
+  end
+  for _, use in ipairs{
+    function() old:send_status(200) end, function() old:send_header("A", "b") end, function() old:send_data("x") end,
+    function() old:close_after_finish() end, function() old:send_file("/dev/null") end,
+  } do eq(false, (pcall(use))) end
+  pcall(function() return old.body end)
+  pcall(function() old:consume_input() end)
+  ok(request, request.body)"""
+    with served(body) as (client, _):
+        client.send(request("/", "POST", "one") + request("/", "POST", "two") + request("/", "POST", "three"))
+        equal([client.response().body for _ in range(3)], [b"first", b"two", b"three"], "responses")
+
+
+mbtest.main()
