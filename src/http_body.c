@@ -75,6 +75,7 @@ static enum content find_by_length(struct mb_http_input *in, struct mb_span *ret
 static enum content find_chunked(struct mb_http_input *in, struct mb_span *ret) {
   struct mb_buf *received = &in->handle->in;
   size_t framing, content;
+  if (mb_buf_len(received) == 0) return CONTENT_BLOCK;
   if (!mb_http_chunked_next(&in->chunked, mb_buf_bytes(received), mb_buf_len(received), &framing,
                             &content, &in->refusal)) {
     return refuse(in, in->refusal.status, in->refusal.why);

@@ -122,13 +122,12 @@ static struct mb_http_refusal too_large(const char *data, size_t size) {
 
 /* Empty lines before a request are of no request (RFC 9112, section 2.2). */
 static void drop_empty_lines(struct mb_buf *received) {
-  for (;;) {
+  size_t len;
+  while ((len = mb_buf_len(received)) > 0) {
     const char *bytes = mb_buf_bytes(received);
-    size_t len = mb_buf_len(received), line = 0;
-    if (len > 0 && bytes[0] == '\n') line = 1;
-    if (len > 1 && memcmp(bytes, "\r\n", 2) == 0) line = 2;
-    if (line == 0) return;
-    mb_buf_take(received, line);
+    bool crlf = len > 1 && memcmp(bytes, "\r\n", 2) == 0;
+    if (!crlf && bytes[0] != '\n') return;
+    mb_buf_take(received, crlf ? 2 : 1);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ struct client client;
 
 /* What the code under test calls; the linker makes __wrap_x of x. */
 int64_t __wrap_mb_now_usec(void);
+void __wrap_mb_log(int level, const char *format, ...);
 ssize_t __wrap_mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait);
 ssize_t __wrap_mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
                             bool wait);
@@ -33,32 +35,42 @@ int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeou
 int __wrap_setitimer(__itimer_which_t which, const struct itimerval *value, struct itimerval *old);
 int __real_setitimer(__itimer_which_t which, const struct itimerval *value, struct itimerval *old);
 
-void client_begin(struct mb_span input, enum fuzz_split split, bool slow) {
-  client = (struct client){.input = input, .split = split, .slow = slow, .now = 1000000000};
-  client.arrived = split == FUZZ_WHOLE ? input.size : 0;
-  client.room = slow ? SLOW_BYTES : SIZE_MAX;
+void client_begin(struct mb_span input, const struct client_nature *nature) {
+  client = (struct client){.input = input, .nature = *nature, .now = 1000000000};
+  client.arrived = nature->split == FUZZ_WHOLE ? input.size : 0;
+  client.room = nature->slow ? SLOW_BYTES : SIZE_MAX;
 }
 
 void client_end(void) { fuzz_text_free(&client.output); }
 
 int64_t __wrap_mb_now_usec(void) { return client.now; }
 
+void __wrap_mb_log(int level, const char *format, ...) {
+  CHECK(level >= LOG_NOTICE, "%s", format);
+  client.log_lines++;
+}
+
+static bool is_lost(void) { return client.output.size >= client.nature.breaks_after; }
+
 /* ---- input ---- */
 
 static void arrive(void) {
-  client.arrived += fuzz_piece(client.input, client.arrived, client.split);
+  CHECK(client.arrived < client.input.size, "waiting for ever");
+  client.arrived += fuzz_piece(client.input, client.arrived, client.nature.split);
   client.now += ARRIVAL_USEC;
 }
 
-/* Nothing is there to be read, but there will be. */
-static bool is_waiting_for_input(void) {
-  return client.taken == client.arrived && client.arrived < client.input.size;
+/* Nothing is there to be read: neither bytes nor the end. */
+static bool is_silent(void) {
+  if (client.taken < client.arrived || is_lost()) return false;
+  return client.arrived < client.input.size || client.nature.stays;
 }
 
 ssize_t __wrap_mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait) {
   (void)kind;
   CHECK(fd >= 0, "reading from a closed socket");
-  if (is_waiting_for_input()) {
+  if (is_lost()) return -ECONNRESET;
+  if (is_silent()) {
     if (!wait) return -EAGAIN;
     arrive();
   }
@@ -77,13 +89,14 @@ static void read_output(void) {
 
 /* A client that has sent everything has nothing else to do. */
 static bool has_room(void) {
+  if (is_lost()) return true; /* to be told so */
   if (client.room == 0 && client.taken == client.input.size) read_output();
   return client.room > 0;
 }
 
 static size_t take_output(const char *data, size_t size) {
   if (size > client.room) size = client.room;
-  if (client.slow) client.room -= size;
+  if (client.nature.slow) client.room -= size;
   fuzz_add(&client.output, (struct mb_span){data, size});
   return size;
 }
@@ -94,6 +107,7 @@ ssize_t __wrap_mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pi
   size_t total = 0;
   CHECK(fd >= 0, "writing to a closed socket");
   CHECK(!client.output_ended, "writing behind the end");
+  if (is_lost()) return -ECONNRESET;
   if (!has_room()) {
     if (!wait) return -EAGAIN;
     read_output();
@@ -105,6 +119,7 @@ ssize_t __wrap_mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pi
 ssize_t __wrap_mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offset, size_t count) {
   static char bytes[1000];
   if (kind == MB_FD_FILE) return -EINVAL;
+  if (is_lost()) return -ECONNRESET;
   if (!has_room()) return -EAGAIN;
   if (count > sizeof bytes) count = sizeof bytes;
   if (count > client.room) count = client.room;
@@ -119,6 +134,7 @@ ssize_t __wrap_mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offs
 int __wrap_mb_fd_end_output(int fd, enum mb_fd_kind kind) {
   (void)kind;
   CHECK(fd >= 0 && !client.output_ended, "ended twice");
+  if (is_lost()) return -ECONNRESET;
   client.output_ended = true;
   return 0;
 }
@@ -141,7 +157,7 @@ static int find_ready(struct pollfd *fds, nfds_t count) {
   int ready = 0;
   for (nfds_t i = 0; i < count; i++) {
     fds[i].revents = 0;
-    if (fds[i].events & POLLIN && !is_waiting_for_input()) fds[i].revents |= POLLIN;
+    if (fds[i].events & POLLIN && !is_silent()) fds[i].revents |= POLLIN;
     if (fds[i].events & POLLOUT && has_room()) fds[i].revents |= POLLOUT;
     if (fds[i].revents) ready++;
   }

@@ -3,8 +3,8 @@
  * may be slow to read, and time passes only while the handler waits. So nothing that is tested
  * depends on a clock, and a wait that never ends is a finding.
  *
- * It stands in for mb_fd_read, mb_fd_writev and their like, poll, ppoll and mb_now_usec: the linker's
- * --wrap puts it there.
+ * It stands in for mb_fd_read, mb_fd_writev and their like, mb_now_usec, poll, ppoll and the log: the
+ * linker's --wrap puts it there.
  */
 #ifndef MB_FUZZ_HANDLER_CLIENT_H
 #define MB_FUZZ_HANDLER_CLIENT_H
@@ -12,25 +12,31 @@
 #include "../../src/fdio.h"
 #include "fuzz.h"
 
+/* What kind of client it is. */
+struct client_nature {
+  enum fuzz_split split; /* how its input comes */
+  bool slow;             /* reads only what it has to, until it has sent everything */
+  bool stays;            /* does not end its output when it has sent everything, but waits */
+  size_t breaks_after;   /* the connection is lost when it has read so much; SIZE_MAX: never */
+};
+
 struct client {
+  struct client_nature nature;
   struct mb_span input;
-  enum fuzz_split split;
   size_t arrived; /* bytes of the input that are there to be read */
   size_t taken;   /* bytes of the input that were read */
   int64_t now;    /* monotonic microseconds */
-
-  bool slow;   /* reads only what it has to */
-  size_t room; /* how much output is taken without waiting */
+  size_t room;    /* how much output is taken without waiting */
   struct fuzz_text output;
   bool output_ended; /* FIN */
-  bool reset;
+  bool reset;        /* by the handler */
+  unsigned log_lines;
 };
 
 /* The one that is connected. */
 extern struct client client;
 
-/* split: how the input comes; slow: reads little until it has sent everything. */
-void client_begin(struct mb_span input, enum fuzz_split split, bool slow);
+void client_begin(struct mb_span input, const struct client_nature *nature);
 void client_end(void);
 
 #endif
