@@ -12,14 +12,17 @@
 #include "fdio.h"
 
 /*
- * A lookup that failed for want of descriptors says that the name is unknown: the files and sockets
- * that would know it could not be opened. Returns the code, or EAI_SYSTEM with errno then.
+ * A lookup that failed for want of descriptors says that the name is unknown, or what a name service
+ * module left in errno: the files and sockets that would know it could not be opened. Returns the
+ * code, or EAI_SYSTEM with errno then.
  */
 static int true_failure(int code) {
-  if (code == 0 || code == EAI_SYSTEM) return code;
+  if (code == 0) return code;
+  int number = errno;
   int spare = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
-  if (spare < 0) return errno == EMFILE ? EAI_SYSTEM : code;
-  close(spare);
+  if (spare < 0 && errno == EMFILE) return EAI_SYSTEM;
+  if (spare >= 0) close(spare);
+  errno = number;
   return code;
 }
 

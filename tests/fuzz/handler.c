@@ -142,13 +142,33 @@ static struct asked next_asked(struct mb_span *served) {
   return asked;
 }
 
+static unsigned count_text(struct mb_span in, const char *text) {
+  unsigned count = 0;
+  const char *found, *end = in.data + in.size;
+  while ((found = memmem(in.data, (size_t)(end - in.data), text, strlen(text)))) {
+    count++;
+    in.data = found + 1;
+  }
+  return count;
+}
+
+/* Of a request that the handler has not seen. */
+static void check_refusal(const struct response *response, struct mb_span served) {
+  CHECK(is_refusal(response->status), "%d, and nobody has asked", response->status);
+  CHECK(response->close && response->is_text && response->has_length, "a refusal that is none");
+  if (response->content > 0) return;
+  CHECK(count_text(client.input, "HEAD ") > count_text(served, "HEAD "),
+        "a refusal without a text");
+}
+
 /*
  * Reads the responses, and adds what they say to the transcript.
  * cut  the connection ended before it should: the last response may be cut off
  */
 static void read_responses(const struct outcome *outcome, bool cut, struct fuzz_text *transcript) {
   struct mb_span output = fuzz_text_span(&client.output);
-  struct mb_span served = {outcome->served, strlen(outcome->served)};
+  const struct mb_span all = {outcome->served, strlen(outcome->served)};
+  struct mb_span served = all;
   bool closed = false;
   while (output.size > 0) {
     struct asked asked = next_asked(&served);
@@ -162,10 +182,7 @@ static void read_responses(const struct outcome *outcome, bool cut, struct fuzz_
     }
     if (!whole) break;
     closed = response.close;
-    if (asked.method.size == 0) {
-      CHECK(is_refusal(response.status), "%d, and nobody has asked", response.status);
-      CHECK(closed && response.is_text && response.has_length, "a refusal that is none");
-    }
+    if (asked.method.size == 0) check_refusal(&response, all);
     fuzz_addf(transcript, "--\n");
     fuzz_add(transcript, fuzz_text_span(&response.said));
     fuzz_text_free(&response.said);

@@ -55,6 +55,7 @@ FINALIZERS = """
   for i = 1, 20 do make() end
   collectgarbage("setpause", 20)
   collectgarbage("setstepmul", 100000)
+  collectgarbage()
 """
 
 
