@@ -172,31 +172,31 @@ struct refused {
 #define REFUSED(text, status, why) \
   { text, sizeof text - 1, status, why }
 
-#define CONTROL    "control character in the request head"
-#define NUL        "NUL in the request head"
-#define CR         "bare CR in the request head"
-#define VERSION    "bad HTTP version"
-#define MAJOR      "neither HTTP/1.0 nor HTTP/1.1"
-#define NO_NUMBER  "Content-Length that is no number"
-#define TOO_LARGE  "Content-Length that is too large"
-#define DIFFERS    "more than one Content-Length"
-#define BESIDE     "Content-Length beside Transfer-Encoding"
-#define CODING     "Transfer-Encoding other than chunked"
-#define BEHIND     "Transfer-Encoding with more behind chunked"
-#define BAD_CODING "bad Transfer-Encoding field"
-#define EXPECT     "Expect other than 100-continue"
-#define FOLDED     "folded field line"
+#define CONTROL     "control character in the request head"
+#define NUL         "NUL in the request head"
+#define CR          "bare CR in the request head"
+#define BAD_VERSION "bad HTTP version"
+#define MAJOR       "neither HTTP/1.0 nor HTTP/1.1"
+#define NO_NUMBER   "Content-Length that is no number"
+#define TOO_LARGE   "Content-Length that is too large"
+#define DIFFERS     "more than one Content-Length"
+#define BESIDE      "Content-Length beside Transfer-Encoding"
+#define CODING      "Transfer-Encoding other than chunked"
+#define BEHIND      "Transfer-Encoding with more behind chunked"
+#define BAD_CODING  "bad Transfer-Encoding field"
+#define EXPECT      "Expect other than 100-continue"
+#define FOLDED      "folded field line"
 
 /* What is refused when the head is parsed; its end is found first. */
 static const struct refused refused[] = {
     REFUSED("GET\r\n\r\n", 400, "request line without a target"),
     REFUSED("GET \r\n\r\n", 400, "request line without a target"),
     REFUSED("GET /\r\n\r\n", 400, "request line without a version"),
-    REFUSED("GET / \r\n\r\n", 400, VERSION),
+    REFUSED("GET / \r\n\r\n", 400, BAD_VERSION),
     REFUSED("GET  / HTTP/1.1\r\n\r\n", 400, "more than one space in the request line"),
-    REFUSED("GET /  HTTP/1.1\r\n\r\n", 400, VERSION),
-    REFUSED("GET / HTTP/1.1 \r\n\r\n", 400, VERSION),
-    REFUSED("GET / x HTTP/1.1\r\n\r\n", 400, VERSION),
+    REFUSED("GET /  HTTP/1.1\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/1.1 \r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / x HTTP/1.1\r\n\r\n", 400, BAD_VERSION),
     REFUSED("GET\t/ HTTP/1.1\r\n\r\n", 400, "bad character in the method"),
     REFUSED("GET /\tHTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
     REFUSED("G@T / HTTP/1.1\r\n\r\n", 400, "bad character in the method"),
@@ -210,15 +210,15 @@ static const struct refused refused[] = {
     REFUSED("GET / HTTP/1.1\r\r\n\r\n", 400, CR),
     REFUSED("GET /\rHost: a HTTP/1.1\r\n\r\n", 400, CR),
     REFUSED("GET\r/ HTTP/1.1\r\n\r\n", 400, CR),
-    REFUSED("GET / HTTP/11\r\n\r\n", 400, VERSION),
-    REFUSED("GET / HTTP/1.\r\n\r\n", 400, VERSION),
-    REFUSED("GET / HTTP/1.10\r\n\r\n", 400, VERSION),
-    REFUSED("GET / HTTP/01.1\r\n\r\n", 400, VERSION),
-    REFUSED("GET / HTTP/1,1\r\n\r\n", 400, VERSION),
-    REFUSED("GET / HTTP/a.1\r\n\r\n", 400, VERSION),
-    REFUSED("GET / HTTP/1.x\r\n\r\n", 400, VERSION),
-    REFUSED("GET / http/1.1\r\n\r\n", 400, VERSION),
-    REFUSED("GET / HTTPS/1.1\r\n\r\n", 400, VERSION),
+    REFUSED("GET / HTTP/11\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/1.\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/1.10\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/01.1\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/1,1\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/a.1\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/1.x\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / http/1.1\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTPS/1.1\r\n\r\n", 400, BAD_VERSION),
     REFUSED("GET / HTTP/2.0\r\n\r\n", 505, MAJOR),
     REFUSED("GET / HTTP/0.9\r\n\r\n", 505, MAJOR),
     REFUSED("PRI * HTTP/2.0\r\n\r\n", 505, MAJOR),
