@@ -9,11 +9,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "handle_methods.h"
-#include "http_reason.h"
-#include "http_span.h"
+#include "http_date.h"
+#include "http_response_state.h"
 #include "state.h"
 
 #define RESPONSE_TYPE "mb.http.response"
@@ -21,24 +20,11 @@
 /* Output that may be queued before a write waits for the client. */
 #define QUEUE_MAX_BYTES 65536
 
-/* States, as bits. */
 enum {
-  START = 1,    /* no status yet */
-  HEAD = 2,     /* fields may be sent */
-  BODY = 4,     /* the head is finished, though it may not have gone out yet */
-  FINISHED = 8, /* the body, too */
-};
-
-enum call {
-  SEND_STATUS,
-  SEND_HEADER,
-  CLOSE_AFTER_FINISH,
-  MONOLOGUE,
-  FINISH_HEADERS,
-  SEND_DATA,
-  SEND_FILE,
-  FLUSH,
-  FINISH,
+  START = MB_RESPONSE_START,
+  HEAD = MB_RESPONSE_HEAD,
+  BODY = MB_RESPONSE_BODY,
+  FINISHED = MB_RESPONSE_FINISHED,
 };
 
 /* What may be called in which state; and where the script is, counted in callers from here. */
@@ -47,42 +33,24 @@ static const struct {
   unsigned allowed;
   int script;
 } calls[] = {
-    [SEND_STATUS] = {"send_status", START, 1},
-    [SEND_HEADER] = {"send_header", HEAD, 1},
-    [CLOSE_AFTER_FINISH] = {"close_after_finish", START | HEAD, 1},
-    [MONOLOGUE] = {"monologue", START | HEAD, 2}, /* mb.http.body is between */
-    [FINISH_HEADERS] = {"finish_headers", HEAD | BODY, 1},
-    [SEND_DATA] = {"send_data", HEAD | BODY, 1},
-    [SEND_FILE] = {"send_file", HEAD | BODY, 2}, /* mb.http.send_file is between */
-    [FLUSH] = {"flush", START | HEAD | BODY | FINISHED, 1},
-    [FINISH] = {"finish", HEAD | BODY | FINISHED, 1},
+    [MB_RESPONSE_SEND_STATUS] = {"send_status", START, 1},
+    [MB_RESPONSE_SEND_HEADER] = {"send_header", HEAD, 1},
+    [MB_RESPONSE_CLOSE_AFTER_FINISH] = {"close_after_finish", START | HEAD, 1},
+    [MB_RESPONSE_MONOLOGUE] = {"monologue", START | HEAD, 2}, /* through mb.http.body */
+    [MB_RESPONSE_FINISH_HEADERS] = {"finish_headers", HEAD | BODY, 1},
+    [MB_RESPONSE_SEND_DATA] = {"send_data", HEAD | BODY, 1},
+    [MB_RESPONSE_SEND_FILE] = {"send_file", HEAD | BODY, 2}, /* through mb.http.send_file */
+    [MB_RESPONSE_FLUSH] = {"flush", START | HEAD | BODY | FINISHED, 1},
+    [MB_RESPONSE_FINISH] = {"finish", HEAD | BODY | FINISHED, 1},
 };
 
-struct response {
-  unsigned state;
-  int code;       /* of the status */
-  int minor;      /* of the request: HTTP/1.minor */
-  bool is_head;   /* the request's method is HEAD: the body is counted, not sent */
-  bool keepalive; /* the connection may be used again */
-  bool used;      /* request.fresh is false */
-  bool interim;   /* the status is 1xx: another one follows */
-  bool dated;     /* the script has sent a Date */
-  bool chunked;
-  bool has_length;          /* the script has sent a Content-Length */
-  bool head_pending;        /* the head has not gone out yet */
-  uint64_t length;          /* what Content-Length says */
-  uint64_t sent;            /* bytes of body so far */
-  size_t minimum;           /* bytes of body that are gathered before they are sent */
-  struct mb_buf head, body; /* gathered */
-};
-
-static struct response *response_at(lua_State *L, int index) {
+static struct mb_response *response_at(lua_State *L, int index) {
   return luaL_checkudata(L, index, RESPONSE_TYPE);
 }
 
 int mb_http_response_new(lua_State *L) {
-  struct response *r = lua_newuserdata(L, sizeof *r);
-  *r = (struct response){
+  struct mb_response *r = lua_newuserdata(L, sizeof *r);
+  *r = (struct mb_response){
       .state = START,
       .is_head = lua_toboolean(L, 1),
       .minor = (int)luaL_checkinteger(L, 2),
@@ -96,16 +64,15 @@ int mb_http_response_new(lua_State *L) {
 }
 
 static int response_gc(lua_State *L) {
-  struct response *r = response_at(L, 1);
+  struct mb_response *r = response_at(L, 1);
   mb_buf_free(&r->head, mb_state_alloc(L));
   mb_buf_free(&r->body, mb_state_alloc(L));
   return 0;
 }
 
-/* ---- what every call begins with; the request is at index 1 ---- */
+/* ---- what every call begins with ---- */
 
-/* Throws; the message names the call and points at the script's line. */
-static int misused(lua_State *L, enum call call, const char *format, ...) {
+int mb_response_misused(lua_State *L, enum mb_response_call call, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   luaL_where(L, calls[call].script);
@@ -116,7 +83,7 @@ static int misused(lua_State *L, enum call call, const char *format, ...) {
   return lua_error(L);
 }
 
-static int refuse_faulty(lua_State *L, enum call call) {
+static int refuse_faulty(lua_State *L, enum mb_response_call call) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, "fault");
   const char *why = NULL;
@@ -124,20 +91,20 @@ static int refuse_faulty(lua_State *L, enum call call) {
     lua_getfield(L, -1, "message");
     why = lua_tostring(L, -1);
   }
-  return misused(L, call, "the request is faulty (%s)", why ? why : "see the error before");
+  return mb_response_misused(L, call, "the request is faulty (%s)",
+                             why ? why : "see the error before");
 }
 
-static int refuse_state(lua_State *L, enum call call, unsigned state) {
+static int refuse_state(lua_State *L, enum mb_response_call call, unsigned state) {
   const char *why = state == START  ? "no status was sent yet: request:send_status comes first"
                     : state == HEAD ? "the status was sent already"
                     : state == BODY ? "the response head is finished"
                                     : "the response is finished";
-  return misused(L, call, "%s", why);
+  return mb_response_misused(L, call, "%s", why);
 }
 
-/* The response of the request at index 1; throws when the call is not allowed now. */
-static struct response *enter(lua_State *L, enum call call) {
-  struct response *r = NULL;
+struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call) {
+  struct mb_response *r = NULL;
   if (lua_istable(L, 1)) {
     lua_getfield(L, 1, "_response");
     r = luaL_testudata(L, -1, RESPONSE_TYPE);
@@ -145,7 +112,9 @@ static struct response *enter(lua_State *L, enum call call) {
     if (lua_toboolean(L, -1)) refuse_faulty(L, call);
     lua_pop(L, 2);
   }
-  if (!r) misused(L, call, "expected a request; call it as request:%s(...)", calls[call].name);
+  if (!r)
+    mb_response_misused(L, call, "expected a request; call it as request:%s(...)",
+                        calls[call].name);
   if (!(calls[call].allowed & r->state)) refuse_state(L, call, r->state);
   if (!r->used) {
     r->used = true;
@@ -155,246 +124,27 @@ static struct response *enter(lua_State *L, enum call call) {
   return r;
 }
 
-static void end_connection(lua_State *L, struct response *r) {
+void mb_response_end_connection(lua_State *L, struct mb_response *r) {
   r->keepalive = false;
   lua_pushboolean(L, 0);
   lua_setfield(L, 1, "keepalive");
 }
 
-static void append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
+void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
   size_t room;
   if (mb_buf_reserve(to, mb_state_alloc(L), size) < 0) luaL_error(L, "not enough memory");
   memcpy(mb_buf_room(to, &room), text, size);
   mb_buf_added(to, size);
 }
 
-static void append_text(lua_State *L, struct mb_buf *to, const char *text) {
-  append(L, to, text, strlen(text));
+void mb_response_append_text(lua_State *L, struct mb_buf *to, const char *text) {
+  mb_response_append(L, to, text, strlen(text));
 }
 
-/* Pushes a field of the request's connection. */
-static void push_of_wire(lua_State *L, const char *name) {
+void mb_response_push_of_wire(lua_State *L, const char *name) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, name);
   lua_remove(L, -2);
-}
-
-/* ---- the head ---- */
-
-/* Responses that have no body, whatever a script sends; those to HEAD are another matter. */
-static bool is_bodyless(const struct response *r) {
-  return r->code == 204 || r->code == 205 || r->code == 304 || r->code == 101;
-}
-
-/* The number of a status text, three digits and nothing or a space behind them; 0 when it is none. */
-static int status_code(struct mb_span text) {
-  if (text.size < 3 || (text.size > 3 && text.data[3] != ' ')) return 0;
-  if (!mb_http_all((struct mb_span){text.data, 3}, MB_HTTP_DIGIT)) return 0;
-  if (!mb_http_all(text, MB_HTTP_VALUE) || text.data[0] < '1' || text.data[0] > '5') return 0;
-  return (text.data[0] - '0') * 100 + (text.data[1] - '0') * 10 + (text.data[2] - '0');
-}
-
-/*
- * request:send_status(status)
- * A text such as "404 Not Found", or an integer, whose usual phrase is added.
- * Source: reference, "request:send_status"; RFC 9112, section 4.
- */
-static int send_status(lua_State *L) {
-  struct response *r = enter(L, SEND_STATUS);
-  lua_settop(L, 2);
-  if (lua_isinteger(L, 2)) {
-    lua_Integer code = lua_tointeger(L, 2);
-    lua_pushfstring(L, "%I %s", (LUAI_UACINT)code,
-                    code >= 100 && code <= 599 ? mb_http_reason((int)code) : "");
-    lua_replace(L, 2);
-  }
-  struct mb_span text = {NULL, 0};
-  if (lua_type(L, 2) == LUA_TSTRING) text.data = lua_tolstring(L, 2, &text.size);
-  int code = status_code(text);
-  if (code == 0) {
-    return misused(
-        L, SEND_STATUS,
-        "expected a status such as \"200 OK\": three digits and a text without line ends");
-  }
-  append_text(L, &r->head, "HTTP/1.1 ");
-  append(L, &r->head, text.data, text.size);
-  append_text(L, &r->head, text.size == 3 ? " \r\n" : "\r\n");
-  r->code = code;
-  r->interim = code < 200 && code != 101;
-  r->head_pending = true;
-  r->state = HEAD;
-  if (r->interim) return 0;
-  push_of_wire(L, "static");
-  text.data = lua_tolstring(L, -1, &text.size);
-  if (text.data) append(L, &r->head, text.data, text.size);
-  return 0;
-}
-
-static int bad_header(lua_State *L, const char *why) { return misused(L, SEND_HEADER, "%s", why); }
-
-static bool on_length(lua_State *L, struct response *r, struct mb_span value) {
-  uint64_t length = 0;
-  if (value.size == 0 || value.size > 18 || !mb_http_all(value, MB_HTTP_DIGIT)) {
-    bad_header(L, "Content-Length has to be a number of bytes");
-  }
-  for (size_t i = 0; i < value.size; i++) length = length * 10 + (unsigned)(value.data[i] - '0');
-  if (r->has_length) bad_header(L, "Content-Length was sent already");
-  if (r->interim || r->code == 204 || r->code == 101) {
-    misused(L, SEND_HEADER, "a %d response has no Content-Length", r->code);
-  }
-  if (r->code == 205 && length > 0) bad_header(L, "a 205 response has no content");
-  r->has_length = true;
-  r->length = length;
-  return true;
-}
-
-static bool on_coding(lua_State *L, struct response *r, struct mb_span value) {
-  (void)r;
-  (void)value;
-  bad_header(L, "Transfer-Encoding is not for scripts to set: the body is framed by itself");
-  return false;
-}
-
-/* What is said of the connection's end is ours to say; other options go out, each in a field. */
-static bool on_connection(lua_State *L, struct response *r, struct mb_span list) {
-  struct mb_span option;
-  while (mb_http_list_next(&list, &option)) {
-    if (mb_http_equals(option, "close")) {
-      end_connection(L, r);
-    } else if (!mb_http_equals(option, "keep-alive")) {
-      append_text(L, &r->head, "Connection: ");
-      append(L, &r->head, option.data, option.size);
-      append_text(L, &r->head, "\r\n");
-    }
-  }
-  return false;
-}
-
-static bool on_date(lua_State *L, struct response *r, struct mb_span value) {
-  (void)L;
-  (void)value;
-  r->dated = true;
-  return true;
-}
-
-/* Fields that mean something to us. A function returns whether the line is sent as it is. */
-static const struct {
-  const char *name;
-  bool (*notice)(lua_State *L, struct response *r, struct mb_span value);
-} special[] = {
-    {"content-length", on_length},
-    {"transfer-encoding", on_coding},
-    {"connection", on_connection},
-    {"date", on_date},
-};
-
-/*
- * request:send_header(key, value)
- * A value may be a number.
- * Source: reference, "request:send_header"; RFC 9110, section 5.
- */
-static int send_header(lua_State *L) {
-  struct response *r = enter(L, SEND_HEADER);
-  struct mb_span name, value;
-  lua_settop(L, 3);
-  if (lua_type(L, 2) != LUA_TSTRING || !lua_isstring(L, 3)) {
-    return misused(L, SEND_HEADER, "expected a name and a value, got %s and %s",
-                   luaL_typename(L, 2), luaL_typename(L, 3));
-  }
-  name.data = lua_tolstring(L, 2, &name.size);
-  value.data = lua_tolstring(L, 3, &value.size);
-  const char *wrong = mb_http_field_wrong(name, value);
-  if (wrong) return bad_header(L, wrong);
-  for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
-    if (!mb_http_equals(name, special[i].name)) continue;
-    if (!special[i].notice(L, r, value)) return 0;
-  }
-  append(L, &r->head, name.data, name.size);
-  append_text(L, &r->head, ": ");
-  append(L, &r->head, value.data, value.size);
-  append_text(L, &r->head, "\r\n");
-  return 0;
-}
-
-#define DATE_SIZE 30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
-
-/*
- * IMF-fixdate (RFC 9110, section 5.6.7). Not by gmtime and strftime: those read the time zone's file
- * and know locales. Years are counted from March, so that a leap day is the last of one.
- */
-static void format_date(char text[DATE_SIZE], int64_t when) {
-  static const char days[] = "ThuFriSatSunMonTueWed"; /* 1970-01-01 was a Thursday */
-  static const char months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
-  unsigned second = (unsigned)(when % 86400);
-  unsigned day = (unsigned)(when / 86400);
-  unsigned since = day + 719468;    /* days since 0000-03-01 */
-  unsigned in_era = since % 146097; /* of 400 years */
-  unsigned year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-  unsigned in_year = in_era - (365 * year + year / 4 - year / 100);
-  unsigned month = (5 * in_year + 2) / 153; /* 0: March */
-  unsigned in_month = in_year - (153 * month + 2) / 5 + 1;
-  year += since / 146097 * 400 + (month >= 10);
-  snprintf(text, DATE_SIZE, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + day % 7 * 3,
-           in_month % 100, months + month * 3, year % 10000, second / 3600 % 24, second / 60 % 60,
-           second % 60);
-}
-
-/* The field line of the current date; made once a second. */
-static const char *date_line(void) {
-  static time_t made = -1;
-  static char line[6 + DATE_SIZE + 2] = "Date: ";
-  time_t now = time(NULL);
-  if (now != made) {
-    format_date(line + 6, now);
-    memcpy(line + 6 + DATE_SIZE - 1, "\r\n", 3);
-    made = now;
-  }
-  return line;
-}
-
-int mb_http_date(lua_State *L) {
-  lua_pushstring(L, date_line());
-  return 1;
-}
-
-/*
- * Says how the body is framed (RFC 9112, section 6).
- * size  of the whole body; NULL when that is not known yet
- */
-static void append_framing(lua_State *L, struct response *r, const uint64_t *size) {
-  if (r->code == 101 || r->code == 204 || r->code == 304 || r->has_length) return;
-  if (r->code == 205) {
-    append_text(L, &r->head, "Content-Length: 0\r\n");
-  } else if (size) {
-    char line[48];
-    snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)*size);
-    append_text(L, &r->head, line);
-  } else if (r->is_head) {
-    return;
-  } else if (r->minor > 0) {
-    r->chunked = true;
-    append_text(L, &r->head, "Transfer-Encoding: chunked\r\n");
-  } else {
-    end_connection(L, r); /* whose end is that of the body */
-  }
-}
-
-static void end_head(lua_State *L, struct response *r, const uint64_t *size) {
-  push_of_wire(L, "static_date");
-  if (!r->dated && !lua_toboolean(L, -1)) append_text(L, &r->head, date_line());
-  push_of_wire(L, "expects");
-  /* The client was not told to send its body: nobody knows whether it will. */
-  if (lua_toboolean(L, -1)) end_connection(L, r);
-  lua_pop(L, 2);
-  append_framing(L, r, size);
-  if (r->code == 101) {
-    end_connection(L, r); /* what follows is another protocol, and the script's */
-  } else if (!r->keepalive) {
-    append_text(L, &r->head, "Connection: close\r\n");
-  } else if (r->minor == 0) {
-    append_text(L, &r->head, "Connection: keep-alive\r\n");
-  }
-  append_text(L, &r->head, "\r\n");
 }
 
 /* ---- output ---- */
@@ -428,8 +178,8 @@ static void call_wire(lua_State *L, const char *method) {
  * flush  nothing stays queued
  * last   the body ends here
  */
-static void emit(lua_State *L, struct response *r, int data, bool flush, bool last) {
-  push_of_wire(L, "socket");
+static void emit(lua_State *L, struct mb_response *r, int data, bool flush, bool last) {
+  mb_response_push_of_wire(L, "socket");
   struct mb_handle *h = mb_handle_at(L, -1);
   mb_handle_check_output(L, h);
   size_t size = mb_buf_len(&r->body) + (data ? lua_rawlen(L, data) : 0);
@@ -465,13 +215,13 @@ static void emit(lua_State *L, struct response *r, int data, bool flush, bool la
 }
 
 /* Sends what was gathered, now or soon; ends the head for a body whose size is not known. */
-static void emit_gathered(lua_State *L, struct response *r, int data, bool flush) {
-  if (r->head_pending) end_head(L, r, NULL);
+static void emit_gathered(lua_State *L, struct mb_response *r, int data, bool flush) {
+  if (r->head_pending) mb_response_end_head(L, r, NULL);
   emit(L, r, data, flush, false);
 }
 
 /* An interim response is its head; HTTP/1.0 knows none. The response itself is still to come. */
-static void end_interim(lua_State *L, struct response *r) {
+static void end_interim(lua_State *L, struct mb_response *r) {
   r->state = START;
   r->interim = false;
   if (r->code == 100) {
@@ -485,7 +235,7 @@ static void end_interim(lua_State *L, struct response *r) {
     mb_buf_take(&r->head, mb_buf_len(&r->head));
     return;
   }
-  append_text(L, &r->head, "\r\n");
+  mb_response_append_text(L, &r->head, "\r\n");
   emit(L, r, 0, true, false);
 }
 
@@ -494,7 +244,7 @@ static void end_interim(lua_State *L, struct response *r) {
  * Source: reference, "request:finish_headers".
  */
 static int finish_headers(lua_State *L) {
-  struct response *r = enter(L, FINISH_HEADERS);
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH_HEADERS);
   lua_settop(L, 1);
   if (r->interim) {
     end_interim(L, r);
@@ -508,15 +258,16 @@ static int finish_headers(lua_State *L) {
 /* ---- the body ---- */
 
 /* Counts bytes that are about to be sent; throws when they may not be. */
-static void count(lua_State *L, struct response *r, enum call call, uint64_t size) {
+static void count(lua_State *L, struct mb_response *r, enum mb_response_call call, uint64_t size) {
   if (r->interim) {
-    misused(L, call, "an interim response has no body: request:finish_headers ends it");
+    mb_response_misused(L, call, "an interim response has no body: request:finish_headers ends it");
   }
   if (!r->is_head) {
-    if (size > 0 && is_bodyless(r)) misused(L, call, "a %d response has no body", r->code);
+    if (size > 0 && mb_response_is_bodyless(r))
+      mb_response_misused(L, call, "a %d response has no body", r->code);
     if (r->has_length && size > r->length - r->sent) {
-      misused(L, call, "%I bytes of body, but Content-Length is %I", (LUAI_UACINT)(r->sent + size),
-              (LUAI_UACINT)r->length);
+      mb_response_misused(L, call, "%I bytes of body, but Content-Length is %I",
+                          (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length);
     }
   }
   r->sent += size;
@@ -539,16 +290,16 @@ static void concatenate(lua_State *L) {
  * Source: reference, "request:send_data".
  */
 static int send_data(lua_State *L) {
-  struct response *r = enter(L, SEND_DATA);
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_DATA);
   concatenate(L);
   size_t size;
   const char *data = lua_tolstring(L, 2, &size);
-  count(L, r, SEND_DATA, size);
+  count(L, r, MB_RESPONSE_SEND_DATA, size);
   if (r->is_head || size == 0) return 0;
   if (mb_buf_len(&r->body) + size >= r->minimum) {
     emit_gathered(L, r, 2, false);
   } else {
-    append(L, &r->body, data, size);
+    mb_response_append(L, &r->body, data, size);
   }
   return 0;
 }
@@ -558,7 +309,7 @@ static int send_data(lua_State *L) {
  * Source: reference, "request:flush".
  */
 static int flush(lua_State *L) {
-  struct response *r = enter(L, FLUSH);
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FLUSH);
   lua_settop(L, 1);
   if (r->state == BODY) {
     emit_gathered(L, r, 0, true);
@@ -574,19 +325,19 @@ static int flush(lua_State *L) {
  * Source: reference, "request:finish".
  */
 static int finish(lua_State *L) {
-  struct response *r = enter(L, FINISH);
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH);
   lua_settop(L, 1);
   if (r->state == FINISHED) return 0;
-  count(L, r, FINISH, 0);
-  if (r->has_length && r->sent != r->length && !r->is_head && !is_bodyless(r)) {
-    return misused(L, FINISH, "%I bytes of body, but Content-Length is %I", (LUAI_UACINT)r->sent,
-                   (LUAI_UACINT)r->length);
+  count(L, r, MB_RESPONSE_FINISH, 0);
+  if (r->has_length && r->sent != r->length && !r->is_head && !mb_response_is_bodyless(r)) {
+    return mb_response_misused(L, MB_RESPONSE_FINISH, "%I bytes of body, but Content-Length is %I",
+                               (LUAI_UACINT)r->sent, (LUAI_UACINT)r->length);
   }
   r->state = FINISHED;
   /* A script that knows HEAD sends nothing: that says nothing of the size. */
   bool known = !(r->is_head && r->sent == 0);
   if (r->code == 101 && !r->head_pending) return 0; /* the connection is the script's */
-  if (r->head_pending) end_head(L, r, known ? &r->sent : NULL);
+  if (r->head_pending) mb_response_end_head(L, r, known ? &r->sent : NULL);
   emit(L, r, 0, true, true);
   return 0;
 }
@@ -596,21 +347,26 @@ static int finish(lua_State *L) {
  * Source: reference, "request:close_after_finish".
  */
 static int close_after_finish(lua_State *L) {
-  end_connection(L, enter(L, CLOSE_AFTER_FINISH));
+  mb_response_end_connection(L, mb_response_enter(L, MB_RESPONSE_CLOSE_AFTER_FINISH));
   return 0;
 }
 
-/* ---- for the Lua modules; the request at index 1 ---- */
+/* ---- for the Lua modules ---- */
+
+int mb_http_date(lua_State *L) {
+  lua_pushstring(L, mb_http_date_line());
+  return 1;
+}
 
 /* request:_begin_monologue(): close_after_finish under another name. */
 static int begin_monologue(lua_State *L) {
-  end_connection(L, enter(L, MONOLOGUE));
+  mb_response_end_connection(L, mb_response_enter(L, MB_RESPONSE_MONOLOGUE));
   return 0;
 }
 
 /* request:_check_file(): throws when request:send_file may not be called now. */
 static int check_file(lua_State *L) {
-  enter(L, SEND_FILE);
+  mb_response_enter(L, MB_RESPONSE_SEND_FILE);
   return 0;
 }
 
@@ -620,17 +376,17 @@ static int check_file(lua_State *L) {
  * Returns whether they are to be sent, and what is to be sent behind them.
  */
 static int begin_file(lua_State *L) {
-  struct response *r = enter(L, SEND_FILE);
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_FILE);
   uint64_t size = (uint64_t)luaL_checkinteger(L, 2);
   bool whole = r->head_pending && !r->interim && !r->has_length && r->sent == 0;
-  if (whole && !is_bodyless(r)) {
+  if (whole && !mb_response_is_bodyless(r)) {
     char line[48];
     snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)size);
-    append_text(L, &r->head, line);
+    mb_response_append_text(L, &r->head, line);
     r->has_length = true;
     r->length = size;
   }
-  count(L, r, SEND_FILE, size);
+  count(L, r, MB_RESPONSE_SEND_FILE, size);
   if (r->is_head || size == 0) {
     lua_pushboolean(L, 0);
     return 1;
@@ -638,7 +394,7 @@ static int begin_file(lua_State *L) {
   emit_gathered(L, r, 0, false);
   if (r->chunked) {
     char line[24];
-    push_of_wire(L, "socket");
+    mb_response_push_of_wire(L, "socket");
     queue(L, mb_handle_at(L, -1), line,
           (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
   }
@@ -649,7 +405,7 @@ static int begin_file(lua_State *L) {
 
 /* response:state(): "start" (no status was sent), "begun" or "finished"; and whether it is interim. */
 static int response_state(lua_State *L) {
-  const struct response *r = response_at(L, 1);
+  const struct mb_response *r = response_at(L, 1);
   lua_pushstring(L, r->state == START ? "start" : r->state == FINISHED ? "finished" : "begun");
   lua_pushboolean(L, r->interim);
   return 2;
@@ -671,8 +427,8 @@ static const luaL_Reg request_methods[] = {
     {"finish_headers", finish_headers},
     {"flush", flush},
     {"send_data", send_data},
-    {"send_header", send_header},
-    {"send_status", send_status},
+    {"send_header", mb_response_send_header},
+    {"send_status", mb_response_send_status},
     {NULL, NULL},
 };
 

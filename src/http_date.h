@@ -1,0 +1,8 @@
+/* The Date field (RFC 9110, section 6.6.1). */
+#ifndef MB_HTTP_DATE_H
+#define MB_HTTP_DATE_H
+
+/* The field line of the current date, with CR LF. Valid until the next call. */
+const char *mb_http_date_line(void);
+
+#endif
