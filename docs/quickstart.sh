@@ -260,5 +260,5 @@ replay
 serve
 if [ -n "$once" ]; then
   heading 'All well.'
-  say 'Next: README, docs/examples, and "man docs/mb-handle-socket.3".'
+  say 'Next: README, docs/http-tutorial.txt, docs/examples.'
 fi

@@ -12,6 +12,7 @@
 #include "http_response.h"
 #include "log.h"
 #include "state.h"
+#include "timeout.h"
 
 /* ---- text ---- */
 
@@ -87,12 +88,20 @@ static int call_done(lua_State *L, int status, lua_KContext ctx) {
   return 2;
 }
 
+static int call_limited(lua_State *L) {
+  return mb_timeout_call(L, luaL_checknumber(L, 1),
+                         "http: response_timeout: the handler took too long, connection reset");
+}
+
 /*
- * core.call(f, ...)
- * Calls f(...). Returns true; or false and the error, whose traceback is kept for core.throw_on.
+ * core.call(seconds, f, ...)
+ * Calls f(...), limited like timeout(seconds, f, ...). Returns true; or false and the error, whose
+ * traceback is kept for core.throw_on.
  */
 static int call(lua_State *L) {
-  mb_state_check_callable(L, 1);
+  mb_state_check_callable(L, 2);
+  lua_pushcfunction(L, call_limited);
+  lua_insert(L, 1);
   return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
 }
 
@@ -102,12 +111,11 @@ static int throw_on(lua_State *L) {
   return mb_state_throw_on(L);
 }
 
-/*
- * core.log(text)
- * Logs a line about a client, at level info.
- */
+/* core.log(level, text): logs a line; level: "info", "notice", "warning" or "err". */
 static int log_line(lua_State *L) {
-  mb_log(LOG_INFO, "%s", luaL_checkstring(L, 1));
+  static const char *const names[] = {"info", "notice", "warning", "err", NULL};
+  static const int levels[] = {LOG_INFO, LOG_NOTICE, LOG_WARNING, LOG_ERR};
+  mb_log(levels[luaL_checkoption(L, 1, NULL, names)], "%s", luaL_checkstring(L, 2));
   return 0;
 }
 

@@ -33,7 +33,7 @@ static const struct {
   unsigned allowed;
   int script;
 } calls[] = {
-    [MB_RESPONSE_SEND_STATUS] = {"send_status", START, 1},
+    [MB_RESPONSE_SEND_STATUS] = {"send_status", START | HEAD, 1},
     [MB_RESPONSE_SEND_HEADER] = {"send_header", HEAD, 1},
     [MB_RESPONSE_CLOSE_AFTER_FINISH] = {"close_after_finish", START | HEAD, 1},
     [MB_RESPONSE_MONOLOGUE] = {"monologue", START | HEAD, 2}, /* through mb.http.body */
@@ -95,7 +95,7 @@ static int refuse_faulty(lua_State *L, enum mb_response_call call) {
                              why ? why : "see the error before");
 }
 
-static int refuse_state(lua_State *L, enum mb_response_call call, unsigned state) {
+int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state) {
   const char *why = state == START  ? "no status was sent yet: request:send_status comes first"
                     : state == HEAD ? "the status was sent already"
                     : state == BODY ? "the response head is finished"
@@ -115,7 +115,7 @@ struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call) 
   if (!r)
     mb_response_misused(L, call, "expected a request; call it as request:%s(...)",
                         calls[call].name);
-  if (!(calls[call].allowed & r->state)) refuse_state(L, call, r->state);
+  if (!(calls[call].allowed & r->state)) mb_response_refuse_state(L, call, r->state);
   if (!r->used) {
     r->used = true;
     lua_pushboolean(L, 0);
@@ -220,8 +220,8 @@ static void emit_gathered(lua_State *L, struct mb_response *r, int data, bool fl
   emit(L, r, data, flush, false);
 }
 
-/* An interim response is its head; HTTP/1.0 knows none. The response itself is still to come. */
-static void end_interim(lua_State *L, struct mb_response *r) {
+/* HTTP/1.0 knows no interim responses. */
+void mb_response_end_interim(lua_State *L, struct mb_response *r) {
   r->state = START;
   r->interim = false;
   if (r->code == 100) {
@@ -247,7 +247,7 @@ static int finish_headers(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH_HEADERS);
   lua_settop(L, 1);
   if (r->interim) {
-    end_interim(L, r);
+    mb_response_end_interim(L, r);
     return 0;
   }
   r->state = BODY;
@@ -411,6 +411,13 @@ static int response_state(lua_State *L) {
   return 2;
 }
 
+/* response:has_left(): whether some of the response, which is not an interim one, may have gone out. */
+static int has_left(lua_State *L) {
+  const struct mb_response *r = response_at(L, 1);
+  lua_pushboolean(L, r->state != START && !r->head_pending);
+  return 1;
+}
+
 /* response:keeps_connection() */
 static int keeps_connection(lua_State *L) {
   lua_pushboolean(L, response_at(L, 1)->keepalive);
@@ -438,6 +445,7 @@ int mb_http_response_methods(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
+    {"has_left", has_left},
     {"keeps_connection", keeps_connection},
     {"state", response_state},
     {NULL, NULL},

@@ -28,6 +28,9 @@ static int status_code(struct mb_span text) {
 int mb_response_send_status(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_STATUS);
   lua_settop(L, 2);
+  if (r->state == MB_RESPONSE_HEAD && !r->interim) {
+    mb_response_refuse_state(L, MB_RESPONSE_SEND_STATUS, r->state);
+  }
   if (lua_isinteger(L, 2)) {
     lua_Integer code = lua_tointeger(L, 2);
     lua_pushfstring(L, "%I %s", (LUAI_UACINT)code,
@@ -40,8 +43,9 @@ int mb_response_send_status(lua_State *L) {
   if (code == 0) {
     return mb_response_misused(
         L, MB_RESPONSE_SEND_STATUS,
-        "expected a status such as \"200 OK\": three digits and a text without line ends");
+        "expected a status from 100 to 599, such as \"200 OK\" or 200, without line ends");
   }
+  if (r->state == MB_RESPONSE_HEAD) mb_response_end_interim(L, r);
   mb_response_append_text(L, &r->head, "HTTP/1.1 ");
   mb_response_append(L, &r->head, text.data, text.size);
   mb_response_append_text(L, &r->head, text.size == 3 ? " \r\n" : "\r\n");

@@ -52,6 +52,12 @@ struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call);
 /* Throws; the message names the call and points at the script's line. */
 int mb_response_misused(lua_State *L, enum mb_response_call call, const char *format, ...);
 
+/* Throws: the call does not belong into the state. */
+int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state);
+
+/* Sends an interim response, which is its head. The response itself is still to come. */
+void mb_response_end_interim(lua_State *L, struct mb_response *r);
+
 /* The connection is not used again after the response. */
 void mb_response_end_connection(lua_State *L, struct mb_response *r);
 

@@ -90,6 +90,30 @@ static enum mb_exit load_failed(lua_State *L, int lua_status) {
   return lua_status == LUA_ERRMEM ? MB_EXIT_HANDLER : MB_EXIT_CONFIG;
 }
 
+static int prefix(lua_State *L) {
+  lua_pushfstring(L, "%s: %s", (const char *)lua_touserdata(L, 1), lua_tostring(L, 2));
+  return 1;
+}
+
+/*
+ * The error on top of the stack has no position when the call that has failed was the script's last
+ * (return generate_handler(...): a tail call): puts the script's name before it.
+ */
+static void name_script(lua_State *L, const char *script) {
+  const char *message = lua_tostring(L, -1);
+  if (strncmp(message, script, strlen(script)) == 0 ||
+      strncmp(message, OUT_OF_MEMORY, strlen(OUT_OF_MEMORY)) == 0)
+    return;
+  lua_pushcfunction(L, prefix);
+  lua_pushlightuserdata(L, (void *)script);
+  lua_pushvalue(L, -3);
+  if (mb_state_call(L, 2, 1) == LUA_OK) {
+    lua_replace(L, -2);
+  } else {
+    lua_pop(L, 1);
+  }
+}
+
 static enum mb_exit load(lua_State *L, struct run *run) {
   lua_pushcfunction(L, open_state);
   lua_pushlightuserdata(L, run);
@@ -111,7 +135,10 @@ static enum mb_exit load(lua_State *L, struct run *run) {
   lua_pushlightuserdata(L, run);
   lua_insert(L, -2);
   status = mb_state_call(L, 2, 0);
-  if (status != LUA_OK) return load_failed(L, status);
+  if (status != LUA_OK) {
+    name_script(L, run->script);
+    return load_failed(L, status);
+  }
   if (mb_listen_count() > 0) return MB_EXIT_OK;
   mb_log(LOG_ERR,
          "%s: no handler: the script neither called listen{connect = function(socket) ... end} nor "

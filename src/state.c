@@ -107,12 +107,37 @@ static void set_kept(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_error);
 }
 
+/* Whether a line of a traceback is of our own: Lua modules without names and lines, and C functions. */
+static bool is_ours(const char *frame, bool last) {
+  static const char *const begins[] = {"\t?: in ", "\t[C]: in ?", "\t[C]: in function 'mb."};
+  for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
+    if (strncmp(frame, begins[i], strlen(begins[i])) == 0) return true;
+  }
+  return last && strcmp(frame, "\t(...tail calls...)") == 0;
+}
+
+/* Pushes a traceback without the frames that say nothing to the author of a script. */
+static void push_without_ours(lua_State *L, const char *traceback) {
+  luaL_Buffer kept;
+  luaL_buffinit(L, &kept);
+  while (*traceback) {
+    size_t size = strcspn(traceback, "\n");
+    if (traceback[size] == '\n') size++;
+    bool last = traceback[size] == '\0';
+    if (!is_ours(traceback, last)) luaL_addlstring(&kept, traceback, size);
+    traceback += size;
+  }
+  luaL_pushresult(&kept);
+}
+
 /* Message handler: the error as text, and its traceback. */
 static int with_traceback(lua_State *L) {
   lua_settop(L, 1);
   luaL_tolstring(L, 1, NULL);
   lua_pushliteral(L, "\n");
   if (!push_kept(L)) luaL_traceback(L, L, NULL, 1);
+  push_without_ours(L, lua_tostring(L, -1));
+  lua_remove(L, -2);
   lua_concat(L, 3);
   return 1;
 }

@@ -105,13 +105,16 @@ int mb_stdfds_prepare(unsigned *ret_closed) {
   if (r < 0) return r;
   struct stat err;
   if (fstat(STDERR_FILENO, &err) != 0) return -errno;
-  /* inetd puts the connection on 0, 1 and 2; so do systemd's StandardInput= and StandardOutput=. */
-  if (closed & 1u << STDERR_FILENO || is_socket(STDIN_FILENO, &err) ||
-      is_socket(STDOUT_FILENO, &err)) {
+  /*
+   * inetd puts the connection on 0, 1 and 2; so do systemd's StandardInput= and StandardOutput=. A
+   * journal stream is a socket that stands on 1 and 2, too.
+   */
+  if (is_journal_stream(&err)) {
+    mb_log_set_target(MB_LOG_JOURNAL);
+  } else if (closed & 1u << STDERR_FILENO || is_socket(STDIN_FILENO, &err) ||
+             is_socket(STDOUT_FILENO, &err)) {
     r = replace_stderr();
     if (r < 0) return r;
-  } else if (is_journal_stream(&err)) {
-    mb_log_set_target(MB_LOG_JOURNAL);
   }
   *ret_closed = closed;
   return 0;

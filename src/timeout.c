@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/time.h>
 
 #include "log.h"
@@ -24,7 +25,8 @@
  */
 struct sub_timer {
   int64_t deadline;
-  int64_t inner; /* what f has set by timeout(seconds); ends with f */
+  int64_t inner;     /* what f has set by timeout(seconds); ends with f */
+  const char *label; /* what the log says when the deadline has come; NULL: the usual words */
   const lua_State *coroutine;
   struct sub_timer *next;
 };
@@ -35,6 +37,9 @@ static struct sub_timer *running;      /* the one started last goes first */
 
 static volatile sig_atomic_t guarded_fd = -1;
 static volatile sig_atomic_t guarded_kind;
+
+/* What the log says at the alarm that is set now; NULL: the usual words. */
+static const char *volatile alarm_label;
 
 static void unblock(int signal_number) {
   sigset_t set;
@@ -54,7 +59,10 @@ static void time_is_up(int signal_number) {
   unblock(signal_number);
   setitimer(ITIMER_REAL, &last, NULL);
   mb_log_flush();
-  if (guarded) {
+  const char *label = alarm_label;
+  if (label) {
+    mb_log_text(LOG_WARNING, label, strlen(label));
+  } else if (guarded) {
     mb_log_text(LOG_WARNING, reset, sizeof reset - 1);
   } else {
     mb_log_text(LOG_WARNING, ended, sizeof ended - 1);
@@ -67,11 +75,19 @@ void mb_timeout_guard(int fd, enum mb_fd_kind kind) {
   guarded_fd = fd;
 }
 
-static int64_t earliest(void) {
+/* The point in time that is next, and the label of what has set it. */
+static int64_t earliest(const char **ret_label) {
   int64_t deadline = limit < outer ? limit : outer;
+  *ret_label = NULL;
   for (const struct sub_timer *s = running; s; s = s->next) {
-    if (s->deadline < deadline) deadline = s->deadline;
-    if (s->inner < deadline) deadline = s->inner;
+    if (s->deadline < deadline) {
+      deadline = s->deadline;
+      *ret_label = s->label;
+    }
+    if (s->inner < deadline) {
+      deadline = s->inner;
+      *ret_label = NULL;
+    }
   }
   return deadline;
 }
@@ -86,7 +102,9 @@ static void catch_alarm(void) {
 }
 
 static void arm(void) {
-  int64_t deadline = earliest();
+  const char *label;
+  int64_t deadline = earliest(&label);
+  alarm_label = label;
   struct itimerval timer = {0};
   if (deadline != MB_NO_DEADLINE) {
     int64_t left = deadline - mb_now_usec();
@@ -100,7 +118,8 @@ static void arm(void) {
 
 /* Seconds until the alarm; 0 when none is set. */
 static double remaining(void) {
-  int64_t deadline = earliest();
+  const char *label;
+  int64_t deadline = earliest(&label);
   if (deadline == MB_NO_DEADLINE) return 0;
   int64_t left = deadline - mb_now_usec();
   return left < 1 ? 1e-6 : (double)left / 1e6;
@@ -160,13 +179,12 @@ static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L) - 3;
 }
 
-/* timeout(seconds, f, ...) */
-static int limit_function(lua_State *L, double seconds) {
+int mb_timeout_call(lua_State *L, double seconds, const char *label) {
   int nargs = lua_gettop(L) - 2;
   struct sub_timer *sub = lua_newuserdata(L, sizeof *sub);
   luaL_setmetatable(L, SUB_TIMER);
   lua_insert(L, 2);
-  *sub = (struct sub_timer){deadline_after(seconds), MB_NO_DEADLINE, L, running};
+  *sub = (struct sub_timer){deadline_after(seconds), MB_NO_DEADLINE, label, L, running};
   running = sub;
   arm();
   return sub_timer_done(L, mb_state_pcall_keep(L, nargs, LUA_MULTRET, sub_timer_done), 0);
@@ -194,7 +212,7 @@ static int timeout(lua_State *L) {
     double seconds = check_seconds(L);
     if (lua_gettop(L) > 1) {
       mb_state_check_callable(L, 2);
-      return limit_function(L, seconds);
+      return mb_timeout_call(L, seconds, NULL);
     }
     *slot_of(L) = deadline_after(seconds);
     arm();

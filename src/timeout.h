@@ -15,6 +15,13 @@ void mb_timeout_open(lua_State *L);
  */
 void mb_timeout_limit(double seconds);
 
+/*
+ * The stack is seconds, a function, and its arguments: calls the function as timeout(seconds, f, …)
+ * does, and returns like a lua_CFunction.
+ * label  what the log says when time runs out, a static text; NULL for the usual words
+ */
+int mb_timeout_call(lua_State *L, double seconds, const char *label);
+
 /* Disables what the script has set: a handler has returned. */
 void mb_timeout_clear(void);
 

@@ -1,7 +1,7 @@
 /*
  * LD_PRELOAD shim: lets system calls of the program fail, or do less than they were asked for.
  * FAULTIO=RULE[;RULE]...  the rules from when main starts on
- * FAULTIO_HIT=FILE        is created at the first fault
+ * FAULTIO_HIT=FILE        is created at the first fault that the first rule makes
  * FAULTIO_SIGNALS=USEC    a signal every so many microseconds, whose handler does nothing
  *
  * A rule is CALL[,CALL]... FAULT WHEN [fd=NUMBER]
@@ -34,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -47,8 +48,8 @@
 #define CALLS(X)                                                                               \
   X(accept4) X(bind) X(close) X(connect) X(dup2) X(dup3) X(fcntl) X(getpeername)               \
   X(getsockname) X(getsockopt) X(kill) X(listen) X(lstat) X(open) X(pipe2) X(poll) X(ppoll)    \
-  X(read) X(recv) X(send) X(sendmsg) X(setsockopt) X(shutdown) X(socket) X(unlink) X(vfork)    \
-  X(waitid) X(waitpid) X(write) X(writev)
+  X(pread) X(read) X(recv) X(send) X(sendfile) X(sendmsg) X(setsockopt) X(shutdown) X(socket)  \
+  X(unlink) X(vfork) X(waitid) X(waitpid) X(write) X(writev)
 
 /*
  * What is told apart: fcntl that makes a descriptor, the undoing of a connect, waitpid with WNOHANG.
@@ -71,11 +72,12 @@ static const struct {
 } groups[] = {
     /* What a signal interrupts. */
     {"interruptible", BIT(accept4) | BIT(close) | BIT(connect) | BIT(poll) | BIT(ppoll) |
-                          BIT(read) | BIT(recv) | BIT(sendmsg) | BIT(waitpid) | BIT(write) |
-                          BIT(writev)},
+                          BIT(pread) | BIT(read) | BIT(recv) | BIT(sendfile) | BIT(sendmsg) |
+                          BIT(waitpid) | BIT(write) | BIT(writev)},
     /* What makes a descriptor. */
     {"making", BIT(accept4) | BIT(dupfd) | BIT(open) | BIT(pipe2) | BIT(socket)},
-    {"moving", BIT(read) | BIT(recv) | BIT(send) | BIT(sendmsg) | BIT(write) | BIT(writev)},
+    {"moving", BIT(pread) | BIT(read) | BIT(recv) | BIT(send) | BIT(sendfile) | BIT(sendmsg) |
+                   BIT(write) | BIT(writev)},
     /* What may fail for any reason: waiting knows none but that there is no such child. */
     {"any",
      (CALLS(BIT_OR) OTHER_CALLS(BIT_OR) 0) & ~(BIT(waitid) | BIT(waitpid) | BIT(waitpid_nb))},
@@ -89,11 +91,11 @@ static const struct {
   { #name, name }
     ERRNO(EADDRINUSE),   ERRNO(EAGAIN),       ERRNO(EBUSY),       ERRNO(ECHILD),
     ERRNO(ECONNABORTED), ERRNO(ECONNREFUSED), ERRNO(ECONNRESET),  ERRNO(EHOSTDOWN),
-    ERRNO(EHOSTUNREACH), ERRNO(EINTR),        ERRNO(EIO),         ERRNO(EMFILE),
-    ERRNO(ENETDOWN),     ERRNO(ENETUNREACH),  ERRNO(ENFILE),      ERRNO(ENOBUFS),
-    ERRNO(ENOMEM),       ERRNO(ENONET),       ERRNO(ENOPROTOOPT), ERRNO(ENOSPC),
-    ERRNO(ENOTCONN),     ERRNO(EOPNOTSUPP),   ERRNO(EPERM),       ERRNO(EPIPE),
-    ERRNO(EPROTO),       ERRNO(ETIMEDOUT),
+    ERRNO(EHOSTUNREACH), ERRNO(EINTR),        ERRNO(EINVAL),      ERRNO(EIO),
+    ERRNO(EMFILE),       ERRNO(ENETDOWN),     ERRNO(ENETUNREACH), ERRNO(ENFILE),
+    ERRNO(ENOBUFS),      ERRNO(ENOMEM),       ERRNO(ENONET),      ERRNO(ENOPROTOOPT),
+    ERRNO(ENOSPC),       ERRNO(ENOSYS),       ERRNO(ENOTCONN),    ERRNO(EOPNOTSUPP),
+    ERRNO(EPERM),        ERRNO(EPIPE),        ERRNO(EPROTO),      ERRNO(ETIMEDOUT),
 };
 
 #define SHORT (-1) /* in place of an errno */
@@ -118,6 +120,7 @@ struct rule {
 struct counts {
   unsigned long calls[RULES_MAX]; /* that each rule was asked about */
   unsigned long hits;             /* faults, by all rules */
+  bool first_has_hit;
 };
 
 /* Shared with children until they become another program: what they do counts. */
@@ -208,8 +211,10 @@ static bool applies(const struct rule *rule, unsigned long call) {
   return false;
 }
 
-static void count_hit(void) {
-  if (__atomic_add_fetch(&counts->hits, 1, __ATOMIC_RELAXED) != 1 || !hit_file) return;
+static void count_hit(const struct rule *rule) {
+  __atomic_add_fetch(&counts->hits, 1, __ATOMIC_RELAXED);
+  if (rule != rules || !hit_file) return;
+  if (__atomic_exchange_n(&counts->first_has_hit, true, __ATOMIC_RELAXED)) return;
   int fd = real_open(hit_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) wrong("cannot create", hit_file);
   real_close(fd);
@@ -240,7 +245,7 @@ static bool fails_to_move(enum call call, int fd, size_t len) {
     if (rule->when == MAX || !is_for(rule, call, fd)) continue;
     if (is_spared(call, fd, len, rule->error)) continue;
     if (!applies(rule, __atomic_add_fetch(&counts->calls[i], 1, __ATOMIC_RELAXED))) continue;
-    count_hit();
+    count_hit(rule);
     errno = rule->error;
     return true;
   }
@@ -256,7 +261,7 @@ static size_t at_most(enum call call, int fd, size_t len) {
     const struct rule *rule = &rules[i];
     if (rule->when != MAX || !is_for(rule, call, fd) || rule->n >= len) continue;
     __atomic_add_fetch(&counts->calls[i], 1, __ATOMIC_RELAXED);
-    count_hit();
+    count_hit(rule);
     len = rule->n;
   }
   return len;
@@ -450,6 +455,12 @@ int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, cons
   return fails(CALL_ppoll, -1) ? -1 : real_ppoll(fds, count, timeout, mask);
 }
 
+ssize_t pread(int fd, void *data, size_t len, off_t offset) {
+  ready();
+  if (fails(CALL_pread, fd)) return -1;
+  return real_pread(fd, data, at_most(CALL_pread, fd, len), offset);
+}
+
 ssize_t read(int fd, void *data, size_t len) {
   ready();
   return fails_to_move(CALL_read, fd, len) ? -1 : real_read(fd, data, at_most(CALL_read, fd, len));
@@ -463,6 +474,13 @@ ssize_t recv(int fd, void *data, size_t len, int flags) {
 ssize_t send(int fd, const void *data, size_t len, int flags) {
   ready();
   return fails(CALL_send, fd) ? -1 : real_send(fd, data, at_most(CALL_send, fd, len), flags);
+}
+
+/* fd= is the socket's. */
+ssize_t sendfile(int to, int from, off_t *offset, size_t len) {
+  ready();
+  if (fails(CALL_sendfile, to)) return -1;
+  return real_sendfile(to, from, offset, at_most(CALL_sendfile, to, len));
 }
 
 #define PIECES_MAX 1024 /* Linux's IOV_MAX */

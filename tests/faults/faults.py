@@ -3,14 +3,11 @@
 is faultio.c's shared object, whose head says how it is told what to do. A script tells it by faults(RULES)."""
 
 import contextlib
-import ctypes
 import errno
 import itertools
 import os
 import random
 import re
-import resource
-import select
 import signal
 import socket
 import sys
@@ -20,32 +17,8 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import DEADLINE, HANDLE, Child, Failed, check, equal, script, tcp_pair, test, unix_pair, until
-
-CPU_MAX = 20  # seconds that a process may compute: one that goes round and round is ended then
-POINTS_MAX = 2000  # a sweep that is longer hangs in a loop of its own
-FAULTS_MAX = 10  # that are shown
-LOG = mbtest.tmp("log-of-run")
-HIT = mbtest.tmp("hit")
-
-
-def shim():
-    """The shim's path; compiled when none is given, for a run by hand."""
-    path = os.environ.get("MB_FAULTIO")
-    if not path:
-        path = mbtest.tmp("faultio.so")
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "faultio.c")
-        compiler = mbtest.need("cc", "gcc", "clang")
-        mbtest.diagnose(mbtest.output_of(compiler, "-O2", "-shared", "-fPIC", "-o", path, source, "-ldl", "-lrt"))
-    if not os.path.exists(path):
-        mbtest.bail("faultio.so is not built (MB_FAULTIO)")
-    return mbtest.plain(path)  # $LD_PRELOAD splits at spaces
-
-
-SHIM = shim()
-
-# Whoever loses its parent becomes a child of the test's: what a handler has left behind is seen.
-ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+from faultlib import CPU_MAX, HIT, LOG, POINTS_MAX, SHIM, TRANSPORTS, cpu_seconds, environment, no_orphans, outcome, over, start
+from mbtest import HANDLE, Failed, check, equal, script, tcp_pair, test, until
 
 # --- What the handlers share ---
 
@@ -202,53 +175,6 @@ end
 )
 
 
-# --- Runs ---
-
-
-def cpu_seconds():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def environment(rules="", **more):
-    asan_options = os.environ.get("ASAN_OPTIONS", "")
-    env = {"LD_PRELOAD": SHIM, "FAULTIO": rules, "ASAN_OPTIONS": f"{asan_options}:verify_asan_link_order=0".lstrip(":")}
-    return env | {name: str(value) for name, value in more.items()}
-
-
-def start(argv, fds, env):
-    """mb-handle with its log in LOG, and a limit to what it computes."""
-    with open(LOG, "wb") as log, open("/dev/null", "r+b") as null:
-        child = Child(argv, {0: null, 1: null, 2: log} | fds, env, listen_fds=1 if 3 in fds else None)
-    resource.prlimit(child.pid, resource.RLIMIT_CPU, (CPU_MAX, CPU_MAX + 1))
-    return child
-
-
-def no_orphans():
-    """Fails when the processes that have ended left one behind. It is killed, so as not to disturb the tests that follow."""
-    with contextlib.suppress(ChildProcessError):
-        pid, _ = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
-            with open("/proc/thread-self/children", encoding="ascii") as f:
-                for left in f.read().split():
-                    os.kill(int(left), signal.SIGKILL)
-                    os.waitpid(int(left), 0)
-        raise Failed(f"a child was left behind; log: {mbtest.read_file(LOG)}")
-
-
-def outcome(child, want=0, log=""):
-    """Checks how a process ends; log is a part of what it has to log, or "" for nothing at all."""
-    try:
-        status = child.wait()
-    except Failed as failed:
-        child.kill()
-        raise Failed(f"{failed}; log: {mbtest.read_file(LOG)[-2000:]}") from None
-    text = mbtest.read_file(LOG)
-    equal(status, want, f"exit status; log: {text[-2000:]}")
-    check(log in text if log else text == "", f"{log!r} in the log: {text[-2000:]!r}")
-    no_orphans()
-
-
 def handler(body):
     """A script whose handler is `body`; what it was started with is `argument` there."""
     return script(f"{PRELUDE}\nlocal argument = ...\nreturn function(socket)\n{body}\nend\n")
@@ -262,82 +188,6 @@ def inside(body, rules=""):
         child = start([HANDLE, path], {1: out}, environment(rules))
     outcome(child)
     equal(mbtest.read_file(sink), "ok", "answer")
-
-
-def exchange(client, data):
-    """Sends all of data and reads to the end at the same time. Returns what came, and how it ended."""
-    sock, came, sent = client.sock, [], 0
-    sock.setblocking(False)
-    view = memoryview(data)
-    while True:
-        readable, writable, _ = select.select([sock], [sock] if sent < len(data) else [], [], DEADLINE)
-        got = sum(map(len, came))
-        check(readable or writable, f"neither data nor an end within {DEADLINE} s; sent {sent}, got {got} bytes")
-        try:
-            if writable:
-                sent += sock.send(view[sent : sent + 65536])
-                if sent == len(data):
-                    with contextlib.suppress(OSError):  # lost already: reading will tell
-                        client.finish()
-            if readable:
-                chunk = sock.recv(65536)
-                if not chunk:
-                    return b"".join(came), "eof"
-                came.append(chunk)
-        except BlockingIOError:
-            pass
-        except (ConnectionResetError, BrokenPipeError):
-            return b"".join(came), "reset"
-
-
-def socket_pair():
-    return unix_pair(mbtest.tmp(f"socket{next(_numbers)}"))
-
-
-_numbers = itertools.count()
-
-
-def over(pair, numbers):
-    """A run over a connection, which is handed over with these numbers: function(argv, data, env) that returns the child,
-    what came, and how it ended. What `beside` makes of the child is a context that is there meanwhile."""
-
-    def run(argv, data, env, beside=contextlib.nullcontext):
-        client, conn = pair()
-        with client, conn:
-            child = start(argv, {number: conn for number in numbers}, env)
-            conn.close()
-            try:
-                with beside(child):
-                    return child, *exchange(client, data)
-            except BaseException:
-                child.kill()
-                raise
-
-    return run
-
-
-def replay(argv, data, env, _beside=None):
-    """A run from a pipe to a pipe."""
-    in_read, in_write = os.pipe()
-    out_read, out_write = os.pipe()
-    child = start(argv, {0: in_read, 1: out_write}, env)
-    os.close(in_read)
-    os.close(out_write)
-
-    def feed():
-        with contextlib.suppress(BrokenPipeError), open(in_write, "wb") as f:
-            f.write(data)
-
-    feeder = threading.Thread(target=feed, daemon=True)
-    feeder.start()
-    with open(out_read, "rb") as f:
-        came = f.read()
-    feeder.join(DEADLINE)
-    return child, came, "eof"
-
-
-# As systemd does it, and as inetd does it, but that the log is elsewhere.
-TRANSPORTS = {"TCP": over(tcp_pair, (3,)), "Unix socket": over(socket_pair, (0, 1)), "replay": replay}
 
 
 # --- What a failure does: the call, and those that follow ---

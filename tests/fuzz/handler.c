@@ -157,8 +157,7 @@ static void check_refusal(const struct response *response, struct mb_span served
   CHECK(is_refusal(response->status), "%d, and nobody has asked", response->status);
   CHECK(response->close && response->is_text && response->has_length, "a refusal that is none");
   if (response->content > 0) return;
-  CHECK(count_text(client.input, "HEAD ") > count_text(served, "HEAD "),
-        "a refusal without a text");
+  CHECK(count_text(client.input, "HEAD") > count_text(served, "HEAD "), "a refusal without a text");
 }
 
 /*

@@ -188,7 +188,18 @@ function actions.drop(request)
   answer(request, "dropped")
 end
 
-function actions.skip(request) answer(request, "skipped") end
+-- Whether the client may be waiting to be let to send its body.
+local function expects(request)
+  local length = tonumber(request.headers_csv_table["content-length"][1])
+  return request.version == "1.1" and request.headers_flags.expect["100-continue"] and
+    (request.headers_value["transfer-encoding"] or (length and length > 0))
+end
+
+function actions.skip(request)
+  answer(request, "skipped")
+  request:finish()
+  check(not (expects(request) and request.keepalive), "nobody knows whether the body will come")
+end
 
 -- More than a slow client takes at once, while the body is still to come.
 function actions.big(request)

@@ -386,6 +386,7 @@ def _():
   fails("stream_request_body: ", function() request:stream_request_body(function() end) end)
   fails("stream_post_param: ", function() request:stream_post_param("a", function() end) end)
   fails("stream_post_params: ", function() request:stream_post_params("a", function() end) end)
+  request:consume_input()
 """,
     )
     checked(
@@ -393,6 +394,7 @@ def _():
         """
   request:stream_post_param("a", function() end)
   fails("stream_request_body: ", function() request:stream_request_body(function() end) end)
+  request:consume_input()
 """,
     )
 

@@ -256,13 +256,16 @@ def _():
         equal((response.status, names(response), response.body), (200, ["A", "Date", "Content-Length"], b"x"), "response")
 
 
-@test("1xx: dropped for HTTP/1.0; before finish_headers, a body, an end or another status are errors")
+@test("1xx: dropped for HTTP/1.0; before finish_headers, a body or an end are errors, and another status ends it")
 def _():
     body = 'request:send_status("103 Early Hints") request:send_header("A", "b") request:finish_headers() ok(request, "x")'
     equal(answers(request(version="1.0"), body).body, b"x", "HTTP/1.0")
-    for call in ('send_data("x")', "finish()", "send_status(200)", f"send_file({FILE})"):
+    for call in ('send_data("x")', "finish()", f"send_file({FILE})"):
         name = call.partition("(")[0]
         checked(GET, f'request:send_status(103) fails("{name}: ", function() request:{call} end) request:finish_headers()')
+    response = answers(GET, 'request:send_status(103) request:send_header("A", "b") ok(request, "x")')
+    equal([(interim.status, interim.headers) for interim in response.interim], [(103, [("A", "b")])], "interim")
+    equal((response.status, response.body), (200, b"x"), "the response behind it")
     checked(GET, 'request:send_status(103) request:finish_headers() fails("send_header: ", function() request:send_header("A", "b") end)')
 
 

@@ -12,7 +12,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, Client, Failed, check, equal, script, tcp_pair, test
+from mbtest import HANDLE, Child, Client, check, equal, script, tcp_pair, test
+from oomlib import HIT, LOG, POINTS_MAX, environment, note, report
 
 # Short lines, one that makes the input buffer and the output queue grow, and a last one without its end.
 ANSWER = b"first\n\nthird\n" + b"long" * 5000 + b"\n" + b"x\n" * 100 + b"last"
@@ -119,27 +120,8 @@ end
 """
 )
 
-POINTS_MAX = 20000  # a sweep that is longer hangs in a loop of its own
-FAULTS_MAX = 10  # that are shown
 LIMIT_STEP = 128
 LIMIT_MAX = 128 * 1024  # enough for the handler
-HIT = mbtest.tmp("hit")
-LOG = mbtest.tmp("log-of-run")
-
-
-def shim():
-    """The shim's path; compiled when none is given, for a run by hand."""
-    path = os.environ.get("MB_FAILALLOC")
-    if not path:
-        path = mbtest.tmp("failalloc.so")
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "failalloc.c")
-        mbtest.output_of(mbtest.need("cc", "gcc", "clang"), "-O2", "-shared", "-fPIC", "-o", path, source, "-ldl")
-    if not os.path.exists(path):
-        mbtest.bail("failalloc.so is not built (MB_FAILALLOC)")
-    return mbtest.plain(path)  # $LD_PRELOAD splits at spaces
-
-
-SHIM = shim()
 
 
 # --- One run. Returns the status, the output, and how the connection ended ("eof" where there is none) ---
@@ -196,29 +178,14 @@ def fault_of(status, data, how, transport):
     return None
 
 
-def note(faults, where, fault):
-    if fault:
-        faults.append(f"{where}: {fault}; log: {mbtest.short(mbtest.read_file(LOG))}")
-
-
-def report(faults):
-    if faults:
-        more = [f"and {len(faults) - FAULTS_MAX} more"] if len(faults) > FAULTS_MAX else []
-        raise Failed("\n".join(faults[:FAULTS_MAX] + more))
-
-
 # --- The sweeps ---
 
 
 def sweep(run, mode, handler=ECHO, begun=None):
     """Lets the Nth allocation fail for N = 1, 2, 3, ... until there is no Nth one. With begun, a line that the handler logs
     at its begin, those that are before that are left out: other sweeps have them."""
-    env = {"LD_PRELOAD": SHIM, "FAILALLOC_MODE": mode, "FAILALLOC_HIT": HIT}
-    asan_options = os.environ.get("ASAN_OPTIONS", "")
-    env["ASAN_OPTIONS"] = f"{asan_options}:verify_asan_link_order=0".lstrip(":")
-    if begun and mode == "from":
-        # Where there is no memory at all, Lua cannot even call a finalizer: what that would free is left to the end.
-        env["ASAN_OPTIONS"] += ":detect_leaks=0"
+    # Where there is no memory at all, Lua cannot even call a finalizer: what that would free is left to the end.
+    env = environment(mode, finalizers=not (begun and mode == "from"))
     faults = []
 
     def has_begun(n):

@@ -14,7 +14,7 @@ local PARAMS_MAX = 10000
 local STATES = {
   string = "the request body was read as request.body",
   processing = "the request body is being processed",
-  processed = "the request body was processed already",
+  processed = "the request body was read already, by consume_input or the post_ tables",
   streamed = "the request body was streamed already",
   discarded = "the request body was discarded",
 }

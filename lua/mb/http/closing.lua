@@ -48,12 +48,29 @@ local function is_fault(c, err)
   return c.fault and type(err) == "string" and err:find(c.fault.message, 1, true) ~= nil
 end
 
+-- " GET /path (client 192.0.2.7)", as far as it is known.
+local function describe(c)
+  local client = c.socket.remote_addr
+  local request = c.request
+  return (request and (" in %s %s"):format(request.method, request.target) or "") ..
+    (client and (" (client %s)"):format(client) or "")
+end
+
+-- A script that has registered stream handlers may think that they are called by themselves.
+function closing.warn_of_unread(request)
+  if request._streams or request._raw_stream then
+    core.log("warning", "http: stream handlers were registered, but the body was not read: " ..
+      "call request:consume_input()")
+  end
+end
+
 -- After a request has failed: the client is told, if it was told nothing else yet. Throws the error on when it is not
 -- the client's.
 function closing.end_badly(c, err)
   local fault = c.fault
   local ours = not is_fault(c, err)
-  local message = fault and fault.message
+  local about = describe(c)
+  local message, level = fault and fault.message, "info"
   if core.is_open(c.socket) then
     local state, interim = "start", false
     if c.request then state, interim = c.request._response:state() end
@@ -62,13 +79,16 @@ function closing.end_badly(c, err)
     elseif fault then
       closing.refuse(c, fault.status, fault.reason)
       message = ("http: %d: %s"):format(fault.status, fault.reason)
+      level = fault.status == 413 and "notice" or level -- a limit of ours that somebody may miss
     else
       closing.refuse(c, 500)
     end
   end
-  if ours then core.throw_on(err) end
-  local client = c.socket.remote_addr
-  core.log(client and ("%s (client %s)"):format(message, client) or message)
+  if ours then
+    core.log("err", "http:" .. about)
+    core.throw_on(err)
+  end
+  core.log(level, message .. about)
 end
 
 -- Reads over what is left of a body. Returns whether the next request can follow.

@@ -4,8 +4,6 @@ local core = require "mb.http.core"
 local new_request = require "mb.http.request".new
 local wire = require "mb.http.wire"
 
-local timeout = timeout -- the global function; a script may hide it
-
 -- A handler that is busy itself is ended by the alarm timer, so many seconds after a wait for the client would be.
 local GRACE_SECONDS = 1
 
@@ -25,6 +23,7 @@ end
 -- Runs the callback, and ends its response.
 local function answer(callback, request)
   callback(request)
+  if request._wire.consumer and request._body == "unread" then closing().warn_of_unread(request) end
   if not core.is_open(request.socket) then return end
   if request.faulty then error(request._wire.fault.message, 0) end
   local state, interim = request._response:state()
@@ -48,7 +47,7 @@ local function serve_one(c, callback, first)
   local request = new_request(c, method, path, query, minor, keepalive, has_body)
   c.request = request
   local limit = options.response_timeout and options.response_timeout + GRACE_SECONDS or 0
-  local done, err = core.call(timeout, limit, answer, callback, request)
+  local done, err = core.call(limit, answer, callback, request)
   if not done then
     closing().end_badly(c, err)
     return false

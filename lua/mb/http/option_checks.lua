@@ -8,11 +8,10 @@ local OLDER = {
 }
 
 local function integer(least, most)
+  local range = most < math.maxinteger and ("from %d to %d"):format(least, most) or ("of %d or more"):format(least)
   return function(value)
     local number = math.type(value) and math.tointeger(value)
-    if not number or number < least or number > most then
-      return nil, ("expected an integer from %d to %d"):format(least, most)
-    end
+    if not number or number < least or number > most then return nil, "expected an integer " .. range end
     return number
   end
 end
@@ -101,18 +100,32 @@ local CHECKS = {
   drain_timeout = seconds,
 }
 
+local function describe(value)
+  return type(value) == "string" and ("%q"):format(value) or tostring(value)
+end
+
+local function names()
+  local list = {}
+  for name in pairs(CHECKS) do list[#list + 1] = name end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
 -- Returns the options in their newer spelling, those that were given; or nil and what is wrong.
 return function(given)
   local options = {}
   for name, value in pairs(given) do
     local key = OLDER[name] or name
     local check = CHECKS[key]
-    if not check then return nil, ("there is no option %s"):format(tostring(name)) end
+    if not check then return nil, ("there is no option %s: expected %s"):format(tostring(name), names()) end
     if key ~= name and given[key] ~= nil and given[key] ~= value then
       return nil, ("options %s and %s are the same and must not differ"):format(key, name)
     end
     local checked, wrong = check(value)
-    if checked == nil then return nil, ("option %s: %s"):format(name, wrong) end
+    if checked == nil then
+      if key ~= "static_headers" then wrong = wrong .. ", got " .. describe(value) end
+      return nil, ("option %s: %s"):format(name, wrong)
+    end
     options[key] = checked
   end
   options.maximum_input_chunk_size = options.maximum_input_chunk_size or options.chunk_size

@@ -69,7 +69,7 @@ function methods.send_file(self, source, first, last)
     end
   end
   if opened then file:close() end
-  if not size then return nil, message, number end
+  if not size then return nil, opened and source .. ": " .. message or message, number end
   return true
 end
 

@@ -126,7 +126,7 @@ end
 -- Returns whether something is still queued.
 local function flush_before_reading(self)
   local continue = ""
-  if self.expects and self.request._response:state() == "start" then
+  if self.expects and not self.request._response:has_left() then
     self.expects = false
     continue = "HTTP/1.1 100 Continue\r\n\r\n"
   end
