@@ -460,7 +460,7 @@ def _():
     for page in ("/caught", "/caught_part"):
         for n in (1, 2):
             rules = f"sendfile EIO once={n}; sendfile short max=2000"
-            status, came, how, log = run("TCP", rules, request(page) + request("/page", headers=["X-Name: n", "Cookie: c=c"]))
+            status, came, how, log = run("TCP", rules, request(page) + TALK[0][0])
             at = f"{page} under {rules}"
             equal((came.count(b"HTTP/1.1"), how), (1, "reset"), f"{at}: responses, end; log: {log!r}")
             equal(status, 70, f"{at}: status; log: {log!r}")

@@ -58,6 +58,9 @@ def _():
     equal((text.count("thrown-here"), text.count("stack traceback")), (1, 1), f"what is logged: {text!r}")
     for line in (3, 6, 8):
         check(f".lua:{line}: in " in text, f"line {line} in the traceback: {text!r}")
+    check("http: in GET /\n" in text, f"the request that has failed: {text!r}")
+    for ours in ("?:", "mb.http", "[C]: in ?", "tail calls"):
+        check(ours not in text, f"no frame of ours: {text!r}")
 
 
 @test("HEAD: the 500 has no body; HTTP/1.0 and a body that nobody read: it is there as well")

@@ -314,6 +314,15 @@ def _():
             equal((response.status, response.value("Date")), (status, date), name)
 
 
+@test("an error in the options names the script, also where the call is the script's last, and what there is")
+def _():
+    path = mbtest.script('return require "moonbridge_http".generate_handler(print, {body_limit = 3})')
+    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=20, check=False)
+    equal(done.returncode, 78, "exit status")
+    log = done.stderr.decode()
+    check(log.startswith(f"mb-handle: {path}: generate_handler: there is no option body_limit: expected chunk_size, "), log)
+
+
 @test("static_headers: what is no header, or not theirs to set, is an error that names the option")
 def _():
     wrong = ['"A"', '"A b: c"', '" A: b"', '"A : b"', '": b"', '"A: b\\rC: d"', '"A: \\0"', '"A: b\\r\\n C: d"', "5", "true", "print"]

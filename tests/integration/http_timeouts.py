@@ -302,7 +302,7 @@ def _():
 @test("response_timeout: a handler that is busy is ended by the alarm timer a second later")
 def _():
     for body in ("while true do end", "os.execute('exec sleep 2')", 'request:send_status("200 OK") while true do end'):
-        ends(1.3, body, "response_timeout = 0.3", sends(GET), is_reset, "timeout", status=-signal.SIGALRM)
+        ends(1.3, body, "response_timeout = 0.3", sends(GET), is_reset, "response_timeout", status=-signal.SIGALRM)
 
 
 @test("response_timeout counts each response, and not what is between them")

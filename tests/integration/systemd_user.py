@@ -153,6 +153,15 @@ def _():
     equal(journal.find("printing-print").get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
 
 
+@test("a line that begins with <N> has that priority in the journal")
+def _():
+    with Client(where) as client:
+        client.send("warn\nwarned-of\n")
+        equal(client.end(), (b"warned\n", "eof"), "what the client got")
+    entry = journal.find("warned-of")
+    equal((entry.get("PRIORITY"), entry["MESSAGE"], entry.get("_TRANSPORT")), ("4", "warned-of", "stdout"), "entry")
+
+
 @test("an error is in the journal as an error; no failed unit and no instance is left")
 def _():
     mbcases.error(where, journal, "failing")

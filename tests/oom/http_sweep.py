@@ -282,7 +282,7 @@ for _mode, _what in (("once", "one allocation fails"), ("from", "all from one al
     for _kind in KINDS:
         test(f"{_what}, each in turn: {_kind}")(lambda kind=_kind, mode=_mode: sweep(kind, mode))
 
-LIMIT_STEP = 256
+LIMIT_STEP = 512
 LIMIT_MAX = 512 * 1024  # enough for each
 
 

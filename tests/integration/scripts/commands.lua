@@ -57,6 +57,12 @@ function commands.environment(socket)
   child:close()
 end
 
+-- A line with a priority, as sd-daemon(3) has it.
+commands["warn"] = function(socket)
+  io.stderr:write("<4>" .. socket:read(nil, "\n"))
+  socket:write("warned\n")
+end
+
 -- Everything a script may print; the word that follows marks it.
 commands["print"] = function(socket)
   local mark = socket:read(nil, "\n"):sub(1, -2)
