@@ -25,6 +25,8 @@ enum {
   HEAD = MB_RESPONSE_HEAD,
   BODY = MB_RESPONSE_BODY,
   FINISHED = MB_RESPONSE_FINISHED,
+  FILE_BODY = MB_RESPONSE_FILE,
+  BROKEN = MB_RESPONSE_BROKEN,
 };
 
 /* What may be called in which state; and where the script is, counted in callers from here. */
@@ -42,6 +44,7 @@ static const struct {
     [MB_RESPONSE_SEND_FILE] = {"send_file", HEAD | BODY, 2}, /* through mb.http.send_file */
     [MB_RESPONSE_FLUSH] = {"flush", START | HEAD | BODY | FINISHED, 1},
     [MB_RESPONSE_FINISH] = {"finish", HEAD | BODY | FINISHED, 1},
+    [MB_RESPONSE_END_FILE] = {"send_file", FILE_BODY, 2},
 };
 
 static struct mb_response *response_at(lua_State *L, int index) {
@@ -96,10 +99,12 @@ static int refuse_faulty(lua_State *L, enum mb_response_call call) {
 }
 
 int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state) {
-  const char *why = state == START  ? "no status was sent yet: request:send_status comes first"
-                    : state == HEAD ? "the status was sent already"
-                    : state == BODY ? "the response head is finished"
-                                    : "the response is finished";
+  const char *why = state == START       ? "no status was sent yet: request:send_status comes first"
+                    : state == HEAD      ? "the status was sent already"
+                    : state == BODY      ? "the response head is finished"
+                    : state == FINISHED  ? "the response is finished"
+                    : state == FILE_BODY ? "a file is being sent"
+                                         : "an error has left the response incomplete";
   return mb_response_misused(L, call, "%s", why);
 }
 
@@ -108,13 +113,15 @@ struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call) 
   if (lua_istable(L, 1)) {
     lua_getfield(L, 1, "_response");
     r = luaL_testudata(L, -1, RESPONSE_TYPE);
+    lua_insert(L, 2);
     lua_getfield(L, 1, "faulty");
     if (lua_toboolean(L, -1)) refuse_faulty(L, call);
-    lua_pop(L, 2);
+    lua_pop(L, 1);
   }
-  if (!r)
+  if (!r) {
     mb_response_misused(L, call, "expected a request; call it as request:%s(...)",
                         calls[call].name);
+  }
   if (!(calls[call].allowed & r->state)) mb_response_refuse_state(L, call, r->state);
   if (!r->used) {
     r->used = true;
@@ -132,7 +139,11 @@ void mb_response_end_connection(lua_State *L, struct mb_response *r) {
 
 void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
   size_t room;
-  if (mb_buf_reserve(to, mb_state_alloc(L), size) < 0) luaL_error(L, "not enough memory");
+  struct mb_alloc *alloc = mb_state_alloc(L);
+  if (mb_buf_reserve(to, alloc, size) < 0) {
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    if (mb_buf_reserve(to, alloc, size) < 0) luaL_error(L, "not enough memory");
+  }
   memcpy(mb_buf_room(to, &room), text, size);
   mb_buf_added(to, size);
 }
@@ -149,10 +160,12 @@ void mb_response_push_of_wire(lua_State *L, const char *name) {
 
 /* ---- output ---- */
 
+/* Queues bytes. Throws when memory runs out, after garbage was collected. */
 static void queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size) {
-  if (size > 0 && mb_wqueue_append(&h->out, h->alloc, bytes, size) < 0) {
-    luaL_error(L, "not enough memory");
-  }
+  if (size == 0 || mb_wqueue_append(&h->out, h->alloc, bytes, size) == 0) return;
+  mb_handle_collect(L, h);
+  mb_handle_check_output(L, h); /* a finalizer may have finished it */
+  if (mb_wqueue_append(&h->out, h->alloc, bytes, size) < 0) luaL_error(L, "not enough memory");
 }
 
 /* Queues what was gathered, and empties it. */
@@ -176,9 +189,10 @@ static void call_wire(lua_State *L, const char *method) {
  * Sends what was gathered, and a string behind it, as a chunk where the body is chunked.
  * data   index of the string, or 0
  * flush  nothing stays queued
- * last   the body ends here
+ * next   the state that follows, once nothing can get lost any more: FINISHED says that the body ends
  */
-static void emit(lua_State *L, struct mb_response *r, int data, bool flush, bool last) {
+static void emit(lua_State *L, struct mb_response *r, int data, bool flush, unsigned next) {
+  r->state = BROKEN;
   mb_response_push_of_wire(L, "socket");
   struct mb_handle *h = mb_handle_at(L, -1);
   mb_handle_check_output(L, h);
@@ -199,6 +213,7 @@ static void emit(lua_State *L, struct mb_response *r, int data, bool flush, bool
   } else {
     lua_pushliteral(L, "");
   }
+  bool last = next == FINISHED;
   lua_pushstring(L, !r->chunked        ? ""
                     : size > 0 && last ? "\r\n0\r\n\r\n"
                     : last             ? "0\r\n\r\n"
@@ -206,6 +221,7 @@ static void emit(lua_State *L, struct mb_response *r, int data, bool flush, bool
                                        : "");
   lua_call(L, 3, 2);
   if (lua_isnil(L, -2)) call_wire(L, "lose"); /* throws */
+  r->state = next;
   lua_Integer most = flush ? 0 : QUEUE_MAX_BYTES;
   bool wait = lua_tointeger(L, -2) > most;
   lua_pop(L, 2);
@@ -216,14 +232,15 @@ static void emit(lua_State *L, struct mb_response *r, int data, bool flush, bool
 
 /* Sends what was gathered, now or soon; ends the head for a body whose size is not known. */
 static void emit_gathered(lua_State *L, struct mb_response *r, int data, bool flush) {
+  r->state = BROKEN;
   if (r->head_pending) mb_response_end_head(L, r, NULL);
-  emit(L, r, data, flush, false);
+  emit(L, r, data, flush, BODY);
 }
 
 /* HTTP/1.0 knows no interim responses. */
 void mb_response_end_interim(lua_State *L, struct mb_response *r) {
-  r->state = START;
-  r->interim = false;
+  r->state = BROKEN;
+  r->interim = r->dated = false;
   if (r->code == 100) {
     lua_getfield(L, 1, "_wire");
     lua_pushboolean(L, 0);
@@ -233,10 +250,11 @@ void mb_response_end_interim(lua_State *L, struct mb_response *r) {
   if (r->minor == 0) {
     r->head_pending = false;
     mb_buf_take(&r->head, mb_buf_len(&r->head));
+    r->state = START;
     return;
   }
   mb_response_append_text(L, &r->head, "\r\n");
-  emit(L, r, 0, true, false);
+  emit(L, r, 0, true, START);
 }
 
 /*
@@ -245,36 +263,36 @@ void mb_response_end_interim(lua_State *L, struct mb_response *r) {
  */
 static int finish_headers(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH_HEADERS);
-  lua_settop(L, 1);
+  lua_settop(L, 2);
   if (r->interim) {
     mb_response_end_interim(L, r);
-    return 0;
+  } else if (r->head_pending) {
+    emit_gathered(L, r, 0, true);
+  } else {
+    r->state = BODY;
   }
-  r->state = BODY;
-  if (r->head_pending) emit_gathered(L, r, 0, true);
   return 0;
 }
 
 /* ---- the body ---- */
 
-/* Counts bytes that are about to be sent; throws when they may not be. */
-static void count(lua_State *L, struct mb_response *r, enum mb_response_call call, uint64_t size) {
+/* Throws when so many bytes more may not be sent. */
+static void check_size(lua_State *L, const struct mb_response *r, enum mb_response_call call,
+                       uint64_t size) {
   if (r->interim) {
     mb_response_misused(L, call, "an interim response has no body: request:finish_headers ends it");
   }
-  if (!r->is_head) {
-    if (size > 0 && mb_response_is_bodyless(r))
-      mb_response_misused(L, call, "a %d response has no body", r->code);
-    if (r->has_length && size > r->length - r->sent) {
-      mb_response_misused(L, call, "%I bytes of body, but Content-Length is %I",
-                          (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length);
-    }
+  if (r->is_head) return;
+  if (size > 0 && mb_response_is_bodyless(r)) {
+    mb_response_misused(L, call, "a %d response has no body", r->code);
   }
-  r->sent += size;
-  r->state = BODY;
+  if (r->has_length && size > r->length - r->sent) {
+    mb_response_misused(L, call, "%I bytes of body, but Content-Length is %I",
+                        (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length);
+  }
 }
 
-/* Makes one string of all arguments behind the request, at index 2. */
+/* Makes one string of all arguments behind the request, at index 2. May run the script's code. */
 static void concatenate(lua_State *L) {
   int top = lua_gettop(L);
   if (top == 2 && lua_type(L, 2) == LUA_TSTRING) return;
@@ -282,7 +300,7 @@ static void concatenate(lua_State *L) {
     luaL_tolstring(L, i, NULL);
     lua_replace(L, i);
   }
-  lua_concat(L, top - 1);
+  lua_concat(L, top > 1 ? top - 1 : 0);
 }
 
 /*
@@ -290,16 +308,20 @@ static void concatenate(lua_State *L) {
  * Source: reference, "request:send_data".
  */
 static int send_data(lua_State *L) {
+  if (lua_istable(L, 1)) concatenate(L);
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_DATA);
-  concatenate(L);
   size_t size;
-  const char *data = lua_tolstring(L, 2, &size);
-  count(L, r, MB_RESPONSE_SEND_DATA, size);
-  if (r->is_head || size == 0) return 0;
-  if (mb_buf_len(&r->body) + size >= r->minimum) {
-    emit_gathered(L, r, 2, false);
+  const char *data = lua_tolstring(L, 3, &size);
+  check_size(L, r, MB_RESPONSE_SEND_DATA, size);
+  r->state = BROKEN;
+  r->sent += size;
+  if (r->is_head || size == 0) {
+    r->state = BODY;
+  } else if (mb_buf_len(&r->body) + size >= r->minimum) {
+    emit_gathered(L, r, 3, false);
   } else {
     mb_response_append(L, &r->body, data, size);
+    r->state = BODY;
   }
   return 0;
 }
@@ -310,7 +332,7 @@ static int send_data(lua_State *L) {
  */
 static int flush(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FLUSH);
-  lua_settop(L, 1);
+  lua_settop(L, 2);
   if (r->state == BODY) {
     emit_gathered(L, r, 0, true);
   } else {
@@ -326,19 +348,22 @@ static int flush(lua_State *L) {
  */
 static int finish(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH);
-  lua_settop(L, 1);
+  lua_settop(L, 2);
   if (r->state == FINISHED) return 0;
-  count(L, r, MB_RESPONSE_FINISH, 0);
+  check_size(L, r, MB_RESPONSE_FINISH, 0);
   if (r->has_length && r->sent != r->length && !r->is_head && !mb_response_is_bodyless(r)) {
     return mb_response_misused(L, MB_RESPONSE_FINISH, "%I bytes of body, but Content-Length is %I",
                                (LUAI_UACINT)r->sent, (LUAI_UACINT)r->length);
   }
-  r->state = FINISHED;
+  if (r->code == 101 && !r->head_pending) {
+    r->state = FINISHED; /* the connection is the script's */
+    return 0;
+  }
+  r->state = BROKEN;
   /* A script that knows HEAD sends nothing: that says nothing of the size. */
   bool known = !(r->is_head && r->sent == 0);
-  if (r->code == 101 && !r->head_pending) return 0; /* the connection is the script's */
   if (r->head_pending) mb_response_end_head(L, r, known ? &r->sent : NULL);
-  emit(L, r, 0, true, true);
+  emit(L, r, 0, true, FINISHED);
   return 0;
 }
 
@@ -370,37 +395,60 @@ static int check_file(lua_State *L) {
   return 0;
 }
 
+/* What is known of the size of a body that is one file. */
+static void set_length(lua_State *L, struct mb_response *r, uint64_t size) {
+  char line[48];
+  bool whole = r->head_pending && !r->interim && !r->has_length && r->sent == 0;
+  if (!whole || mb_response_is_bodyless(r)) return;
+  r->state = BROKEN;
+  snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)size);
+  mb_response_append_text(L, &r->head, line);
+  r->has_length = true;
+  r->length = size;
+}
+
 /*
  * request:_begin_file(size)
- * So many bytes of body follow, which the caller sends by itself: sends what comes before them.
- * Returns whether they are to be sent, and what is to be sent behind them.
+ * So many bytes of body follow, which the caller sends by itself, if this returns true: sends what
+ * comes before them. Nothing else can be sent until request:_end_file().
  */
 static int begin_file(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_FILE);
-  uint64_t size = (uint64_t)luaL_checkinteger(L, 2);
-  bool whole = r->head_pending && !r->interim && !r->has_length && r->sent == 0;
-  if (whole && !mb_response_is_bodyless(r)) {
-    char line[48];
-    snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)size);
-    mb_response_append_text(L, &r->head, line);
-    r->has_length = true;
-    r->length = size;
-  }
-  count(L, r, MB_RESPONSE_SEND_FILE, size);
+  uint64_t size = (uint64_t)luaL_checkinteger(L, 3);
+  check_size(L, r, MB_RESPONSE_SEND_FILE, size);
+  set_length(L, r, size);
   if (r->is_head || size == 0) {
-    lua_pushboolean(L, 0);
-    return 1;
+    r->sent += size;
+    r->state = BODY;
+    return 0;
   }
   emit_gathered(L, r, 0, false);
+  /* While that waited, a stream handler may have sent something. */
+  if (r->state != BODY) mb_response_refuse_state(L, MB_RESPONSE_SEND_FILE, r->state);
+  check_size(L, r, MB_RESPONSE_SEND_FILE, size);
+  r->state = BROKEN;
+  r->sent += size;
   if (r->chunked) {
     char line[24];
     mb_response_push_of_wire(L, "socket");
     queue(L, mb_handle_at(L, -1), line,
           (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
   }
+  r->state = FILE_BODY;
   lua_pushboolean(L, 1);
-  lua_pushstring(L, r->chunked ? "\r\n" : "");
-  return 2;
+  return 1;
+}
+
+/* request:_end_file(): all bytes of the file were sent. */
+static int end_file(lua_State *L) {
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_END_FILE);
+  r->state = BROKEN;
+  if (r->chunked) {
+    mb_response_push_of_wire(L, "socket");
+    queue(L, mb_handle_at(L, -1), "\r\n", 2);
+  }
+  r->state = BODY;
+  return 0;
 }
 
 /* response:state(): "start" (no status was sent), "begun" or "finished"; and whether it is interim. */
@@ -429,6 +477,7 @@ static const luaL_Reg request_methods[] = {
     {"_begin_file", begin_file},
     {"_begin_monologue", begin_monologue},
     {"_check_file", check_file},
+    {"_end_file", end_file},
     {"close_after_finish", close_after_finish},
     {"finish", finish},
     {"finish_headers", finish_headers},

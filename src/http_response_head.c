@@ -27,18 +27,18 @@ static int status_code(struct mb_span text) {
  */
 int mb_response_send_status(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_STATUS);
-  lua_settop(L, 2);
+  lua_settop(L, 3);
   if (r->state == MB_RESPONSE_HEAD && !r->interim) {
     mb_response_refuse_state(L, MB_RESPONSE_SEND_STATUS, r->state);
   }
-  if (lua_isinteger(L, 2)) {
-    lua_Integer code = lua_tointeger(L, 2);
+  if (lua_isinteger(L, 3)) {
+    lua_Integer code = lua_tointeger(L, 3);
     lua_pushfstring(L, "%I %s", (LUAI_UACINT)code,
                     code >= 100 && code <= 599 ? mb_http_reason((int)code) : "");
-    lua_replace(L, 2);
+    lua_replace(L, 3);
   }
-  struct mb_span text = {NULL, 0};
-  if (lua_type(L, 2) == LUA_TSTRING) text.data = lua_tolstring(L, 2, &text.size);
+  struct mb_span text = {NULL, 0}, fields = {NULL, 0};
+  if (lua_type(L, 3) == LUA_TSTRING) text.data = lua_tolstring(L, 3, &text.size);
   int code = status_code(text);
   if (code == 0) {
     return mb_response_misused(
@@ -46,17 +46,19 @@ int mb_response_send_status(lua_State *L) {
         "expected a status from 100 to 599, such as \"200 OK\" or 200, without line ends");
   }
   if (r->state == MB_RESPONSE_HEAD) mb_response_end_interim(L, r);
+  r->state = MB_RESPONSE_BROKEN;
+  r->code = code;
+  r->interim = code < 200 && code != 101;
   mb_response_append_text(L, &r->head, "HTTP/1.1 ");
   mb_response_append(L, &r->head, text.data, text.size);
   mb_response_append_text(L, &r->head, text.size == 3 ? " \r\n" : "\r\n");
-  r->code = code;
-  r->interim = code < 200 && code != 101;
+  if (!r->interim) {
+    mb_response_push_of_wire(L, "static");
+    fields.data = lua_tolstring(L, -1, &fields.size);
+  }
+  if (fields.size > 0) mb_response_append(L, &r->head, fields.data, fields.size);
   r->head_pending = true;
   r->state = MB_RESPONSE_HEAD;
-  if (r->interim) return 0;
-  mb_response_push_of_wire(L, "static");
-  text.data = lua_tolstring(L, -1, &text.size);
-  if (text.data) mb_response_append(L, &r->head, text.data, text.size);
   return 0;
 }
 
@@ -90,6 +92,7 @@ static bool on_coding(lua_State *L, struct mb_response *r, struct mb_span value)
 /* What is said of the connection's end is ours to say; other options go out, each in a field. */
 static bool on_connection(lua_State *L, struct mb_response *r, struct mb_span list) {
   struct mb_span option;
+  r->state = MB_RESPONSE_BROKEN;
   while (mb_http_list_next(&list, &option)) {
     if (mb_http_equals(option, "close")) {
       mb_response_end_connection(L, r);
@@ -128,24 +131,28 @@ static const struct {
 int mb_response_send_header(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_HEADER);
   struct mb_span name, value;
-  lua_settop(L, 3);
-  if (lua_type(L, 2) != LUA_TSTRING || !lua_isstring(L, 3)) {
+  lua_settop(L, 4);
+  if (lua_type(L, 3) != LUA_TSTRING || !lua_isstring(L, 4)) {
     return mb_response_misused(L, MB_RESPONSE_SEND_HEADER,
-                               "expected a name and a value, got %s and %s", luaL_typename(L, 2),
-                               luaL_typename(L, 3));
+                               "expected a name and a value, got %s and %s", luaL_typename(L, 3),
+                               luaL_typename(L, 4));
   }
-  name.data = lua_tolstring(L, 2, &name.size);
-  value.data = lua_tolstring(L, 3, &value.size);
+  name.data = lua_tolstring(L, 3, &name.size);
+  value.data = lua_tolstring(L, 4, &value.size);
   const char *wrong = mb_http_field_wrong(name, value);
   if (wrong) return bad_header(L, wrong);
+  bool as_it_is = true;
   for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
-    if (!mb_http_equals(name, special[i].name)) continue;
-    if (!special[i].notice(L, r, value)) return 0;
+    if (mb_http_equals(name, special[i].name)) as_it_is = special[i].notice(L, r, value);
   }
-  mb_response_append(L, &r->head, name.data, name.size);
-  mb_response_append_text(L, &r->head, ": ");
-  mb_response_append(L, &r->head, value.data, value.size);
-  mb_response_append_text(L, &r->head, "\r\n");
+  r->state = MB_RESPONSE_BROKEN;
+  if (as_it_is) {
+    mb_response_append(L, &r->head, name.data, name.size);
+    mb_response_append_text(L, &r->head, ": ");
+    mb_response_append(L, &r->head, value.data, value.size);
+    mb_response_append_text(L, &r->head, "\r\n");
+  }
+  r->state = MB_RESPONSE_HEAD;
   return 0;
 }
 

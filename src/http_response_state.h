@@ -1,4 +1,7 @@
-/* What the files of the response writer share. The request is at index 1 of the stack. */
+/*
+ * What the files of the response writer share. On the stack of a method: the request at index 1, its
+ * response at index 2, arguments from index 3 on.
+ */
 #ifndef MB_HTTP_RESPONSE_STATE_H
 #define MB_HTTP_RESPONSE_STATE_H
 
@@ -14,6 +17,8 @@ enum mb_response_state {
   MB_RESPONSE_HEAD = 2,     /* fields may be sent */
   MB_RESPONSE_BODY = 4,     /* the head is finished, though it may not have gone out yet */
   MB_RESPONSE_FINISHED = 8, /* the body, too */
+  MB_RESPONSE_FILE = 16,    /* a file is being sent, by mb.http.send_file */
+  MB_RESPONSE_BROKEN = 32,  /* half of something is there: only a reset is left */
 };
 
 enum mb_response_call {
@@ -26,6 +31,7 @@ enum mb_response_call {
   MB_RESPONSE_SEND_FILE,
   MB_RESPONSE_FLUSH,
   MB_RESPONSE_FINISH,
+  MB_RESPONSE_END_FILE,
 };
 
 struct mb_response {
@@ -46,7 +52,11 @@ struct mb_response {
   struct mb_buf head, body; /* gathered */
 };
 
-/* The response of the request; throws when the call is not allowed now. */
+/*
+ * The response of the request, which is put at index 2; throws when the call is not allowed now.
+ * Whoever changes the response sets its state to MB_RESPONSE_BROKEN until the change is complete, as
+ * any step of it may throw.
+ */
 struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call);
 
 /* Throws; the message names the call and points at the script's line. */

@@ -204,6 +204,7 @@ static void run(struct mb_span input, enum mb_fd_kind kind, const struct client_
   read_responses(&outcome, lost || client.reset, transcript);
   CHECK(lost || client.reset || client.output_ended, "the connection was left open");
   CHECK(client.log_lines <= 1, "%u lines in the log", client.log_lines);
+  CHECK(client.log_alarms == 0 || outcome.thrown, "an alarm, and the client is at fault");
   if (!nature->slow) CHECK(client.now - begun < LONGEST_USEC, "%f s", 1e-6 * (double)client.now);
   fuzz_addf(transcript, "%s%s", client.reset ? "reset" : "ended", outcome.thrown ? ", thrown" : "");
   client_end();

@@ -72,13 +72,32 @@ local function check_params(first, list)
   check(next(list["no such parameter"]) == nil and not rawget(list, "no such parameter"), "an absent parameter")
 end
 
+-- The query's parameters and the cookies, read once more.
+local function check_pairs(request)
+  local params, cookies = {}, {}
+  for piece in (request.query or ""):sub(2):gmatch("[^&]+") do
+    local name, value = piece:match("^([^=]*)=?(.*)$")
+    name = http.decode_uri(name)
+    params[name] = params[name] or {}
+    table.insert(params[name], http.decode_uri(value))
+  end
+  for _, line in ipairs(request.headers.cookie) do
+    for piece in line:gmatch("[^;]+") do
+      local name, value = piece:match("^[ \t]*([^=]-)[ \t]*=[ \t]*(.-)[ \t]*$")
+      if name and name ~= "" then cookies[name] = cookies[name] or value end
+    end
+  end
+  check(dump(params) == dump(request.get_params_list), "get_params_list")
+  check(dump(cookies) == dump(request.cookies), "cookies")
+end
+
 -- Everything that the head says, as text.
 local function describe(request)
   check(request.fresh == (#served < LAST), "fresh")
   check_head(request)
   check_headers(request)
   check_params(request.get_params, request.get_params_list)
-  for name in pairs(request.cookies) do check(name ~= "", "a cookie without a name") end
+  check_pairs(request)
   local pieces = {}
   for _, name in ipairs {
     "method", "path", "query", "target", "version", "host", "headers", "headers_csv_string", "headers_csv_table",

@@ -46,8 +46,9 @@ void client_end(void) { fuzz_text_free(&client.output); }
 int64_t __wrap_mb_now_usec(void) { return client.now; }
 
 void __wrap_mb_log(int level, const char *format, ...) {
-  CHECK(level >= LOG_NOTICE, "%s", format);
+  (void)format;
   client.log_lines++;
+  if (level < LOG_NOTICE) client.log_alarms++;
 }
 
 static bool is_lost(void) { return client.output.size >= client.nature.breaks_after; }

@@ -28,9 +28,9 @@ struct client {
   int64_t now;    /* monotonic microseconds */
   size_t room;    /* how much output is taken without waiting */
   struct fuzz_text output;
-  bool output_ended; /* FIN */
-  bool reset;        /* by the handler */
-  unsigned log_lines;
+  bool output_ended;              /* FIN */
+  bool reset;                     /* by the handler */
+  unsigned log_lines, log_alarms; /* the latter: warnings and errors */
 };
 
 /* The one that is connected. */

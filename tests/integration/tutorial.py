@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """docs/http-tutorial.txt, step by step: its scripts are written, its commands run, what they print is compared. And
-moonbridge_http.3 has an entry for each member of the request, each function and each option, and for nothing else.
+moonbridge_http.3 has an entry for each member of the request, each function and each option, and for nothing else; its log
+lines are those of the program. docs/from-moonbridge.txt is right in what it says of an unchanged script.
 
 The layout of the tutorial: a block is what is indented by four spaces. Behind a line such as "name.lua:" it is that file;
 behind "In the second terminal:" what the server has logged; else commands ("$ ") and what each prints, where "..." stands
@@ -17,6 +18,7 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbhosts
+import mbhttp
 import mbspace
 import mbtest
 from mbtest import check, equal, test, until
@@ -309,16 +311,14 @@ def literal(block):
     return block
 
 
-def replay(text, request):
-    """Exit status of a script, and the body of its response."""
-    done = subprocess.run([mbtest.HANDLE, mbtest.script(text)], input=request, stdout=subprocess.PIPE, timeout=60, check=False)
-    return done.returncode, done.stdout.decode(errors="replace").partition("\r\n\r\n")[2]
+def displays():
+    """The literal displays of the page, as they are printed."""
+    return [literal(text) for text in re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page(), re.MULTILINE | re.DOTALL)]
 
 
 @test("moonbridge_http(3): each script of the page loads")
 def _():
-    displays = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page(), re.MULTILINE | re.DOTALL)
-    scripts = [literal(text) for text in displays if text.startswith("local http = require")]
+    scripts = [text for text in displays() if text.startswith("local http = require")]
     check(len(scripts) >= 4, f"scripts in the page: {len(scripts)}")
     for text in scripts:
         got = mbtest.output_of(mbtest.HANDLE, "--check", mbtest.script(text))
@@ -327,9 +327,37 @@ def _():
 
 @test("moonbridge_http(3): the first script of the page answers as the page says")
 def _():
-    displays = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page(), re.MULTILINE | re.DOTALL)
-    answer = replay(literal(displays[1]), b"GET /?name=%3CAnn%3E HTTP/1.0\r\n\r\n")
-    equal(answer, (0, "<p>Hello, &lt;Ann&gt;!\n"), "status and body")
+    response = mbhttp.replayed(b"GET /?name=%3CAnn%3E HTTP/1.0\r\n\r\n", displays()[1]).response(version="1.0")
+    equal(response.text(), "<p>Hello, &lt;Ann&gt;!\n", "body")
+
+
+@test("moonbridge_http(3): its lines of the log are what the program logs")
+def _():
+    def line_of(data, status, *script):
+        """The first line that is logged for a request over TCP, as the page has it."""
+        with mbhttp.served(*script, pair=mbtest.tcp_pair, status=status, log=None) as (client, server):
+            client.send(data)
+            client.response()
+            client.finish()
+            client.end()
+            equal(server.child.wait(), status, "exit status")
+            line = server.rest().splitlines()[0]
+        return line.removeprefix("mb-handle: ").replace("127.0.0.1", "192.0.2.7")
+
+    shown = [line for text in displays() for line in text.splitlines() if line.startswith("http: ")]
+    got = [
+        line_of(b"GET / HTTP/1.1\r\n\r\n", 0, ""),
+        line_of(
+            b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", 0,
+            "return request.body", "request_body_size_limit = 1",
+        ),
+        line_of(b"GET /report?year=2026 HTTP/1.1\r\nHost: a\r\n\r\n", 70, "error('x')"),
+    ]
+    equal([line for line in shown if "(client" in line], got, "log lines")
+    others = [line for line in shown if "(client" not in line]
+    check(others, "a log line without a client in the page")
+    for line in others:
+        check(line in mbtest.read_file(os.path.join(mbtest.SRCDIR, "src", "http_core.c")), f"{line!r} in the source")
 
 
 @test("the README's script for moonbridge_http answers")
@@ -337,7 +365,49 @@ def _():
     readme = mbtest.read_file(os.path.join(mbtest.SRCDIR, "README"))
     scripts = ["\n".join(block) for _, block in blocks(readme.splitlines()) if "moonbridge_http" in block[0]]
     equal(len(scripts), 1, "scripts for moonbridge_http in the README")
-    equal(replay(scripts[0], b"GET /?name=Ann HTTP/1.0\r\n\r\n"), (0, "Hello, Ann!\n"), "status and body")
+    response = mbhttp.replayed(b"GET /?name=Ann HTTP/1.0\r\n\r\n", scripts[0]).response(version="1.0")
+    equal(response.text(), "Hello, Ann!\n", "body")
+    check(response.value("Content-Type"), "a Content-Type")
+
+
+@test("--help names every manual page")
+def _():
+    pages = [os.path.basename(path).removesuffix(".in") for path in glob.glob(f"{mbtest.SRCDIR}/docs/*.[38]*")]
+    check(len(pages) >= 4, f"pages: {pages}")
+    said = mbtest.output_of(mbtest.HANDLE, "--help")
+    for name in pages:
+        want = re.sub(r"\.(\d)$", r"(\1)", name)
+        check(want in said, f"{want} in {said}")
+
+
+@test("docs/from-moonbridge.txt: what means something else now")
+def _():
+    response = mbhttp.replayed(
+        b"GET /?debug&x=1 HTTP/1.0\r\nAccept: a, b\r\nCookie: c=%41; c=2\r\n\r\n",
+        """
+  request.get_params.y = "stored"
+  ok(request, table.concat({
+    request.cookies.c, http.decode_uri(request.cookies.c), "[" .. request.get_params.debug .. "]",
+    request.headers_value.Accept, #request.get_params_list.y,
+  }, "\\n"))
+""",
+    ).response(version="1.0")
+    equal(response.text().split("\n"), ["%41", "A", "[]", "a, b", "0"], "cookie, decoded, ?debug, a header, a list")
+
+
+@test("docs/from-moonbridge.txt: what is an error of the script now, when it is loaded and when a request comes")
+def _():
+    handler = 'return require "moonbridge_http".generate_handler(function() end, {%s})'
+    fields = ("http_options", "min_requests_per_fork", "max_requests_per_fork", "handler")
+    scripts = [f"listen{{connect = print, {field} = 1}}" for field in fields]
+    scripts += [handler % option for option in ("response_timeout = 0", "poll_function = print")]
+    for text in scripts:
+        done = subprocess.run([mbtest.HANDLE, "--check", mbtest.script(text)], capture_output=True, timeout=60, check=False)
+        equal(done.returncode, 78, f"exit status of --check of {text}; it said {done.stderr!r}")
+    mbtest.output_of(mbtest.HANDLE, "--check", mbtest.script(handler % "response_timeout = false"))
+    body = 'request:stream_post_param("a", print) request:stream_post_param("a", print)'
+    response = mbhttp.replayed(b"GET / HTTP/1.0\r\n\r\n", body, status=70, log="stream handler already").response(version="1.0")
+    equal(response.status, 500, "status at the second function for a field")
 
 
 mbtest.main()

@@ -62,10 +62,9 @@ function methods.send_file(self, source, first, last)
   end
   if size then
     local count = last - first + 1
-    local wanted, behind = self:_begin_file(count)
-    if wanted then
+    if self:_begin_file(count) then
       transfer(self._wire, file, first, count)
-      self._wire:write(behind)
+      self:_end_file()
     end
   end
   if opened then file:close() end

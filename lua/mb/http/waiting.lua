@@ -116,12 +116,6 @@ function waiting:await_head(state, detail, reason)
   end
 end
 
--- Writes a string; a little may stay queued.
-function waiting:write(text)
-  local pending, message = self.socket:write_nb(text)
-  if not pending then self:lose(message) end
-end
-
 -- Before input is waited for: what is queued may be what the client waits for, and so may be a 100 (Continue).
 -- Returns whether something is still queued.
 local function flush_before_reading(self)
