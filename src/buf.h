@@ -24,7 +24,10 @@ struct mb_buf {
 
 static inline size_t mb_buf_len(const struct mb_buf *b) { return b->end - b->start; }
 
-static inline const char *mb_buf_bytes(const struct mb_buf *b) { return b->data + b->start; }
+/* NULL for a buffer that was never used. */
+static inline const char *mb_buf_bytes(const struct mb_buf *b) {
+  return b->data ? b->data + b->start : NULL;
+}
 
 /*
  * Makes room for at least `room` more bytes behind the end.
@@ -35,7 +38,7 @@ int mb_buf_reserve(struct mb_buf *b, struct mb_alloc *a, size_t room);
 /* Where the next bytes go, and how many fit. */
 static inline char *mb_buf_room(struct mb_buf *b, size_t *ret_room) {
   *ret_room = b->capacity - b->end;
-  return b->data + b->end;
+  return b->data ? b->data + b->end : NULL;
 }
 
 /* Counts n bytes that were put at mb_buf_room. */

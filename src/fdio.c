@@ -6,7 +6,9 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -108,6 +110,12 @@ ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, i
     int r = wait_for(fd, POLLOUT);
     if (r < 0) return r;
   }
+}
+
+int mb_fd_unsent(int fd, enum mb_fd_kind kind) {
+  int count;
+  if (!is_socket(kind)) return -ENOTSOCK;
+  return ioctl(fd, SIOCOUTQ, &count) == 0 ? count : -errno;
 }
 
 /* sendfile(2) has no MSG_DONTWAIT: the flag of the socket is set for as long as it runs. */

@@ -53,6 +53,12 @@ ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, i
                      bool wait);
 
 /*
+ * How many bytes the system holds that were written to a socket and that the peer has not taken yet.
+ * Returns the number, or -errno where that cannot be said.
+ */
+int mb_fd_unsent(int fd, enum mb_fd_kind kind);
+
+/*
  * Sends bytes of a file over a socket as far as that goes without waiting (sendfile(2)).
  * Returns the number of bytes, 0 at the end of the file; -EAGAIN when nothing can be sent now; -EINVAL
  * when this pair of descriptors does not allow it.

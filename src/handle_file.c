@@ -38,11 +38,17 @@ static int close_file(lua_State *L) {
  * nil, message, errno.
  */
 int mb_handle_open_file(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  size_t len;
+  const char *path = luaL_checklstring(L, 1, &len);
+  if (strlen(path) != len) return push_errno(L, ENOENT); /* no name has a NUL in it */
   luaL_Stream *stream = lua_newuserdata(L, sizeof *stream);
   stream->closef = NULL; /* closed */
   luaL_setmetatable(L, LUA_FILEHANDLE);
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+    lua_gc(L, LUA_GCCOLLECT, 0); /* files that are garbage hold descriptors */
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  }
   if (fd < 0) return luaL_fileresult(L, 0, path);
   stream->f = fdopen(fd, "rb");
   if (!stream->f) {
@@ -96,12 +102,18 @@ static ssize_t copy_some(const struct mb_handle *h, int fd, off_t offset, size_t
   return mb_fd_writev(h->out_fd, h->kind, &piece, 1, false);
 }
 
+/* Whether an error is one of the connection, and not of the file or the system. */
+static bool is_lost(int r) {
+  return r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT || r == -ENOTCONN ||
+         r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNABORTED;
+}
+
 /*
  * core.send_file(socket, file, offset, count)
  * Sends, behind what is queued and without waiting, as much of the file as the system takes. The
  * position of the file does not change.
- * Returns the number of bytes (0: it would block); or false and a message when the file is the
- * trouble; or nil, message, errno for an error of the connection.
+ * Returns the number of bytes (0: it would block); or false and a message when the file or the system
+ * is the trouble; or nil, message, errno for an error of the connection.
  */
 int mb_handle_send_file(lua_State *L) {
   struct mb_handle *h = mb_handle_for_output(L);
@@ -117,14 +129,14 @@ int mb_handle_send_file(lua_State *L) {
   }
   if (sent == -EAGAIN) {
     lua_pushinteger(L, 0);
-  } else if (sent == 0 || sent == -EIO || sent == -EISDIR || sent == -EBADF) {
+  } else if (sent > 0) {
+    lua_pushinteger(L, sent);
+  } else if (is_lost((int)sent)) {
+    return mb_handle_push_error(L, h, mb_handle_output_failed(h, (int)sent));
+  } else {
     lua_pushboolean(L, 0);
     lua_pushstring(L, sent == 0 ? "it has become shorter" : strerror((int)-sent));
     return 2;
-  } else if (sent < 0) {
-    return mb_handle_push_error(L, h, (int)sent);
-  } else {
-    lua_pushinteger(L, sent);
   }
   return 1;
 }

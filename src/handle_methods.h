@@ -109,6 +109,9 @@ enum mb_write_mode {
  */
 int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode);
 
+/* Remembers a failure -r of output: what is queued can never be sent. Returns r. */
+int mb_handle_output_failed(struct mb_handle *h, int r);
+
 /* Sends what is queued. wait false: as far as it goes. Returns 0 or -errno. */
 int mb_handle_send_queue(struct mb_handle *h, bool wait);
 

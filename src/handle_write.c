@@ -6,8 +6,7 @@
 
 #define PIECES_MAX 64 /* for one writev: more make a call no cheaper */
 
-/* Remembers a failure: what is queued can never be sent. */
-static int output_failed(struct mb_handle *h, int r) {
+int mb_handle_output_failed(struct mb_handle *h, int r) {
   h->out_error = -r;
   mb_wqueue_free(&h->out, h->alloc);
   return r;
@@ -22,7 +21,7 @@ int mb_handle_send_queue(struct mb_handle *h, bool wait) {
     int n = mb_wqueue_pieces(&h->out, pieces, PIECES_MAX);
     ssize_t sent = mb_fd_writev(h->out_fd, h->kind, pieces, n, wait);
     if (sent == -EAGAIN) return 0;
-    if (sent < 0) return output_failed(h, (int)sent);
+    if (sent < 0) return mb_handle_output_failed(h, (int)sent);
     mb_wqueue_sent(&h->out, h->alloc, (size_t)sent);
   }
   return 0;
@@ -72,7 +71,7 @@ static int send_all(lua_State *L, struct mb_handle *h, struct cursor *at, bool w
     if (n == 0) return 0;
     ssize_t sent = mb_fd_writev(h->out_fd, h->kind, pieces, n, wait);
     if (sent == -EAGAIN) return -EAGAIN;
-    if (sent < 0) return output_failed(h, (int)sent);
+    if (sent < 0) return mb_handle_output_failed(h, (int)sent);
     size_t of_queue = (size_t)sent < h->out.len ? (size_t)sent : h->out.len;
     mb_wqueue_sent(&h->out, h->alloc, of_queue);
     advance(L, at, (size_t)sent - of_queue);
@@ -89,7 +88,7 @@ static void queue_rest(lua_State *L, struct mb_handle *h, const struct cursor *a
     mb_handle_check_output(L, h); /* a finalizer may have finished it */
     if (mb_wqueue_append(&h->out, h->alloc, text + offset, len - offset) == 0) continue;
     /* Half of a write is queued or sent: nothing that follows would make sense to the peer. */
-    output_failed(h, -ENOMEM);
+    mb_handle_output_failed(h, -ENOMEM);
     luaL_error(L, "not enough memory");
   }
 }

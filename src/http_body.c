@@ -6,9 +6,13 @@
 #include <string.h>
 
 #include "handle_methods.h"
+#include "http_fields.h"
 
 /* What one receive asks for, where no length says less. */
 #define RECEIVE_BYTES 65536
+
+/* Chunks are joined up to this size. */
+#define JOINED_BYTES 4096
 
 enum content {
   CONTENT_BYTES,
@@ -115,15 +119,6 @@ static enum content next_received(lua_State *L, struct mb_http_input *in, struct
   }
 }
 
-/* The next content: first what was stashed. */
-static enum content next_content(lua_State *L, struct mb_http_input *in, struct piece *ret) {
-  size_t stashed = mb_buf_len(&in->stash);
-  if (stashed == 0) return next_received(L, in, ret);
-  ret->span = (struct mb_span){mb_buf_bytes(&in->stash), stashed};
-  ret->stashed = true;
-  return CONTENT_BYTES;
-}
-
 /*
  * Takes count bytes of the piece. The bytes stay where they are until the buffer is used again: they
  * are to be copied before anything else runs.
@@ -143,7 +138,44 @@ static void take(struct mb_http_input *in, const struct piece *piece, size_t cou
   if (in->left == 0) in->ended = true;
 }
 
+/* Moves a piece that was received to the stash. Throws for want of memory. */
+static void stash(lua_State *L, struct mb_http_input *in, const struct piece *piece) {
+  struct mb_alloc *alloc = in->handle->alloc;
+  size_t room, size = piece->span.size;
+  if (mb_buf_reserve(&in->stash, alloc, size) < 0) {
+    mb_handle_collect(L, in->handle);
+    if (mb_buf_reserve(&in->stash, alloc, size) < 0) luaL_error(L, "not enough memory");
+    return; /* a finalizer may have read from the socket: what is there now is looked at anew */
+  }
+  memcpy(mb_buf_room(&in->stash, &room), piece->span.data, size);
+  mb_buf_added(&in->stash, size);
+  take(in, piece, size);
+}
+
+/*
+ * The next content: first what was stashed. Chunks that are small are joined in the stash: as
+ * strings of their own they would cost many times their size.
+ */
+static enum content next_content(lua_State *L, struct mb_http_input *in, struct piece *ret) {
+  while (mb_buf_len(&in->stash) < JOINED_BYTES) {
+    enum content state = next_received(L, in, ret);
+    bool small = state == CONTENT_BYTES && in->head.framing == MB_HTTP_CHUNKED &&
+                 ret->span.size < JOINED_BYTES;
+    if (mb_buf_len(&in->stash) == 0 && !small) return state;
+    if (!small) break;
+    stash(L, in, ret);
+  }
+  ret->span = (struct mb_span){mb_buf_bytes(&in->stash), mb_buf_len(&in->stash)};
+  ret->stashed = true;
+  return CONTENT_BYTES;
+}
+
 /* ---- methods ---- */
+
+/* A stash that is empty again keeps no more memory than the next pieces need. */
+static void free_large_stash(struct mb_http_input *in) {
+  if (in->stash.capacity > RECEIVE_BYTES) mb_buf_free(&in->stash, in->handle->alloc);
+}
 
 /* The object, while its socket is open: throws else. */
 static struct mb_http_input *open_input(lua_State *L) {
@@ -173,31 +205,25 @@ int mb_http_input_read(lua_State *L) {
   size_t size = piece.span.size < most ? piece.span.size : most;
   take(in, &piece, size);
   lua_pushlstring(L, piece.span.data, size);
+  if (piece.stashed && mb_buf_len(&in->stash) == 0) free_large_stash(in);
   return 1;
 }
 
 /*
  * input:stash()
- * Receives content and keeps it for later. Returns how many bytes are kept when there was some, or as
- * read does.
+ * Receives content and keeps it for later: what is there, but not without end. Returns how many bytes
+ * are kept when there was some, or as read does.
  */
 int mb_http_input_stash(lua_State *L) {
   struct mb_http_input *in = open_input(L);
-  struct mb_alloc *alloc = in->handle->alloc;
+  size_t before = mb_buf_len(&in->stash);
   struct piece piece;
-  enum content state = next_received(L, in, &piece);
-  if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
-  size_t size = piece.span.size;
-  if (mb_buf_reserve(&in->stash, alloc, size) < 0) {
-    mb_handle_collect(L, in->handle);
-    if (mb_buf_reserve(&in->stash, alloc, size) < 0) return luaL_error(L, "not enough memory");
-    /* A finalizer may have read from the socket: what is there now is looked at in the next call. */
-  } else {
-    size_t room;
-    memcpy(mb_buf_room(&in->stash, &room), piece.span.data, size);
-    mb_buf_added(&in->stash, size);
-    take(in, &piece, size);
-  }
+  enum content state;
+  do {
+    state = next_received(L, in, &piece);
+    if (state == CONTENT_BYTES) stash(L, in, &piece);
+  } while (state == CONTENT_BYTES && mb_buf_len(&in->stash) - before < RECEIVE_BYTES);
+  if (mb_buf_len(&in->stash) == before) return push_state(L, in, state, &piece);
   lua_pushinteger(L, (lua_Integer)mb_buf_len(&in->stash));
   return 1;
 }
@@ -216,6 +242,15 @@ int mb_http_input_discard(lua_State *L) {
   return 1;
 }
 
+static struct mb_multipart *new_multipart(lua_State *L, const struct mb_handle *h) {
+  struct mb_multipart *m = mb_alloc(h->alloc, NULL, 0, sizeof *m);
+  if (m) return m;
+  mb_handle_collect(L, h);
+  m = mb_alloc(h->alloc, NULL, 0, sizeof *m);
+  if (!m) luaL_error(L, "not enough memory");
+  return m;
+}
+
 /*
  * input:multipart()
  * Reads the body as multipart/form-data from now on. Returns true, false when it is something else,
@@ -231,20 +266,11 @@ int mb_http_input_multipart(lua_State *L) {
     return mb_http_push_refusal(L, &in->refusal);
   }
   if (size > 0 && !in->multipart) {
-    in->multipart = mb_alloc(in->handle->alloc, NULL, 0, sizeof *in->multipart);
-    if (!in->multipart) return luaL_error(L, "not enough memory");
+    in->multipart = new_multipart(L, in->handle);
     mb_multipart_init(in->multipart, (struct mb_span){boundary, (size_t)size});
   }
   lua_pushboolean(L, size > 0);
   return 1;
-}
-
-static void push_text(lua_State *L, struct mb_span text) {
-  if (text.data) {
-    lua_pushlstring(L, text.data, text.size);
-  } else {
-    lua_pushnil(L);
-  }
 }
 
 /*
@@ -270,9 +296,9 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
   switch (event) {
     case MB_MULTIPART_PART:
       lua_pushliteral(L, "part");
-      push_text(L, m->name);
-      push_text(L, file_name);
-      push_text(L, type);
+      mb_http_push_span(L, m->name);
+      mb_http_push_span(L, file_name);
+      mb_http_push_span(L, type);
       return 4;
     case MB_MULTIPART_DATA:
       in->held = m->data;
@@ -297,6 +323,7 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
 int mb_http_input_part(lua_State *L) {
   struct mb_http_input *in = open_input(L);
   size_t most = check_most(L);
+  luaL_argcheck(L, in->multipart, 1, "not read as multipart/form-data");
   if (in->held.size > 0) return push_held(L, in, most);
   for (;;) {
     struct piece piece;

@@ -144,6 +144,17 @@ static int end_output(lua_State *L) {
   return 1;
 }
 
+/*
+ * core.unsent(socket)
+ * Returns how many bytes the system still holds for the client; -1 where that cannot be said.
+ */
+static int unsent(lua_State *L) {
+  const struct mb_handle *h = mb_handle_at(L, 1);
+  int count = mb_fd_unsent(h->out_fd, h->kind);
+  lua_pushinteger(L, count < 0 ? -1 : count);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"call", call},
     {"date", mb_http_date},
@@ -165,6 +176,7 @@ static const luaL_Reg functions[] = {
     {"response", mb_http_response_new},
     {"send_file", mb_handle_send_file},
     {"throw_on", throw_on},
+    {"unsent", unsent},
     {NULL, NULL},
 };
 

@@ -7,6 +7,17 @@
 #include "http_form.h"
 #include "http_input.h"
 
+/* Of names up to this length, Lua's hash looks at all bytes. */
+#define MB_HTTP_SHORT_NAME 31
+
+void mb_http_push_span(lua_State *L, struct mb_span span) {
+  if (span.data) {
+    lua_pushlstring(L, span.data, span.size);
+  } else {
+    lua_pushnil(L);
+  }
+}
+
 /*
  * input:field(name)
  * The value of the first field of a name, which is in lower case. Returns it, or nil.
@@ -14,11 +25,7 @@
 int mb_http_input_field(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
   const struct mb_http_field *field = mb_http_head_field(&in->head, luaL_checkstring(L, 2));
-  if (field) {
-    lua_pushlstring(L, field->value.data, field->value.size);
-  } else {
-    lua_pushnil(L);
-  }
+  mb_http_push_span(L, field ? field->value : (struct mb_span){NULL, 0});
   return 1;
 }
 
@@ -96,15 +103,18 @@ static void push_decoded(lua_State *L, struct mb_span encoded) {
 }
 
 /*
- * core.form(text, first, most)
+ * core.form(text, first, most, most_long)
  * Decodes a form or a query (application/x-www-form-urlencoded) from byte `first` on.
  * Returns a table: name -> sequence of values; and the names in the order in which they came first.
- * With more than `most` parameters, returns nil.
+ * Returns nil with more than `most` parameters, or more than `most_long` different names that are
+ * longer than MB_HTTP_SHORT_NAME: Lua's hash skips bytes of those, so that a client can make them
+ * collide, and each look at every other.
  */
 int mb_http_form(lua_State *L) {
   struct mb_span form, name, value;
   form.data = luaL_checklstring(L, 1, &form.size);
   lua_Integer first = luaL_checkinteger(L, 2), most = luaL_checkinteger(L, 3);
+  lua_Integer most_long = luaL_checkinteger(L, 4), long_names = 0;
   size_t skip = (size_t)first - 1 < form.size ? (size_t)first - 1 : form.size;
   form.data += skip;
   form.size -= skip;
@@ -115,8 +125,10 @@ int mb_http_form(lua_State *L) {
   for (lua_Integer count = 0; mb_form_next(&form, &name, &value); count++) {
     if (count == most) return 0;
     push_decoded(L, name);
+    bool is_long = lua_rawlen(L, -1) > MB_HTTP_SHORT_NAME;
     lua_pushvalue(L, -1);
     if (lua_rawget(L, 2) == LUA_TNIL) {
+      if (is_long && ++long_names > most_long) return 0;
       lua_pushvalue(L, -2);
       lua_rawseti(L, 3, ++names);
     }

@@ -4,6 +4,11 @@
 
 #include <lua.h>
 
+#include "http_span.h"
+
+/* Pushes a string, or nil for a span without data. */
+void mb_http_push_span(lua_State *L, struct mb_span span);
+
 /* Methods of the input object; see http_fields.c. */
 int mb_http_input_field(lua_State *L);
 int mb_http_input_fields(lua_State *L);

@@ -26,7 +26,7 @@ int mb_http_input_new(lua_State *L) {
   memset(in, 0, offsetof(struct mb_http_input, head));
   memset(&in->ended, 0, sizeof *in - offsetof(struct mb_http_input, ended));
   in->head.field_count = 0;
-  in->head.method = (struct mb_span){NULL, 0};
+  in->head.method = in->head.target = in->head.host = (struct mb_span){NULL, 0};
   in->handle = h;
   in->head_limit = (size_t)luaL_checkinteger(L, 2);
   in->body_limit = lua_toboolean(L, 3) ? (uint64_t)luaL_checkinteger(L, 3) : UINT64_MAX;
@@ -52,7 +52,9 @@ static int input_gc(lua_State *L) {
   mb_alloc(in->handle->alloc, in->head_bytes, in->head_capacity, 0);
   in->head_bytes = NULL;
   in->head_capacity = 0;
+  /* A finalizer of the script's that runs later may still ask for them. */
   in->head.field_count = 0;
+  in->head.method = in->head.target = in->head.host = (struct mb_span){NULL, 0};
   return 0;
 }
 
@@ -66,6 +68,7 @@ static void take_head(lua_State *L, struct mb_http_input *in, size_t size) {
     char *bytes = mb_alloc(h->alloc, in->head_bytes, in->head_capacity, size);
     if (!bytes) {
       mb_handle_collect(L, h);
+      if (mb_buf_len(&h->in) < size) luaL_error(L, "a finalizer has read the request's head");
       bytes = mb_alloc(h->alloc, in->head_bytes, in->head_capacity, size);
       if (!bytes) luaL_error(L, "not enough memory");
     }
@@ -87,14 +90,6 @@ static void begin_body(struct mb_http_input *in) {
   in->refused = false;
 }
 
-static void push_span(lua_State *L, struct mb_span span) {
-  if (span.data) {
-    lua_pushlstring(L, span.data, span.size);
-  } else {
-    lua_pushnil(L);
-  }
-}
-
 static int push_head(lua_State *L, const struct mb_http_input *in) {
   const struct mb_http_head *head = &in->head;
   struct mb_span path = head->path;
@@ -102,9 +97,9 @@ static int push_head(lua_State *L, const struct mb_http_input *in) {
     path.data++;
     path.size--;
   }
-  push_span(L, head->method);
-  push_span(L, path);
-  push_span(L, head->query);
+  mb_http_push_span(L, head->method);
+  mb_http_push_span(L, path);
+  mb_http_push_span(L, head->query);
   lua_pushinteger(L, head->minor);
   lua_pushboolean(L, head->keepalive && head->length <= in->body_limit);
   lua_pushboolean(L, head->framing != MB_HTTP_NO_BODY);
@@ -137,6 +132,8 @@ static void drop_empty_lines(struct mb_buf *received) {
  */
 static int find_head(struct mb_http_input *in, size_t *ret_size) {
   struct mb_handle *h = in->handle;
+  /* Less than was looked at: the script has read from the socket by itself. */
+  if (in->scanned > mb_buf_len(&h->in)) in->scanned = 0;
   if (in->scanned == 0) drop_empty_lines(&h->in);
   size_t len = mb_buf_len(&h->in);
   if (len == 0) return 0;
@@ -168,6 +165,7 @@ static int input_head(lua_State *L) {
   mb_handle_check_open(L, h);
   if (!in->ended || in->refused) return luaL_error(L, "the request before was not read to its end");
   h->in_short = false;
+  in->head.method = (struct mb_span){NULL, 0}; /* of the request before */
   while ((found = find_head(in, &size)) == 0) {
     ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
     if (n == -EAGAIN || n == 0) {
@@ -182,7 +180,6 @@ static int input_head(lua_State *L) {
   }
   if (found < 0) {
     in->refused = true;
-    in->head.method = (struct mb_span){NULL, 0};
     return mb_http_push_refusal(L, &in->refusal);
   }
   in->scanned = 0;
@@ -201,12 +198,12 @@ static int input_head(lua_State *L) {
  * What the head says besides. Returns a string, or nil.
  */
 static int input_target(lua_State *L) {
-  push_span(L, mb_http_input_at(L, 1)->head.target);
+  mb_http_push_span(L, mb_http_input_at(L, 1)->head.target);
   return 1;
 }
 
 static int input_host(lua_State *L) {
-  push_span(L, mb_http_input_at(L, 1)->head.host);
+  mb_http_push_span(L, mb_http_input_at(L, 1)->head.host);
   return 1;
 }
 

@@ -349,7 +349,13 @@ static int flush(lua_State *L) {
 static int finish(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH);
   lua_settop(L, 2);
-  if (r->state == FINISHED) return 0;
+  if (r->state == FINISHED) { /* the wait for the client may have been cut off by an error */
+    mb_response_push_of_wire(L, "socket");
+    if (mb_handle_at(L, -1)->out.len == 0) return 0;
+    lua_pushinteger(L, 0);
+    call_wire(L, "drain");
+    return 0;
+  }
   check_size(L, r, MB_RESPONSE_FINISH, 0);
   if (r->has_length && r->sent != r->length && !r->is_head && !mb_response_is_bodyless(r)) {
     return mb_response_misused(L, MB_RESPONSE_FINISH, "%I bytes of body, but Content-Length is %I",

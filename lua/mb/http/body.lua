@@ -10,6 +10,12 @@ local methods, attributes = {}, {}
 -- More than any form has; each costs a table.
 local PARAMS_MAX = 10000
 
+-- Names of more than 31 bytes can be made to collide in Lua's tables (core.form); no form has so many of them.
+local SHORT_NAME, LONG_NAMES_MAX = 31, 1000
+
+-- Pieces of a value are joined up to this size.
+local JOINED_BYTES = 65536
+
 -- State of request._body -> what to say of it. "none" and "unread" allow everything.
 local STATES = {
   string = "the request body was read as request.body",
@@ -47,15 +53,16 @@ local function most_of(wire) return wire.options.maximum_input_chunk_size end
 
 -- ---- as a string ----
 
+-- What is left of the body, as one string.
+local function read_all(wire)
+  while wire:get("stash") do end
+  return wire.input:read(math.maxinteger) or ""
+end
+
 function attributes.body(request)
   local wire = begin(request, "body", 3, true)
   request._body = "string"
-  local pieces, most = {}, most_of(wire)
-  while true do
-    local piece = wire:get("read", most)
-    if not piece then return table.concat(pieces) end
-    pieces[#pieces + 1] = piece
-  end
+  return read_all(wire)
 end
 
 -- ---- as a form ----
@@ -77,6 +84,17 @@ local function stream_value(handler, value, most, metadata)
   handler()
 end
 
+-- Adds a piece, so that the number of pieces stays small also when they are: each costs a string.
+local function add_piece(pieces, piece)
+  local n = #pieces
+  while n > 0 and #pieces[n] <= #piece and #piece < JOINED_BYTES do
+    piece = pieces[n] .. piece
+    pieces[n] = nil
+    n = n - 1
+  end
+  pieces[n + 1] = piece
+end
+
 local function nothing() end
 
 -- Ways to process a body: {method of the input, take(event, …), done()}.
@@ -84,13 +102,16 @@ local function nothing() end
 local function multipart(request, list)
   local metadata_list = params.new_list()
   request._metadata = metadata_list
-  local parts = 0
+  local parts, long_names = 0, 0
   local name, handler, pieces, metadata
   local way = {method = "part", done = nothing}
   function way.take(event, a, b, c)
     if event == "part" then
       parts = parts + 1
-      if parts > PARAMS_MAX then request._wire:fail("too many parts in the request body", 413) end
+      if #a > SHORT_NAME and not rawget(metadata_list, a) then long_names = long_names + 1 end
+      if parts > PARAMS_MAX or long_names > LONG_NAMES_MAX then
+        request._wire:fail("too many parts in the request body", 413)
+      end
       name, handler = a, stream_handler(request, a)
       params.add(metadata_list, name, {file_name = b, content_type = c})
       if handler then
@@ -103,7 +124,7 @@ local function multipart(request, list)
       metadata = nil
       if first then handler(a, first) else handler(a) end
     elseif event == "data" then
-      pieces[#pieces + 1] = a
+      add_piece(pieces, a)
     elseif handler then
       if metadata then handler("", metadata) end
       handler()
@@ -117,9 +138,9 @@ end
 local function urlencoded(request, list)
   local pieces, most = {}, most_of(request._wire)
   local way = {method = "read"}
-  function way.take(piece) pieces[#pieces + 1] = piece end
+  function way.take(piece) add_piece(pieces, piece) end
   function way.done()
-    local values, names = core.form(table.concat(pieces), 1, PARAMS_MAX)
+    local values, names = core.form(table.concat(pieces), 1, PARAMS_MAX, LONG_NAMES_MAX)
     if not values then request._wire:fail("too many parameters in the request body", 413) end
     for _, name in ipairs(names) do
       local handler = stream_handler(request, name)
@@ -280,6 +301,7 @@ end
 local function discard(self, wire)
   if not is_unread(self) then return end
   self._body = "discarded"
+  wire.consumer = false
   if wire.expects then return end
   while wire:get("discard") do end
 end

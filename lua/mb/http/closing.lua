@@ -27,14 +27,16 @@ local function send_refusal(c, status, reason)
   local title = ("%d %s"):format(status, core.reason(status))
   local body = title .. (reason and ": " .. reason or "") .. "\n"
   c.unread, c.consumer = false, false
+  local typed = ("\n" .. c.static):lower():find("\ncontent-type:", 1, true)
   c:flush("HTTP/1.1 ", title, "\r\n", c.static, c.static_date and "" or core.date(),
-    "Content-Type: text/plain; charset=utf-8\r\nContent-Length: ", #body, "\r\nConnection: close\r\n\r\n",
+    typed and "" or "Content-Type: text/plain; charset=utf-8\r\n",
+    "Content-Length: ", #body, "\r\nConnection: close\r\n\r\n",
     c.input:is_head() and "" or body)
 end
 
 -- Sends a short response that refuses the request, and closes. reason: why; nil for none.
 function closing.refuse(c, status, reason)
-  c.deadline = false
+  c.deadline = wire.after(c.options.stall_timeout or c.options.drain_timeout)
   local sent = pcall(send_refusal, c, status, reason)
   if sent then
     closing.linger(c)
@@ -70,11 +72,16 @@ function closing.end_badly(c, err)
   local fault = c.fault
   local ours = not is_fault(c, err)
   local about = describe(c)
+  local request = c.request
   local message, level = fault and fault.message, "info"
   if core.is_open(c.socket) then
-    local state, interim = "start", false
-    if c.request then state, interim = c.request._response:state() end
-    if state ~= "start" and not interim or (fault and not fault.status) then
+    local state, interim = "none", false
+    if c.request then state, interim = c.response:state() end
+    local begun = state ~= "none" and state ~= "start" and not interim
+    -- Before a head has come, an error that is not the client's is no answer to anything.
+    local answerable = request
+    if fault then answerable = fault.status end
+    if begun or not answerable then
       c.socket:reset()
     elseif fault then
       closing.refuse(c, fault.status, fault.reason)
@@ -84,8 +91,9 @@ function closing.end_badly(c, err)
       closing.refuse(c, 500)
     end
   end
+  if request then request.faulty, request._wire = true, wire.ENDED end
   if ours then
-    core.log("err", "http:" .. about)
+    if about ~= "" then core.log("err", "http:" .. about) end
     core.throw_on(err)
   end
   core.log(level, message .. about)

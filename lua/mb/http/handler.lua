@@ -7,9 +7,6 @@ local wire = require "mb.http.wire"
 -- A handler that is busy itself is ended by the alarm timer, so many seconds after a wait for the client would be.
 local GRACE_SECONDS = 1
 
--- What a request object has in place of the connection, once it has ended: the next one's is not its own.
-local ENDED = {fault = {message = "it has ended"}}
-
 local function closing() return require "mb.http.closing" end
 
 -- The next request's head, as the input gives it; nil at the end of the connection. Throws faults of the client.
@@ -21,12 +18,12 @@ local function next_head(c, first)
 end
 
 -- Runs the callback, and ends its response.
-local function answer(callback, request)
+local function answer(callback, request, c)
   callback(request)
-  if request._wire.consumer and request._body == "unread" then closing().warn_of_unread(request) end
-  if not core.is_open(request.socket) then return end
-  if request.faulty then error(request._wire.fault.message, 0) end
-  local state, interim = request._response:state()
+  if c.consumer and request._body == "unread" then closing().warn_of_unread(request) end
+  if not core.is_open(c.socket) then return end
+  if c.fault then error(c.fault.message, 0) end
+  local state, interim = c.response:state()
   if state == "start" or interim then
     error("http: the handler has returned without a response: it has to call request:send_status", 0)
   end
@@ -44,18 +41,19 @@ local function serve_one(c, callback, first)
   local options = c.options
   c.unread, c.expects, c.consumer = has_body, expects, false
   c.deadline = wire.after(options.response_timeout)
-  local request = new_request(c, method, path, query, minor, keepalive, has_body)
-  c.request = request
+  local request, response = new_request(c, method, path, query, minor, keepalive, has_body)
+  c.request, c.response = request, response
   local limit = options.response_timeout and options.response_timeout + GRACE_SECONDS or 0
-  local done, err = core.call(limit, answer, callback, request)
+  local done, err = core.call(limit, answer, callback, request, c)
   if not done then
     closing().end_badly(c, err)
     return false
   end
-  if not core.is_open(c.socket) then return false end
+  -- What the script keeps of the request has nothing to do with the next one.
+  request.faulty, request._wire = true, wire.ENDED
   c.deadline, c.request = false, false
-  request.faulty, request._wire = true, ENDED
-  return request._response:keeps_connection() and (c.input:is_ended() or closing().skip_body(c))
+  if not core.is_open(c.socket) then return false end
+  return response:keeps_connection() and (c.input:is_ended() or closing().skip_body(c))
 end
 
 -- serve(socket, callback, options): serves a connection until its end. options: as mb.http.options gives them.
@@ -64,7 +62,11 @@ return function(socket, callback, options)
   local first = true
   while serve_one(c, callback, first) do first = false end
   if not core.is_open(socket) then return end
-  if c.input:is_clean() then
+  -- After a 101 the script may have written by itself; what the client does not take is not waited for without end.
+  c.unread, c.consumer = false, false
+  if not pcall(c.flush, c) then
+    socket:reset()
+  elseif c.input:is_clean() then
     socket:close()
   else
     closing().linger(c)

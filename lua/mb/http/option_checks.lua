@@ -74,7 +74,7 @@ local function static_headers(value)
     end
     local names = {}
     for name in pairs(value) do
-      if math.type(name) ~= "integer" then
+      if math.type(name) ~= "integer" or name < 1 or name > #value then
         if type(name) ~= "string" then return nil, "expected names and values to be strings" end
         names[#names + 1] = name
       end

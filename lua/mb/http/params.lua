@@ -27,7 +27,7 @@ end
 
 params.attributes = {
   get_params_list = function(request)
-    return setmetatable(core.form(request.query or "", 2, math.maxinteger), absent)
+    return setmetatable(core.form(request.query or "", 2, math.maxinteger, math.maxinteger), absent)
   end,
   get_params = function(request) return params.first(request.get_params_list) end,
 }

@@ -15,9 +15,10 @@ function metatable.__index(request, key)
   return members(request, key)
 end
 
--- A request whose head has just come. Fields that begin with "_" are the HTTP modules' own: _wire, _response, _body and
--- those of body.lua.
+-- A request whose head has just come, and its response. Fields that begin with "_" are the HTTP modules' own: _wire,
+-- _response, _body and those of body.lua.
 local function new_request(wire, method, path, query, minor, keepalive, has_body)
+  local response = core.response(method == "HEAD", minor, keepalive, wire.minimum)
   return setmetatable({
     method = method,
     path = path,
@@ -28,9 +29,9 @@ local function new_request(wire, method, path, query, minor, keepalive, has_body
     faulty = false,
     fresh = true,
     _wire = wire,
-    _response = core.response(method == "HEAD", minor, keepalive, wire.minimum),
+    _response = response,
     _body = has_body and "unread" or "none",
-  }, metatable)
+  }, metatable), response
 end
 
 return {new = new_request, methods = methods}

@@ -1,6 +1,7 @@
 -- Waiting for the client: with deadlines, for input, for its taking output. While the client takes nothing, what it
 -- sends is received: it may not read before it has sent all. Adds methods to the connection of mb.http.wire.
 
+local core = require "mb.http.core"
 local io = require "moonbridge_io"
 
 local poll, timeref = io.poll, io.timeref
@@ -16,25 +17,34 @@ local after = require "mb.http.wire".after
 local waiting = {}
 
 -- Waits until one of the sets is ready. Returns false at the deadline.
-function waiting:wait(inputs, outputs, deadline)
+function waiting.wait(_, inputs, outputs, deadline)
   while true do
     local left = deadline < math.huge and deadline - timeref() or nil
     if left and left <= 0 then return false end
     local ready, message = poll(inputs, outputs, left)
     if ready then return true end
-    if ready == nil then self:lose(message) end
+    if ready == nil then error("http: poll: " .. message, 0) end
   end
 end
 
 -- Waits as above, for the client, until it has done nothing for too long (limit) or the response takes too long.
+-- Returns false when it has taken something, which poll says only when much was taken.
 function waiting:wait_for_client(inputs, outputs, limit, what)
   local deadline = self.deadline or math.huge
-  if self:wait(inputs, outputs, math.min(limit, deadline)) then return end
+  if self:wait(inputs, outputs, math.min(limit, deadline)) then return true end
   if limit <= deadline then
+    if outputs and self:takes() then return false end
     local seconds = self.options.stall_timeout
     self:fail(("the client has %s nothing for %g seconds (stall_timeout)"):format(what, seconds), 408)
   end
   self:fail(("the response took more than %g seconds (response_timeout)"):format(self.options.response_timeout), 408)
+end
+
+-- Whether the client has taken something since this was asked before.
+function waiting:takes()
+  local before = self.held
+  self.held = core.unsent(self.socket)
+  return before and self.held < before
 end
 
 -- Keeps for later what the client sends of its body, without waiting. Returns whether there was something.
@@ -53,20 +63,25 @@ end
 -- Calls step until it returns true; between the calls, waits until the client takes something. step's second result is
 -- whether something was sent.
 function waiting:push(step)
-  local limit = after(self.options.stall_timeout)
   local set = self.set
   local suspicious = false
+  local limit
   while true do
     local done, moved = step()
     if done then return end
-    if moved then limit, suspicious = after(self.options.stall_timeout), false end
+    if moved or not limit then
+      limit, suspicious = after(self.options.stall_timeout), false
+      self:takes()
+    end
+    local alive = true
     if not self.unread then
-      self:wait_for_client(nil, set, limit, "taken")
+      alive = self:wait_for_client(nil, set, limit, "taken")
     elseif suspicious or not self:wait(nil, set, math.min(limit, after(PATIENCE_SECONDS))) then
       suspicious = true
-      self:wait_for_client(set, set, limit, "taken")
+      alive = self:wait_for_client(set, set, limit, "taken")
       if self:consume() then limit = after(self.options.stall_timeout) end
     end
+    if not alive then limit = after(self.options.stall_timeout) end
   end
 end
 
@@ -120,7 +135,7 @@ end
 -- Returns whether something is still queued.
 local function flush_before_reading(self)
   local continue = ""
-  if self.expects and not self.request._response:has_left() then
+  if self.expects and not self.response:has_left() then
     self.expects = false
     continue = "HTTP/1.1 100 Continue\r\n\r\n"
   end

@@ -7,6 +7,9 @@ local timeref = require "moonbridge_io".timeref
 local wire = {}
 wire.__index = wire
 
+-- What a request object has in place of the connection, once it has ended.
+wire.ENDED = {fault = {message = "it has ended"}}
+
 -- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; of the current request:
 -- request, unread (the client may be sending a body), expects (it waits for a 100), deadline, consumer (takes body
 -- content while writing is blocked), fault.
@@ -24,6 +27,8 @@ function wire.new(socket, options)
     deadline = false,
     consumer = false,
     fault = false,
+    response = false,
+    held = false,
     request = false,
   }, wire)
 end
@@ -50,8 +55,8 @@ end
 -- The rest is for connections that have to wait.
 setmetatable(wire, {
   __index = function(self, key)
-    setmetatable(self, nil)
     for name, method in pairs(require "mb.http.waiting") do self[name] = method end
+    setmetatable(self, nil)
     return self[key]
   end,
 })
