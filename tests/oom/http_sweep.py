@@ -96,7 +96,8 @@ end
 
 -- A script that goes on after errors: what a call that failed was to send is lost.
 local function try(method, ...)
-  if not pcall(method, ...) then io.stderr:write("lost\n") end
+  local good, _, message = pcall(method, ...)
+  if not good or message then io.stderr:write("lost\n") end
 end
 
 function pages.caught(request)
