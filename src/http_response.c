@@ -103,7 +103,7 @@ int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned 
                     : state == HEAD      ? "the status was sent already"
                     : state == BODY      ? "the response head is finished"
                     : state == FINISHED  ? "the response is finished"
-                    : state == FILE_BODY ? "a file is being sent"
+                    : state == FILE_BODY ? "a file is being sent, or could not be sent to its end"
                                          : "an error has left the response incomplete";
   return mb_response_misused(L, call, "%s", why);
 }

@@ -1,0 +1,191 @@
+#!/usr/bin/python3
+"""moonbridge_http where somebody means harm, or a script does what it should not: names that collide, chunks of a byte,
+calls from within calls, errors that are caught and not heeded."""
+
+import mmap
+import os
+import socket
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbhttp import answers, replayed, request, served
+from mbtest import HANDLE, check, equal, tcp_pair, test
+
+GET = request()
+TWO = request("/first") + request("/second")
+SECOND = 'if request.path == "second" then return ok(request, "second") end '
+with open(HANDLE, "rb") as program, mmap.mmap(program.fileno(), 0, access=mmap.ACCESS_READ) as text:
+    SANITIZED = text.find(b"__asan_init") >= 0  # which has memory of its own
+
+
+def colliding(count, size):
+    """Names that differ only in bytes at which Lua's hash does not look."""
+    middle = size // 2
+    middle += middle % 2
+    return [f"{'a' * middle}{n:06d}".ljust(size, "b") for n in range(count)]
+
+
+@test("names of more than 31 bytes, which can be made to collide: at most 1,000 of them, else 413")
+def _():
+    for count, status in ((1000, 200), (1001, 413)):
+        form = "&".join(f"{name}=1" for name in colliding(count, 41))
+        data = request("/", "POST", form, ["Content-Type: application/x-www-form-urlencoded"])
+        equal(answers(data, 'ok(request, tostring(next(request.post_params) ~= nil))', log=None).status, status, f"{count} names")
+    parts = b"".join(
+        f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nv\r\n'.encode() for name in colliding(1001, 41)
+    )
+    data = request("/", "POST", parts + b"--B--\r\n", ["Content-Type: multipart/form-data; boundary=B"])
+    equal(answers(data, "ok(request, #request.post_params)", log=None).status, 413, "1001 parts")
+
+
+@test("names of up to 31 bytes: 10,000 of them")
+def _():
+    form = "&".join(f"name{n}=1" for n in range(10000))
+    data = request("/", "POST", form, ["Content-Type: application/x-www-form-urlencoded"])
+    equal(answers(data, 'ok(request, request.post_params.name9999)').body, b"1", "the last")
+
+
+@test("a body in chunks of one byte takes little more memory than its size, as a string and as a form")
+def _():
+    size = 4 << 20
+    head, tail = b'--B\r\nContent-Disposition: form-data; name="n"\r\n\r\n', b"\r\n--B--\r\n"
+    lines = ["Transfer-Encoding: chunked", "Content-Type: multipart/form-data; boundary=B"]
+    data = request("/", "POST", None, lines) + b"%x\r\n%s\r\n" % (len(head), head) + b"1\r\nx\r\n" * size
+    data += b"%x\r\n%s\r\n" % (len(tail), tail) + b"0\r\n\r\n"
+    for name, expected in (("request.body", size + len(head) + len(tail)), ("request.post_params.n", size)):
+        body = f"""
+  local got = #{name}
+  local peak = io.open("/proc/self/status"):read("a"):match("VmHWM:%s*(%d+)")
+  ok(request, got, " ", peak)"""
+        got, peak = map(int, replayed(data, body).response("POST").text().split())
+        equal(got, expected, name)
+        mbtest.diagnose(f"{name}: {peak} KiB at most")
+        check(SANITIZED or peak < 5 * size >> 10, f"{name}: {peak} KiB at the peak")
+
+
+@test("a client that reads slowly, but reads, is not taken for dead")
+def _():
+    body = 'request:send_status(200) request:send_data(("x"):rep(8 << 20))'
+    with served(body, "stall_timeout = 0.5", pair=tcp_pair) as (c, _):
+        sock = c.sock
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        c.send(GET)
+        end = time.monotonic() + 2.5
+        slowly = 0
+        while time.monotonic() < end:
+            slowly += len(sock.recv(16384))
+            time.sleep(0.02)  # the client is slow
+        rest = 0
+        while piece := sock.recv(1 << 20):
+            rest += len(piece)
+            if slowly + rest >= 8 << 20:
+                break
+        check(slowly + rest >= 8 << 20, f"all of it: {slowly} and {rest} bytes")
+
+
+@test("what a script writes by itself after a 101 gets to the client, also when the client has sent more than was read")
+def _():
+    body = 'request:send_status(101) request:finish_headers() request.socket:write("bye")'
+    for more in (b"", b"unread"):
+        with served(body, pair=tcp_pair) as (client, _):
+            client.send(GET + more)
+            equal(client.response().status, 101, "status")
+            equal(client.end(), (b"bye", "eof"), "behind it")
+
+
+@test("an error in a response that is caught and not heeded: reset, no response behind it")
+def _():
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(1 << 26)
+        body = SECOND + f'request:send_status(200) pcall(request.send_file, request, "{file.name}")'
+        with served(body, pair=tcp_pair, status=70, log="a file is being sent, or could not be sent to its end") as (client, _):
+            client.send(TWO)
+            client.more("in the response")
+            os.truncate(file.name, 1000)
+            came, how = client.end()
+            check(b"second" not in came[-1000:], f"no second response: {came[-200:]!r}")
+            equal(how, "reset", "end")
+
+
+@test("while a file is sent, nothing else can be: an error, also from a stream handler that is called meanwhile")
+def _():
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(8 << 20)
+        body = f"""
+  local errors = {{}}
+  request:stream_request_body(function(chunk)
+    if chunk then errors[#errors + 1] = select(2, pcall(request.send_data, request, "ECHO")) end
+  end)
+  request:send_status(200)
+  request:send_data("<") request:flush()
+  assert(request:send_file("{file.name}"))
+  request:send_data(">")
+  assert(#errors > 0 and errors[1]:find("send_data: a file is being sent", 1, true), errors[1])"""
+        with served(body, pair=tcp_pair) as (client, _):
+            size = 8 << 20
+            client.send(request("/", "POST", b"y" * size))  # all of it, before anything is read
+            response = client.response("POST")
+            equal((len(response.body), response.body.count(b"\0")), (size + 2, size), "body")
+
+
+@test("a __tostring that ends the response: the call it was for is an error, and nothing follows the end")
+def _():
+    body = """
+  local late = setmetatable({}, {__tostring = function() request:send_data("fine") request:finish() return "LATE" end})
+  request:send_status(200)
+  fails("send_data: the response is finished", function() request:send_data(late) end)"""
+    equal(answers(GET, body).body, b"fine", "body")
+
+
+@test("a Date of an interim response does not stand for that of the response")
+def _():
+    response = answers(GET, 'request:send_status(103) request:send_header("Date", "Thu, 01 Jan 1970 00:00:00 GMT") request:finish_headers() ok(request, "x")')
+    check(response.value("Date") > "" and "1970" not in response.value("Date"), f"Date: {response.value('Date')}")
+
+
+@test("a refusal behind a response to HEAD has its body")
+def _():
+    captured = replayed(request(method="HEAD") + b"GET / HT", 'ok(request, "x")', log="http: 400: ")
+    equal(captured.response("HEAD").status, 200, "the first")
+    refusal = captured.response()
+    equal((refusal.status, refusal.text()), (400, "400 Bad Request: the request head ended early\n"), "the second")
+
+
+@test("a refusal has one Content-Type, also where static_headers has one")
+def _():
+    response = answers(b"GET / HTTP/1.1\r\n\r\n", "", 'static_headers = "Content-Type: text/html"', log="no Host field")
+    equal(response.values("Content-Type"), ["text/html"], "Content-Type")
+
+
+@test("send_file: a NUL does not cut a path short")
+def _():
+    body = """
+  request:send_status(200)
+  local sent, _, number = request:send_file("/etc/passwd\\0.html")
+  eq(sent, nil) eq(number, 2)
+  request:send_data("fine")"""
+    equal(answers(GET, body).body, b"fine", "body")
+
+
+@test("private fields that are overwritten, calls with other tables: errors, no crash")
+def _():
+    for body in (
+        "request._response = nil request:send_status(200)",
+        "request._wire = nil request:send_status(200)",
+        "request.send_status({}, 200)",
+        "request.send_data({_response = request._response}, 1)",
+        "request:send_status(200) request._response = io.stdout request:send_data(1)",
+        "request._wire.input:part(1)",
+        "request._wire.input:read(0)",
+        "request.socket = nil error('x')",
+    ):
+        with served(body, status=70, log=None) as (client, server):
+            client.send(GET)
+            server.child.wait()
+
+
+mbtest.main()
