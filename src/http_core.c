@@ -127,6 +127,12 @@ static int is_open(lua_State *L) {
   return 1;
 }
 
+/* core.is_writable(socket): whether it is open, and the script has not finished its output. */
+static int is_writable(lua_State *L) {
+  lua_pushboolean(L, mb_handle_at(L, 1)->state == MB_HANDLE_OPEN);
+  return 1;
+}
+
 /* core.is_network(socket): whether there is a peer, which a replay has not. */
 static int is_network(lua_State *L) {
   enum mb_fd_kind kind = mb_handle_at(L, 1)->kind;
@@ -168,6 +174,7 @@ static const luaL_Reg functions[] = {
     {"input", mb_http_input_new},
     {"is_network", is_network},
     {"is_open", is_open},
+    {"is_writable", is_writable},
     {"list", mb_http_list},
     {"log", log_line},
     {"open_file", mb_handle_open_file},

@@ -95,6 +95,10 @@ def _():
             client.send(GET + more)
             equal(client.response().status, 101, "status")
             equal(client.end(), (b"bye", "eof"), "behind it")
+    with served(body + " request.socket:finish()", pair=tcp_pair) as (client, _):
+        client.send(GET)
+        equal(client.response().status, 101, "status")
+        equal(client.end(), (b"bye", "eof"), "behind it, finished by the script")
 
 
 @test("an error in a response that is caught and not heeded: reset, no response behind it")

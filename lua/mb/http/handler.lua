@@ -64,7 +64,7 @@ return function(socket, callback, options)
   if not core.is_open(socket) then return end
   -- After a 101 the script may have written by itself; what the client does not take is not waited for without end.
   c.unread, c.consumer = false, false
-  if not pcall(c.flush, c) then
+  if core.is_writable(socket) and not pcall(c.flush, c) then
     socket:reset()
   elseif c.input:is_clean() then
     socket:close()
