@@ -30,11 +30,11 @@ def framings(body, headers=()):
     yield request("/", "POST", chunked(body, 30000), [*headers, *CHUNKED])
 
 
-def both_ways(requests, body, want, pairs=PAIRS):
+def both_ways(requests, body, want, pairs=PAIRS, log=""):
     """Every request is sent as a whole before its response is read; then the next, which the connection stays open for."""
     requests = list(requests)
     for pair in pairs.values():
-        with served(STATUS + body, pair=pair) as (client, _):
+        with served(STATUS + body, pair=pair, log=log) as (client, _):
             for data in requests:
                 client.send(data)
                 got = client.response().body
@@ -145,7 +145,9 @@ def _():
     both_ways(framings(DATA), 'request:send_data("small")', b"small")
     both_ways(framings(DATA), "", b"")
     both_ways(framings(DATA), SEND + "request:stream_request_body() request:send_data(large)", LARGE)
-    both_ways(framings(DATA), SEND + "request:stream_request_body(function() end) request:send_data(large)", LARGE)
+    # Where the response is not blocked, nothing is read while it is sent: that is worth a warning.
+    streamed = SEND + "request:stream_request_body(function() end) request:send_data(large)"
+    both_ways(framings(DATA), streamed, LARGE, log=None)
 
 
 @test("monologue: a large response while the body is thrown away")
