@@ -16,36 +16,25 @@
 
 /* ---- text ---- */
 
+static size_t decode(char *to, struct mb_span from) { return mb_form_decode(to, from, true); }
+
+/* Pushes what a function makes of argument 1, whose result is at most `growth` times as long. */
+static int push_converted(lua_State *L, size_t growth, size_t (*convert)(char *, struct mb_span)) {
+  struct mb_span text;
+  luaL_Buffer b;
+  text.data = luaL_checklstring(L, 1, &text.size);
+  char *to = luaL_buffinitsize(L, &b, growth * text.size);
+  luaL_pushresultsize(&b, convert(to, text));
+  return 1;
+}
+
 /*
  * core.encode_html(text), core.encode_uri(text), core.decode_uri(text)
  * See moonbridge_http(3). Each returns a string.
  */
-static int encode_html(lua_State *L) {
-  struct mb_span text;
-  luaL_Buffer b;
-  text.data = luaL_checklstring(L, 1, &text.size);
-  char *to = luaL_buffinitsize(L, &b, 6 * text.size);
-  luaL_pushresultsize(&b, mb_html_encode(to, text));
-  return 1;
-}
-
-static int encode_uri(lua_State *L) {
-  struct mb_span text;
-  luaL_Buffer b;
-  text.data = luaL_checklstring(L, 1, &text.size);
-  char *to = luaL_buffinitsize(L, &b, 3 * text.size);
-  luaL_pushresultsize(&b, mb_form_encode(to, text));
-  return 1;
-}
-
-static int decode_uri(lua_State *L) {
-  struct mb_span text;
-  luaL_Buffer b;
-  text.data = luaL_checklstring(L, 1, &text.size);
-  char *to = luaL_buffinitsize(L, &b, text.size);
-  luaL_pushresultsize(&b, mb_form_decode(to, text, true));
-  return 1;
-}
+static int encode_html(lua_State *L) { return push_converted(L, 6, mb_html_encode); }
+static int encode_uri(lua_State *L) { return push_converted(L, 3, mb_form_encode); }
+static int decode_uri(lua_State *L) { return push_converted(L, 1, decode); }
 
 /*
  * core.field_line(name, value)

@@ -95,10 +95,13 @@ def _():
             client.send(GET + more)
             equal(client.response().status, 101, "status")
             equal(client.end(), (b"bye", "eof"), "behind it")
-    with served(body + " request.socket:finish()", pair=tcp_pair) as (client, _):
+    with served(body + " request.socket:finish()", pair=tcp_pair) as (client, server):
         client.send(GET)
         equal(client.response().status, 101, "status")
         equal(client.end(), (b"bye", "eof"), "behind it, finished by the script")
+        server.child.wait()
+        # A reset behind the end is no end for who reads, but it is noted.
+        equal(client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0, "no reset behind the end")
 
 
 @test("an error in a response that is caught and not heeded: reset, no response behind it")
