@@ -289,7 +289,8 @@ static int read_line(text *rest, struct multipart_reference *r) {
                    (behind == 1 && rest->data[0] == '-' && !closing && padding.size == 0);
   if (padding.size > PADDING_MAX || (!crlf && !may_go_on)) r->malformed = true;
   if (crlf) take(rest, 2);
-  r->closed = closing && (crlf || behind == 0 || rest->data[0] == '\r') && !r->malformed;
+  /* A CR whose LF never came leaves the line, and with it the body, without its end. */
+  r->closed = closing && (crlf || behind == 0) && !r->malformed;
   if (closing) return 0;
   return crlf && !r->malformed ? 1 : -1;
 }

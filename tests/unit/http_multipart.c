@@ -232,6 +232,8 @@ static void delimiter_lines(void) {
   CHECK("--bound---\r\n", "!" GARBAGE, "a dash behind the closing delimiter");
   CHECK("--bound--\n", "!" GARBAGE, "bare LF behind the closing delimiter");
   CHECK("--bound--\rx", "!" GARBAGE, "bare CR behind the closing delimiter");
+  CHECK("--bound--\r", "!~", "half a line end behind the closing delimiter");
+  CHECK("--bound-- \t\r", "!~", "half a line end behind padding");
   CHECK("--bound\r\n" A "x\r\n--bound-x", "[a|nil|nil]x" GARBAGE, "a part is not ended by garbage");
 }
 
