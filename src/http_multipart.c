@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#include "http_disposition.h"
+#include "http_parameter.h"
+
 /* Nobody pads a delimiter; RFC 2046 allows it for gateways that fill up lines. */
 #define PADDING_MAX 256
 
@@ -23,69 +26,6 @@ enum {
   REFUSED, /* nor does this */
 };
 
-/* A parameter as in "; name=value" or "; name="value"". */
-struct parameter {
-  struct mb_span name, value; /* the value without its quotes, but with its backslashes */
-  bool quoted;
-};
-
-static struct mb_span take(struct mb_span *from, size_t count) {
-  struct mb_span taken = {from->data, count};
-  from->data += count;
-  from->size -= count;
-  return taken;
-}
-
-static bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
-/* Takes what precedes a byte, or everything. */
-static struct mb_span take_until(struct mb_span *from, char wanted) {
-  const char *end = from->size > 0 ? memchr(from->data, wanted, from->size) : NULL;
-  return take(from, end ? (size_t)(end - from->data) : from->size);
-}
-
-/* Whether a backslash is followed by what it can escape. */
-static bool is_escape(struct mb_span behind) {
-  return behind.size > 0 && (behind.data[0] == '"' || behind.data[0] == '\\');
-}
-
-/* Takes a quoted string behind its first quote, and the quote at its end. */
-static bool take_quoted(struct mb_span *from, struct mb_span *ret) {
-  size_t i = 0;
-  while (i < from->size && from->data[i] != '"') {
-    struct mb_span behind = {from->data + i + 1, from->size - i - 1};
-    i += from->data[i] == '\\' && is_escape(behind) ? 2 : 1;
-  }
-  if (i == from->size) return false;
-  *ret = take(from, i);
-  take(from, 1);
-  return true;
-}
-
-/*
- * The next of the parameters behind a value; empty ones (";;") are passed over.
- * Returns 1, 0 when there is none, or -1 when there is something else.
- */
-static int next_parameter(struct mb_span *rest, struct parameter *ret) {
-  *rest = mb_http_trim(*rest);
-  if (rest->size == 0) return 0;
-  if (rest->data[0] != ';') return -1;
-  while (rest->size > 0 && (rest->data[0] == ';' || is_blank(rest->data[0]))) take(rest, 1);
-  if (rest->size == 0) return 0;
-  ret->name = take_until(rest, '=');
-  if (ret->name.size == 0 || !mb_http_all(ret->name, MB_HTTP_TOKEN) || rest->size == 0) return -1;
-  take(rest, 1);
-  ret->quoted = rest->size > 0 && rest->data[0] == '"';
-  if (ret->quoted) {
-    take(rest, 1);
-    return take_quoted(rest, &ret->value) ? 1 : -1;
-  }
-  size_t size = 0;
-  while (size < rest->size && !is_blank(rest->data[size]) && rest->data[size] != ';') size++;
-  ret->value = take(rest, size);
-  return size > 0 && !memchr(ret->value.data, '"', size) ? 1 : -1;
-}
-
 /* RFC 2046, section 5.1.1: bcharsnospace, and spaces but at the end. */
 static bool is_boundary(struct mb_span text) {
   static const char others[] = "'()+_,-./:=? ";
@@ -104,12 +44,12 @@ static bool is_boundary(struct mb_span text) {
  * libraries send "boundary=----=_Part_1". */
 int mb_multipart_boundary(struct mb_span content_type, char *buffer) {
   if (content_type.size == 0) return 0;
-  struct mb_span type = mb_http_trim(take_until(&content_type, ';'));
+  struct mb_span type = mb_http_trim(mb_http_take_until(&content_type, ';'));
   if (!mb_http_equals(type, "multipart/form-data")) return 0;
   struct mb_span boundary = {NULL, 0};
-  struct parameter parameter;
+  struct mb_http_parameter parameter;
   int found;
-  while ((found = next_parameter(&content_type, &parameter)) > 0) {
+  while ((found = mb_http_parameter_next(&content_type, &parameter)) > 0) {
     if (!mb_http_equals(parameter.name, "boundary")) continue;
     if (boundary.data || !is_boundary(parameter.value)) return -1;
     boundary = parameter.value;
@@ -130,121 +70,19 @@ static enum mb_multipart_event refused(struct mb_multipart *m, int status, const
   return MB_MULTIPART_REFUSED;
 }
 
-/* A place in the head of a part, to write to. */
-static char *in_head(struct mb_multipart *m, struct mb_span span) {
-  return m->head + (span.data - m->head);
-}
-
-/* What the escape behind a "%" stands for, or -1. */
-static int escaped(struct mb_span behind) {
-  if (behind.size < 2) return -1;
-  int high = mb_http_hex(behind.data[0]), low = mb_http_hex(behind.data[1]);
-  return high < 0 || low < 0 ? -1 : high << 4 | low;
-}
-
-/*
- * Decodes a quoted value in place: \" and \\, and what the HTML standard lets browsers write for a
- * quote, CR and LF. Other backslashes stay: old browsers send "C:\path\file".
- */
-static struct mb_span unquote(struct mb_multipart *m, struct mb_span value) {
-  char *to = in_head(m, value), *out = to;
-  while (value.size > 0) {
-    char c = *take(&value, 1).data;
-    int byte = c == '%' ? escaped(value) : -1;
-    if (c == '\\' && is_escape(value)) {
-      c = *take(&value, 1).data;
-    } else if (byte == '"' || byte == '\r' || byte == '\n') {
-      c = (char)byte;
-      take(&value, 2);
-    }
-    *out++ = c;
-  }
-  return (struct mb_span){to, (size_t)(out - to)};
-}
-
-/* Decodes the text of an extended value in place. ISO-8859-1 becomes UTF-8, whose two bytes are
- * fewer than the three of the escape. NUL is no part of a file name, as it is none of a field. */
-static bool decode_extended(struct mb_multipart *m, struct mb_span text, bool latin,
-                            struct mb_span *ret) {
-  char *to = in_head(m, text), *out = to;
-  while (text.size > 0) {
-    int c = *take(&text, 1).data;
-    if (c == '*' || c == '\'') return false;
-    if (c == '%') {
-      c = escaped(text);
-      if (c <= 0) return false;
-      take(&text, 2);
-      if (latin && c >= 0x80) {
-        *out++ = (char)(0xc0 | c >> 6);
-        c = 0x80 | (c & 0x3f);
-      }
-    }
-    *out++ = (char)c;
-  }
-  *ret = (struct mb_span){to, (size_t)(out - to)};
-  return true;
-}
-
-/* An extended value (RFC 8187, section 3.2): charset'language'text. */
-static bool read_extended(struct mb_multipart *m, struct mb_span value, struct mb_span *ret) {
-  struct mb_span charset = take_until(&value, '\'');
-  if (value.size > 0) take(&value, 1);
-  take_until(&value, '\'');
-  if (value.size == 0) return refuse(m, 400, "malformed filename* of a part");
-  take(&value, 1);
-  bool latin = mb_http_equals(charset, "iso-8859-1");
-  if (!latin && !mb_http_equals(charset, "utf-8")) {
-    return refuse(m, 400, "filename* of a part in an unknown character set");
-  }
-  if (decode_extended(m, value, latin, ret)) return true;
-  return refuse(m, 400, "malformed filename* of a part");
-}
-
-/* Content-Disposition: form-data; name="..."; filename="..."; filename*=... */
-static bool read_disposition(struct mb_multipart *m, struct mb_span value) {
-  static const char malformed[] = "malformed Content-Disposition of a part";
-  static const char *const known[] = {"name", "filename", "filename*"};
-  struct mb_span values[3] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
-  struct mb_span type = mb_http_trim(take_until(&value, ';'));
-  if (!mb_http_equals(type, "form-data")) {
-    return refuse(m, 400, "part whose Content-Disposition is not form-data");
-  }
-  struct parameter parameter;
-  int found;
-  while ((found = next_parameter(&value, &parameter)) > 0) {
-    if (!parameter.quoted && !mb_http_all(parameter.value, MB_HTTP_TOKEN)) {
-      return refuse(m, 400, malformed);
-    }
-    size_t i = 0;
-    while (i < 3 && !mb_http_equals(parameter.name, known[i])) i++;
-    if (i == 3) continue;
-    if (values[i].data) return refuse(m, 400, "parameter twice in a Content-Disposition");
-    values[i] = parameter.value;
-    if (i == 2) {
-      if (parameter.quoted) return refuse(m, 400, "malformed filename* of a part");
-      if (!read_extended(m, parameter.value, &values[i])) return false;
-    } else if (parameter.quoted) {
-      values[i] = unquote(m, parameter.value);
-    }
-  }
-  if (found < 0) return refuse(m, 400, malformed);
-  if (!values[0].data) return refuse(m, 400, "part without a name");
-  m->name = values[0];
-  m->file_name = values[2].data ? values[2] : values[1];
-  return true;
-}
-
 /* One field line, without its CR LF. Others than the two fields are checked and passed over. */
 static bool read_field(struct mb_multipart *m, struct mb_span line, struct mb_span *disposition) {
-  if (is_blank(line.data[0])) return refuse(m, 400, "folded field line in the head of a part");
+  if (mb_http_is_blank(line.data[0])) {
+    return refuse(m, 400, "folded field line in the head of a part");
+  }
   if (!memchr(line.data, ':', line.size)) {
     return refuse(m, 400, "field line without a colon in the head of a part");
   }
-  struct mb_span name = take_until(&line, ':');
+  struct mb_span name = mb_http_take_until(&line, ':');
   if (name.size == 0 || !mb_http_all(name, MB_HTTP_TOKEN)) {
     return refuse(m, 400, "bad field name in the head of a part");
   }
-  take(&line, 1);
+  mb_http_take(&line, 1);
   if (!mb_http_all(line, MB_HTTP_VALUE)) {
     return refuse(m, 400, "control character in the head of a part");
   }
@@ -262,8 +100,8 @@ static bool read_head(struct mb_multipart *m) {
   struct mb_span lines = {m->head, m->head_size - 2}, disposition = {NULL, 0};
   m->content_type = (struct mb_span){NULL, 0};
   for (int count = 0; lines.size > 0; count++) {
-    struct mb_span line = take_until(&lines, '\n');
-    take(&lines, 1);
+    struct mb_span line = mb_http_take_until(&lines, '\n');
+    mb_http_take(&lines, 1);
     line.size--; /* the CR: was checked when the line came */
     if (count == MB_MULTIPART_FIELDS_MAX) {
       return refuse(m, 413, "too many fields in the head of a part");
@@ -271,7 +109,8 @@ static bool read_head(struct mb_multipart *m) {
     if (!read_field(m, line, &disposition)) return false;
   }
   if (!disposition.data) return refuse(m, 400, "part without Content-Disposition");
-  return read_disposition(m, disposition);
+  const char *wrong = mb_http_disposition(m->head, disposition, &m->name, &m->file_name);
+  return wrong ? refuse(m, 400, wrong) : true;
 }
 
 /* Of a part's fields: keeps them until the empty line. */
@@ -280,7 +119,7 @@ static enum mb_multipart_event head_bytes(struct mb_multipart *m, struct mb_span
   size_t count = lf ? (size_t)(lf - bytes->data) + 1 : bytes->size;
   if (count > sizeof m->head - m->head_size) return refused(m, 413, "head of a part too long");
   memcpy(m->head + m->head_size, bytes->data, count);
-  take(bytes, count);
+  mb_http_take(bytes, count);
   m->head_size += count;
   if (!lf) return MB_MULTIPART_MORE;
   size_t line_size = m->head_size - m->matched;
@@ -313,7 +152,7 @@ static enum mb_multipart_event match_on(struct mb_multipart *m, struct mb_span *
   size_t count = m->delimiter_size - m->matched;
   if (count > bytes->size) count = bytes->size;
   if (memcmp(bytes->data, m->delimiter + m->matched, count) == 0) {
-    take(bytes, count);
+    mb_http_take(bytes, count);
     m->matched += count;
     if (m->matched == m->delimiter_size) delimited(m);
     return MB_MULTIPART_MORE;
@@ -337,9 +176,9 @@ static enum mb_multipart_event content_bytes(struct mb_multipart *m, struct mb_s
     if (memcmp(at, m->delimiter, count) == 0) break;
     at++;
   }
-  m->data = take(bytes, (size_t)((at ? at : end) - bytes->data));
+  m->data = mb_http_take(bytes, (size_t)((at ? at : end) - bytes->data));
   if (at) {
-    take(bytes, count);
+    mb_http_take(bytes, count);
     m->matched = count;
   }
   bool report = m->state == CONTENT && m->data.size > 0;
@@ -363,14 +202,14 @@ static enum mb_multipart_event go_to(struct mb_multipart *m, int state) {
 /* A byte of the line behind a delimiter: "--", padding, CR LF (RFC 2046, section 5.1.1). A part has
  * ended only when that line is what it has to be. */
 static enum mb_multipart_event line_byte(struct mb_multipart *m, struct mb_span *bytes) {
-  char c = *take(bytes, 1).data;
+  char c = *mb_http_take(bytes, 1).data;
   switch (m->state) {
     case DELIMITED:
       if (c == '-') return go_to(m, DASH);
       /* fallthrough */
     case PADDING:
       if (c == '\r') return go_to(m, LINE_LF);
-      if (is_blank(c) && m->matched++ < PADDING_MAX) return go_to(m, PADDING);
+      if (mb_http_is_blank(c) && m->matched++ < PADDING_MAX) return go_to(m, PADDING);
       break;
     case LINE_LF:
       if (c != '\n') break;
@@ -382,7 +221,7 @@ static enum mb_multipart_event line_byte(struct mb_multipart *m, struct mb_span 
       return end_part(m);
     case TRAILING:
       if (c == '\r') return go_to(m, TRAILING_LF);
-      if (is_blank(c) && m->matched++ < PADDING_MAX) return MB_MULTIPART_MORE;
+      if (mb_http_is_blank(c) && m->matched++ < PADDING_MAX) return MB_MULTIPART_MORE;
       break;
     case TRAILING_LF:
       if (c == '\n') return go_to(m, EPILOGUE);
@@ -390,7 +229,7 @@ static enum mb_multipart_event line_byte(struct mb_multipart *m, struct mb_span 
     default:
       break;
   }
-  bool padding = is_blank(c) && (m->state == PADDING || m->state == TRAILING);
+  bool padding = mb_http_is_blank(c) && (m->state == PADDING || m->state == TRAILING);
   return refused(m, 400,
                  padding ? "too much padding behind a boundary" : "garbage behind a boundary");
 }
@@ -418,7 +257,7 @@ enum mb_multipart_event mb_multipart_next(struct mb_multipart *m, struct mb_span
         event = head_bytes(m, bytes);
         break;
       case EPILOGUE:
-        take(bytes, bytes->size);
+        mb_http_take(bytes, bytes->size);
         break;
       case CLOSE:
         m->state = TRAILING;

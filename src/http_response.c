@@ -5,7 +5,6 @@
 #include "http_response.h"
 
 #include <lauxlib.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,46 +14,17 @@
 #include "http_response_state.h"
 #include "state.h"
 
-#define RESPONSE_TYPE "mb.http.response"
-
 /* Output that may be queued before a write waits for the client. */
 #define QUEUE_MAX_BYTES 65536
 
-enum {
-  START = MB_RESPONSE_START,
-  HEAD = MB_RESPONSE_HEAD,
-  BODY = MB_RESPONSE_BODY,
-  FINISHED = MB_RESPONSE_FINISHED,
-  FILE_BODY = MB_RESPONSE_FILE,
-  BROKEN = MB_RESPONSE_BROKEN,
-};
-
-/* What may be called in which state; and where the script is, counted in callers from here. */
-static const struct {
-  const char *name;
-  unsigned allowed;
-  int script;
-} calls[] = {
-    [MB_RESPONSE_SEND_STATUS] = {"send_status", START | HEAD, 1},
-    [MB_RESPONSE_SEND_HEADER] = {"send_header", HEAD, 1},
-    [MB_RESPONSE_CLOSE_AFTER_FINISH] = {"close_after_finish", START | HEAD, 1},
-    [MB_RESPONSE_MONOLOGUE] = {"monologue", START | HEAD, 2}, /* through mb.http.body */
-    [MB_RESPONSE_FINISH_HEADERS] = {"finish_headers", HEAD | BODY, 1},
-    [MB_RESPONSE_SEND_DATA] = {"send_data", HEAD | BODY, 1},
-    [MB_RESPONSE_SEND_FILE] = {"send_file", HEAD | BODY, 2}, /* through mb.http.send_file */
-    [MB_RESPONSE_FLUSH] = {"flush", START | HEAD | BODY | FINISHED, 1},
-    [MB_RESPONSE_FINISH] = {"finish", HEAD | BODY | FINISHED, 1},
-    [MB_RESPONSE_END_FILE] = {"send_file", FILE_BODY, 2},
-};
-
 static struct mb_response *response_at(lua_State *L, int index) {
-  return luaL_checkudata(L, index, RESPONSE_TYPE);
+  return luaL_checkudata(L, index, MB_RESPONSE_TYPE);
 }
 
 int mb_http_response_new(lua_State *L) {
   struct mb_response *r = lua_newuserdata(L, sizeof *r);
   *r = (struct mb_response){
-      .state = START,
+      .state = MB_RESPONSE_START,
       .is_head = lua_toboolean(L, 1),
       .minor = (int)luaL_checkinteger(L, 2),
       .keepalive = lua_toboolean(L, 3),
@@ -62,7 +32,7 @@ int mb_http_response_new(lua_State *L) {
       .head = MB_BUF_INIT,
       .body = MB_BUF_INIT,
   };
-  luaL_setmetatable(L, RESPONSE_TYPE);
+  luaL_setmetatable(L, MB_RESPONSE_TYPE);
   return 1;
 }
 
@@ -71,91 +41,6 @@ static int response_gc(lua_State *L) {
   mb_buf_free(&r->head, mb_state_alloc(L));
   mb_buf_free(&r->body, mb_state_alloc(L));
   return 0;
-}
-
-/* ---- what every call begins with ---- */
-
-int mb_response_misused(lua_State *L, enum mb_response_call call, const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  luaL_where(L, calls[call].script);
-  lua_pushfstring(L, "%s: ", calls[call].name);
-  lua_pushvfstring(L, format, arguments);
-  va_end(arguments);
-  lua_concat(L, 3);
-  return lua_error(L);
-}
-
-static int refuse_faulty(lua_State *L, enum mb_response_call call) {
-  lua_getfield(L, 1, "_wire");
-  lua_getfield(L, -1, "fault");
-  const char *why = NULL;
-  if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "message");
-    why = lua_tostring(L, -1);
-  }
-  return mb_response_misused(L, call, "the request is faulty (%s)",
-                             why ? why : "see the error before");
-}
-
-int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state) {
-  const char *why = state == START       ? "no status was sent yet: request:send_status comes first"
-                    : state == HEAD      ? "the status was sent already"
-                    : state == BODY      ? "the response head is finished"
-                    : state == FINISHED  ? "the response is finished"
-                    : state == FILE_BODY ? "a file is being sent, or could not be sent to its end"
-                                         : "an error has left the response incomplete";
-  return mb_response_misused(L, call, "%s", why);
-}
-
-struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call) {
-  struct mb_response *r = NULL;
-  if (lua_istable(L, 1)) {
-    lua_getfield(L, 1, "_response");
-    r = luaL_testudata(L, -1, RESPONSE_TYPE);
-    lua_insert(L, 2);
-    lua_getfield(L, 1, "faulty");
-    if (lua_toboolean(L, -1)) refuse_faulty(L, call);
-    lua_pop(L, 1);
-  }
-  if (!r) {
-    mb_response_misused(L, call, "expected a request; call it as request:%s(...)",
-                        calls[call].name);
-  }
-  if (!(calls[call].allowed & r->state)) mb_response_refuse_state(L, call, r->state);
-  if (!r->used) {
-    r->used = true;
-    lua_pushboolean(L, 0);
-    lua_setfield(L, 1, "fresh");
-  }
-  return r;
-}
-
-void mb_response_end_connection(lua_State *L, struct mb_response *r) {
-  r->keepalive = false;
-  lua_pushboolean(L, 0);
-  lua_setfield(L, 1, "keepalive");
-}
-
-void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
-  size_t room;
-  struct mb_alloc *alloc = mb_state_alloc(L);
-  if (mb_buf_reserve(to, alloc, size) < 0) {
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    if (mb_buf_reserve(to, alloc, size) < 0) luaL_error(L, "not enough memory");
-  }
-  memcpy(mb_buf_room(to, &room), text, size);
-  mb_buf_added(to, size);
-}
-
-void mb_response_append_text(lua_State *L, struct mb_buf *to, const char *text) {
-  mb_response_append(L, to, text, strlen(text));
-}
-
-void mb_response_push_of_wire(lua_State *L, const char *name) {
-  lua_getfield(L, 1, "_wire");
-  lua_getfield(L, -1, name);
-  lua_remove(L, -2);
 }
 
 /* ---- output ---- */
@@ -189,10 +74,11 @@ static void call_wire(lua_State *L, const char *method) {
  * Sends what was gathered, and a string behind it, as a chunk where the body is chunked.
  * data   index of the string, or 0
  * flush  nothing stays queued
- * next   the state that follows, once nothing can get lost any more: FINISHED says that the body ends
+ * next   the state that follows, once nothing can get lost any more; the body ends with
+ *        MB_RESPONSE_FINISHED
  */
 static void emit(lua_State *L, struct mb_response *r, int data, bool flush, unsigned next) {
-  r->state = BROKEN;
+  r->state = MB_RESPONSE_BROKEN;
   mb_response_push_of_wire(L, "socket");
   struct mb_handle *h = mb_handle_at(L, -1);
   mb_handle_check_output(L, h);
@@ -213,7 +99,7 @@ static void emit(lua_State *L, struct mb_response *r, int data, bool flush, unsi
   } else {
     lua_pushliteral(L, "");
   }
-  bool last = next == FINISHED;
+  bool last = next == MB_RESPONSE_FINISHED;
   lua_pushstring(L, !r->chunked        ? ""
                     : size > 0 && last ? "\r\n0\r\n\r\n"
                     : last             ? "0\r\n\r\n"
@@ -232,14 +118,14 @@ static void emit(lua_State *L, struct mb_response *r, int data, bool flush, unsi
 
 /* Sends what was gathered, now or soon; ends the head for a body whose size is not known. */
 static void emit_gathered(lua_State *L, struct mb_response *r, int data, bool flush) {
-  r->state = BROKEN;
+  r->state = MB_RESPONSE_BROKEN;
   if (r->head_pending) mb_response_end_head(L, r, NULL);
-  emit(L, r, data, flush, BODY);
+  emit(L, r, data, flush, MB_RESPONSE_BODY);
 }
 
 /* HTTP/1.0 knows no interim responses. */
 void mb_response_end_interim(lua_State *L, struct mb_response *r) {
-  r->state = BROKEN;
+  r->state = MB_RESPONSE_BROKEN;
   r->interim = r->dated = false;
   if (r->code == 100) {
     lua_getfield(L, 1, "_wire");
@@ -250,11 +136,11 @@ void mb_response_end_interim(lua_State *L, struct mb_response *r) {
   if (r->minor == 0) {
     r->head_pending = false;
     mb_buf_take(&r->head, mb_buf_len(&r->head));
-    r->state = START;
+    r->state = MB_RESPONSE_START;
     return;
   }
   mb_response_append_text(L, &r->head, "\r\n");
-  emit(L, r, 0, true, START);
+  emit(L, r, 0, true, MB_RESPONSE_START);
 }
 
 /*
@@ -269,7 +155,7 @@ static int finish_headers(lua_State *L) {
   } else if (r->head_pending) {
     emit_gathered(L, r, 0, true);
   } else {
-    r->state = BODY;
+    r->state = MB_RESPONSE_BODY;
   }
   return 0;
 }
@@ -313,15 +199,15 @@ static int send_data(lua_State *L) {
   size_t size;
   const char *data = lua_tolstring(L, 3, &size);
   check_size(L, r, MB_RESPONSE_SEND_DATA, size);
-  r->state = BROKEN;
+  r->state = MB_RESPONSE_BROKEN;
   r->sent += size;
   if (r->is_head || size == 0) {
-    r->state = BODY;
+    r->state = MB_RESPONSE_BODY;
   } else if (mb_buf_len(&r->body) + size >= r->minimum) {
     emit_gathered(L, r, 3, false);
   } else {
     mb_response_append(L, &r->body, data, size);
-    r->state = BODY;
+    r->state = MB_RESPONSE_BODY;
   }
   return 0;
 }
@@ -333,7 +219,7 @@ static int send_data(lua_State *L) {
 static int flush(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FLUSH);
   lua_settop(L, 2);
-  if (r->state == BODY) {
+  if (r->state == MB_RESPONSE_BODY) {
     emit_gathered(L, r, 0, true);
   } else {
     lua_pushinteger(L, 0);
@@ -349,7 +235,8 @@ static int flush(lua_State *L) {
 static int finish(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH);
   lua_settop(L, 2);
-  if (r->state == FINISHED) { /* the wait for the client may have been cut off by an error */
+  if (r->state == MB_RESPONSE_FINISHED) {
+    /* The wait for the client may have been cut off by an error. */
     mb_response_push_of_wire(L, "socket");
     if (mb_handle_at(L, -1)->out.len == 0) return 0;
     lua_pushinteger(L, 0);
@@ -362,14 +249,14 @@ static int finish(lua_State *L) {
                                (LUAI_UACINT)r->sent, (LUAI_UACINT)r->length);
   }
   if (r->code == 101 && !r->head_pending) {
-    r->state = FINISHED; /* the connection is the script's */
+    r->state = MB_RESPONSE_FINISHED; /* the connection is the script's */
     return 0;
   }
-  r->state = BROKEN;
+  r->state = MB_RESPONSE_BROKEN;
   /* A script that knows HEAD sends nothing: that says nothing of the size. */
   bool known = !(r->is_head && r->sent == 0);
   if (r->head_pending) mb_response_end_head(L, r, known ? &r->sent : NULL);
-  emit(L, r, 0, true, FINISHED);
+  emit(L, r, 0, true, MB_RESPONSE_FINISHED);
   return 0;
 }
 
@@ -406,7 +293,7 @@ static void set_length(lua_State *L, struct mb_response *r, uint64_t size) {
   char line[48];
   bool whole = r->head_pending && !r->interim && !r->has_length && r->sent == 0;
   if (!whole || mb_response_is_bodyless(r)) return;
-  r->state = BROKEN;
+  r->state = MB_RESPONSE_BROKEN;
   snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)size);
   mb_response_append_text(L, &r->head, line);
   r->has_length = true;
@@ -425,14 +312,14 @@ static int begin_file(lua_State *L) {
   set_length(L, r, size);
   if (r->is_head || size == 0) {
     r->sent += size;
-    r->state = BODY;
+    r->state = MB_RESPONSE_BODY;
     return 0;
   }
   emit_gathered(L, r, 0, false);
   /* While that waited, a stream handler may have sent something. */
-  if (r->state != BODY) mb_response_refuse_state(L, MB_RESPONSE_SEND_FILE, r->state);
+  if (r->state != MB_RESPONSE_BODY) mb_response_refuse_state(L, MB_RESPONSE_SEND_FILE, r->state);
   check_size(L, r, MB_RESPONSE_SEND_FILE, size);
-  r->state = BROKEN;
+  r->state = MB_RESPONSE_BROKEN;
   r->sent += size;
   if (r->chunked) {
     char line[24];
@@ -440,7 +327,7 @@ static int begin_file(lua_State *L) {
     queue(L, mb_handle_at(L, -1), line,
           (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
   }
-  r->state = FILE_BODY;
+  r->state = MB_RESPONSE_FILE;
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -448,19 +335,21 @@ static int begin_file(lua_State *L) {
 /* request:_end_file(): all bytes of the file were sent. */
 static int end_file(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_END_FILE);
-  r->state = BROKEN;
+  r->state = MB_RESPONSE_BROKEN;
   if (r->chunked) {
     mb_response_push_of_wire(L, "socket");
     queue(L, mb_handle_at(L, -1), "\r\n", 2);
   }
-  r->state = BODY;
+  r->state = MB_RESPONSE_BODY;
   return 0;
 }
 
 /* response:state(): "start" (no status was sent), "begun" or "finished"; and whether it is interim. */
 static int response_state(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
-  lua_pushstring(L, r->state == START ? "start" : r->state == FINISHED ? "finished" : "begun");
+  lua_pushstring(L, r->state == MB_RESPONSE_START      ? "start"
+                    : r->state == MB_RESPONSE_FINISHED ? "finished"
+                                                       : "begun");
   lua_pushboolean(L, r->interim);
   return 2;
 }
@@ -468,7 +357,7 @@ static int response_state(lua_State *L) {
 /* response:has_left(): whether some of the response, which is not an interim one, may have gone out. */
 static int has_left(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
-  lua_pushboolean(L, r->state != START && !r->head_pending);
+  lua_pushboolean(L, r->state != MB_RESPONSE_START && !r->head_pending);
   return 1;
 }
 
@@ -507,7 +396,7 @@ static const luaL_Reg methods[] = {
 };
 
 void mb_http_response_open(lua_State *L) {
-  luaL_newmetatable(L, RESPONSE_TYPE);
+  luaL_newmetatable(L, MB_RESPONSE_TYPE);
   lua_pushcfunction(L, response_gc);
   lua_setfield(L, -2, "__gc");
   luaL_newlib(L, methods);

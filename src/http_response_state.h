@@ -11,6 +11,8 @@
 
 #include "buf.h"
 
+#define MB_RESPONSE_TYPE "mb.http.response" /* of the userdata */
+
 /* States, as bits. */
 enum mb_response_state {
   MB_RESPONSE_START = 1,    /* no status yet */

@@ -1,6 +1,8 @@
 /* The character classes of HTTP and the small readers every HTTP scanner needs. */
 #include "http_span.h"
 
+#include <string.h>
+
 #define SEEN (MB_HTTP_VALUE | MB_HTTP_TARGET) /* anything that prints: most of it is allowed */
 #define NAME (SEEN | MB_HTTP_TOKEN | MB_HTTP_HOST)
 
@@ -37,6 +39,11 @@ const unsigned char mb_http_classes[256] = {
     [0x80 ... 0xff] = SEEN,
 };
 
+struct mb_span mb_http_take_until(struct mb_span *from, char wanted) {
+  const char *end = from->size > 0 ? memchr(from->data, wanted, from->size) : NULL;
+  return mb_http_take(from, end ? (size_t)(end - from->data) : from->size);
+}
+
 bool mb_http_all(struct mb_span span, unsigned char class) {
   for (size_t i = 0; i < span.size; i++) {
     if (!mb_http_is(span.data[i], class)) return false;
@@ -53,11 +60,9 @@ bool mb_http_equals(struct mb_span span, const char *word) {
   return word[span.size] == '\0';
 }
 
-static bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
 struct mb_span mb_http_trim(struct mb_span span) {
-  while (span.size > 0 && is_blank(span.data[span.size - 1])) span.size--;
-  while (span.size > 0 && is_blank(span.data[0])) {
+  while (span.size > 0 && mb_http_is_blank(span.data[span.size - 1])) span.size--;
+  while (span.size > 0 && mb_http_is_blank(span.data[0])) {
     span.data++;
     span.size--;
   }

@@ -26,6 +26,19 @@ static inline bool mb_http_is(char c, unsigned char class) {
   return mb_http_classes[(unsigned char)c] & class;
 }
 
+static inline bool mb_http_is_blank(char c) { return c == ' ' || c == '\t'; }
+
+/* Takes so many bytes, which have to be there, from the front. */
+static inline struct mb_span mb_http_take(struct mb_span *from, size_t count) {
+  struct mb_span taken = {from->data, count};
+  from->data += count;
+  from->size -= count;
+  return taken;
+}
+
+/* Takes what precedes a byte from the front, or everything. */
+struct mb_span mb_http_take_until(struct mb_span *from, char wanted);
+
 /* Whether all bytes are of a class; true for none. */
 bool mb_http_all(struct mb_span span, unsigned char class);
 

@@ -63,6 +63,21 @@ static void trims(void) {
   tap_int((long long)mb_http_trim((struct mb_span){NULL, 0}).size, 0, "nothing is trimmed, too");
 }
 
+static void takes(void) {
+  struct mb_span text = span("a:b"), taken = mb_http_take_until(&text, ':');
+  tap_bytes(taken.data, taken.size, "a", 1, "what precedes a byte is taken");
+  tap_bytes(text.data, text.size, ":b", 2, "the byte is not");
+  taken = mb_http_take_until(&text, ':');
+  tap_int((long long)taken.size, 0, "nothing precedes it any more");
+  taken = mb_http_take(&text, 1);
+  tap_bytes(taken.data, taken.size, ":", 1, "so many bytes are taken");
+  taken = mb_http_take_until(&text, ':');
+  tap_bytes(taken.data, taken.size, "b", 1, "all of them, where the byte is missing");
+  tap_int((long long)text.size, 0, "nothing is left");
+  struct mb_span nothing = {NULL, 0};
+  tap_int((long long)mb_http_take_until(&nothing, ':').size, 0, "nothing is taken of nothing");
+}
+
 static void hex(void) {
   bool same = true;
   for (int c = 0; c < 256; c++) {
@@ -106,6 +121,7 @@ int main(void) {
   classes();
   all();
   equals();
+  takes();
   trims();
   hex();
   lists();
