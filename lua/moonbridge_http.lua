@@ -12,6 +12,7 @@ local http = {
 -- generate_handler(callback[, options]), in either order: returns a connect handler. Throws, naming it, when an option
 -- is wrong.
 function http.generate_handler(callback, options)
+  if callback == http then error("generate_handler: call it as http.generate_handler(...), with a dot", 2) end
   if type(callback) == "table" and type(options) == "function" then callback, options = options, callback end
   if type(callback) ~= "function" then
     error("generate_handler: expected a function (and a table of options), got " .. type(callback), 2)

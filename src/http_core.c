@@ -77,18 +77,24 @@ static int call_done(lua_State *L, int status, lua_KContext ctx) {
   return 2;
 }
 
+/* Stack: seconds, the input, a function, and its arguments. */
 static int call_limited(lua_State *L) {
-  return mb_timeout_call(L, luaL_checknumber(L, 1),
-                         "http: response_timeout: the handler took too long, connection reset");
+  const struct mb_http_head *head = &mb_http_input_at(L, 2)->head;
+  struct mb_timeout_label label = {.text = "http: response_timeout: the handler took too long in "};
+  /* As it was sent: "GET /path". */
+  label.about = head->method.data;
+  label.about_size = (size_t)(head->target.data + head->target.size - head->method.data);
+  lua_remove(L, 2);
+  return mb_timeout_call(L, luaL_checknumber(L, 1), label);
 }
 
 /*
- * core.call(seconds, f, ...)
- * Calls f(...), limited like timeout(seconds, f, ...). Returns true; or false and the error, whose
- * traceback is kept for core.throw_on.
+ * core.call(seconds, input, f, ...)
+ * Calls f(...), limited like timeout(seconds, f, ...), for the request that the input has read last.
+ * Returns true; or false and the error, whose traceback is kept for core.throw_on.
  */
 static int call(lua_State *L) {
-  mb_state_check_callable(L, 2);
+  mb_state_check_callable(L, 3);
   lua_pushcfunction(L, call_limited);
   lua_insert(L, 1);
   return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);

@@ -173,8 +173,12 @@ static void check_size(lua_State *L, const struct mb_response *r, enum mb_respon
     mb_response_misused(L, call, "a %d response has no body", r->code);
   }
   if (r->has_length && size > r->length - r->sent) {
-    mb_response_misused(L, call, "%I bytes of body, but Content-Length is %I",
-                        (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length);
+    mb_response_misused(L, call, "%I bytes of body, but Content-Length is %I%s",
+                        (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length,
+                        r->length_of_file
+                            ? ", as send_file has set it: call request:finish_headers "
+                              "before, where more is to follow the file"
+                            : "");
   }
 }
 
@@ -296,7 +300,7 @@ static void set_length(lua_State *L, struct mb_response *r, uint64_t size) {
   r->state = MB_RESPONSE_BROKEN;
   snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)size);
   mb_response_append_text(L, &r->head, line);
-  r->has_length = true;
+  r->has_length = r->length_of_file = true;
   r->length = size;
 }
 
@@ -344,17 +348,24 @@ static int end_file(lua_State *L) {
   return 0;
 }
 
-/* response:state(): "start" (no status was sent), "begun" or "finished"; and whether it is interim. */
+/*
+ * response:state()
+ * Returns "start" (no status was sent), "begun", "finished", or "upgraded" when it is finished
+ * and the connection another protocol's; whether it is interim; how many bytes of body were sent so far.
+ */
 static int response_state(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
   lua_pushstring(L, r->state == MB_RESPONSE_START      ? "start"
-                    : r->state == MB_RESPONSE_FINISHED ? "finished"
-                                                       : "begun");
+                    : r->state != MB_RESPONSE_FINISHED ? "begun"
+                    : r->code == 101                   ? "upgraded"
+                                                       : "finished");
   lua_pushboolean(L, r->interim);
-  return 2;
+  lua_pushinteger(L, (lua_Integer)r->sent);
+  return 3;
 }
 
-/* response:has_left(): whether some of the response, which is not an interim one, may have gone out. */
+/* response:has_left(): whether some of the response, which is not an interim one, may have gone out:
+ * it cannot be taken back any more. */
 static int has_left(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
   lua_pushboolean(L, r->state != MB_RESPONSE_START && !r->head_pending);

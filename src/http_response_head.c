@@ -31,10 +31,9 @@ int mb_response_send_status(lua_State *L) {
   if (r->state == MB_RESPONSE_HEAD && !r->interim) {
     mb_response_refuse_state(L, MB_RESPONSE_SEND_STATUS, r->state);
   }
-  if (lua_isinteger(L, 3)) {
-    lua_Integer code = lua_tointeger(L, 3);
-    lua_pushfstring(L, "%I %s", (LUAI_UACINT)code,
-                    code >= 100 && code <= 599 ? mb_http_reason((int)code) : "");
+  lua_Integer number = lua_isinteger(L, 3) ? lua_tointeger(L, 3) : 0;
+  if (number >= 100 && number <= 599) {
+    lua_pushfstring(L, "%I %s", (LUAI_UACINT)number, mb_http_reason((int)number));
     lua_replace(L, 3);
   }
   struct mb_span text = {NULL, 0}, fields = {NULL, 0};
@@ -43,7 +42,9 @@ int mb_response_send_status(lua_State *L) {
   if (code == 0) {
     return mb_response_misused(
         L, MB_RESPONSE_SEND_STATUS,
-        "expected a status from 100 to 599, such as \"200 OK\" or 200, without line ends");
+        "expected a status from 100 to 599, such as \"200 OK\" or 200, without line ends, got %s",
+        lua_type(L, 3) == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, 3))
+                           : luaL_typename(L, 3));
   }
   if (r->state == MB_RESPONSE_HEAD) mb_response_end_interim(L, r);
   r->state = MB_RESPONSE_BROKEN;

@@ -46,7 +46,8 @@ struct mb_response {
   bool interim;   /* the status is 1xx: another one follows */
   bool dated;     /* the script has sent a Date */
   bool chunked;
-  bool has_length;          /* the script has sent a Content-Length */
+  bool has_length;          /* the head has a Content-Length */
+  bool length_of_file;      /* which send_file has set */
   bool head_pending;        /* the head has not gone out yet */
   uint64_t length;          /* what Content-Length says */
   uint64_t sent;            /* bytes of body so far */

@@ -19,14 +19,17 @@
 /* After this long, a log that does not take its line is not waited for. */
 #define LAST_LINE_PATIENCE_USEC 50000
 
+/* Of what the log says; more of a long URL helps nobody. */
+#define LABEL_MAX_BYTES 512
+
 /*
  * A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in
  * any case.
  */
 struct sub_timer {
   int64_t deadline;
-  int64_t inner;     /* what f has set by timeout(seconds); ends with f */
-  const char *label; /* what the log says when the deadline has come; NULL: the usual words */
+  int64_t inner; /* what f has set by timeout(seconds); ends with f */
+  struct mb_timeout_label label;
   const lua_State *coroutine;
   struct sub_timer *next;
 };
@@ -38,8 +41,10 @@ static struct sub_timer *running;      /* the one started last goes first */
 static volatile sig_atomic_t guarded_fd = -1;
 static volatile sig_atomic_t guarded_kind;
 
-/* What the log says at the alarm that is set now; NULL: the usual words. */
-static const char *volatile alarm_label;
+static const struct mb_timeout_label usual = {"timeout: time is up", NULL, 0};
+
+/* What the log says at the alarm that is set now. */
+static const struct mb_timeout_label *volatile alarm_label = &usual;
 
 static void unblock(int signal_number) {
   sigset_t set;
@@ -48,9 +53,26 @@ static void unblock(int signal_number) {
   sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/* Adds bytes to a line, as many as fit. Returns how many there are now. */
+static size_t add(char *line, size_t size, const char *text, size_t count) {
+  if (count > LABEL_MAX_BYTES - size) count = LABEL_MAX_BYTES - size;
+  memcpy(line + size, text, count);
+  return size + count;
+}
+
+static void log_label(const struct mb_timeout_label *label, bool was_reset) {
+  static const char reset[] = ", connection reset";
+  static char line[LABEL_MAX_BYTES + sizeof reset];
+  size_t size = add(line, 0, label->text, strlen(label->text));
+  if (label->about_size > 0) size = add(line, size, label->about, label->about_size);
+  if (was_reset) {
+    memcpy(line + size, reset, sizeof reset - 1);
+    size += sizeof reset - 1;
+  }
+  mb_log_text(LOG_WARNING, line, size);
+}
+
 static void time_is_up(int signal_number) {
-  static const char reset[] = "timeout: time is up, connection reset";
-  static const char ended[] = "timeout: time is up";
   bool guarded = guarded_fd >= 0;
   if (guarded) mb_fd_reset((int)guarded_fd, (enum mb_fd_kind)guarded_kind);
   /* The log may block, on a pipe that nobody reads: the next alarm kills us then. */
@@ -59,14 +81,7 @@ static void time_is_up(int signal_number) {
   unblock(signal_number);
   setitimer(ITIMER_REAL, &last, NULL);
   mb_log_flush();
-  const char *label = alarm_label;
-  if (label) {
-    mb_log_text(LOG_WARNING, label, strlen(label));
-  } else if (guarded) {
-    mb_log_text(LOG_WARNING, reset, sizeof reset - 1);
-  } else {
-    mb_log_text(LOG_WARNING, ended, sizeof ended - 1);
-  }
+  log_label(alarm_label, guarded);
   raise(signal_number);
 }
 
@@ -76,17 +91,17 @@ void mb_timeout_guard(int fd, enum mb_fd_kind kind) {
 }
 
 /* The point in time that is next, and the label of what has set it. */
-static int64_t earliest(const char **ret_label) {
+static int64_t earliest(const struct mb_timeout_label **ret_label) {
   int64_t deadline = limit < outer ? limit : outer;
-  *ret_label = NULL;
+  *ret_label = &usual;
   for (const struct sub_timer *s = running; s; s = s->next) {
     if (s->deadline < deadline) {
       deadline = s->deadline;
-      *ret_label = s->label;
+      *ret_label = &s->label;
     }
     if (s->inner < deadline) {
       deadline = s->inner;
-      *ret_label = NULL;
+      *ret_label = &usual;
     }
   }
   return deadline;
@@ -102,7 +117,7 @@ static void catch_alarm(void) {
 }
 
 static void arm(void) {
-  const char *label;
+  const struct mb_timeout_label *label;
   int64_t deadline = earliest(&label);
   alarm_label = label;
   struct itimerval timer = {0};
@@ -118,7 +133,7 @@ static void arm(void) {
 
 /* Seconds until the alarm; 0 when none is set. */
 static double remaining(void) {
-  const char *label;
+  const struct mb_timeout_label *label;
   int64_t deadline = earliest(&label);
   if (deadline == MB_NO_DEADLINE) return 0;
   int64_t left = deadline - mb_now_usec();
@@ -179,7 +194,7 @@ static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L) - 3;
 }
 
-int mb_timeout_call(lua_State *L, double seconds, const char *label) {
+int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label) {
   int nargs = lua_gettop(L) - 2;
   struct sub_timer *sub = lua_newuserdata(L, sizeof *sub);
   luaL_setmetatable(L, SUB_TIMER);
@@ -212,7 +227,7 @@ static int timeout(lua_State *L) {
     double seconds = check_seconds(L);
     if (lua_gettop(L) > 1) {
       mb_state_check_callable(L, 2);
-      return mb_timeout_call(L, seconds, NULL);
+      return mb_timeout_call(L, seconds, usual);
     }
     *slot_of(L) = deadline_after(seconds);
     arm();

@@ -3,6 +3,7 @@
 #define MB_TIMEOUT_H
 
 #include <lua.h>
+#include <stddef.h>
 
 #include "fdio.h"
 
@@ -15,12 +16,18 @@ void mb_timeout_open(lua_State *L);
  */
 void mb_timeout_limit(double seconds);
 
+/* What the log says when time runs out. Both stay as they are as long as the time runs. */
+struct mb_timeout_label {
+  const char *text;
+  const char *about; /* what follows it; not terminated */
+  size_t about_size;
+};
+
 /*
  * The stack is seconds, a function, and its arguments: calls the function as timeout(seconds, f, …)
  * does, and returns like a lua_CFunction.
- * label  what the log says when time runs out, a static text; NULL for the usual words
  */
-int mb_timeout_call(lua_State *L, double seconds, const char *label);
+int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label);
 
 /* Disables what the script has set: a handler has returned. */
 void mb_timeout_clear(void);

@@ -93,32 +93,66 @@ def _():
     output.nothing_more()
 
 
-@test("an error after a status: a reset, whether anything went out or not; exit status 70 and a traceback")
+@test("an error while nothing of the response has gone out: 500 in its place; exit status 70 and a traceback")
 def _():
-    for body, got in (
-        (STATUS, False),
-        (STATUS + 'request:send_data("x")', False),
-        (STATUS + "request:finish_headers()", True),
-        (STATUS + 'request:send_data("x") request:flush()', True),
-        (STATUS + 'request:send_data(("x"):rep(100000))', True),
-        ("request:send_status(103) request:finish_headers() " + STATUS, True),
+    for body in (
+        STATUS,
+        STATUS + 'request:send_header("X-A", "b") request:close_after_finish()',
+        STATUS + 'request:send_data("x") request:send_data("y")',
+        STATUS + 'request:send_data("x") request:send_status(201)',
+        STATUS + 'request:send_header("Content-Length", 2) request:send_data("x") request:finish()',
+        'request:send_status("103 Early Hints") request:send_header("Link", "</a>")',
+        "request:send_status(101)",
+    ):
+        throws = f'{body} error("thrown")'
+        for pair in PAIRS.values():
+            with served(throws, pair=pair, status=70, log="stack traceback") as (client, _):
+                client.send(GET + GET)
+                response = client.response()
+                is_refusal(response, 500, body)
+                equal((response.text(), response.values("X-A")), ("500 Internal Server Error\n", []), body)
+                client.nothing_more()
+        output = replayed(GET, throws, status=70, log="stack traceback")
+        is_refusal(output.response(), 500, f"replay: {body}")
+        output.nothing_more()
+    both = "request:send_status(103) request:finish_headers() " + STATUS
+    with served(f'{both} error("thrown")', pair=TCP, status=70, log="thrown") as (client, _):
+        client.send(GET)
+        response = client.response()
+        equal(([r.status for r in response.interim], response.status), ([103], 500), "behind an interim response")
+        client.nothing_more()
+
+
+@test("an error after something of the response has gone out: a reset; exit status 70 and a traceback")
+def _():
+    for body in (
+        STATUS + "request:finish_headers()",
+        STATUS + 'request:send_data("x") request:flush()',
+        STATUS + 'request:send_data(("x"):rep(100000))',
     ):
         with served(f'{body} gate = request.headers error("thrown-late")', pair=TCP, status=70, log="thrown-late") as (client, _):
             client.send(GET)
             data, how = client.end()
             equal(how, "reset", body)
-            check(got or data == b"", f"{body}: {data!r}")
             check(not data.endswith(b"\r\n0\r\n\r\n"), f"{body}: the body was ended: {data!r}")
-        answers_nothing = replayed(GET, f'{body} error("thrown-late")', status=70, log="stack traceback")
-        check(b"500" not in answers_nothing.end()[0], "no 500 behind a status")
+        output = replayed(GET, f'{body} error("thrown-late")', status=70, log="stack traceback")
+        check(b"500" not in output.end()[0], "no 500 behind a status")
 
 
-@test("an error after finish(): the response was whole, the connection ends; exit status 70")
+@test("an error after finish(): the response was whole, and can be read; the connection ends; exit status 70")
 def _():
     with served('ok(request, "whole") error("afterwards")', pair=TCP, status=70, log="afterwards") as (client, _):
         client.send(GET + GET)
         equal(client.response().body, b"whole", "response")
-        equal(client.end()[0], b"", "after it")
+        equal(client.end(), (b"", "eof"), "after it")
+    with served('ok(request, "whole") return request.body', pair=TCP, log="http: ") as (client, _):
+        client.send(MALFORMED)
+        equal(client.response().body, b"whole", "response before the body was read")
+        equal(client.end(), (b"", "eof"), "after it")
+    upgraded = 'request:send_status(101) request:finish_headers() request:finish() error("afterwards")'
+    with served(upgraded, pair=TCP, status=70, log="afterwards") as (client, _):
+        client.send(GET)
+        equal(client.end()[1], "reset", "the other protocol may be in the midst of something")
 
 
 @test("a handler that returns without a response: the same as an error, and the log says so")
@@ -181,8 +215,12 @@ def _():
         with served(body, pair=TCP, log="http") as (client, _):
             client.send(MALFORMED)
             is_refusal(client.response(), 400, body)
+    for body in (STATUS + caught, STATUS + caught + "pcall(request.finish, request)"):
+        with served(body, pair=TCP, log="http") as (client, _):
+            client.send(MALFORMED)
+            is_refusal(client.response(), 400, body)
     begun = STATUS + 'request:send_data("x") request:flush() '
-    for body in (STATUS + caught, begun + caught, STATUS + caught + "pcall(request.finish, request)"):
+    for body in (begun + caught, begun + caught + "pcall(request.finish, request)"):
         with served(body, pair=TCP, log="http") as (client, _):
             client.send(MALFORMED)
             equal(client.end()[1], "reset", body)

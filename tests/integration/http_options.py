@@ -136,6 +136,7 @@ def refusals(*cases):
 @test("generate_handler without a function, or with other arguments, is an error")
 def _():
     refusals(*((a, "generate_handler") for a in ("", "nil", "{}", "{}, {}", "1", "f, 1", "f, true", "1, f", "f, f", "nil, f")))
+    refusals(("http, f", "with a dot"), ("http, f, {}", "with a dot"))
 
 
 LIMITS = ("request_body_size_limit", "body_size_limit", "request_header_size_limit", "header_size_limit")
@@ -333,6 +334,8 @@ def _():
     for name in ("Content-Length", "content-length", "Transfer-Encoding", "TRANSFER-ENCODING", "Connection", "connection"):
         wrong += [f'"{name}: 1"', f'{{"{name}: 1"}}', f'{{{{"{name}", "1"}}}}', f'{{["{name}"] = "1"}}']
     refusals(*((f"f, {{static_headers = {value}}}", "static_headers") for value in wrong))
+    for value in ('"B: c\\nA: \\0"', '{["A"] = "\\0"}', '{{"B", "c"}, {"A", "\\0"}}'):
+        refusals((f"f, {{static_headers = {value}}}", ('static_headers: "A": ', "control characters")))
 
 
 mbtest.main()

@@ -33,10 +33,10 @@ DIRECTORY = os.path.dirname(SMALL)
 OPEN = f"local small, medium, empty = {lua(SMALL)}, {lua(MEDIUM)}, {lua(EMPTY)} local file = io.open(small) "
 
 
-def sends(body, want, framing="length", data=GET):
+def sends(body, want, framing="length", data=GET, log=""):
     """The response to this has this body; the same from TCP, a Unix socket and a replay."""
     for pair in PAIRS.values():
-        response = answers(data, OPEN + STATUS + body, pair=pair)
+        response = answers(data, OPEN + STATUS + body, pair=pair, log=log)
         equal((response.framing, response.body), (framing, want), body)
         if framing == "length":
             equal(response.length(), len(want), f"Content-Length for {body}")
@@ -80,7 +80,25 @@ def _():
   request:send_header("A", "b") request:send_file(small)"""
             sends(body, b"0123456789")
     for arguments in ("0, 0", "1", "1, 0"):
-        sends(f"eq(22, select(3, request:send_file(empty, {arguments})))", b"")
+        failed = "the response has no body, as send_file has failed"
+        sends(f"eq(22, select(3, request:send_file(empty, {arguments})))", b"", log=failed)
+
+
+@test("a failure that leaves the response without a body is logged, for scripts that do not look; no other is")
+def _():
+    missing = f"request:send_file({lua(MISSING)}) "
+    log = f"no body, as send_file has failed ({MISSING}: No such file or directory) in GET /"
+    sends(missing, b"", log=log)
+    sends(missing + "request:finish()", b"", log=log)
+    sends(missing + 'request:send_data("not found")', b"not found")
+    sends(missing + "request:send_file(small)", b"0123456789")
+
+
+@test("data behind a file that has set the Content-Length: an error that says what to do; and doing that helps")
+def _():
+    body = 'request:send_file(small) local _, message = pcall(request.send_data, request, "x") '
+    sends(body + 'eq(true, message:find("11 bytes of body, but Content-Length is 10, as send_file", 1, true) ~= nil)', b"0123456789")
+    sends('request:finish_headers() request:send_file(small) request:send_data("x")', b"0123456789x", "chunked")
 
 
 @test("a missing file, a directory, what is no regular file: nil, message, errno; nothing was sent, the state is as before")

@@ -204,10 +204,10 @@ def _():
         ends(0.3, "return request.post_params", "stall_timeout = 0.3", sends(data), refused_408, "stall_timeout")
 
 
-@test("stall_timeout: reset when a status was sent before")
+@test("stall_timeout: reset when something of the response has gone out")
 def _():
     body = 'request:send_status("200 OK") return request.body'
-    ends(0.3, body, "stall_timeout = 0.3", sends(HALF), is_reset, "stall_timeout")
+    ends(0.3, body, "stall_timeout = 0.3", sends(HALF), refused_408, "stall_timeout")
     body = 'request:send_status("200 OK") request:send_data("x") request:flush() return request.body'
     ends(0.3, body, "stall_timeout = 0.3", sends(HALF), is_reset, "stall_timeout")
 
@@ -286,7 +286,7 @@ def _():
         ends(0.4, ENDLESS, options, reads_slowly, goes_on, "response_timeout", pair=small_pair)
 
 
-@test("response_timeout: a body of a byte every 0.1 s gets a 408, or a reset when a status was sent")
+@test("response_timeout: a body of a byte every 0.1 s gets a 408, or a reset when something has gone out; the log says so")
 def _():
     def slow_body(client):
         begin = time.monotonic()
@@ -296,13 +296,34 @@ def _():
 
     options = "response_timeout = 0.45, stall_timeout = 0.3"
     ends(0.45, "return request.body", options, slow_body, refused_408, "response_timeout")
-    ends(0.45, 'request:send_status("200 OK") return request.body', options, slow_body, is_reset, "response_timeout")
+    begun = 'request:send_status("200 OK") request:flush() '
+    ends(0.45, begun + "return request.body", options, slow_body, refused_408, "response_timeout")
+    begun += "request:finish_headers() "
+    ends(0.45, begun + "return request.body", "response_timeout = 0.45", sends(HALF), is_reset, "response_timeout")
+
+
+@test("response_timeout: what it cuts off is logged at the level that is shown by default")
+def _():
+    body, options = "return request.body", "response_timeout = 0.2"
+    with mbhttp.served(body, options, args=("--log-level", "notice"), log="response_timeout) in POST /") as (client, _):
+        client.send(HALF)
+        refused_408(client)
 
 
 @test("response_timeout: a handler that is busy is ended by the alarm timer a second later")
 def _():
     for body in ("while true do end", "os.execute('exec sleep 2')", 'request:send_status("200 OK") while true do end'):
-        ends(1.3, body, "response_timeout = 0.3", sends(GET), is_reset, "response_timeout", status=-signal.SIGALRM)
+        log = "response_timeout: the handler took too long in GET /, connection reset\n"
+        ends(1.3, body, "response_timeout = 0.3", sends(GET), is_reset, log, status=-signal.SIGALRM)
+
+
+@test("response_timeout: of a long or a hostile request line, the log shows the beginning, escaped")
+def _():
+    for target, shown in (("/" + "x" * 2000, "/" + "x" * 300), ("/\xc3\xa4\xff?a=%0a", "/\xc3\xa4\\xff?a=%0a, connection reset\n")):
+        shown = shown.encode("latin-1").decode()
+        with mbhttp.served("while true do end", "response_timeout = 0.1", status=-signal.SIGALRM, log=shown) as (client, _):
+            client.send(mbhttp.request(target))
+            check(client.end()[0] == b"", "nothing is sent")
 
 
 @test("response_timeout counts each response, and not what is between them")

@@ -66,27 +66,35 @@ function closing.warn_of_unread(request)
   end
 end
 
--- After a request has failed: the client is told, if it was told nothing else yet. Throws the error on when it is not
--- the client's.
+-- A script that has not looked at what send_file has returned answers without a body.
+function closing.warn_of_no_file(c)
+  core.log("warning", ("http: the response has no body, as send_file has failed (%s)%s"):format(
+    c.request._file_failed, describe(c)))
+end
+
+-- Ends the connection after a response that cannot be taken back: only a whole one is left to be read.
+local function abandon(c)
+  local whole = c.request and c.response:state() == "finished" and c.socket:flush_nb() == 0
+  if whole then closing.linger(c) else c.socket:reset() end
+end
+
+-- After a request has failed: the client is told, as long as nothing of another response has gone out. Throws the error
+-- on when it is not the client's.
 function closing.end_badly(c, err)
   local fault = c.fault
   local ours = not is_fault(c, err)
   local about = describe(c)
   local request = c.request
-  local message, level = fault and fault.message, "info"
+  local message = fault and fault.message
   if core.is_open(c.socket) then
-    local state, interim = "none", false
-    if c.request then state, interim = c.response:state() end
-    local begun = state ~= "none" and state ~= "start" and not interim
     -- Before a head has come, an error that is not the client's is no answer to anything.
     local answerable = request
     if fault then answerable = fault.status end
-    if begun or not answerable then
-      c.socket:reset()
+    if not answerable or request and c.response:has_left() then
+      abandon(c)
     elseif fault then
       closing.refuse(c, fault.status, fault.reason)
       message = ("http: %d: %s"):format(fault.status, fault.reason)
-      level = fault.status == 413 and "notice" or level -- a limit of ours that somebody may miss
     else
       closing.refuse(c, 500)
     end
@@ -96,7 +104,8 @@ function closing.end_badly(c, err)
     if about ~= "" then core.log("err", "http:" .. about) end
     core.throw_on(err)
   end
-  core.log(level, message .. about)
+  -- A limit that somebody may miss is shown by default.
+  core.log(fault.ours and "notice" or "info", message .. about)
 end
 
 -- Reads over what is left of a body. Returns whether the next request can follow.

@@ -23,10 +23,11 @@ local function answer(callback, request, c)
   if c.consumer and request._body == "unread" then closing().warn_of_unread(request) end
   if not core.is_open(c.socket) then return end
   if c.fault then error(c.fault.message, 0) end
-  local state, interim = c.response:state()
+  local state, interim, sent = c.response:state()
   if state == "start" or interim then
     error("http: the handler has returned without a response: it has to call request:send_status", 0)
   end
+  if sent == 0 and rawget(request, "_file_failed") then closing().warn_of_no_file(c) end
   request:finish()
 end
 
@@ -44,7 +45,7 @@ local function serve_one(c, callback, first)
   local request, response = new_request(c, method, path, query, minor, keepalive, has_body)
   c.request, c.response = request, response
   local limit = options.response_timeout and options.response_timeout + GRACE_SECONDS or 0
-  local done, err = core.call(limit, answer, callback, request, c)
+  local done, err = core.call(limit, c.input, answer, callback, request, c)
   if not done then
     closing().end_badly(c, err)
     return false

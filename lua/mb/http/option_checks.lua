@@ -40,7 +40,7 @@ local function add_header(headers, name, value)
     return "expected names and values to be strings"
   end
   local line, wrong = core.field_line(name, value)
-  if not line then return wrong end
+  if not line then return ("%q: %s"):format(name, wrong) end
   local lower = name:lower()
   if OURS[lower] then return name .. " is not for scripts to set" end
   headers.dated = headers.dated or lower == "date"

@@ -16,7 +16,7 @@ function metatable.__index(request, key)
 end
 
 -- A request whose head has just come, and its response. Fields that begin with "_" are the HTTP modules' own: _wire,
--- _response, _body and those of body.lua.
+-- _response, _body, _file_failed and those of body.lua.
 local function new_request(wire, method, path, query, minor, keepalive, has_body)
   local response = core.response(method == "HEAD", minor, keepalive, wire.minimum)
   return setmetatable({

@@ -26,6 +26,12 @@ local function position(value, default, what)
   return number
 end
 
+-- Nothing was sent. That is noted: a script that does not look would answer with nothing, and nobody would know why.
+local function failed(request, message, number)
+  request._file_failed = message
+  return nil, message, number
+end
+
 -- Sends the bytes as they are, waiting for the client.
 local function transfer(wire, file, offset, left)
   if left == 0 then return end
@@ -50,7 +56,7 @@ function methods.send_file(self, source, first, last)
   self:_check_file()
   first, last = position(first, 0, "first"), position(last, false, "last")
   local file, message, number, opened = open(source)
-  if not file then return nil, message, number end
+  if not file then return failed(self, message, number) end
   local size
   size, message, number = core.file_size(file)
   if size then
@@ -68,7 +74,7 @@ function methods.send_file(self, source, first, last)
     end
   end
   if opened then file:close() end
-  if not size then return nil, opened and source .. ": " .. message or message, number end
+  if not size then return failed(self, opened and source .. ": " .. message or message, number) end
   return true
 end
 

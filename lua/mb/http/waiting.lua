@@ -37,7 +37,8 @@ function waiting:wait_for_client(inputs, outputs, limit, what)
     local seconds = self.options.stall_timeout
     self:fail(("the client has %s nothing for %g seconds (stall_timeout)"):format(what, seconds), 408)
   end
-  self:fail(("the response took more than %g seconds (response_timeout)"):format(self.options.response_timeout), 408)
+  local seconds = self.options.response_timeout
+  self:fail(("the response took more than %g seconds (response_timeout)"):format(seconds), 408, true)
 end
 
 -- Whether the client has taken something since this was asked before.

@@ -36,9 +36,10 @@ end
 -- The point in time so many seconds from now; math.huge for false.
 function wire.after(seconds) return seconds and timeref() + seconds or math.huge end
 
--- Throws the fault of the client. status: of the response to it, when there may still be one; nil for none.
-function wire:fail(reason, status)
-  self.fault = {message = "http: " .. reason, reason = reason, status = status}
+-- Throws the fault of the client. status: of the response to it, when there may still be one; nil for none. ours: a
+-- limit of the script's is to blame as well.
+function wire:fail(reason, status, ours)
+  self.fault = {message = "http: " .. reason, reason = reason, status = status, ours = ours or status == 413}
   if self.request then self.request.faulty = true end
   error(self.fault.message, 0)
 end
