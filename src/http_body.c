@@ -45,13 +45,15 @@ int mb_http_push_failure(lua_State *L, int r) {
   return 4;
 }
 
-static int push_state(lua_State *L, const struct mb_http_input *in, enum content state,
+static int push_state(lua_State *L, struct mb_http_input *in, enum content state,
                       const struct piece *piece) {
   if (state == CONTENT_REFUSED) return mb_http_push_refusal(L, &in->refusal);
   if (state == CONTENT_FAILED) return mb_http_push_failure(L, piece->error);
   lua_pushnil(L);
   lua_pushstring(L, state == CONTENT_END ? "end" : "block");
-  return 2;
+  lua_pushboolean(L, in->moved);
+  in->moved = false;
+  return 3;
 }
 
 static enum content refuse(struct mb_http_input *in, int status, const char *why) {
@@ -116,6 +118,7 @@ static enum content next_received(lua_State *L, struct mb_http_input *in, struct
       ret->error = (int)n;
       return CONTENT_FAILED;
     }
+    in->moved = true;
   }
 }
 
@@ -194,7 +197,8 @@ static size_t check_most(lua_State *L) {
 /*
  * input:read(most)
  * The next piece of content, at most so many bytes.
- * Returns it; or nil and "block", "end", "refused", status, reason or "failed", errno, message.
+ * Returns it; or nil and "block", moved (whether something has been received since it was last said);
+ * "end"; "refused", status, reason; or "failed", errno, message.
  */
 int mb_http_input_read(lua_State *L) {
   struct mb_http_input *in = open_input(L);

@@ -156,6 +156,17 @@ static int unsent(lua_State *L) {
   return 1;
 }
 
+/*
+ * core.is_delivered(socket)
+ * Returns whether closing cannot lose what was sent, should the client still send something: its TCP
+ * has acknowledged everything. What waits in other kinds of sockets stays there.
+ */
+static int is_delivered(lua_State *L) {
+  const struct mb_handle *h = mb_handle_at(L, 1);
+  lua_pushboolean(L, h->kind != MB_FD_TCP || mb_fd_unsent(h->out_fd, h->kind) <= 0);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"call", call},
     {"date", mb_http_date},
@@ -167,6 +178,7 @@ static const luaL_Reg functions[] = {
     {"file_size", mb_handle_file_size},
     {"form", mb_http_form},
     {"input", mb_http_input_new},
+    {"is_delivered", is_delivered},
     {"is_network", is_network},
     {"is_open", is_open},
     {"is_writable", is_writable},

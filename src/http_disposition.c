@@ -20,12 +20,12 @@ static int escaped(struct mb_span behind) {
  * Decodes a quoted value in place: \" and \\, and what the HTML standard lets browsers write for a
  * quote, CR and LF. Other backslashes stay: old browsers send "C:\path\file".
  */
-static struct mb_span unquote(char *head, struct mb_span value) {
+static struct mb_span unquote(char *head, struct mb_span value, bool escapes) {
   char *to = in_head(head, value), *out = to;
   while (value.size > 0) {
     char c = *mb_http_take(&value, 1).data;
     int byte = c == '%' ? escaped(value) : -1;
-    if (c == '\\' && mb_http_is_escape(value)) {
+    if (escapes && c == '\\' && mb_http_is_escape(value)) {
       c = *mb_http_take(&value, 1).data;
     } else if (byte == '"' || byte == '\r' || byte == '\n') {
       c = (char)byte;
@@ -74,14 +74,24 @@ static const char *read_extended(char *head, struct mb_span value, struct mb_spa
 
 /* The value of one of our parameters, decoded. */
 static const char *read_parameter(char *head, const struct mb_http_parameter *parameter,
-                                  bool extended, struct mb_span *ret) {
+                                  bool escapes, bool extended, struct mb_span *ret) {
   if (ret->data) return "parameter twice in a Content-Disposition";
   if (extended) {
     if (parameter->quoted) return malformed_extended;
     return read_extended(head, parameter->value, ret);
   }
-  *ret = parameter->quoted ? unquote(head, parameter->value) : parameter->value;
+  *ret = parameter->quoted ? unquote(head, parameter->value, escapes) : parameter->value;
   return NULL;
+}
+
+/* Whether these are parameters, read in this way, and nothing else. */
+static bool are_parameters(struct mb_span rest, bool escapes) {
+  struct mb_http_parameter parameter;
+  int found;
+  do {
+    found = mb_http_parameter_next(&rest, escapes, &parameter);
+  } while (found > 0);
+  return found == 0;
 }
 
 const char *mb_http_disposition(char *head, struct mb_span value, struct mb_span *ret_name,
@@ -92,17 +102,19 @@ const char *mb_http_disposition(char *head, struct mb_span value, struct mb_span
   if (!mb_http_equals(type, "form-data")) {
     return "part whose Content-Disposition is not form-data";
   }
+  /* Mail libraries and curl escape quotes and backslashes. Browsers escape neither backslashes nor,
+   * with them, quotes: "dir\" is a whole value, where it makes sense as that alone. */
+  bool escapes = are_parameters(value, true);
+  if (!escapes && !are_parameters(value, false)) return malformed;
   struct mb_http_parameter parameter;
-  int found;
-  while ((found = mb_http_parameter_next(&value, &parameter)) > 0) {
+  while (mb_http_parameter_next(&value, escapes, &parameter) > 0) {
     if (!parameter.quoted && !mb_http_all(parameter.value, MB_HTTP_TOKEN)) return malformed;
     size_t i = 0;
     while (i < 3 && !mb_http_equals(parameter.name, known[i])) i++;
     if (i == 3) continue;
-    const char *wrong = read_parameter(head, &parameter, i == 2, &values[i]);
+    const char *wrong = read_parameter(head, &parameter, escapes, i == 2, &values[i]);
     if (wrong) return wrong;
   }
-  if (found < 0) return malformed;
   if (!values[0].data) return "part without a name";
   *ret_name = values[0];
   *ret_file_name = values[2].data ? values[2] : values[1];

@@ -169,8 +169,10 @@ static int input_head(lua_State *L) {
   while ((found = find_head(in, &size)) == 0) {
     ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
     if (n == -EAGAIN || n == 0) {
-      bool begun = mb_buf_len(&h->in) > 0;
-      h->in_short = begun && n != 0; /* poll waits for more */
+      size_t len = mb_buf_len(&h->in);
+      /* A CR alone may be that of an empty line, which is of no request. */
+      bool begun = len > 1 || (len == 1 && *mb_buf_bytes(&h->in) != '\r');
+      h->in_short = len > 0 && n != 0; /* poll waits for more */
       lua_pushnil(L);
       lua_pushstring(L, n == 0 ? "end" : "block");
       lua_pushboolean(L, begun);

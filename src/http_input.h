@@ -31,6 +31,7 @@ struct mb_http_input {
   struct mb_http_chunked chunked;
   uint64_t received;   /* content so far */
   struct mb_buf stash; /* content that was received while nobody wanted it yet */
+  bool moved;          /* something has been received since a method has said "block" */
   bool refused;        /* no more can be read of it: refusal says why */
   struct mb_http_refusal refusal;
   struct mb_multipart *multipart; /* while a body is read as such */

@@ -49,7 +49,7 @@ int mb_multipart_boundary(struct mb_span content_type, char *buffer) {
   struct mb_span boundary = {NULL, 0};
   struct mb_http_parameter parameter;
   int found;
-  while ((found = mb_http_parameter_next(&content_type, &parameter)) > 0) {
+  while ((found = mb_http_parameter_next(&content_type, true, &parameter)) > 0) {
     if (!mb_http_equals(parameter.name, "boundary")) continue;
     if (boundary.data || !is_boundary(parameter.value)) return -1;
     boundary = parameter.value;

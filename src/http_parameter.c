@@ -9,11 +9,11 @@ bool mb_http_is_escape(struct mb_span behind) {
 }
 
 /* Takes a quoted string behind its first quote, and the quote at its end. */
-static bool take_quoted(struct mb_span *from, struct mb_span *ret) {
+static bool take_quoted(struct mb_span *from, bool escapes, struct mb_span *ret) {
   size_t i = 0;
   while (i < from->size && from->data[i] != '"') {
     struct mb_span behind = {from->data + i + 1, from->size - i - 1};
-    i += from->data[i] == '\\' && mb_http_is_escape(behind) ? 2 : 1;
+    i += escapes && from->data[i] == '\\' && mb_http_is_escape(behind) ? 2 : 1;
   }
   if (i == from->size) return false;
   *ret = mb_http_take(from, i);
@@ -21,7 +21,7 @@ static bool take_quoted(struct mb_span *from, struct mb_span *ret) {
   return true;
 }
 
-int mb_http_parameter_next(struct mb_span *rest, struct mb_http_parameter *ret) {
+int mb_http_parameter_next(struct mb_span *rest, bool escapes, struct mb_http_parameter *ret) {
   *rest = mb_http_trim(*rest);
   if (rest->size == 0) return 0;
   if (rest->data[0] != ';') return -1;
@@ -34,7 +34,7 @@ int mb_http_parameter_next(struct mb_span *rest, struct mb_http_parameter *ret) 
   ret->quoted = rest->size > 0 && rest->data[0] == '"';
   if (ret->quoted) {
     mb_http_take(rest, 1);
-    return take_quoted(rest, &ret->value) ? 1 : -1;
+    return take_quoted(rest, escapes, &ret->value) ? 1 : -1;
   }
   size_t size = 0;
   while (size < rest->size && !mb_http_is_blank(rest->data[size]) && rest->data[size] != ';')

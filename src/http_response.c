@@ -11,11 +11,9 @@
 
 #include "handle_methods.h"
 #include "http_date.h"
+#include "http_response_output.h"
 #include "http_response_state.h"
 #include "state.h"
-
-/* Output that may be queued before a write waits for the client. */
-#define QUEUE_MAX_BYTES 65536
 
 static struct mb_response *response_at(lua_State *L, int index) {
   return luaL_checkudata(L, index, MB_RESPONSE_TYPE);
@@ -37,110 +35,8 @@ int mb_http_response_new(lua_State *L) {
 }
 
 static int response_gc(lua_State *L) {
-  struct mb_response *r = response_at(L, 1);
-  mb_buf_free(&r->head, mb_state_alloc(L));
-  mb_buf_free(&r->body, mb_state_alloc(L));
+  mb_response_free_gathered(L, response_at(L, 1));
   return 0;
-}
-
-/* ---- output ---- */
-
-/* Queues bytes. Throws when memory runs out, after garbage was collected. */
-static void queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size) {
-  if (size == 0 || mb_wqueue_append(&h->out, h->alloc, bytes, size) == 0) return;
-  mb_handle_collect(L, h);
-  mb_handle_check_output(L, h); /* a finalizer may have finished it */
-  if (mb_wqueue_append(&h->out, h->alloc, bytes, size) < 0) luaL_error(L, "not enough memory");
-}
-
-/* Queues what was gathered, and empties it. */
-static void queue_gathered(lua_State *L, struct mb_handle *h, struct mb_buf *from) {
-  if (mb_buf_len(from) == 0) return;
-  queue(L, h, mb_buf_bytes(from), mb_buf_len(from));
-  mb_buf_take(from, mb_buf_len(from));
-}
-
-/* Calls a method of the connection with the argument on top of the stack; pops that. */
-static void call_wire(lua_State *L, const char *method) {
-  lua_getfield(L, 1, "_wire");
-  lua_getfield(L, -1, method);
-  lua_insert(L, -2);
-  lua_pushvalue(L, -3);
-  lua_call(L, 2, 0);
-  lua_pop(L, 1);
-}
-
-/*
- * Sends what was gathered, and a string behind it, as a chunk where the body is chunked.
- * data   index of the string, or 0
- * flush  nothing stays queued
- * next   the state that follows, once nothing can get lost any more; the body ends with
- *        MB_RESPONSE_FINISHED
- */
-static void emit(lua_State *L, struct mb_response *r, int data, bool flush, unsigned next) {
-  r->state = MB_RESPONSE_BROKEN;
-  mb_response_push_of_wire(L, "socket");
-  struct mb_handle *h = mb_handle_at(L, -1);
-  mb_handle_check_output(L, h);
-  size_t size = mb_buf_len(&r->body) + (data ? lua_rawlen(L, data) : 0);
-  if (r->head_pending) {
-    r->head_pending = false;
-    queue_gathered(L, h, &r->head);
-  }
-  if (r->chunked && size > 0) {
-    char line[24];
-    queue(L, h, line, (size_t)snprintf(line, sizeof line, "%zx\r\n", size));
-  }
-  queue_gathered(L, h, &r->body);
-  lua_pushcfunction(L, flush ? mb_handle_method_flush_nb : mb_handle_method_write_nb);
-  lua_insert(L, -2);
-  if (data) {
-    lua_pushvalue(L, data);
-  } else {
-    lua_pushliteral(L, "");
-  }
-  bool last = next == MB_RESPONSE_FINISHED;
-  lua_pushstring(L, !r->chunked        ? ""
-                    : size > 0 && last ? "\r\n0\r\n\r\n"
-                    : last             ? "0\r\n\r\n"
-                    : size > 0         ? "\r\n"
-                                       : "");
-  lua_call(L, 3, 2);
-  if (lua_isnil(L, -2)) call_wire(L, "lose"); /* throws */
-  r->state = next;
-  lua_Integer most = flush ? 0 : QUEUE_MAX_BYTES;
-  bool wait = lua_tointeger(L, -2) > most;
-  lua_pop(L, 2);
-  if (!wait) return;
-  lua_pushinteger(L, most);
-  call_wire(L, "drain");
-}
-
-/* Sends what was gathered, now or soon; ends the head for a body whose size is not known. */
-static void emit_gathered(lua_State *L, struct mb_response *r, int data, bool flush) {
-  r->state = MB_RESPONSE_BROKEN;
-  if (r->head_pending) mb_response_end_head(L, r, NULL);
-  emit(L, r, data, flush, MB_RESPONSE_BODY);
-}
-
-/* HTTP/1.0 knows no interim responses. */
-void mb_response_end_interim(lua_State *L, struct mb_response *r) {
-  r->state = MB_RESPONSE_BROKEN;
-  r->interim = r->dated = false;
-  if (r->code == 100) {
-    lua_getfield(L, 1, "_wire");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "expects");
-    lua_pop(L, 1);
-  }
-  if (r->minor == 0) {
-    r->head_pending = false;
-    mb_buf_take(&r->head, mb_buf_len(&r->head));
-    r->state = MB_RESPONSE_START;
-    return;
-  }
-  mb_response_append_text(L, &r->head, "\r\n");
-  emit(L, r, 0, true, MB_RESPONSE_START);
 }
 
 /*
@@ -151,9 +47,9 @@ static int finish_headers(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH_HEADERS);
   lua_settop(L, 2);
   if (r->interim) {
-    mb_response_end_interim(L, r);
+    mb_response_end_interim(L, r, mb_response_nothing_more);
   } else if (r->head_pending) {
-    emit_gathered(L, r, 0, true);
+    mb_response_emit_body(L, r, 0, true, mb_response_nothing_more);
   } else {
     r->state = MB_RESPONSE_BODY;
   }
@@ -208,7 +104,7 @@ static int send_data(lua_State *L) {
   if (r->is_head || size == 0) {
     r->state = MB_RESPONSE_BODY;
   } else if (mb_buf_len(&r->body) + size >= r->minimum) {
-    emit_gathered(L, r, 3, false);
+    mb_response_emit_body(L, r, 3, false, mb_response_nothing_more);
   } else {
     mb_response_append(L, &r->body, data, size);
     r->state = MB_RESPONSE_BODY;
@@ -224,10 +120,9 @@ static int flush(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FLUSH);
   lua_settop(L, 2);
   if (r->state == MB_RESPONSE_BODY) {
-    emit_gathered(L, r, 0, true);
+    mb_response_emit_body(L, r, 0, true, mb_response_nothing_more);
   } else {
-    lua_pushinteger(L, 0);
-    call_wire(L, "drain");
+    mb_response_drain(L, 0, mb_response_nothing_more);
   }
   return 0;
 }
@@ -242,9 +137,7 @@ static int finish(lua_State *L) {
   if (r->state == MB_RESPONSE_FINISHED) {
     /* The wait for the client may have been cut off by an error. */
     mb_response_push_of_wire(L, "socket");
-    if (mb_handle_at(L, -1)->out.len == 0) return 0;
-    lua_pushinteger(L, 0);
-    call_wire(L, "drain");
+    if (mb_handle_at(L, -1)->out.len > 0) mb_response_drain(L, 0, mb_response_nothing_more);
     return 0;
   }
   check_size(L, r, MB_RESPONSE_FINISH, 0);
@@ -260,7 +153,7 @@ static int finish(lua_State *L) {
   /* A script that knows HEAD sends nothing: that says nothing of the size. */
   bool known = !(r->is_head && r->sent == 0);
   if (r->head_pending) mb_response_end_head(L, r, known ? &r->sent : NULL);
-  emit(L, r, 0, true, MB_RESPONSE_FINISHED);
+  mb_response_emit(L, r, 0, true, MB_RESPONSE_FINISHED, mb_response_nothing_more);
   return 0;
 }
 
@@ -304,6 +197,28 @@ static void set_length(lua_State *L, struct mb_response *r, uint64_t size) {
   r->length = size;
 }
 
+/* What comes before the bytes of a file is sent. Stack: request, response, size of the file. */
+static int begin_file_bytes(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  struct mb_response *r = response_at(L, 2);
+  uint64_t size = (uint64_t)lua_tointeger(L, 3);
+  /* While that waited, a stream handler may have sent something. */
+  if (r->state != MB_RESPONSE_BODY) mb_response_refuse_state(L, MB_RESPONSE_SEND_FILE, r->state);
+  check_size(L, r, MB_RESPONSE_SEND_FILE, size);
+  r->state = MB_RESPONSE_BROKEN;
+  r->sent += size;
+  if (r->chunked) {
+    char line[24];
+    mb_response_push_of_wire(L, "socket");
+    mb_response_queue(L, mb_handle_at(L, -1), line,
+                      (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
+  }
+  r->state = MB_RESPONSE_FILE;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /*
  * request:_begin_file(size)
  * So many bytes of body follow, which the caller sends by itself, if this returns true: sends what
@@ -319,21 +234,8 @@ static int begin_file(lua_State *L) {
     r->state = MB_RESPONSE_BODY;
     return 0;
   }
-  emit_gathered(L, r, 0, false);
-  /* While that waited, a stream handler may have sent something. */
-  if (r->state != MB_RESPONSE_BODY) mb_response_refuse_state(L, MB_RESPONSE_SEND_FILE, r->state);
-  check_size(L, r, MB_RESPONSE_SEND_FILE, size);
-  r->state = MB_RESPONSE_BROKEN;
-  r->sent += size;
-  if (r->chunked) {
-    char line[24];
-    mb_response_push_of_wire(L, "socket");
-    queue(L, mb_handle_at(L, -1), line,
-          (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
-  }
-  r->state = MB_RESPONSE_FILE;
-  lua_pushboolean(L, 1);
-  return 1;
+  mb_response_emit_body(L, r, 0, false, begin_file_bytes);
+  return begin_file_bytes(L, LUA_OK, 0);
 }
 
 /* request:_end_file(): all bytes of the file were sent. */
@@ -342,7 +244,7 @@ static int end_file(lua_State *L) {
   r->state = MB_RESPONSE_BROKEN;
   if (r->chunked) {
     mb_response_push_of_wire(L, "socket");
-    queue(L, mb_handle_at(L, -1), "\r\n", 2);
+    mb_response_queue(L, mb_handle_at(L, -1), "\r\n", 2);
   }
   r->state = MB_RESPONSE_BODY;
   return 0;

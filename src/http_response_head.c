@@ -5,6 +5,7 @@
 
 #include "http_date.h"
 #include "http_reason.h"
+#include "http_response_output.h"
 #include "http_response_state.h"
 #include "http_span.h"
 
@@ -18,6 +19,53 @@ static int status_code(struct mb_span text) {
   if (!mb_http_all((struct mb_span){text.data, 3}, MB_HTTP_DIGIT)) return 0;
   if (!mb_http_all(text, MB_HTTP_VALUE) || text.data[0] < '1' || text.data[0] > '5') return 0;
   return (text.data[0] - '0') * 100 + (text.data[1] - '0') * 10 + (text.data[2] - '0');
+}
+
+/* HTTP/1.0 knows no interim responses. */
+void mb_response_end_interim(lua_State *L, struct mb_response *r, lua_KFunction then) {
+  r->state = MB_RESPONSE_BROKEN;
+  r->interim = r->dated = false;
+  if (r->code == 100) {
+    lua_getfield(L, 1, "_wire");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "expects");
+    lua_pop(L, 1);
+  }
+  if (r->minor == 0) {
+    r->head_pending = false;
+    mb_buf_take(&r->head, mb_buf_len(&r->head));
+    r->state = MB_RESPONSE_START;
+    return;
+  }
+  mb_response_append_text(L, &r->head, "\r\n");
+  mb_response_emit(L, r, 0, true, MB_RESPONSE_START, then);
+}
+
+/* Begins the head. Stack: request, response, status text. */
+static int begin_head(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  struct mb_response *r = luaL_checkudata(L, 2, MB_RESPONSE_TYPE);
+  struct mb_span text, fields = {NULL, 0};
+  text.data = lua_tolstring(L, 3, &text.size);
+  /* While an interim response waited, a stream handler may have sent one of its own. */
+  if (r->state != MB_RESPONSE_START) {
+    mb_response_refuse_state(L, MB_RESPONSE_SEND_STATUS, r->state);
+  }
+  r->state = MB_RESPONSE_BROKEN;
+  r->code = status_code(text);
+  r->interim = r->code < 200 && r->code != 101;
+  mb_response_append_text(L, &r->head, "HTTP/1.1 ");
+  mb_response_append(L, &r->head, text.data, text.size);
+  mb_response_append_text(L, &r->head, text.size == 3 ? " \r\n" : "\r\n");
+  if (!r->interim) {
+    mb_response_push_of_wire(L, "static");
+    fields.data = lua_tolstring(L, -1, &fields.size);
+  }
+  if (fields.size > 0) mb_response_append(L, &r->head, fields.data, fields.size);
+  r->head_pending = true;
+  r->state = MB_RESPONSE_HEAD;
+  return 0;
 }
 
 /*
@@ -36,31 +84,17 @@ int mb_response_send_status(lua_State *L) {
     lua_pushfstring(L, "%I %s", (LUAI_UACINT)number, mb_http_reason((int)number));
     lua_replace(L, 3);
   }
-  struct mb_span text = {NULL, 0}, fields = {NULL, 0};
+  struct mb_span text = {NULL, 0};
   if (lua_type(L, 3) == LUA_TSTRING) text.data = lua_tolstring(L, 3, &text.size);
-  int code = status_code(text);
-  if (code == 0) {
+  if (status_code(text) == 0) {
     return mb_response_misused(
         L, MB_RESPONSE_SEND_STATUS,
         "expected a status from 100 to 599, such as \"200 OK\" or 200, without line ends, got %s",
         lua_type(L, 3) == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, 3))
-                           : luaL_typename(L, 3));
+                                      : luaL_typename(L, 3));
   }
-  if (r->state == MB_RESPONSE_HEAD) mb_response_end_interim(L, r);
-  r->state = MB_RESPONSE_BROKEN;
-  r->code = code;
-  r->interim = code < 200 && code != 101;
-  mb_response_append_text(L, &r->head, "HTTP/1.1 ");
-  mb_response_append(L, &r->head, text.data, text.size);
-  mb_response_append_text(L, &r->head, text.size == 3 ? " \r\n" : "\r\n");
-  if (!r->interim) {
-    mb_response_push_of_wire(L, "static");
-    fields.data = lua_tolstring(L, -1, &fields.size);
-  }
-  if (fields.size > 0) mb_response_append(L, &r->head, fields.data, fields.size);
-  r->head_pending = true;
-  r->state = MB_RESPONSE_HEAD;
-  return 0;
+  if (r->state == MB_RESPONSE_HEAD) mb_response_end_interim(L, r, begin_head);
+  return begin_head(L, LUA_OK, 0);
 }
 
 static int bad_header(lua_State *L, const char *why) {

@@ -68,8 +68,12 @@ int mb_response_misused(lua_State *L, enum mb_response_call call, const char *fo
 /* Throws: the call does not belong into the state. */
 int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state);
 
-/* Sends an interim response, which is its head. The response itself is still to come. */
-void mb_response_end_interim(lua_State *L, struct mb_response *r);
+/*
+ * Sends an interim response, which is its head. The response itself is still to come.
+ * then  what the method goes on with, should a stream handler yield meanwhile; then this does not
+ *       return
+ */
+void mb_response_end_interim(lua_State *L, struct mb_response *r, lua_KFunction then);
 
 /* The connection is not used again after the response. */
 void mb_response_end_connection(lua_State *L, struct mb_response *r);

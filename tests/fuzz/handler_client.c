@@ -98,6 +98,7 @@ static bool has_room(void) {
 static size_t take_output(const char *data, size_t size) {
   if (size > client.room) size = client.room;
   if (client.nature.slow) client.room -= size;
+  if (client.room == 0) client.full = client.now;
   fuzz_add(&client.output, (struct mb_span){data, size});
   return size;
 }
@@ -166,7 +167,8 @@ static int find_ready(struct pollfd *fds, nfds_t count) {
 }
 
 static int wait_until(struct pollfd *fds, nfds_t count, int64_t deadline) {
-  int64_t reads_at = client.now + SLOW_PATIENCE_USEC;
+  int64_t reads_at = client.full + SLOW_PATIENCE_USEC;
+  if (reads_at < client.now) reads_at = client.now;
   for (;;) {
     int ready = find_ready(fds, count);
     if (ready > 0) return ready;

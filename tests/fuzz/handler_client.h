@@ -27,6 +27,7 @@ struct client {
   size_t taken;   /* bytes of the input that were read */
   int64_t now;    /* monotonic microseconds */
   size_t room;    /* how much output is taken without waiting */
+  int64_t full;   /* when there was no more room */
   struct fuzz_text output;
   bool output_ended;              /* FIN */
   bool reset;                     /* by the handler */

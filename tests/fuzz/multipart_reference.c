@@ -71,9 +71,10 @@ struct value {
   text type;
   struct parameter parameters[PARAMETERS_MAX];
   size_t count;
+  bool escapes; /* whether a backslash escapes a quote or itself */
 };
 
-static bool read_parameter(text *rest, struct parameter *ret) {
+static bool read_parameter(text *rest, bool escapes, struct parameter *ret) {
   ret->name = take_up_to(rest, "=");
   if (ret->name.size == 0 || !only(ret->name, TOKEN) || rest->size == 0) return false;
   take(rest, 1);
@@ -89,7 +90,8 @@ static bool read_parameter(text *rest, struct parameter *ret) {
     take_up_to(rest, "\"\\");
     if (rest->size == 0) return false;
     if (rest->data[0] == '"') break;
-    take(rest, starts(*rest, "\\\"") || starts(*rest, "\\\\") ? 2 : 1);
+    bool pair = starts(*rest, "\\\"") || starts(*rest, "\\\\");
+    take(rest, escapes && pair ? 2 : 1);
   }
   ret->value = (text){whole.data, whole.size - rest->size};
   take(rest, 1);
@@ -97,7 +99,8 @@ static bool read_parameter(text *rest, struct parameter *ret) {
 }
 
 /* Returns whether it is well-formed; what precedes a mistake is there in any case. */
-static bool read_value(text span, struct value *ret) {
+static bool read_value(text span, bool escapes, struct value *ret) {
+  ret->escapes = escapes;
   ret->count = 0;
   ret->type = trimmed(take_up_to(&span, ";"));
   for (;;) {
@@ -107,7 +110,7 @@ static bool read_value(text span, struct value *ret) {
     take_run(&span, BLANK ";");
     if (span.size == 0) return true;
     if (ret->count == PARAMETERS_MAX) abort();
-    if (!read_parameter(&span, &ret->parameters[ret->count])) return false;
+    if (!read_parameter(&span, escapes, &ret->parameters[ret->count])) return false;
     ret->count++;
   }
 }
@@ -125,7 +128,7 @@ static const struct parameter *find(const struct value *value, const char *name,
 
 int multipart_reference_boundary(text content_type, char *buffer) {
   static struct value value;
-  bool twice = false, good = read_value(content_type, &value);
+  bool twice = false, good = read_value(content_type, true, &value);
   if (!is(value.type, "multipart/form-data")) return 0;
   const struct parameter *boundary = find(&value, "boundary", &twice);
   if (!good || twice || !boundary) return -1;
@@ -146,14 +149,15 @@ static int escaped(text span) {
   return (int)strtol(digits, NULL, 16);
 }
 
-static void unquote(text value, struct fuzz_text *to) {
+static void unquote(text value, bool escapes, struct fuzz_text *to) {
   while (value.size > 0) {
     int code = value.data[0] == '%' ? escaped(value) : -1;
     char c = (char)code;
     if (code == '"' || code == '\r' || code == '\n') {
       take(&value, 3);
     } else {
-      if (starts(value, "\\\"") || starts(value, "\\\\")) take(&value, 1);
+      bool pair = starts(value, "\\\"") || starts(value, "\\\\");
+      if (escapes && pair) take(&value, 1);
       c = take(&value, 1).data[0];
     }
     fuzz_add(to, (text){&c, 1});
@@ -188,10 +192,10 @@ static bool read_extended(text value, struct fuzz_text *to) {
 }
 
 /* The text of a parameter, or data NULL when there is none. Not empty memory but NULL means none. */
-static text add_text(const struct parameter *parameter, struct fuzz_text *to) {
+static text add_text(const struct parameter *parameter, bool escapes, struct fuzz_text *to) {
   if (!parameter) return (text){NULL, 0};
   if (parameter->quoted) {
-    unquote(parameter->value, to);
+    unquote(parameter->value, escapes, to);
   } else {
     fuzz_add(to, parameter->value);
   }
@@ -201,7 +205,8 @@ static text add_text(const struct parameter *parameter, struct fuzz_text *to) {
 /* Adds what a part is to the events. Returns whether it is well-formed. */
 static bool read_disposition(text line, text content_type, struct fuzz_text *events) {
   static struct value value;
-  bool twice = false, good = read_value(line, &value) && is(value.type, "form-data");
+  bool twice = false, good = read_value(line, true, &value) || read_value(line, false, &value);
+  good = good && is(value.type, "form-data");
   const struct parameter *name = find(&value, "name", &twice);
   const struct parameter *file = find(&value, "filename", &twice);
   const struct parameter *extended = find(&value, "filename*", &twice);
@@ -209,7 +214,8 @@ static bool read_disposition(text line, text content_type, struct fuzz_text *eve
     good = good && (value.parameters[i].quoted || only(value.parameters[i].value, TOKEN));
   }
   struct fuzz_text texts[3] = {{0}};
-  text name_text = add_text(name, &texts[0]), file_text = add_text(file, &texts[1]);
+  text name_text = add_text(name, value.escapes, &texts[0]);
+  text file_text = add_text(file, value.escapes, &texts[1]);
   if (extended) {
     good = good && !extended->quoted && read_extended(extended->value, &texts[2]);
     file_text = texts[2].data ? fuzz_text_span(&texts[2]) : (text){"", 0};

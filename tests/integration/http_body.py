@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
 from mbhttp import PAIRS, answers, checked, chunked, multipart, request, served, shows
+from mbnet import lua
 from mbtest import equal, test
 
 GET = request()
@@ -328,6 +329,41 @@ def _():
     )
 
 
+@test("a malformed pattern is an error when it is registered, also where matching would not get to the mistake")
+def _():
+    wrong = ("^file[", "x[^]", "x[]", "x[%]", "x[a-%", "x(", "x(a)(", "x)", "x(a))", "x%", "x%b", "x%bx", "x%f", "x%fa", "x%1", "x%0",
+             "x(%1)", "x(a)%2", "x" + "()" * 33)  # fmt: skip
+    good = ("", "^", "$", "^$", "x^", "[]]", "[^]]", "[%]]", "[[]", "[a-]", "[%a_]+", "(a)%1", "((a)b)%2%1", "()x", "%bxy", "%f[%w]x",
+            "%%", "%]", "%[", "x-", "^file_%d+$", ".", "[^%s]", "%(%)", "x" + "()" * 32)  # fmt: skip
+    calls = [f'fails({{"stream_post_params: malformed pattern", {lua(p)}}}, function() request:stream_post_params({lua(p)}, error) end)'
+             for p in wrong]  # fmt: skip
+    calls += [f"request:stream_post_params({lua(p)}, print)" for p in good]
+    checked(FORM, "\n".join(calls) + " request:stream_request_body()")
+
+
+@test("what is no malformed pattern to us is none to Lua: patterns made by chance")
+def _():
+    body = """
+  local check = require "mb.http.pattern"
+  local pieces = {"^", "$", "(", ")", "()", "[", "]", "[^", "-", "%", "%%", "%b", "%f", "%f[", "%1", "%2", "%0", "%a", ".", "*", "a", "b"}
+  local subjects = {"", "a", "ab", "aab", "(a)", "[b]", "%", "a]b", "abab"}
+  local state, good, bad = 1, 0, 0
+  local function random(n) state = (state * 1103515245 + 12345) % 2147483648 return state // 65536 % n + 1 end
+  for _ = 1, 20000 do
+    local pattern = ""
+    for _ = 1, random(7) do pattern = pattern .. pieces[random(#pieces)] end
+    local wrong, failed = check(pattern), nil
+    for _, subject in ipairs(subjects) do
+      local done, message = pcall(string.find, subject, pattern)
+      if not done then failed = message end
+    end
+    if wrong then bad = bad + 1 else good = good + 1 end
+    if failed and not wrong then error(pattern .. ": " .. failed) end
+  end
+  eq(true, good > 1000 and bad > 1000)"""
+    checked(GET, body)
+
+
 @test("a field that is not there, or a body that is no form: its stream handler is not called")
 def _():
     for data in (PARTS, FORM, GET, request("/", "POST", "x=1")):
@@ -445,6 +481,49 @@ def _():
   {register}
   request:consume_input()"""
         equal(answers(FORM, body).body, b"1|3|" if "param" in register else b"a=1&b=2&a=3|", register)
+
+
+@test("monologue in a stream handler: what follows is dropped, and no handler is called with it, nor told of an end")
+def _():
+    parts = [('name="f"; filename="x"', "text/plain", "A" * 500), ('name="secret"', None, "first half second half"), ('name="o"', None, "2")]
+    form = multipart(parts)
+    for register, length, got in (
+        ('request:stream_post_param("f", take) request:consume_input()', len(form), b"A"),
+        ("request:stream_request_body(take) request:consume_input()", len(form), b"-"),
+        ("request:stream_request_body_now(take)", len(form), b"-"),
+    ):
+        body = f"""
+  local pieces = {{}}
+  local function take(chunk)
+    if #pieces == 0 then request:monologue() end
+    pieces[#pieces + 1] = chunk and chunk:sub(1, 1) or "<end>"
+  end
+  {register}
+  fails({{"post_params", "discarded"}}, function() local _ = request.post_params end)
+  fails({{"body", "discarded"}}, function() local _ = request.body end)
+  request:consume_input()
+  ok(request, table.concat(pieces))"""
+        with served(body, "maximum_input_chunk_size = 80") as (client, server):
+            client.send(request("/", "POST", None, [*MULTIPART, f"Content-Length: {length}"]) + form[:640])
+            server.asleep()
+            client.send(form[640:] + GET)
+            response = client.response()
+            equal((response.body, response.closes()), (got, True), register)
+            client.nothing_more()
+
+
+@test("a stream handler that resets or closes the connection ends the callback; that is no error")
+def _():
+    for end in ("reset", "close"):
+        for register in (
+            'request:stream_post_param("a", f) request:consume_input()',
+            "request:stream_request_body(f) request:consume_input()",
+            "request:stream_request_body_now(f)",
+        ):
+            body = f'local function f() request.socket:{end}() end {register} error("not ended")'
+            with served(body, pair=PAIRS["TCP"], log="http: the script has ended the connection in POST /") as (client, _):
+                client.send(FORM)
+                equal(client.end(), (b"", "reset" if end == "reset" else "eof"), f"{end} in {register}")
 
 
 @test("a body that nobody asks for is passed over: the next request is found behind it")

@@ -41,6 +41,13 @@ def both_ways(requests, body, want, pairs=PAIRS, log=""):
                 check(got == want, f"{len(got)} bytes, expected {len(want)}: {mbtest.short(got)}")
 
 
+def large_file():
+    path = mbtest.tmp("large")
+    with open(path, "wb") as f:
+        f.write(LARGE)
+    return path
+
+
 @test("a large response first, and then the body")
 def _():
     both_ways(framings(DATA), SEND + "request:send_data(large) request:send_data(request.body)", LARGE + DATA)
@@ -56,10 +63,7 @@ def _():
 
 @test("a large file first, and then the body")
 def _():
-    path = mbtest.tmp("large")
-    with open(path, "wb") as f:
-        f.write(LARGE)
-    body = f"request:finish_headers() request:send_file({lua(path)}) request:send_data(request.body)"
+    body = f"request:finish_headers() request:send_file({lua(large_file())}) request:send_data(request.body)"
     both_ways(framings(DATA), body, LARGE + DATA)
 
 
@@ -159,6 +163,89 @@ def _():
                 response = client.response()
                 check(response.closes() and response.body == LARGE, "the response is whole")
                 client.nothing_more()
+
+
+@test("monologue: what the client sends without a body, or behind it, is thrown away as well")
+def _():
+    for data in (request("/"), request("/", "POST", "x")):
+        for pair in PAIRS.values():
+            with served(f"{SEND} request:monologue() {STATUS} request:send_data(large, large)", pair=pair) as (client, _):
+                client.send(data + DATA)
+                response = client.response()
+                check(response.closes() and response.body == LARGE * 2, "the response is whole")
+                client.nothing_more()
+
+
+@test("a stream handler that is called while the response is blocked may yield, and answer")
+def _():
+    script = f"""
+local http = require "moonbridge_http"
+local serve = http.generate_handler(function(request)
+  local size = 0
+  request:stream_request_body(function(chunk)
+    coroutine.yield()
+    size = size + #(chunk or "")
+  end)
+  {SEND} {STATUS}
+  for _ = 1, 3 do request:send_data(large) request:flush() end
+  request:send_file({lua(large_file())})
+  request:consume_input()
+  request:send_data(size)
+end)
+return function(socket)
+  local handle = coroutine.create(serve)
+  local good, err = coroutine.resume(handle, socket)
+  local yields = 0
+  while coroutine.status(handle) ~= "dead" do
+    yields = yields + 1
+    good, err = coroutine.resume(handle)
+  end
+  if not good then error(err) end
+  if yields < 10 then error("not called") end
+end
+"""
+    for data in framings(DATA):
+        for pair in PAIRS.values():
+            with served(script, pair=pair) as (client, _):
+                client.send(data)
+                got = client.response().body
+                check(got == LARGE * 4 + str(SIZE).encode(), f"{len(got)} bytes: {mbtest.short(got[-100:])}")
+
+
+@test("a stream handler that answers while an interim response is blocked: the script's own status is an error, heads do not mix")
+def _():
+    body = """
+  local first = true
+  request:stream_request_body(function()
+    print("called")
+    if first then request:send_status(403) request:send_header("X-From", "handler") request:send_data("refused") end
+    first = false
+  end)
+  request:send_status(103)
+  for _ = 1, 30 do request:send_header("Link", ("x"):rep(300000)) end
+  request:send_status(200)"""
+    with served(body, pair=PAIRS["TCP"], status=70, log="send_status: the response head is finished") as (client, server):
+        client.send(request("/", "POST", "x" * 10))
+        server.says("called")
+        data, _ = client.end()
+        _, _, rest = data.partition(b"\r\n\r\n")
+        check(rest.startswith(b"HTTP/1.1 500 ") and b"handler" not in rest, f"behind the interim one: {mbtest.short(rest)}")
+
+
+@test("stream handlers are not called any more once the callback has returned")
+def _():
+    body = f"""
+  local returned = false
+  request:stream_request_body(function() if returned then error("called too late") end end)
+  {SEND} {STATUS}
+  request:send_data(large)
+  returned = true"""
+    options = f"minimum_output_chunk_size = {2 * SIZE}"
+    for data in framings(DATA):
+        for pair in PAIRS.values():
+            with served(body, options, pair=pair, log="the body was not read") as (client, _):
+                client.send(data)
+                check(client.response().body == LARGE, "the response is whole")
 
 
 @test("more body than request_body_size_limit allows is not kept: a handler that never asks for it still answers")

@@ -109,6 +109,20 @@ def _():
                 refusal(client, 400)
 
 
+@test("the last response can be read to its end, though the client goes on sending after the server has ended")
+def _():
+    size = 400000
+    body = f"request:close_after_finish() ok(request, ('x'):rep({size}))"
+    for first, late in ((GET, GET), (mbhttp.request(method="POST", body="x"), b"\r\n"), (GET, b"x" * 10000)):
+        with mbhttp.served(body, pair=tcp_pair) as (client, server):
+            client.send(first)
+            server.asleep()
+            client.send(late)
+            time.sleep(0.05)  # a reset would come now, and take the response with it
+            equal(len(client.response().body), size, "the response")
+            equal(client.end(), (b"", "eof"), "the end")
+
+
 @test("an error of the script's own after that is the one that is logged; the client gets the refusal")
 def _():
     body = 'pcall(function() return request.body end) error("deliberate")'

@@ -98,6 +98,21 @@ def _():
     unread(large, "1 MiB at a time")
 
 
+@test("a thousand requests on one connection take no more memory than one", native="memory")
+def _():
+    # Nothing that would set the collector to work: what the responses gather, it does not see.
+    body = 'x = x or ("x"):rep(500000) request:send_status("200 OK") request:send_data(x) request:send_data(x)'
+    with mbhttp.served(body, "minimum_output_chunk_size = 1 << 20", pair=tcp_pair) as (client, server):
+        peaks = []
+        for count in (20, 980):
+            for _ in range(count):
+                client.send(GET)
+                equal(len(client.response().body), 1000000, "response")
+            peaks.append(peak(server.pid))
+        mbtest.diagnose(f"{peaks} KiB at most after 20 and 1000 responses of 1 MB, gathered")
+        check(SANITIZED or peaks[1] < peaks[0] + 1024, f"{peaks} KiB")
+
+
 @test("a client that never reads a response of 1 GiB: send_file", native="memory")
 def _():
     path = sparse_file()

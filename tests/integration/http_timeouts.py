@@ -148,6 +148,24 @@ def _():
         ends(0.35, FINE, options, slow_head, refused_408, "request_header_timeout")
 
 
+@test("idle_timeout: empty lines, and halves of them, are of no request, and do not put it off")
+def _():
+    def empty_lines(client):
+        begin = time.monotonic()
+        while time.monotonic() < begin + 3:
+            try:
+                for half in (b"\r", b"\n"):
+                    client.send(half)
+                    time.sleep(0.05)
+            except OSError:
+                break
+            if select.select([client.sock], [], [], 0)[0]:
+                break
+        return begin
+
+    ends(0.4, FINE, "idle_timeout = 0.4, request_header_timeout = 0.3", empty_lines, lambda client: client.end(), "")
+
+
 @test("request_header_timeout: so does one that stops, of a second request, too")
 def _():
     options = "request_header_timeout = 0.3, stall_timeout = 0.1"
@@ -220,6 +238,23 @@ def _():
             time.sleep(0.1)
             client.send(b"x")
         equal(client.response().body, b"8", "answer")
+
+
+@test("stall_timeout: so does what is no content: heads of parts, trailers, chunk extensions")
+def _():
+    part = b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--B--\r\n'
+    chunked = ["Transfer-Encoding: chunked"]
+    for head, slow in (
+        (mbhttp.request(method="POST", headers=[f"Content-Length: {len(part)}", "Content-Type: multipart/form-data; boundary=B"]), part),
+        (mbhttp.request(method="POST", headers=chunked), b"0\r\nA-Trailer: of some length\r\n\r\n"),
+        (mbhttp.request(method="POST", headers=chunked), b"0;an=extension;of=some-length\r\n\r\n"),
+    ):
+        with mbhttp.served("request:consume_input() ok(request, 'fine')", "stall_timeout = 0.4") as (client, _):
+            client.send(head)
+            for byte in slow:
+                time.sleep(0.02)
+                client.send(bytes([byte]))
+            equal(client.response().body, b"fine", "answer")
 
 
 @test("stall_timeout: a client that takes nothing of the response is reset")

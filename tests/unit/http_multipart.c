@@ -352,7 +352,13 @@ static void dispositions(void) {
   DISPOSITION("form-data; name=\"a\"b", MALFORMED, "a token behind a quoted value");
   DISPOSITION("form-data; name=\"a\" filename=f", MALFORMED, "no semicolon between parameters");
   DISPOSITION("form-data; name=\"a", MALFORMED, "a quote that is not closed");
-  DISPOSITION("form-data; name=\"a\\\"", MALFORMED, "a closing quote that is escaped");
+  DISPOSITION("form-data; name=\"dir\\\"", "[dir\\|nil|nil]x;!",
+              "a backslash before the closing quote, as browsers write it");
+  DISPOSITION("form-data; name=\"a\\\"; filename=\"b\\\\\\\"", "[a\\|b\\\\\\|nil]x;!",
+              "no backslash escapes then");
+  DISPOSITION("form-data; name=\"a\\\"; filename=\"b\\\"c\"", MALFORMED,
+              "neither way makes sense of it");
+  DISPOSITION("form-data; name=\"a\\\" b", MALFORMED, "nor of this");
   DISPOSITION("form-data; name=\"", MALFORMED, "a quote and nothing else");
 }
 

@@ -7,11 +7,11 @@
 #include "../lib/tap.h"
 
 /* What a text is read as: name=value, and "quoted" for each; then "end" or "wrong". */
-static void read_all(struct mb_span text, char *to, size_t room) {
+static void read_all(struct mb_span text, bool escapes, char *to, size_t room) {
   struct mb_http_parameter p;
   int found;
   *to = '\0';
-  while ((found = mb_http_parameter_next(&text, &p)) > 0) {
+  while ((found = mb_http_parameter_next(&text, escapes, &p)) > 0) {
     size_t used = strlen(to);
     snprintf(to + used, room - used, "%.*s=%.*s%s;", (int)p.name.size, p.name.data,
              (int)p.value.size, p.value.data, p.quoted ? " quoted" : "");
@@ -56,11 +56,25 @@ static void parameters(void) {
   };
   char got[256];
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    read_all((struct mb_span){cases[i][0], strlen(cases[i][0])}, got, sizeof got);
+    read_all((struct mb_span){cases[i][0], strlen(cases[i][0])}, true, got, sizeof got);
     tap_str(got, cases[i][1], "parameters: %s", cases[i][0]);
   }
-  read_all((struct mb_span){NULL, 0}, got, sizeof got);
+  read_all((struct mb_span){NULL, 0}, true, got, sizeof got);
   tap_str(got, "end", "none in nothing");
+}
+
+/* As browsers write it: a backslash is a backslash. */
+static void backslashes(void) {
+  static const char *const cases[][2] = {
+      {";a=\"b\\\"", "a=b\\ quoted;end"},
+      {";a=\"b\\\"; c=\"\\\\\"", "a=b\\ quoted;c=\\\\ quoted;end"},
+      {";a=\"b\\\"c\"", "a=b\\ quoted;wrong"},
+  };
+  char got[256];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    read_all((struct mb_span){cases[i][0], strlen(cases[i][0])}, false, got, sizeof got);
+    tap_str(got, cases[i][1], "without escapes: %s", cases[i][0]);
+  }
 }
 
 static void escapes(void) {
@@ -72,6 +86,7 @@ static void escapes(void) {
 
 int main(void) {
   parameters();
+  backslashes();
   escapes();
   return tap_done();
 }

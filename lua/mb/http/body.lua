@@ -77,11 +77,18 @@ local function stream_handler(request, name)
   end
 end
 
+-- Calls a stream handler. When it has closed or reset the connection, that is the end of its script, too.
+local function stream(wire, handler, ...)
+  handler(...)
+  if not core.is_open(wire.socket) then wire:fail("the script has ended the connection") end
+end
+
 -- Passes a whole value to a stream handler, in pieces.
-local function stream_value(handler, value, most, metadata)
-  handler(value:sub(1, most), metadata)
-  for at = most + 1, #value, most do handler(value:sub(at, at + most - 1)) end
-  handler()
+local function stream_value(wire, handler, value, metadata)
+  local most = most_of(wire)
+  stream(wire, handler, value:sub(1, most), metadata)
+  for at = most + 1, #value, most do stream(wire, handler, value:sub(at, at + most - 1)) end
+  stream(wire, handler)
 end
 
 -- Adds a piece, so that the number of pieces stays small also when they are: each costs a string.
@@ -99,7 +106,7 @@ local function nothing() end
 
 -- Ways to process a body: {method of the input, take(event, …), done()}.
 
-local function multipart(request, list)
+local function multipart(request, wire, list)
   local metadata_list = params.new_list()
   request._metadata = metadata_list
   local parts, long_names = 0, 0
@@ -110,7 +117,7 @@ local function multipart(request, list)
       parts = parts + 1
       if #a > SHORT_NAME and not rawget(metadata_list, a) then long_names = long_names + 1 end
       if parts > PARAMS_MAX or long_names > LONG_NAMES_MAX then
-        request._wire:fail("too many parts in the request body", 413)
+        wire:fail("too many parts in the request body", 413)
       end
       name, handler = a, stream_handler(request, a)
       params.add(metadata_list, name, {file_name = b, content_type = c})
@@ -122,12 +129,12 @@ local function multipart(request, list)
     elseif event == "data" and handler then
       local first = metadata
       metadata = nil
-      if first then handler(a, first) else handler(a) end
+      if first then stream(wire, handler, a, first) else stream(wire, handler, a) end
     elseif event == "data" then
       add_piece(pieces, a)
     elseif handler then
-      if metadata then handler("", metadata) end
-      handler()
+      if metadata then stream(wire, handler, "", metadata) end
+      stream(wire, handler)
     else
       params.add(list, name, table.concat(pieces))
     end
@@ -135,18 +142,18 @@ local function multipart(request, list)
   return way
 end
 
-local function urlencoded(request, list)
-  local pieces, most = {}, most_of(request._wire)
+local function urlencoded(request, wire, list)
+  local pieces = {}
   local way = {method = "read"}
   function way.take(piece) add_piece(pieces, piece) end
   function way.done()
     local values, names = core.form(table.concat(pieces), 1, PARAMS_MAX, LONG_NAMES_MAX)
-    if not values then request._wire:fail("too many parameters in the request body", 413) end
+    if not values then wire:fail("too many parameters in the request body", 413) end
     for _, name in ipairs(names) do
       local handler = stream_handler(request, name)
       for _, value in ipairs(values[name]) do
         if handler then
-          stream_value(handler, value, most, {field_name = name})
+          stream_value(wire, handler, value, {field_name = name})
         else
           params.add(list, name, value)
         end
@@ -156,19 +163,23 @@ local function urlencoded(request, list)
   return way
 end
 
-local function raw(handler)
-  return {method = "read", take = handler, done = function() handler(nil) end}
+local function raw(wire, handler)
+  return {
+    method = "read",
+    take = function(chunk) stream(wire, handler, chunk) end,
+    done = function() stream(wire, handler, nil) end,
+  }
 end
 
 -- How this body is to be processed.
 local function way_of(request, wire, list)
-  if request._raw_stream then return raw(request._raw_stream) end
+  if request._raw_stream then return raw(wire, request._raw_stream) end
   if request._body == "none" then return {method = "discard", take = nothing, done = nothing} end
   local is_multipart, state, status, reason = wire.input:multipart()
   if state then wire:fail(reason, status) end
-  if is_multipart then return multipart(request, list) end
+  if is_multipart then return multipart(request, wire, list) end
   local media_type = (wire.input:field("content-type") or ""):match("^[^; \t]*"):lower()
-  if media_type == "application/x-www-form-urlencoded" then return urlencoded(request, list) end
+  if media_type == "application/x-www-form-urlencoded" then return urlencoded(request, wire, list) end
   return {method = "discard", take = nothing, done = nothing}
 end
 
@@ -230,7 +241,7 @@ function methods.consume_input(self)
   repeat
     local event, a, b, c = wire:get(method, most)
     handle(self, event, a, b, c)
-  until event == nil
+  until event == nil or self._body == "discarded" -- by a stream handler
 end
 
 methods.process_request_body = methods.consume_input
@@ -290,8 +301,8 @@ end
 -- request:stream_post_params(pattern, callback)
 function methods.stream_post_params(self, pattern, callback)
   register(self, "stream_post_params", pattern, callback, function(streams)
-    local good, wrong = pcall(string.find, "", pattern)
-    if not good then error("stream_post_params: " .. wrong, 4) end
+    local wrong = require "mb.http.pattern"(pattern)
+    if wrong then error(("stream_post_params: malformed pattern %q: %s"):format(pattern, wrong), 4) end
     table.insert(streams.by_pattern, {pattern = pattern, handler = callback})
   end)
 end
@@ -327,25 +338,23 @@ function methods.stream_request_body_now(self, callback)
   while true do
     local chunk = wire:get("read", most)
     if not chunk then return end
-    callback(chunk)
+    stream(wire, callback, chunk)
+    if self._body == "discarded" then return end
   end
 end
 
 -- request:defer_reading(): of older revisions; reading is never done before it is needed.
 function methods.defer_reading(self) usable(self, "defer_reading", 2) end
 
--- request:monologue(): as close_after_finish, and nothing more is read.
+-- request:monologue(): as close_after_finish, and nothing more is read. Streaming that is going on ends here.
 function methods.monologue(self)
   if type(self) ~= "table" then error("monologue: expected a request; call it as request:monologue()", 2) end
   self:_begin_monologue()
   local wire = self._wire
-  if is_unread(self) then self._body = "discarded" end
-  wire.consumer = function()
-    local some, state = wire.input:discard()
-    if not some and state ~= "block" then wire.unread = false end
-    return some
-  end
+  if wire.unread then self._body = "discarded" end
+  wire:forget_body()
   while wire.unread and wire.consumer() do end
+  wire:forget_input()
 end
 
 return {methods = methods, attributes = attributes}

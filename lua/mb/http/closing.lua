@@ -74,7 +74,8 @@ end
 
 -- Ends the connection after a response that cannot be taken back: only a whole one is left to be read.
 local function abandon(c)
-  local whole = c.request and c.response:state() == "finished" and c.socket:flush_nb() == 0
+  local whole = c.request and c.response:state() == "finished" and core.is_writable(c.socket) and
+    c.socket:flush_nb() == 0
   if whole then closing.linger(c) else c.socket:reset() end
 end
 

@@ -22,6 +22,7 @@ local function answer(callback, request, c)
   callback(request)
   if c.consumer and request._body == "unread" then closing().warn_of_unread(request) end
   if not core.is_open(c.socket) then return end
+  if c.unread then c:forget_body() end
   if c.fault then error(c.fault.message, 0) end
   local state, interim, sent = c.response:state()
   if state == "start" or interim then
@@ -40,7 +41,7 @@ local function serve_one(c, callback, first)
   end
   if not method then return false end
   local options = c.options
-  c.unread, c.expects, c.consumer = has_body, expects, false
+  c.unread, c.expects, c.consumer, c.keepalive = has_body, expects, false, keepalive
   c.deadline = wire.after(options.response_timeout)
   local request, response = new_request(c, method, path, query, minor, keepalive, has_body)
   c.request, c.response = request, response
@@ -67,8 +68,8 @@ return function(socket, callback, options)
   c.unread, c.consumer = false, false
   if core.is_writable(socket) and not pcall(c.flush, c) then
     socket:reset()
-  elseif c.input:is_clean() then
-    socket:close()
+  elseif c.ended or c.input:is_clean() and not c.keepalive and core.is_delivered(socket) then
+    socket:close() -- nothing more comes that could make a reset of it
   else
     closing().linger(c)
   end

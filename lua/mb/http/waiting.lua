@@ -9,6 +9,13 @@ local poll, timeref = io.poll, io.timeref
 -- So long a client may take nothing before it is suspected of waiting for us to read.
 local PATIENCE_SECONDS = 0.05
 
+-- While a client takes nothing, the wait for it is cut into so many pieces, and what it has taken looked at after each:
+-- so much later than stall_timeout, at most, its end comes.
+local LOOKS = 8
+
+-- Input without framing that is dropped in one go.
+local RAW_BYTES = 65536
+
 -- Content that is kept for later at most, where no limit on the body says less.
 local STASH_MAX_BYTES = 64 * 1024 * 1024
 
@@ -31,13 +38,17 @@ end
 -- Returns false when it has taken something, which poll says only when much was taken.
 function waiting:wait_for_client(inputs, outputs, limit, what)
   local deadline = self.deadline or math.huge
-  if self:wait(inputs, outputs, math.min(limit, deadline)) then return true end
-  if limit <= deadline then
+  local seconds = self.options.stall_timeout
+  local last = math.min(limit, deadline)
+  repeat
+    local look = outputs and seconds and math.min(last, after(seconds / LOOKS)) or last
+    if self:wait(inputs, outputs, look) then return true end
     if outputs and self:takes() then return false end
-    local seconds = self.options.stall_timeout
+  until look == last
+  if limit <= deadline then
     self:fail(("the client has %s nothing for %g seconds (stall_timeout)"):format(what, seconds), 408)
   end
-  local seconds = self.options.response_timeout
+  seconds = self.options.response_timeout
   self:fail(("the response took more than %g seconds (response_timeout)"):format(seconds), 408, true)
 end
 
@@ -51,8 +62,35 @@ end
 -- Keeps for later what the client sends of its body, without waiting. Returns whether there was something.
 function waiting:stash()
   local kept, state = self.input:stash()
-  if kept and kept > STASH_MAX_BYTES or not kept and state ~= "block" then self.unread = false end
+  if kept and kept > STASH_MAX_BYTES then
+    self.unread = "full"
+  elseif not kept and state ~= "block" then
+    self.unread = false
+  end
   return kept
+end
+
+-- From now on, what is left of the body is dropped while writing is blocked: nobody will read it.
+function waiting:forget_body()
+  self.unread = true
+  self.consumer = function()
+    local some, state = self.input:discard()
+    if not some and state ~= "block" then self.unread = false end
+    return some
+  end
+end
+
+-- The same for all that the client sends, behind the body, too. That is no progress for which the client is given more
+-- time.
+function waiting:forget_input()
+  self.unread = true
+  self.consumer = function()
+    local some, state = self.input:discard()
+    if some or state == "block" then return some end
+    some, state = self.socket:drain_nb(RAW_BYTES)
+    if not some or state == "eof" then self.unread = false end
+    return false
+  end
 end
 
 -- Takes from the client what it sends of its body, without waiting. Returns whether there was something.
@@ -75,7 +113,7 @@ function waiting:push(step)
       self:takes()
     end
     local alive = true
-    if not self.unread then
+    if self.unread ~= true then
       alive = self:wait_for_client(nil, set, limit, "taken")
     elseif suspicious or not self:wait(nil, set, math.min(limit, after(PATIENCE_SECONDS))) then
       suspicious = true
@@ -107,6 +145,7 @@ local function head_state(self, state, detail, reason)
     self:lose(reason)
   elseif state == "end" then
     if detail then self:fail("the request head ended early", 400) end
+    self.ended = true
     return nil
   end
   return detail
@@ -153,7 +192,10 @@ function waiting:get(method, most)
   while true do
     local event, a, b, c = input[method](input, most)
     if event or a == "end" then self.expects = false end -- it was sent without our asking
-    if event then return event, a, b, c end
+    if event then
+      if self.unread == "full" then self.unread = true end
+      return event, a, b, c
+    end
     if a == "end" then
       self.unread = false
       return nil
@@ -162,7 +204,8 @@ function waiting:get(method, most)
     elseif a == "failed" then
       self:lose(c)
     end
-    limit = limit or after(self.options.stall_timeout)
+    -- "block", and whether something has come that was no event yet.
+    if b or not limit then limit = after(self.options.stall_timeout) end
     local queued = flush_before_reading(self)
     self:wait_for_client(set, queued and set or nil, limit, "sent")
   end

@@ -10,8 +10,9 @@ wire.__index = wire
 -- What a request object has in place of the connection, once it has ended.
 wire.ENDED = {fault = {message = "it has ended"}}
 
--- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; of the current request:
--- request, unread (the client may be sending a body), expects (it waits for a 100), deadline, consumer (takes body
+-- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; ended (the client has
+-- ended its output); of the current request: request, keepalive (the client may send another one), unread (it may be
+-- sending a body; "full": and more of it cannot be kept), expects (it waits for a 100), deadline, consumer (takes body
 -- content while writing is blocked), fault.
 function wire.new(socket, options)
   return setmetatable({
@@ -22,6 +23,8 @@ function wire.new(socket, options)
     static_date = options.static_headers.dated,
     minimum = options.minimum_output_chunk_size,
     set = {[socket] = true},
+    ended = false,
+    keepalive = false,
     unread = false,
     expects = false,
     deadline = false,
