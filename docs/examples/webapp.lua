@@ -191,7 +191,7 @@ local function send_download(request)
   if first then request:send_header("Content-Range", ("bytes %d-%d/%d"):format(first, last, size)) end
   local sent, message = request:send_file(file, first, last)
   file:close()
-  if not sent then error(message) end -- the log gets the message, the client a reset: the status is sent already
+  if not sent then error(message) end -- the log gets the message, the client a 500, or a reset if a part was sent
 end
 
 -- ---- Routes ----
