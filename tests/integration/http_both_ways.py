@@ -169,11 +169,12 @@ def _():
 def _():
     for data in (request("/"), request("/", "POST", "x")):
         for pair in PAIRS.values():
-            with served(f"{SEND} request:monologue() {STATUS} request:send_data(large, large)", pair=pair) as (client, _):
-                client.send(data + DATA)
-                response = client.response()
-                check(response.closes() and response.body == LARGE * 2, "the response is whole")
-                client.nothing_more()
+            for options in ("", f"minimum_output_chunk_size = {4 * SIZE}"):  # sent by send_data, or behind the callback
+                with served(f"{SEND} request:monologue() {STATUS} request:send_data(large, large)", options, pair=pair) as (client, _):
+                    client.send(data + DATA)
+                    response = client.response()
+                    check(response.closes() and response.body == LARGE * 2, "the response is whole")
+                    client.nothing_more()
 
 
 @test("a stream handler that is called while the response is blocked may yield, and answer")

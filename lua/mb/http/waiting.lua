@@ -72,6 +72,7 @@ end
 
 -- From now on, what is left of the body is dropped while writing is blocked: nobody will read it.
 function waiting:forget_body()
+  if self.forgets_input then return end
   self.unread = true
   self.consumer = function()
     local some, state = self.input:discard()
@@ -83,7 +84,7 @@ end
 -- The same for all that the client sends, behind the body, too. That is no progress for which the client is given more
 -- time.
 function waiting:forget_input()
-  self.unread = true
+  self.unread, self.forgets_input = true, true
   self.consumer = function()
     local some, state = self.input:discard()
     if some or state == "block" then return some end

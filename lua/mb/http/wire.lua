@@ -13,7 +13,7 @@ wire.ENDED = {fault = {message = "it has ended"}}
 -- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; ended (the client has
 -- ended its output); of the current request: request, keepalive (the client may send another one), unread (it may be
 -- sending a body; "full": and more of it cannot be kept), expects (it waits for a 100), deadline, consumer (takes body
--- content while writing is blocked), fault.
+-- content while writing is blocked), fault. forgets_input: no more requests follow, and all that comes is dropped.
 function wire.new(socket, options)
   return setmetatable({
     socket = socket,
@@ -27,6 +27,7 @@ function wire.new(socket, options)
     keepalive = false,
     unread = false,
     expects = false,
+    forgets_input = false,
     deadline = false,
     consumer = false,
     fault = false,
