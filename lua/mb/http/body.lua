@@ -190,7 +190,7 @@ local function handle(request, event, ...)
   if event == nil then
     way.done()
     request._body = "processed"
-    request._wire.consumer = false
+    if not request._wire.forgets_input then request._wire.consumer = false end
   else
     if way.method == "part" then way.take(event, ...) else way.take(event) end
   end
