@@ -147,7 +147,7 @@ refused(
         (with_head(CD + b"name"), 400, "Content-Disposition"),
         (with_head(CD + b"name="), 400, "Content-Disposition"),
         (with_head(CD + b'name="a'), 400, "Content-Disposition"),
-        (with_head(CD + b'name="a\\"'), 400, "Content-Disposition"),
+        (with_head(CD + b'name="a\\"b'), 400, "Content-Disposition"),
         (with_head(CD + b'name="a"b'), 400, "Content-Disposition"),
         (with_head(CD + b'name="a" filename="b"'), 400, "Content-Disposition"),
         (with_head(CD + b'name="a", filename="b"'), 400, "Content-Disposition"),
@@ -216,6 +216,15 @@ def _():
     good(with_head(CD + b'name="a"', b"X: " + b"x" * padding), [(b"a", None, None, b"1")])
     good(with_head(CD + b'name="a"', *[b"X: y"] * 31), [(b"a", None, None, b"1")])
     good(part(b'name="a"', b"") * 10000 + END, [(b"a", None, None, b"")] * 10000)
+
+
+@test("backslashes: before the closing quote, as browsers write them; with quotes behind them, as others do")
+def _():
+    good(with_head(CD + b'name="a\\"'), [(b"a\\", None, None, b"1")])
+    good(with_head(CD + b'name="a"; filename="dir\\"'), [(b"a", b"dir\\", None, b"1")])
+    good(with_head(CD + b'name="a\\"; filename="b\\\\c\\"'), [(b"a\\", b"b\\\\c\\", None, b"1")])
+    good(with_head(CD + b'name="a\\"; filename=\\"b"'), [(b'a"; filename="b', None, None, b"1")])
+    good(with_head(CD + b'name="a"; filename="\\"b\\\\c\\""'), [(b"a", b'"b\\c"', None, b"1")])
 
 
 @test("boundaries of 1 and of 70 characters, quoted or not, with all that they may consist of")
