@@ -97,7 +97,8 @@ build_all "$@"
 # The summary of an earlier run must not be taken for that of one which does not get so far.
 rm -f test-suite.log
 made=0
-make -s -j2 check || made=$?
+# Twice as many at once as there are processors: tests wait more than they work.
+make -s -j$((2 * $(nproc))) check || made=$?
 if [ ! -f test-suite.log ]; then
   echo "the tests could not be built" >&2
   finish 0 1
