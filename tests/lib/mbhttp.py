@@ -323,6 +323,8 @@ def unix_pair():
 # What clients do wrong is logged at this level only.
 ARGS = ("--log-level", "info")
 PAIRS = {"TCP": mbtest.tcp_pair, "Unix": unix_pair}
+if mbtest.VALGRIND:  # where a start takes a second; both are among what is not tried with each
+    del PAIRS["Unix"]
 
 
 @contextlib.contextmanager
@@ -368,6 +370,8 @@ def answers(data, body, options="", pair=unix_pair, **how):
     with served(body, options, pair, **how) as (client, _):
         client.send(data)
         response = client.response(method, version)
+    if mbtest.VALGRIND:  # captures have replays
+        return response
     again = replayed(data, body, options, **how).response(method, version)
 
     def parts(r):
