@@ -50,7 +50,11 @@ static int push_state(lua_State *L, struct mb_http_input *in, enum content state
   if (state == CONTENT_REFUSED) return mb_http_push_refusal(L, &in->refusal);
   if (state == CONTENT_FAILED) return mb_http_push_failure(L, piece->error);
   lua_pushnil(L);
-  lua_pushstring(L, state == CONTENT_END ? "end" : "block");
+  if (state == CONTENT_END) {
+    lua_pushliteral(L, "end");
+    return 2;
+  }
+  lua_pushliteral(L, "block");
   lua_pushboolean(L, in->moved);
   in->moved = false;
   return 3;

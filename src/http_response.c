@@ -11,6 +11,7 @@
 
 #include "handle_methods.h"
 #include "http_date.h"
+#include "http_response_head.h"
 #include "http_response_output.h"
 #include "http_response_state.h"
 #include "state.h"
@@ -252,15 +253,14 @@ static int end_file(lua_State *L) {
 
 /*
  * response:state()
- * Returns "start" (no status was sent), "begun", "finished", or "upgraded" when it is finished
- * and the connection another protocol's; whether it is interim; how many bytes of body were sent so far.
+ * Returns "start" (no status was sent), "begun" or "finished"; whether it is interim; how many bytes
+ * of body were sent so far.
  */
 static int response_state(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
   lua_pushstring(L, r->state == MB_RESPONSE_START      ? "start"
-                    : r->state != MB_RESPONSE_FINISHED ? "begun"
-                    : r->code == 101                   ? "upgraded"
-                                                       : "finished");
+                    : r->state == MB_RESPONSE_FINISHED ? "finished"
+                                                       : "begun");
   lua_pushboolean(L, r->interim);
   lua_pushinteger(L, (lua_Integer)r->sent);
   return 3;
@@ -271,6 +271,13 @@ static int response_state(lua_State *L) {
 static int has_left(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
   lua_pushboolean(L, r->state != MB_RESPONSE_START && !r->head_pending);
+  return 1;
+}
+
+/* response:is_whole(): whether it is finished, and the connection still HTTP's. */
+static int is_whole(lua_State *L) {
+  const struct mb_response *r = response_at(L, 1);
+  lua_pushboolean(L, r->state == MB_RESPONSE_FINISHED && r->code != 101);
   return 1;
 }
 
@@ -302,10 +309,8 @@ int mb_http_response_methods(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"has_left", has_left},
-    {"keeps_connection", keeps_connection},
-    {"state", response_state},
-    {NULL, NULL},
+    {"has_left", has_left},    {"is_whole", is_whole}, {"keeps_connection", keeps_connection},
+    {"state", response_state}, {NULL, NULL},
 };
 
 void mb_http_response_open(lua_State *L) {

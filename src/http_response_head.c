@@ -1,4 +1,6 @@
-/* The head of a response: status, header fields, framing. */
+/* The head of a response. It is gathered, and goes out with the first of the body. */
+#include "http_response_head.h"
+
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,7 +8,6 @@
 #include "http_date.h"
 #include "http_reason.h"
 #include "http_response_output.h"
-#include "http_response_state.h"
 #include "http_span.h"
 
 bool mb_response_is_bodyless(const struct mb_response *r) {

@@ -3,12 +3,29 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "handle_methods.h"
+#include "http_response_head.h"
 #include "state.h"
 
 /* Output that may be queued before a write waits for the client. */
 #define QUEUE_MAX_BYTES 65536
+
+void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
+  size_t room;
+  struct mb_alloc *alloc = mb_state_alloc(L);
+  if (mb_buf_reserve(to, alloc, size) < 0) {
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    if (mb_buf_reserve(to, alloc, size) < 0) luaL_error(L, "not enough memory");
+  }
+  memcpy(mb_buf_room(to, &room), text, size);
+  mb_buf_added(to, size);
+}
+
+void mb_response_append_text(lua_State *L, struct mb_buf *to, const char *text) {
+  mb_response_append(L, to, text, strlen(text));
+}
 
 void mb_response_free_gathered(lua_State *L, struct mb_response *r) {
   mb_buf_free(&r->head, mb_state_alloc(L));

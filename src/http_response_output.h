@@ -35,6 +35,10 @@ int mb_response_nothing_more(lua_State *L, int status, lua_KContext ctx);
 /* Queues bytes as they are. Throws when memory runs out, after garbage was collected. */
 void mb_response_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size);
 
+/* Adds to what is gathered. Throws when memory runs out. */
+void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size);
+void mb_response_append_text(lua_State *L, struct mb_buf *to, const char *text);
+
 /* Frees what was gathered. Not left to the collector, which does not see its size. */
 void mb_response_free_gathered(lua_State *L, struct mb_response *r);
 

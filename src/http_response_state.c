@@ -1,4 +1,5 @@
-/* What every call of a response begins with: whether it is allowed, what is said where it is not. */
+/* What every call of a response begins with: whether it is allowed, and what is said where it is not;
+ * what the files of the response writer need of the request besides. */
 #include "http_response_state.h"
 
 #include <lauxlib.h>
@@ -7,30 +8,29 @@
 
 #include "state.h"
 
-enum {
-  START = MB_RESPONSE_START,
-  HEAD = MB_RESPONSE_HEAD,
-  BODY = MB_RESPONSE_BODY,
-  FINISHED = MB_RESPONSE_FINISHED,
-  FILE_BODY = MB_RESPONSE_FILE,
-};
-
 /* What may be called in which state; and where the script is, counted in callers from here. */
 static const struct {
   const char *name;
   unsigned allowed;
   int script;
 } calls[] = {
-    [MB_RESPONSE_SEND_STATUS] = {"send_status", START | HEAD, 1},
-    [MB_RESPONSE_SEND_HEADER] = {"send_header", HEAD, 1},
-    [MB_RESPONSE_CLOSE_AFTER_FINISH] = {"close_after_finish", START | HEAD, 1},
-    [MB_RESPONSE_MONOLOGUE] = {"monologue", START | HEAD, 2}, /* through mb.http.body */
-    [MB_RESPONSE_FINISH_HEADERS] = {"finish_headers", HEAD | BODY, 1},
-    [MB_RESPONSE_SEND_DATA] = {"send_data", HEAD | BODY, 1},
-    [MB_RESPONSE_SEND_FILE] = {"send_file", HEAD | BODY, 2}, /* through mb.http.send_file */
-    [MB_RESPONSE_FLUSH] = {"flush", START | HEAD | BODY | FINISHED, 1},
-    [MB_RESPONSE_FINISH] = {"finish", HEAD | BODY | FINISHED, 1},
-    [MB_RESPONSE_END_FILE] = {"send_file", FILE_BODY, 2},
+    [MB_RESPONSE_SEND_STATUS] = {"send_status", MB_RESPONSE_START | MB_RESPONSE_HEAD, 1},
+    [MB_RESPONSE_SEND_HEADER] = {"send_header", MB_RESPONSE_HEAD, 1},
+    [MB_RESPONSE_CLOSE_AFTER_FINISH] = {"close_after_finish", MB_RESPONSE_START | MB_RESPONSE_HEAD,
+                                        1},
+    [MB_RESPONSE_MONOLOGUE] = {"monologue", MB_RESPONSE_START | MB_RESPONSE_HEAD,
+                               2}, /* through mb.http.body */
+    [MB_RESPONSE_FINISH_HEADERS] = {"finish_headers", MB_RESPONSE_HEAD | MB_RESPONSE_BODY, 1},
+    [MB_RESPONSE_SEND_DATA] = {"send_data", MB_RESPONSE_HEAD | MB_RESPONSE_BODY, 1},
+    [MB_RESPONSE_SEND_FILE] = {"send_file", MB_RESPONSE_HEAD | MB_RESPONSE_BODY,
+                               2}, /* through mb.http.send_file */
+    [MB_RESPONSE_FLUSH] = {"flush",
+                           MB_RESPONSE_START | MB_RESPONSE_HEAD | MB_RESPONSE_BODY |
+                               MB_RESPONSE_FINISHED,
+                           1},
+    [MB_RESPONSE_FINISH] = {"finish", MB_RESPONSE_HEAD | MB_RESPONSE_BODY | MB_RESPONSE_FINISHED,
+                            1},
+    [MB_RESPONSE_END_FILE] = {"send_file", MB_RESPONSE_FILE, 2},
 };
 
 int mb_response_misused(lua_State *L, enum mb_response_call call, const char *format, ...) {
@@ -57,12 +57,13 @@ static int refuse_faulty(lua_State *L, enum mb_response_call call) {
 }
 
 int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state) {
-  const char *why = state == START       ? "no status was sent yet: request:send_status comes first"
-                    : state == HEAD      ? "the status was sent already"
-                    : state == BODY      ? "the response head is finished"
-                    : state == FINISHED  ? "the response is finished"
-                    : state == FILE_BODY ? "a file is being sent, or could not be sent to its end"
-                                         : "an error has left the response incomplete";
+  const char *why =
+      state == MB_RESPONSE_START      ? "no status was sent yet: request:send_status comes first"
+      : state == MB_RESPONSE_HEAD     ? "the status was sent already"
+      : state == MB_RESPONSE_BODY     ? "the response head is finished"
+      : state == MB_RESPONSE_FINISHED ? "the response is finished"
+      : state == MB_RESPONSE_FILE     ? "a file is being sent, or could not be sent to its end"
+                                      : "an error has left the response incomplete";
   return mb_response_misused(L, call, "%s", why);
 }
 
@@ -93,21 +94,6 @@ void mb_response_end_connection(lua_State *L, struct mb_response *r) {
   r->keepalive = false;
   lua_pushboolean(L, 0);
   lua_setfield(L, 1, "keepalive");
-}
-
-void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
-  size_t room;
-  struct mb_alloc *alloc = mb_state_alloc(L);
-  if (mb_buf_reserve(to, alloc, size) < 0) {
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    if (mb_buf_reserve(to, alloc, size) < 0) luaL_error(L, "not enough memory");
-  }
-  memcpy(mb_buf_room(to, &room), text, size);
-  mb_buf_added(to, size);
-}
-
-void mb_response_append_text(lua_State *L, struct mb_buf *to, const char *text) {
-  mb_response_append(L, to, text, strlen(text));
 }
 
 void mb_response_push_of_wire(lua_State *L, const char *name) {

@@ -20,7 +20,7 @@ enum mb_response_state {
   MB_RESPONSE_BODY = 4,     /* the head is finished, though it may not have gone out yet */
   MB_RESPONSE_FINISHED = 8, /* the body, too */
   MB_RESPONSE_FILE = 16,    /* a file is being sent, by mb.http.send_file */
-  MB_RESPONSE_BROKEN = 32,  /* half of something is there: only a reset is left */
+  MB_RESPONSE_BROKEN = 32,  /* half of something is there: it cannot be completed */
 };
 
 enum mb_response_call {
@@ -68,35 +68,10 @@ int mb_response_misused(lua_State *L, enum mb_response_call call, const char *fo
 /* Throws: the call does not belong into the state. */
 int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state);
 
-/*
- * Sends an interim response, which is its head. The response itself is still to come.
- * then  what the method goes on with, should a stream handler yield meanwhile; then this does not
- *       return
- */
-void mb_response_end_interim(lua_State *L, struct mb_response *r, lua_KFunction then);
-
 /* The connection is not used again after the response. */
 void mb_response_end_connection(lua_State *L, struct mb_response *r);
 
 /* Pushes a field of the request's connection (mb.http.wire). */
 void mb_response_push_of_wire(lua_State *L, const char *name);
-
-/* Adds to what is gathered. Throws when memory runs out. */
-void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size);
-void mb_response_append_text(lua_State *L, struct mb_buf *to, const char *text);
-
-/* Methods of the request; see http_response_head.c. */
-int mb_response_send_status(lua_State *L);
-int mb_response_send_header(lua_State *L);
-
-/*
- * Adds to the head what the script has not said: the date, how the body is framed, whether the
- * connection goes on.
- * size  of the whole body; NULL when that is not known yet
- */
-void mb_response_end_head(lua_State *L, struct mb_response *r, const uint64_t *size);
-
-/* Whether the response has no body, whatever a script sends. Those to HEAD are another matter. */
-bool mb_response_is_bodyless(const struct mb_response *r);
 
 #endif

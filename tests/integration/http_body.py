@@ -332,9 +332,9 @@ def _():
 @test("a malformed pattern is an error when it is registered, also where matching would not get to the mistake")
 def _():
     wrong = ("^file[", "x[^]", "x[]", "x[%]", "x[a-%", "x(", "x(a)(", "x)", "x(a))", "x%", "x%b", "x%bx", "x%f", "x%fa", "x%1", "x%0",
-             "x(%1)", "x(a)%2", "x" + "()" * 33)  # fmt: skip
+             "x(%1)", "x(a)%2", "x" + "()" * 33, "a?" * 191)  # fmt: skip
     good = ("", "^", "$", "^$", "x^", "[]]", "[^]]", "[%]]", "[[]", "[a-]", "[%a_]+", "(a)%1", "((a)b)%2%1", "()x", "%bxy", "%f[%w]x",
-            "%%", "%]", "%[", "x-", "^file_%d+$", ".", "[^%s]", "%(%)", "x" + "()" * 32)  # fmt: skip
+            "%%", "%]", "%[", "x-", "^file_%d+$", ".", "[^%s]", "%(%)", "x" + "()" * 32, "a?" * 190)  # fmt: skip
     calls = [f'fails({{"stream_post_params: malformed pattern", {lua(p)}}}, function() request:stream_post_params({lua(p)}, error) end)'
              for p in wrong]  # fmt: skip
     calls += [f"request:stream_post_params({lua(p)}, print)" for p in good]
@@ -510,6 +510,25 @@ def _():
             response = client.response()
             equal((response.body, response.closes()), (got, True), register)
             client.nothing_more()
+
+
+@test("monologue in a stream handler is its last call: of a value that is read at once, of an empty part; monologue may be called again")
+def _():
+    empty = multipart([('name="a"; filename=""', "text/plain", ""), ('name="b"', None, "2")])
+    for data, got in (
+        (FORM, b"1"),
+        (request("/", "POST", empty, MULTIPART), b""),
+    ):
+        body = """
+  local all = {}
+  local function take(chunk) request:monologue() request:monologue() all[#all + 1] = chunk or "<end>" end
+  request:stream_post_params("^[ab]$", take)
+  request:consume_input()
+  ok(request, table.concat(all))"""
+        equal(answers(data, body).body, got, "what was streamed")
+    checked(GET, "request:monologue() request:monologue() eq({}, request.post_params)")
+    checked(FORM, 'request:consume_input() request:monologue() request:monologue() eq("2", request.post_params.b)')
+    checked(FORM, 'request:monologue() fails({"post_params", "discarded"}, function() local _ = request.post_params end)')
 
 
 @test("a stream handler that resets or closes the connection ends the callback; that is no error")

@@ -167,6 +167,13 @@ def _():
 
 @test("monologue: what the client sends without a body, or behind it, is thrown away as well")
 def _():
+    use = ("", "request:consume_input()", "local _ = request.post_params", "request:stream_request_body(print)", "request:stream_request_body()")
+    for then in use:
+        body = f"{SEND} request:monologue() {then} {STATUS} request:send_data(large, large)"
+        with served(body, pair=PAIRS["TCP"]) as (client, _):
+            client.send(request("/") + DATA * 4)
+            check(client.response().body == LARGE * 2, f"the response is whole after {then}")
+            client.nothing_more()
     for data in (request("/"), request("/", "POST", "x")):
         for pair in PAIRS.values():
             for options in ("", f"minimum_output_chunk_size = {4 * SIZE}"):  # sent by send_data, or behind the callback

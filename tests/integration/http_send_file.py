@@ -92,6 +92,7 @@ def _():
     sends(missing + "request:finish()", b"", log=log)
     sends(missing + 'request:send_data("not found")', b"not found")
     sends(missing + "request:send_file(small)", b"0123456789")
+    sends(missing + "request:send_file(empty)", b"")
 
 
 @test("data behind a file that has set the Content-Length: an error that says what to do; and doing that helps")

@@ -106,6 +106,10 @@ def _():
     ends(0.3, FINE, "idle_timeout = 0.3", connected, is_silent, "")
     ends(0.3, FINE, "idle_timeout = 0.3", answered, is_silent, "")
     ends(0.3, FINE, "idle_timeout = 0.3", answered, is_silent, "", pair=mbhttp.unix_pair)
+    # The process does not wait for a client that keeps its side open.
+    with mbhttp.served(FINE, "idle_timeout = 0.1, drain_timeout = false") as (client, server):
+        answered(client)
+        equal(server.child.wait(), 0, "exit status")
 
 
 @test("idle_timeout: empty lines are no beginning of a request")
@@ -319,6 +323,8 @@ def _():
 
     for options in ("response_timeout = 0.4", "response_timeout = 0.4, stall_timeout = 0.3"):
         ends(0.4, ENDLESS, options, reads_slowly, goes_on, "response_timeout", pair=small_pair)
+    # Where input is looked for as well; and not by the alarm, a second later.
+    ends(0.4, "request:monologue() " + ENDLESS, "response_timeout = 0.4", reads_slowly, goes_on, "response_timeout)", pair=small_pair)
 
 
 @test("response_timeout: a body of a byte every 0.1 s gets a 408, or a reset when something has gone out; the log says so")

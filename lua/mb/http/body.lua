@@ -77,8 +77,10 @@ local function stream_handler(request, name)
   end
 end
 
--- Calls a stream handler. When it has closed or reset the connection, that is the end of its script, too.
+-- Calls a stream handler, but not after a monologue has begun. When it has closed or reset the connection, that is the
+-- end of its script, too.
 local function stream(wire, handler, ...)
+  if wire.forgets_input then return end
   handler(...)
   if not core.is_open(wire.socket) then wire:fail("the script has ended the connection") end
 end
@@ -189,8 +191,8 @@ local function handle(request, event, ...)
   request._busy = true
   if event == nil then
     way.done()
-    request._body = "processed"
-    if not request._wire.forgets_input then request._wire.consumer = false end
+    if request._body == "processing" then request._body = "processed" end
+    request._wire:consume_with(false)
   else
     if way.method == "part" then way.take(event, ...) else way.take(event) end
   end
@@ -215,19 +217,15 @@ local function consume_some(request, wire)
     handle(request, event, a, b, c)
     return true
   end
-  if a == "end" then
-    wire.unread = false
-    handle(request, nil)
-  elseif a ~= "block" then
-    wire.unread = false -- whoever reads on is told
-  end
+  if a ~= "block" then wire:end_body() end -- of a refusal, whoever reads on is told
+  if a == "end" then handle(request, nil) end
   return false
 end
 
 -- From now on the body is processed while writing is blocked, too.
 local function install(request, wire)
   request.fresh = false
-  wire.consumer = function() return consume_some(request, wire) end
+  wire:consume_with(function() return consume_some(request, wire) end)
 end
 
 -- request:consume_input()
@@ -312,7 +310,7 @@ end
 local function discard(self, wire)
   if not is_unread(self) then return end
   self._body = "discarded"
-  wire.consumer = false
+  wire:consume_with(false)
   if wire.expects then return end
   while wire:get("discard") do end
 end
@@ -350,11 +348,11 @@ function methods.defer_reading(self) usable(self, "defer_reading", 2) end
 function methods.monologue(self)
   if type(self) ~= "table" then error("monologue: expected a request; call it as request:monologue()", 2) end
   self:_begin_monologue()
-  local wire = self._wire
-  if wire.unread then self._body = "discarded" end
-  wire:forget_body()
-  while wire.unread and wire.consumer() do end
+  local wire, body = self._wire, self._body
+  if wire.forgets_input then return end
+  if body == "unread" or body == "processing" or body == "streamed" then self._body = "discarded" end
   wire:forget_input()
+  while wire.receives and wire.consumer() do end
 end
 
 return {methods = methods, attributes = attributes}

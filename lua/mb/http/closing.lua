@@ -26,7 +26,7 @@ end
 local function send_refusal(c, status, reason)
   local title = ("%d %s"):format(status, core.reason(status))
   local body = title .. (reason and ": " .. reason or "") .. "\n"
-  c.unread, c.consumer = false, false
+  c.receives, c.consumer = false, false
   local typed = ("\n" .. c.static):lower():find("\ncontent-type:", 1, true)
   c:flush("HTTP/1.1 ", title, "\r\n", c.static, c.static_date and "" or core.date(),
     typed and "" or "Content-Type: text/plain; charset=utf-8\r\n",
@@ -74,8 +74,7 @@ end
 
 -- Ends the connection after a response that cannot be taken back: only a whole one is left to be read.
 local function abandon(c)
-  local whole = c.request and c.response:state() == "finished" and core.is_writable(c.socket) and
-    c.socket:flush_nb() == 0
+  local whole = c.request and c.response:is_whole() and core.is_writable(c.socket) and c.socket:flush_nb() == 0
   if whole then closing.linger(c) else c.socket:reset() end
 end
 

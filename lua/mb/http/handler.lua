@@ -22,7 +22,7 @@ local function answer(callback, request, c)
   callback(request)
   if c.consumer and request._body == "unread" then closing().warn_of_unread(request) end
   if not core.is_open(c.socket) then return end
-  if c.unread then c:forget_body() end
+  if c.receives or c.full then c:forget_body() end
   if c.fault then error(c.fault.message, 0) end
   local state, interim, sent = c.response:state()
   if state == "start" or interim then
@@ -41,7 +41,7 @@ local function serve_one(c, callback, first)
   end
   if not method then return false end
   local options = c.options
-  c.unread, c.expects, c.consumer, c.keepalive = has_body, expects, false, keepalive
+  c.receives, c.full, c.consumer, c.expects, c.keepalive = has_body, false, false, expects, keepalive
   c.deadline = wire.after(options.response_timeout)
   local request, response = new_request(c, method, path, query, minor, keepalive, has_body)
   c.request, c.response = request, response
@@ -65,7 +65,7 @@ return function(socket, callback, options)
   while serve_one(c, callback, first) do first = false end
   if not core.is_open(socket) then return end
   -- After a 101 the script may have written by itself; what the client does not take is not waited for without end.
-  c.unread, c.consumer = false, false
+  c.receives, c.consumer = false, false
   if core.is_writable(socket) and not pcall(c.flush, c) then
     socket:reset()
   elseif c.ended or c.input:is_clean() and not c.keepalive and core.is_delivered(socket) then

@@ -11,6 +11,9 @@ local function behind_set(pattern, at)
   return at + 1
 end
 
+-- Matching goes a level deeper with each repetition, and two with each capture; Lua allows 200.
+local DEPTH_MAX = 190
+
 -- Returns nil, or what is wrong with the pattern.
 return function(pattern)
   local open, closed = {}, {} -- captures: the numbers of those that have begun; number -> true
@@ -47,5 +50,7 @@ return function(pattern)
   end
   if #open > 0 then return "\"(\" without \")\"" end
   if count > 32 then return "more than 32 captures" end
+  local _, repetitions = pattern:gsub("[*+?-]", "")
+  if repetitions + 2 * count > DEPTH_MAX then return "too complex" end
   return nil
 end

@@ -75,6 +75,7 @@ function methods.send_file(self, source, first, last)
   end
   if opened then file:close() end
   if not size then return failed(self, opened and source .. ": " .. message or message, number) end
+  self._file_failed = nil
   return true
 end
 

@@ -63,33 +63,45 @@ end
 function waiting:stash()
   local kept, state = self.input:stash()
   if kept and kept > STASH_MAX_BYTES then
-    self.unread = "full"
+    self.receives, self.full = false, true
   elseif not kept and state ~= "block" then
-    self.unread = false
+    self:end_body()
   end
   return kept
+end
+
+-- No more of the body is to come.
+function waiting:end_body()
+  if not self.forgets_input then self.receives = false end
+end
+
+-- Sets what takes body content while writing is blocked.
+function waiting:consume_with(consumer)
+  if not self.forgets_input then self.consumer = consumer end
 end
 
 -- From now on, what is left of the body is dropped while writing is blocked: nobody will read it.
 function waiting:forget_body()
   if self.forgets_input then return end
-  self.unread = true
+  self.receives = true
   self.consumer = function()
     local some, state = self.input:discard()
-    if not some and state ~= "block" then self.unread = false end
-    return some
+    if not some and state ~= "block" then self:end_body() end
+    return some, state
   end
 end
 
--- The same for all that the client sends, behind the body, too. That is no progress for which the client is given more
+-- The same for all that the client sends. What comes behind the body is no progress for which the client is given more
 -- time.
 function waiting:forget_input()
-  self.unread, self.forgets_input = true, true
+  self:forget_body()
+  local drop_body = self.consumer
+  self.forgets_input = true
   self.consumer = function()
-    local some, state = self.input:discard()
+    local some, state = drop_body()
     if some or state == "block" then return some end
     some, state = self.socket:drain_nb(RAW_BYTES)
-    if not some or state == "eof" then self.unread = false end
+    if not some or state == "eof" then self.receives = false end
     return false
   end
 end
@@ -103,7 +115,7 @@ end
 -- Calls step until it returns true; between the calls, waits until the client takes something. step's second result is
 -- whether something was sent.
 function waiting:push(step)
-  local set = self.set
+  local set, deadline = self.set, self.deadline or math.huge
   local suspicious = false
   local limit
   while true do
@@ -114,9 +126,9 @@ function waiting:push(step)
       self:takes()
     end
     local alive = true
-    if self.unread ~= true then
+    if not self.receives then
       alive = self:wait_for_client(nil, set, limit, "taken")
-    elseif suspicious or not self:wait(nil, set, math.min(limit, after(PATIENCE_SECONDS))) then
+    elseif suspicious or not self:wait(nil, set, math.min(limit, deadline, after(PATIENCE_SECONDS))) then
       suspicious = true
       alive = self:wait_for_client(set, set, limit, "taken")
       if self:consume() then limit = after(self.options.stall_timeout) end
@@ -160,7 +172,10 @@ function waiting:await_head(state, detail, reason)
   local limit = after(begun and options.request_header_timeout or options.idle_timeout)
   while begun ~= nil do
     if not self:wait(self.set, nil, limit) then
-      if not begun then return nil end
+      if not begun then
+        self.keepalive = false -- it had its time
+        return nil
+      end
       self:fail(("the request head took more than %g seconds (request_header_timeout)"):format(
         options.request_header_timeout), 408)
     end
@@ -194,11 +209,11 @@ function waiting:get(method, most)
     local event, a, b, c = input[method](input, most)
     if event or a == "end" then self.expects = false end -- it was sent without our asking
     if event then
-      if self.unread == "full" then self.unread = true end
+      if self.full then self.receives, self.full = true, false end
       return event, a, b, c
     end
     if a == "end" then
-      self.unread = false
+      self:end_body()
       return nil
     elseif a == "refused" then
       self:fail(c, b)

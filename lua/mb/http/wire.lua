@@ -11,9 +11,10 @@ wire.__index = wire
 wire.ENDED = {fault = {message = "it has ended"}}
 
 -- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; ended (the client has
--- ended its output); of the current request: request, keepalive (the client may send another one), unread (it may be
--- sending a body; "full": and more of it cannot be kept), expects (it waits for a 100), deadline, consumer (takes body
--- content while writing is blocked), fault. forgets_input: no more requests follow, and all that comes is dropped.
+-- ended its output); of the current request: request, keepalive (the client may send another one), receives (what it
+-- sends is received while writing is blocked), consumer (what does that, where it is not kept), full (no more can be
+-- kept), forgets_input (all that comes is dropped, and no request follows), expects (the client waits for a 100),
+-- deadline, fault.
 function wire.new(socket, options)
   return setmetatable({
     socket = socket,
@@ -25,7 +26,8 @@ function wire.new(socket, options)
     set = {[socket] = true},
     ended = false,
     keepalive = false,
-    unread = false,
+    receives = false,
+    full = false,
     expects = false,
     forgets_input = false,
     deadline = false,
