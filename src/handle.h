@@ -26,6 +26,11 @@ enum mb_handle_state {
   MB_HANDLE_RESET,    /* by reset() */
 };
 
+/* Bytes that have passed, as far as the system has taken them. */
+struct mb_traffic {
+  uint64_t in, out;
+};
+
 struct mb_handle {
   enum mb_handle_state state;
   enum mb_fd_kind kind;
@@ -40,6 +45,7 @@ struct mb_handle {
   int in_error;      /* errno of the first failure of input, and of output; they stay */
   int out_error;
   struct mb_alloc *alloc;
+  struct mb_traffic *traffic; /* where to count; NULL: nowhere */
   struct mb_attempt *attempt; /* to connect: while undecided, and after it has failed */
   struct mb_buf in;
   struct mb_wqueue out;

@@ -130,6 +130,7 @@ int mb_handle_send_file(lua_State *L) {
   if (sent == -EAGAIN) {
     lua_pushinteger(L, 0);
   } else if (sent > 0) {
+    mb_handle_sent(h, (size_t)sent);
     lua_pushinteger(L, sent);
   } else if (is_lost((int)sent)) {
     return mb_handle_push_error(L, h, mb_handle_output_failed(h, (int)sent));

@@ -28,6 +28,11 @@ int mb_handle_method_flush_yield(lua_State *L);
 
 /* ---- helpers ---- */
 
+/* Counts what was sent, where that is wanted. */
+static inline void mb_handle_sent(struct mb_handle *h, size_t n) {
+  if (h->traffic) h->traffic->out += n;
+}
+
 /* The handle at index 1, for reading: throws when it is closed. */
 struct mb_handle *mb_handle_for_input(lua_State *L);
 

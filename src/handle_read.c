@@ -109,6 +109,7 @@ ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool
   if (n > 0) {
     h->in_streams = (size_t)n == room;
     if (h->record_fd >= 0) record(h, to, (size_t)n);
+    if (h->traffic) h->traffic->in += (uint64_t)n;
     mb_buf_added(&h->in, (size_t)n);
   } else if (n == 0) {
     h->in_eof = true;

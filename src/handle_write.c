@@ -22,6 +22,7 @@ int mb_handle_send_queue(struct mb_handle *h, bool wait) {
     ssize_t sent = mb_fd_writev(h->out_fd, h->kind, pieces, n, wait);
     if (sent == -EAGAIN) return 0;
     if (sent < 0) return mb_handle_output_failed(h, (int)sent);
+    mb_handle_sent(h, (size_t)sent);
     mb_wqueue_sent(&h->out, h->alloc, (size_t)sent);
   }
   return 0;
@@ -72,6 +73,7 @@ static int send_all(lua_State *L, struct mb_handle *h, struct cursor *at, bool w
     ssize_t sent = mb_fd_writev(h->out_fd, h->kind, pieces, n, wait);
     if (sent == -EAGAIN) return -EAGAIN;
     if (sent < 0) return mb_handle_output_failed(h, (int)sent);
+    mb_handle_sent(h, (size_t)sent);
     size_t of_queue = (size_t)sent < h->out.len ? (size_t)sent : h->out.len;
     mb_wqueue_sent(&h->out, h->alloc, of_queue);
     advance(L, at, (size_t)sent - of_queue);

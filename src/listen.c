@@ -7,21 +7,10 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#include "listen_check.h"
 #include "match.h"
 
-/* One listener. A userdata in the registry, as are the strings that it points to. */
-struct listener {
-  struct listener *next;
-  const struct mb_service *service;
-  enum mb_proto proto;
-  const char *text; /* host, path or name */
-  lua_Integer port;
-  double delay;
-  bool strict;
-};
-
-static struct listener *first, **next_at = &first;
+static struct mb_listener *first, **next_at = &first;
+static int calls; /* of listen{} */
 static bool closed;
 
 void mb_listen_close(void) { closed = true; }
@@ -52,9 +41,40 @@ static const char *anchor_string(lua_State *L, int index, const char *name) {
   return text;
 }
 
-static struct listener *add_listener(lua_State *L, const struct mb_service *service,
-                                     enum mb_proto proto) {
-  struct listener *l = new_anchored(L, sizeof *l);
+/*
+ * The strings of a list as one, separated by commas, which the registry keeps; NULL when the field is
+ * not there.
+ */
+static const char *anchor_list(lua_State *L, int index, const char *name) {
+  if (mb_listen_field(L, index, name) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return NULL;
+  }
+  int list = lua_gettop(L);
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, list); i++) {
+    if (i > 1) luaL_addchar(&b, ',');
+    lua_rawgeti(L, list, i);
+    luaL_addvalue(&b);
+  }
+  luaL_pushresult(&b);
+  const char *text = lua_tostring(L, -1);
+  luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pop(L, 1);
+  return text;
+}
+
+static struct mb_service *new_service(lua_State *L) {
+  struct mb_service *service = new_anchored(L, sizeof *service);
+  service->number = ++calls;
+  service->prepare = service->connect = service->finish = LUA_NOREF;
+  return service;
+}
+
+static struct mb_listener *add_listener(lua_State *L, const struct mb_service *service,
+                                        enum mb_proto proto) {
+  struct mb_listener *l = new_anchored(L, sizeof *l);
   l->service = service;
   l->proto = proto;
   *next_at = l;
@@ -63,7 +83,7 @@ static struct listener *add_listener(lua_State *L, const struct mb_service *serv
 }
 
 static void register_listener(lua_State *L, int index, const struct mb_service *service) {
-  struct listener *l = add_listener(L, service, mb_listen_proto(L, index));
+  struct mb_listener *l = add_listener(L, service, mb_listen_proto(L, index));
   mb_listen_field(L, index, "localhost");
   bool loopback = lua_toboolean(L, -1);
   mb_listen_field(L, index, "port");
@@ -72,7 +92,10 @@ static void register_listener(lua_State *L, int index, const struct mb_service *
   l->delay = lua_tonumber(L, -1);
   mb_listen_field(L, index, "strict");
   l->strict = lua_toboolean(L, -1);
-  lua_pop(L, 4);
+  mb_listen_field(L, index, "proxy_protocol");
+  l->proxy_protocol = lua_toboolean(L, -1);
+  lua_pop(L, 5);
+  l->proxy_trust = anchor_list(L, index, "proxy_trust");
   switch (l->proto) {
     case MB_PROTO_TCP:
       l->text = anchor_string(L, index, "host");
@@ -108,6 +131,8 @@ static int listen_call(lua_State *L) {
   lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
   mb_listen_field(L, 1, "memory_limit");
   lua_Integer memory_limit = lua_tointeger(L, -1);
+  mb_listen_field(L, 1, "max_fork");
+  lua_Integer max_fork = lua_tointeger(L, -1);
   lua_settop(L, 1);
 
   /* All is checked before anything is registered. */
@@ -117,8 +142,9 @@ static int listen_call(lua_State *L) {
     lua_settop(L, 1);
   }
 
-  struct mb_service *service = new_anchored(L, sizeof *service);
+  struct mb_service *service = new_service(L);
   service->memory_limit = memory_limit;
+  service->max_fork = max_fork;
   service->prepare = ref_field(L, 1, "prepare");
   service->connect = ref_field(L, 1, "connect");
   service->finish = ref_field(L, 1, "finish");
@@ -134,22 +160,17 @@ static int listen_call(lua_State *L) {
 void mb_listen_open(lua_State *L) { lua_register(L, "listen", listen_call); }
 
 void mb_listen_any(lua_State *L) {
-  struct mb_service *service = new_anchored(L, sizeof *service);
-  service->prepare = service->finish = LUA_NOREF;
+  struct mb_service *service = new_service(L);
   service->connect = luaL_ref(L, LUA_REGISTRYINDEX);
   add_listener(L, service, MB_PROTO_ANY);
 }
 
-int mb_listen_count(void) {
-  int n = 0;
-  for (const struct listener *l = first; l; l = l->next) n++;
-  return n;
-}
+const struct mb_listener *mb_listen_first(void) { return first; }
 
 /* ---- finding ---- */
 
 /* ask: only those that stand for a name, whose addresses have to be asked for */
-static bool matches(const struct listener *l, const struct mb_addr *local, bool ask) {
+static bool matches(const struct mb_listener *l, const struct mb_addr *local, bool ask) {
   if (l->proto == MB_PROTO_LOCAL) return !ask && mb_match_path(l->text, local);
   if (l->proto != MB_PROTO_TCP && l->proto != MB_PROTO_TCP4 && l->proto != MB_PROTO_TCP6)
     return false;
@@ -165,34 +186,39 @@ static bool matches(const struct listener *l, const struct mb_addr *local, bool 
   }
 }
 
-static bool takes_connections(const struct listener *l) {
+static bool takes_connections(const struct mb_listener *l) {
   return l->proto != MB_PROTO_INTERVAL && l->proto != MB_PROTO_MAIN;
 }
 
-const struct mb_service *mb_listen_find(const struct mb_addr *local, int number) {
-  const struct listener *any = NULL;
+const struct mb_listener *mb_listen_find(const struct mb_addr *local, int number) {
+  const struct mb_listener *any = NULL;
   int n = 0;
-  for (const struct listener *l = first; l; l = l->next) {
+  for (const struct mb_listener *l = first; l; l = l->next) {
     n++;
     if (number > 0) {
-      if (n == number) return takes_connections(l) ? l->service : NULL;
+      if (n == number) return takes_connections(l) ? l : NULL;
       continue;
     }
     if (l->proto == MB_PROTO_ANY) {
       if (!any) any = l;
     } else if (local ? matches(l, local, false) : takes_connections(l)) {
-      return l->service;
+      return l;
     }
   }
-  for (const struct listener *l = first; l && local && number == 0; l = l->next) {
-    if (matches(l, local, true)) return l->service;
+  for (const struct mb_listener *l = first; l && local && number == 0; l = l->next) {
+    if (matches(l, local, true)) return l;
   }
-  return any ? any->service : NULL;
+  return any;
+}
+
+const char *mb_listen_name(const struct mb_listener *listener) {
+  if (listener->text) return listener->text;
+  return listener->proto == MB_PROTO_INTERVAL ? "interval" : "main";
 }
 
 /* ---- showing ---- */
 
-static void describe(const struct listener *l, char text[256]) {
+static void describe(const struct mb_listener *l, char text[256]) {
   switch (l->proto) {
     case MB_PROTO_ANY:
       strcpy(text, "any connection");
@@ -219,7 +245,7 @@ static void describe(const struct listener *l, char text[256]) {
 
 void mb_listen_print(FILE *to) {
   int n = 0;
-  for (const struct listener *l = first; l; l = l->next) {
+  for (const struct mb_listener *l = first; l; l = l->next) {
     char text[256];
     describe(l, text);
     fprintf(to, "%d %s\n", ++n, text);
@@ -229,7 +255,7 @@ void mb_listen_print(FILE *to) {
 void mb_listen_describe(lua_State *L) {
   luaL_Buffer b;
   luaL_buffinit(L, &b);
-  for (const struct listener *l = first; l; l = l->next) {
+  for (const struct mb_listener *l = first; l; l = l->next) {
     char text[256];
     describe(l, text);
     luaL_addstring(&b, text);

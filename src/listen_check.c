@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "proxy_trust.h"
+
 static bool is_text(lua_State *L, int index, const char *text) {
   size_t len;
   const char *value = lua_tolstring(L, index, &len);
@@ -80,6 +82,23 @@ static const char *check_path(lua_State *L) {
   return lua_rawlen(L, -1) < sizeof(((struct sockaddr_un *)0)->sun_path) ? NULL : expected;
 }
 
+/* Every entry of the list, and nothing beside the list. */
+static const char *check_networks(lua_State *L) {
+  static const char expected[] =
+      "a list of addresses and networks, such as {\"10.0.0.0/8\", \"::1\"}";
+  if (!lua_istable(L, -1)) return expected;
+  lua_Integer count = (lua_Integer)lua_rawlen(L, -1), keys = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) keys++;
+  if (count == 0 || keys != count) return expected;
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_rawgeti(L, -1, i);
+    bool ok = check_text(L) == NULL && mb_trust_is_network(lua_tostring(L, -1));
+    lua_pop(L, 1);
+    if (!ok) return expected;
+  }
+  return NULL;
+}
+
 static const char *check_proto(lua_State *L);
 
 struct field {
@@ -101,13 +120,17 @@ static const struct field service_fields[] = {
 static const struct field tcp_fields[] = {{"proto", check_proto, true},
                                           {"host", check_text, false},
                                           {"port", check_port, true},
+                                          {"proxy_protocol", check_boolean, false},
+                                          {"proxy_trust", check_networks, false},
                                           {NULL, NULL, false}};
-static const struct field tcp46_fields[] = {{"proto", check_proto, true},
-                                            {"port", check_port, true},
-                                            {"localhost", check_boolean, false},
+static const struct field tcp46_fields[] = {
+    {"proto", check_proto, true},           {"port", check_port, true},
+    {"localhost", check_boolean, false},    {"proxy_protocol", check_boolean, false},
+    {"proxy_trust", check_networks, false}, {NULL, NULL, false}};
+static const struct field local_fields[] = {{"proto", check_proto, true},
+                                            {"path", check_path, true},
+                                            {"proxy_protocol", check_boolean, false},
                                             {NULL, NULL, false}};
-static const struct field local_fields[] = {
-    {"proto", check_proto, true}, {"path", check_path, true}, {NULL, NULL, false}};
 static const struct field interval_fields[] = {{"proto", check_proto, true},
                                                {"name", check_text, false},
                                                {"delay", check_seconds, true},
@@ -208,6 +231,11 @@ void mb_listen_check_listener(lua_State *L, int index, int number) {
   const struct kind *kind = find_kind(L);
   lua_pop(L, 1);
   check_fields(L, index, where, kind->fields, 0);
+  mb_listen_field(L, index, "proxy_protocol");
+  bool proxy_protocol = lua_toboolean(L, -1);
+  if (mb_listen_field(L, index, "proxy_trust") != LUA_TNIL && !proxy_protocol)
+    luaL_error(L, "listen: %sproxy_trust: goes with proxy_protocol = true", where);
+  lua_pop(L, 2);
 }
 
 enum mb_proto mb_listen_proto(lua_State *L, int index) {

@@ -20,7 +20,7 @@ void mb_log_set_level(int level) { log_level = level; }
 
 void mb_log_set_target(enum mb_log_target target) { log_target = target; }
 
-static bool is_wanted(int level) { return level <= log_level; }
+bool mb_log_is_wanted(int level) { return level <= log_level; }
 
 /* Where there is nowhere left to complain, a message is lost; it must not stop what is served. */
 static void write_all(const char *text, size_t len) {
@@ -101,7 +101,7 @@ static void write_line(int level, const char *text, size_t len) {
 }
 
 void mb_log(int level, const char *format, ...) {
-  if (!is_wanted(level)) return;
+  if (!mb_log_is_wanted(level)) return;
   int saved = errno;
   char text[LINE_MAX_BYTES];
   va_list args;
@@ -114,7 +114,7 @@ void mb_log(int level, const char *format, ...) {
 }
 
 void mb_log_text(int level, const char *text, size_t len) {
-  if (!is_wanted(level)) return;
+  if (!mb_log_is_wanted(level)) return;
   int saved = errno;
   const char *end = text + len;
   while (text < end) {

@@ -18,6 +18,9 @@ enum mb_log_target {
 /* Sets the least urgent level that is still written (LOG_ERR … LOG_DEBUG); LOG_NOTICE at start. */
 void mb_log_set_level(int level);
 
+/* Whether a message of this level is written. */
+bool mb_log_is_wanted(int level);
+
 /* Says what stands on fd 2; MB_LOG_PLAIN at start. */
 void mb_log_set_target(enum mb_log_target target);
 

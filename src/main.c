@@ -11,11 +11,14 @@
 #include <unistd.h>
 
 #include "activation.h"
+#include "connection_log.h"
+#include "deploy.h"
 #include "exits.h"
 #include "log.h"
 #include "options.h"
-#include "script.h"
+#include "serve.h"
 #include "stdfds.h"
+#include "task.h"
 
 static void ignore(int signal_number) { (void)signal_number; }
 
@@ -95,22 +98,28 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
     /* From here on, a death of the process is a reset: half an answer is not a whole one. */
     mb_fd_set_reset_on_close(connection.fds.in, connection.kind, true);
     r = look_at_peer(&connection);
+    if (r >= 0) mb_connection_log_begin(options, &connection);
     if (r < 0) return failed("cannot ask for the connection's addresses", r);
     if (r > 0) {
       mb_log(LOG_INFO, "the client has gone before it was served");
       return MB_EXIT_OK;
     }
   }
-  return mb_script_serve(options, &connection);
+  return mb_serve(options, &connection);
 }
 
-static enum mb_exit check(const struct mb_options *options, unsigned closed) {
-  if (closed & 2) return failed("fd 1 is closed: --check has nowhere to print to", -EBADF);
+/* The modes in which there is no connection: 0 becomes /dev/null, print goes to the log. */
+static enum mb_exit work(const struct mb_options *options, unsigned closed) {
+  bool task = options->mode == MB_MODE_INTERVAL || options->mode == MB_MODE_MAIN;
+  if (!task && closed & 2) return failed("fd 1 is closed: there is nowhere to print to", -EBADF);
   const struct mb_activation none = {.given = MB_GIVEN_FILE};
   struct mb_stdfds fds;
   int r = mb_stdfds_take(&none, &fds);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
-  return mb_script_check(options, fds.out);
+  if (!task) return mb_deploy(options, fds.out);
+  close(fds.out);
+  close(fds.in);
+  return mb_task_run(options);
 }
 
 /* --help and --version. */
@@ -137,7 +146,7 @@ static enum mb_exit run(int argc, char **argv) {
   }
   mb_log_set_level(options.log_level);
   if (options.help || options.version) return print(&options);
-  if (options.check) return check(&options, closed);
+  if (options.mode != MB_MODE_SERVE) return work(&options, closed);
   return serve(&options, closed);
 }
 

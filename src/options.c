@@ -9,17 +9,12 @@
 #include <syslog.h>
 
 #include "fdio.h"
+#include "proxy_trust.h"
 
 /*
  * A setter takes the option's value (NULL when it has none) and returns NULL, or what was expected.
  */
 typedef const char *setter(struct mb_options *options, const char *value);
-
-static const char *set_check(struct mb_options *o, const char *value) {
-  (void)value;
-  o->check = true;
-  return NULL;
-}
 
 static const char *set_help(struct mb_options *o, const char *value) {
   (void)value;
@@ -36,6 +31,39 @@ static const char *set_version(struct mb_options *o, const char *value) {
 static const char *set_handlers(struct mb_options *o, const char *value) {
   if (*value == '\0') return "a directory";
   o->handlers = value;
+  return NULL;
+}
+
+static const char *set_user(struct mb_options *o, const char *value) {
+  (void)value;
+  o->user = true;
+  return NULL;
+}
+
+static const char *set_proxy_protocol(struct mb_options *o, const char *value) {
+  (void)value;
+  o->proxy_protocol = true;
+  return NULL;
+}
+
+static const char *set_proxy_trust(struct mb_options *o, const char *value) {
+  if (mb_trust_find_wrong(value)) {
+    return "addresses or networks separated by commas, such as 10.0.0.0/8,::1";
+  }
+  o->proxy_trust = value;
+  return NULL;
+}
+
+/* What says what the program is to do; its value is kept for that. */
+static const char *set_mode_value(struct mb_options *o, const char *value) {
+  if (*value == '\0') return "a name";
+  o->mode_value = value;
+  return NULL;
+}
+
+static const char *set_mode_only(struct mb_options *o, const char *value) {
+  (void)o;
+  (void)value;
   return NULL;
 }
 
@@ -64,6 +92,11 @@ static const char *set_log_level(struct mb_options *o, const char *value) {
     }
   }
   return "error, warning, notice, info or debug";
+}
+
+static const char *set_log_format(struct mb_options *o, const char *value) {
+  o->log_journal = strcmp(value, "journal") == 0;
+  return o->log_journal || strcmp(value, "plain") == 0 ? NULL : "plain or journal";
 }
 
 static const char *set_memory_limit(struct mb_options *o, const char *value) {
@@ -116,31 +149,94 @@ static const char *set_timeout(struct mb_options *o, const char *value) {
   return NULL;
 }
 
+/* A row of a mode has the mode; one that a generated command line repeats is `carried`. */
 static const struct row {
   const char *name;
   const char *value; /* what --help calls its value; NULL when it takes none */
   setter *set;
+  enum mb_mode mode;
+  bool carried;
   const char *help;
 } rows[] = {
-    {"check", NULL, set_check, "load the script, print its listeners, and exit"},
-    {"handlers", "DIR", set_handlers, "look for PORT.lua, NAME.lua or default.lua in DIR"},
-    {"help", NULL, set_help, "print this text and exit"},
-    {"listener", "N", set_listener, "take the script's Nth listener, whatever the address"},
-    {"log-level", "LEVEL", set_log_level, "error, warning, notice (default), info or debug"},
-    {"memory-limit", "BYTES", set_memory_limit, "limit of the Lua state's memory (K, M, G)"},
-    {"record", "FILE", set_record, "write the connection's input to FILE (%p: pid, %t: time)"},
-    {"timeout", "SECONDS", set_timeout, "end the process after SECONDS, whatever the script sets"},
-    {"version", NULL, set_version, "print the version and exit"},
+    {"check", NULL, set_mode_only, MB_MODE_CHECK, false,
+     "load the script, print its listeners, and exit"},
+    {"handlers", "DIR", set_handlers, MB_MODE_SERVE, false,
+     "look for PORT.lua, NAME.lua or default.lua in DIR"},
+    {"help", NULL, set_help, MB_MODE_SERVE, false, "print this text and exit"},
+    {"inetd", NULL, set_mode_only, MB_MODE_INETD, false,
+     "print lines for inetd.conf, made from the script's listen{}"},
+    {"interval", "NAME", set_mode_value, MB_MODE_INTERVAL, false,
+     "run the handler of the script's interval NAME, once"},
+    {"listener", "N", set_listener, MB_MODE_SERVE, false,
+     "take the script's Nth listener, whatever the address"},
+    {"log-format", "FORMAT", set_log_format, MB_MODE_SERVE, true,
+     "plain (default), or journal: connections with fields"},
+    {"log-level", "LEVEL", set_log_level, MB_MODE_SERVE, true,
+     "error, warning, notice (default), info or debug"},
+    {"main", "NAME", set_mode_value, MB_MODE_MAIN, false, "run the script's main handler NAME"},
+    {"memory-limit", "BYTES", set_memory_limit, MB_MODE_SERVE, true,
+     "limit of the Lua state's memory (K, M, G)"},
+    {"proxy-protocol", NULL, set_proxy_protocol, MB_MODE_SERVE, true,
+     "connections begin with a PROXY protocol header"},
+    {"proxy-trust", "LIST", set_proxy_trust, MB_MODE_SERVE, true,
+     "take that header from these networks only"},
+    {"record", "FILE", set_record, MB_MODE_SERVE, false,
+     "write the connection's input to FILE (%p: pid, %t: time)"},
+    {"timeout", "SECONDS", set_timeout, MB_MODE_SERVE, true,
+     "end the process after SECONDS, whatever the script sets"},
+    {"units", "DIR", set_mode_value, MB_MODE_UNITS, false,
+     "write systemd units to DIR, made from the script's listen{}"},
+    {"user", NULL, set_user, MB_MODE_SERVE, false, "with --units: for the user's own manager"},
+    {"version", NULL, set_version, MB_MODE_SERVE, false, "print the version and exit"},
+    {"xinetd", NULL, set_mode_only, MB_MODE_XINETD, false,
+     "print entries for xinetd, made from the script's listen{}"},
 };
 
 enum { ROWS = sizeof rows / sizeof *rows, FIRST_ROW = 256 /* above all characters */ };
 
+/* The option that has set the mode. */
+static const char *mode_name(enum mb_mode mode) {
+  const struct row *row = rows;
+  while (row->mode != mode) row++;
+  return row->name;
+}
+
 static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX]) {
   const char *with = o->record ? "--record" : o->listener ? "--listener" : NULL;
-  if (!o->check || !with) return false;
-  snprintf(error, MB_OPTIONS_ERROR_MAX,
-           "--check serves no connection: it cannot be combined with %s", with);
-  return true;
+  if (o->mode != MB_MODE_SERVE && with) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX,
+             "--%s serves no connection: it cannot be combined with %s", mode_name(o->mode), with);
+    return true;
+  }
+  if (o->user && o->mode != MB_MODE_UNITS) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "--user goes with --units: for which manager they are");
+    return true;
+  }
+  if (o->proxy_trust && !o->proxy_protocol) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "--proxy-trust goes with --proxy-protocol");
+    return true;
+  }
+  return false;
+}
+
+/* Takes a mode; the second one is told which was the first. */
+static bool set_mode(struct mb_options *o, const struct row *row,
+                     char error[MB_OPTIONS_ERROR_MAX]) {
+  if (o->mode == MB_MODE_SERVE || o->mode == row->mode) {
+    o->mode = row->mode;
+    return true;
+  }
+  snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s cannot be combined with --%s", row->name,
+           mode_name(o->mode));
+  return false;
+}
+
+/* An option given twice counts once: the last one holds. */
+static void carry(struct mb_options *o, const struct row *row, const char *value) {
+  int i = 0;
+  while (i < o->ncarried && o->carried[i].name != row->name) i++;
+  o->carried[i] = (struct mb_carried){row->name, row->value ? value : NULL};
+  if (i == o->ncarried) o->ncarried++;
 }
 
 /* Says what getopt_long did not take; given is the word that it looked at last. */
@@ -181,6 +277,8 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
                expected, optarg);
       return false;
     }
+    if (row->mode != MB_MODE_SERVE && !set_mode(&o, row, ret_error)) return false;
+    if (row->carried) carry(&o, row, optarg);
   }
   if (optind < argc) {
     o.script = argv[optind];
@@ -197,6 +295,7 @@ void mb_options_help(FILE *to) {
       "Usage: mb-handle [OPTION]... [SCRIPT [ARG]...]\n"
       "Serve the one connection that systemd or inetd accepted with the Lua script SCRIPT;\n"
       "or replay captured input: mb-handle SCRIPT < capture.txt\n"
+      "or make a service of it: mb-handle --units /etc/systemd/system SCRIPT\n"
       "\n"
       "Without SCRIPT: $MB_SCRIPT; else, in " MB_HANDLERS_DIR
       " or --handlers DIR,\n"

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "connection_log.h"
 #include "log.h"
 #include "state.h"
 
@@ -82,6 +83,7 @@ static void time_is_up(int signal_number) {
   setitimer(ITIMER_REAL, &last, NULL);
   mb_log_flush();
   log_label(alarm_label, guarded);
+  mb_connection_log_end_by("time is up");
   raise(signal_number);
 }
 

@@ -358,7 +358,8 @@ def _():
             client.reset()
             status, log = served(conn, handler, *(("--log-level", level) if level else ()))
             equal((status, gone in log), (0, shown), f"status, and whether it is told at {level}; log: {log!r}")
-            equal(log.count("\n"), int(shown), f"lines in the log at {level}")
+            # And the line for the connection's end.
+            equal(log.count("\n"), 2 * int(shown), f"lines in the log at {level}")
     # The same in the middle of the connection.
     for level, shown in (("notice", False), ("info", True)):
         client, conn = tcp_pair()
@@ -370,7 +371,7 @@ def _():
             client.reset()
             equal(child.wait(), 0, "status")
         log = mbtest.read_file(log_path)
-        equal((gone in log, log.count("\n")), (shown, int(shown)), f"whether it is told at {level}: {log!r}")
+        equal((gone in log, log.count("\n")), (shown, 2 * int(shown)), f"whether it is told at {level}: {log!r}")
     answers = script('return function(socket) socket:write("answer") end')
     for level, shown in ((None, True), ("warning", True), ("error", False)):
         options = ("--log-level", level) if level else ()

@@ -41,13 +41,13 @@ int main(void) {
   tap_str(o.script, "script.lua", "the script");
   tap_int(o.nargs, 3, "its arguments");
   tap_str(o.args[0], "--check", "the first");
-  tap_ok(!o.check, "are not ours");
+  tap_ok(!(o.mode == MB_MODE_CHECK), "are not ours");
   tap_ok(parse("-- --odd.lua"), "-- ends the options");
   tap_str(o.script, "--odd.lua", "a script with an odd name");
 
   tap_ok(parse("--help") && o.help, "--help");
   tap_ok(parse("--version") && o.version, "--version");
-  tap_ok(parse("--check s.lua") && o.check, "--check");
+  tap_ok(parse("--check s.lua") && (o.mode == MB_MODE_CHECK), "--check");
   tap_ok(parse("--handlers /h") && strcmp(o.handlers, "/h") == 0, "--handlers");
   tap_ok(parse("--handlers=/h") && strcmp(o.handlers, "/h") == 0, "--handlers=");
   tap_ok(parse("--listener 3") && o.listener == 3, "--listener");
