@@ -59,6 +59,49 @@ int main(void) {
   tap_ok(parse("--log-level debug") && o.log_level == LOG_DEBUG, "--log-level debug");
   tap_ok(parse("--log-level error") && o.log_level == LOG_ERR, "--log-level error");
 
+  tap_ok(parse("--log-format journal") && o.log_journal, "--log-format journal");
+  tap_ok(parse("--log-format journal --log-format plain") && !o.log_journal, "the last one holds");
+  tap_ok(parse("--proxy-protocol") && o.proxy_protocol && !o.proxy_trust, "--proxy-protocol");
+  tap_ok(parse("--proxy-protocol --proxy-trust 10.0.0.0/8,::1") &&
+             strcmp(o.proxy_trust, "10.0.0.0/8,::1") == 0,
+         "--proxy-trust");
+
+  static const struct {
+    const char *line, *value;
+    enum mb_mode mode;
+  } modes[] = {
+      {"--units /d s.lua", "/d", MB_MODE_UNITS},      {"--inetd s.lua", NULL, MB_MODE_INETD},
+      {"--xinetd s.lua", NULL, MB_MODE_XINETD},       {"--main m s.lua", "m", MB_MODE_MAIN},
+      {"--interval i s.lua", "i", MB_MODE_INTERVAL},  {"s.lua", NULL, MB_MODE_SERVE},
+      {"--main a --main b s.lua", "b", MB_MODE_MAIN},
+  };
+  for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+    tap_ok(parse(modes[i].line) && o.mode == modes[i].mode, "%s: the mode", modes[i].line);
+    tap_str(o.mode_value, modes[i].value, "%s: its value", modes[i].line);
+  }
+  tap_ok(parse("--units /d --user s.lua") && o.user, "--user");
+  refused("--units /d --inetd s.lua", "--inetd cannot be combined with --units");
+  refused("--main a --interval b s.lua", "--interval cannot be combined with --main");
+  refused("--main a --record f s.lua", "--main serves no connection");
+  refused("--interval a --listener 1 s.lua", "--interval serves no connection");
+  refused("--units", "--units");
+  refused("--user s.lua", "--user goes with --units");
+  refused("--log-format xml", "\"xml\"");
+  refused("--proxy-trust ::1 s.lua", "--proxy-protocol");
+  refused("--proxy-protocol --proxy-trust 10.0.0.1/8 s.lua", "\"10.0.0.1/8\"");
+
+  parse("--units /d --timeout 5 --handlers /h --proxy-protocol --timeout 6 --log-level=info s.lua");
+  tap_int(o.ncarried, 3, "what a service's command line repeats");
+  tap_str(o.carried[0].name, "timeout", "in the order in which it was given");
+  tap_str(o.carried[0].value, "6", "with the value that holds");
+  tap_str(o.carried[1].name, "proxy-protocol", "or without one");
+  tap_str(o.carried[1].value, NULL, "as the option is");
+  tap_str(o.carried[2].value, "info", "the last");
+  parse(
+      "--log-format plain --log-level info --memory-limit 1 --proxy-protocol --proxy-trust ::1 "
+      "--timeout 1 s.lua");
+  tap_int(o.ncarried, 6, "there is room for all of them");
+
   refused("--bogus", "--bogus");
   refused("-x", "-x");
   refused("--listener", "--listener");
