@@ -1,0 +1,54 @@
+# Completion of mb-handle's command line for bash. Looks at nothing but file names: runs no script.
+
+_mb_handle_values() { # OPTION CUR: completes an option's value; fails for an option that takes none
+  case $1 in
+    --handlers | --units) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;
+    --record) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
+    --log-format) mapfile -t COMPREPLY < <(compgen -W 'plain journal' -- "$2") ;;
+    --log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning notice info debug' -- "$2") ;;
+    --interval | --listener | --main | --memory-limit | --proxy-trust | --timeout) ;;
+    *) return 1 ;;
+  esac
+}
+
+_mb_handle() {
+  local cur=${COMP_WORDS[COMP_CWORD]} i option=
+  local options='--check --handlers --help --inetd --interval --listener --log-format --log-level --main
+    --memory-limit --proxy-protocol --proxy-trust --record --timeout --units --user --version --xinetd'
+  COMPREPLY=()
+  [[ $cur != '=' ]] || cur=
+  # What stands before it: an option that waits for its value, or the script, behind which all is the script's.
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+      =) ;; # --option=value comes as three words
+      --)
+        option=
+        ((i++))
+        ((i >= COMP_CWORD)) || i=-1
+        break
+        ;;
+      -*) option=${COMP_WORDS[i]} ;;
+      *)
+        if [[ -n $option ]] && _mb_handle_values "$option" ''; then
+          option=
+        else
+          i=-1
+          break
+        fi
+        ;;
+    esac
+  done
+  COMPREPLY=()
+  if ((i < 0)); then
+    compopt -o default
+  elif [[ -n $option ]] && _mb_handle_values "$option" "$cur"; then
+    return
+  elif [[ $cur == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+  else
+    compopt -o filenames
+    mapfile -t COMPREPLY < <(compgen -f -X '!*.lua' -- "$cur"; compgen -d -- "$cur")
+  fi
+}
+
+complete -F _mb_handle mb-handle
