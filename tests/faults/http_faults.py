@@ -149,6 +149,10 @@ SENT = b"".join(data for data, _ in TALK)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+def log_text():
+    return mbtest.without_ends(mbtest.read_file(LOG))
+
+
 def run(transport, rules, sent=SENT, **more):
     """(status, what came, how it ended, log) of a conversation under these rules."""
     before = cpu_seconds()
@@ -157,11 +161,11 @@ def run(transport, rules, sent=SENT, **more):
         status = child.wait()
     except Failed:
         child.kill()
-        raise Failed(f"hangs; log: {mbtest.read_file(LOG)[-2000:]}") from None
+        raise Failed(f"hangs; log: {log_text()[-2000:]}") from None
     no_orphans()
     worked = cpu_seconds() - before
     check(worked < CPU_MAX / 2, f"{worked} s of computing")
-    return status, came, how, mbtest.read_file(LOG)
+    return status, came, how, log_text()
 
 
 def responses(data):
@@ -402,7 +406,7 @@ def expecting(rules, **more):
             child.kill()
             raise
     no_orphans()
-    return status, came + rest, how, mbtest.read_file(LOG)
+    return status, came + rest, how, log_text()
 
 
 @test("a client that waits for the 100 gets it once and whole, whatever passes")

@@ -48,8 +48,8 @@ class Handler:
         until(lambda: state(self.pid) == "S", "the handler waits")
 
     def rest(self):
-        """Whatever else it prints until it ends."""
-        return self.lines.read().decode(errors="replace")
+        """Whatever else it prints until it ends, but for the line that says so."""
+        return mbtest.without_ends(self.lines.read().decode(errors="replace"))
 
     def ends(self, status=0, log=""):
         got, text = self.child.wait(), self.rest()

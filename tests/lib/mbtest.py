@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import select
 import shutil
 import signal
@@ -133,6 +134,11 @@ def read_file(path):
             return f.read()
     except FileNotFoundError:
         return ""
+
+
+def without_ends(log):
+    """A log without the lines for a connection's end, which level info has for each (connection_log.py tests them)."""
+    return re.sub(r"(?m)^mb-handle: connection from .* bytes out, .*\n", "", log)
 
 
 _scripts = 0

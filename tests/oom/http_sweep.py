@@ -173,6 +173,10 @@ LAZY = (("multipart with a parameter and a stream", "once"), ("a head that is re
 # --- One run ---
 
 
+def log_text():
+    return mbtest.without_ends(mbtest.read_file(LOG))
+
+
 def run(data, env=(), options=(), arguments=()):
     """(status, what came, how the connection ended) of a client that sends this and no more."""
     client, conn = tcp_pair()
@@ -204,7 +208,7 @@ def boundaries(data):
 def answer(data):
     """What comes where there is enough memory: whole responses."""
     status, came, how = run(data)
-    equal(how, "eof", f"end; status {status}, log: {mbtest.read_file(LOG)}")
+    equal(how, "eof", f"end; status {status}, log: {log_text()}")
     check(len(boundaries(came)) > 1, "no response")
     return came
 
@@ -225,7 +229,7 @@ def are_whole(came):
 def fault_of(result, want):
     """What is wrong with the end of a run, or None."""
     status, came, how = result
-    log = mbtest.read_file(LOG)
+    log = log_text()
     if status == 0 and "lost\n" in log and how == "eof":
         return None if are_whole(came) else f"status 0, but malformed responses: {mbtest.short(came)}"
     if status == 0:
@@ -261,7 +265,7 @@ def begin(word, arguments):
         step = 32
         for n in range(step, POINTS_MAX, step):
             run(PAGE, environment("from", finalizers=False) | {"FAILALLOC_AT": str(n)}, arguments=arguments)
-            if word in mbtest.read_file(LOG):
+            if word in log_text():
                 break
         os.unlink(HIT)
         _begins[word, arguments] = n - step
@@ -285,7 +289,7 @@ def sweep(kind, mode, word="begun"):
             check(n > first + 15, f"N = {n} was not hit: the shim does not work")
             break
         os.unlink(HIT)
-        begun = "begun" in mbtest.read_file(LOG)
+        begun = "begun" in log_text()
         if begun or result[0] != 70 or result[1]:
             note(faults, f"N = {n}", fault_of(result, want))
         if begun and result[0] == 70:
@@ -308,7 +312,7 @@ LIMIT_MAX = 512 * 1024  # enough for each
 def _():
     def limited(data, limit):
         result = run(data, options=[f"--memory-limit={limit}"])
-        return "begun" in mbtest.read_file(LOG), result
+        return "begun" in log_text(), result
 
     faults = []
     step = 16 * LIMIT_STEP
