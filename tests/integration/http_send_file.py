@@ -157,12 +157,14 @@ def _():
         client.send(GET)
         client.response()
         before = len(os.listdir(f"/proc/{server.pid}/fd"))
+        after = []
         for _ in range(count):
             client.send(GET)
             equal(client.response().body, b"0123456789", "response")
-        after = len(os.listdir(f"/proc/{server.pid}/fd"))
-        # The script's own file is closed by the collector, in its time.
-        check(after < before + 500, f"{before} descriptors at first, {after} after {count} requests")
+            after.append(len(os.listdir(f"/proc/{server.pid}/fd")))
+        # The script's own file is closed by the collector, in its time: what counts is where that ends.
+        least = min(after[count // 2 :])
+        check(least < before + 100, f"{before} descriptors at first, at least {least} after {count // 2} requests")
 
 
 @test("several files and data in one response: chunked, or within the Content-Length of the script")
