@@ -4,10 +4,12 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "deploy_core.h"
 #include "http_core.h"
 
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {
+    {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
     {NULL, NULL},
 };

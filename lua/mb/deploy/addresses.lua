@@ -1,0 +1,98 @@
+-- Where something has to listen for a script, from its tcp and local listeners.
+
+local core = require "mb.deploy.core"
+local quote = require "mb.deploy.quote"
+local refuse = require "mb.deploy.refuse"
+
+local addresses = {}
+
+local ANY = {ip4 = "0.0.0.0", ip6 = "::"}
+
+-- Both loopback addresses: a client that looks "localhost" up may come to either.
+local LOCALHOST = {{family = "ip4", host = "127.0.0.1"}, {family = "ip6", host = "::1"}}
+
+function addresses.is_connection(listener)
+  return listener.proto == "local" or listener.proto:find("^tcp") ~= nil
+end
+
+-- Whether only this machine can connect to it.
+function addresses.is_private(listener)
+  if listener.proto == "local" or listener.host == "localhost" then return true end
+  local host = core.address(listener.host)
+  return host == "::1" or (host and host:find("^127%.")) ~= nil
+end
+
+local function of_local(listener, number)
+  local path = listener.path
+  if not path:find("^[/@]") then
+    refuse("listener %d: the path %s is relative, and whoever listens has no working directory of yours: write an "
+      .. "absolute one, /run/%s say, or @NAME for an abstract socket", number, quote.show(path), path:match("[^/]*$"))
+  end
+  if not quote.is_line(path) or path:find("[ \\]$") then
+    refuse("listener %d: the path %s cannot stand in a unit file: it has control characters, is no UTF-8, or ends "
+      .. "with a space or a backslash", number, quote.show(path))
+  end
+  return {{family = "local", path = path}}
+end
+
+local function of_tcp(listener, number)
+  local host = listener.host
+  if listener.proto == "tcp" and host == "::" then return {{family = "both"}} end
+  if host == "localhost" then return LOCALHOST end
+  local usual, family = core.address(host)
+  if not usual then
+    refuse("listener %d: the host %s is a name, and whoever listens takes addresses only: write host=\"ADDRESS\", or "
+      .. "leave the host out for all addresses", number, quote.show(host))
+  end
+  if listener.proto == "tcp" and usual == "::" then return {{family = "both"}} end
+  return {{family = family, host = usual}}
+end
+
+-- Whether what comes to b comes to a as well: nobody can listen at both.
+local function covers(a, b)
+  if a.family == "local" or b.family == "local" then return a.path == b.path and a.path ~= nil end
+  if a.port ~= b.port then return false end
+  if a.family == "both" then return true end
+  return a.family == b.family and (a.host == b.host or a.host == ANY[a.family])
+end
+
+local function is_covered(found, index)
+  for i, other in ipairs(found) do
+    -- Of two that are the same, the first stays.
+    local is_same = covers(found[index], other)
+    if i ~= index and covers(other, found[index]) and (i < index or not is_same) then return true end
+  end
+  return false
+end
+
+-- Returns the addresses, in the order of the listeners and none twice: {family =, host =, port =, path =, listener =},
+-- where "family" is "ip4", "ip6", "both" (all addresses) or "local".
+function addresses.of(listeners)
+  local found = {}
+  for number, listener in ipairs(listeners) do
+    if addresses.is_connection(listener) then
+      local list = (listener.proto == "local" and of_local or of_tcp)(listener, number)
+      for _, a in ipairs(list) do
+        found[#found + 1] =
+          {family = a.family, host = a.host, path = a.path, port = listener.port, listener = listener, number = number}
+      end
+    end
+  end
+  local kept = {}
+  for i, a in ipairs(found) do
+    if not is_covered(found, i) then kept[#kept + 1] = a end
+  end
+  return kept
+end
+
+-- Refuses a script without listeners, and one that says of none where it listens.
+function addresses.check(listeners, is_enough)
+  for _, listener in ipairs(listeners) do
+    if is_enough(listener) then return end
+  end
+  refuse("the script does not say where to listen: call listen{{proto=\"tcp\", port=8080}, connect=...}, or "
+    .. "{proto=\"local\", path=\"/run/NAME.sock\"}; or install it as PORT.lua in the handler directory, for "
+    .. "mb@PORT.socket")
+end
+
+return addresses

@@ -1,0 +1,64 @@
+-- The directories that a manager reads units from (systemd.unit(5), UNIT FILE LOAD PATH).
+
+local core = require "mb.deploy.core"
+
+local directories = {}
+
+local SYSTEM = {
+  "/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
+  "/lib/systemd/system",
+}
+local USER = {
+  "/etc/systemd/user", "/run/systemd/user", "/usr/local/share/systemd/user", "/usr/share/systemd/user",
+  "/usr/local/lib/systemd/user", "/usr/lib/systemd/user",
+}
+
+local function environment(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
+
+local function homes()
+  local home, list = environment("HOME"), {}
+  local function add(variable, default)
+    local base = environment(variable) or (home and default and home .. default)
+    if base then list[#list + 1] = base .. "/systemd/user" end
+  end
+  add("XDG_CONFIG_HOME", "/.config")
+  add("XDG_RUNTIME_DIR")
+  add("XDG_DATA_HOME", "/.local/share")
+  return list
+end
+
+-- Returns the directories as they really are, those that exist.
+function directories.of(user)
+  local found, known = {}, {}
+  local function add(list)
+    for _, path in ipairs(list) do
+      local real = core.real_path(path)
+      if real and not known[real] then
+        known[real] = true
+        found[#found + 1] = real
+      end
+    end
+  end
+  local path = environment("SYSTEMD_UNIT_PATH")
+  if path then
+    local list = {}
+    for directory in path:gmatch("[^:]+") do list[#list + 1] = directory end
+    add(list)
+    if not path:find(":$") then return found end -- the usual ones are read only behind a ":" at the end
+  end
+  if user then add(homes()) end
+  add(user and USER or SYSTEM)
+  return found
+end
+
+function directories.has(list, real)
+  for _, directory in ipairs(list) do
+    if directory == real then return true end
+  end
+  return false
+end
+
+return directories

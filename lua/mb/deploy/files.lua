@@ -1,0 +1,103 @@
+-- Unit files on the disk: which of them are ours, and writing them. Must never touch a file that is not.
+
+local core = require "mb.deploy.core"
+local quote = require "mb.deploy.quote"
+local refuse = require "mb.deploy.refuse"
+local service_text = require "mb.deploy.service_text"
+
+local files = {}
+
+local KINDS = {directory = "a directory", link = "a symbolic link", other = "no regular file"}
+local MARK = service_text.mark("")
+
+-- The text of a regular file; nil and why not.
+local function read(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local text
+  text, message = file:read("a")
+  file:close()
+  return text, message
+end
+
+-- Returns the file's text if this script's units are its own matter, and false if there is no file;
+-- or nil and what the file is.
+local function ours(path, script)
+  local kind, message = core.kind(path)
+  if kind == false then return false end
+  if kind ~= "file" then return nil, KINDS[kind] or message end
+  local text
+  text, message = read(path)
+  if not text then return nil, message end
+  local first = text:match("^[^\n]*")
+  if first == service_text.mark(script) then return text end
+  if first:sub(1, #MARK) == MARK then return nil, "made from " .. first:sub(#MARK + 1) end
+  return nil, "not made by mb-handle --units"
+end
+
+-- Refuses, naming all of them, if one of the units' files is not ours to write.
+-- units: an array of {name =, text =}; sets their field "old": the text that is there now, or false.
+function files.look(units, directory, script)
+  local foreign = {}
+  for _, unit in ipairs(units) do
+    local path = directory .. "/" .. unit.name
+    local old, why = ours(path, script)
+    unit.path, unit.old = path, old
+    if old == nil then foreign[#foreign + 1] = ("  %s (%s)"):format(path, why) end
+  end
+  if #foreign == 0 then return end
+  refuse("nothing was written, since this is not ours to overwrite:\n%s\nmove it away, or call the script something "
+    .. "else: the units are named after it", table.concat(foreign, "\n"))
+end
+
+-- Refuses units that would hide others, a distribution's ssh.socket say, from the manager.
+function files.look_elsewhere(units, real, script, directories)
+  local hidden = {}
+  for _, directory in ipairs(directories) do
+    for _, unit in ipairs(directory ~= real and units or {}) do
+      local path = directory .. "/" .. unit.name
+      -- systemctl link makes a link to our own.
+      local is_link = core.real_path(path) == real .. "/" .. unit.name
+      if core.kind(path) and not is_link and not ours(path, script) then hidden[#hidden + 1] = "  " .. path end
+    end
+  end
+  if #hidden == 0 then return end
+  refuse("nothing was written, since there are units of that name, which are not ours:\n%s\ncall the script something "
+    .. "else: the units are named after it", table.concat(hidden, "\n"))
+end
+
+function files.write(units)
+  for _, unit in ipairs(units) do
+    if unit.old ~= unit.text then
+      local good, message = core.write(unit.path, unit.text)
+      if not good then refuse.system("cannot write %s: %s", unit.path, message) end
+    end
+  end
+end
+
+-- Returns the names of the script's units that are in the directory and not among these.
+function files.left_behind(units, directory, script)
+  local now, left = {}, {}
+  for _, unit in ipairs(units) do now[unit.name] = true end
+  for _, name in ipairs(core.list(directory) or {}) do
+    if not now[name] and (name:find("%.service$") or name:find("%.socket$") or name:find("%.timer$")) then
+      if ours(directory .. "/" .. name, script) then left[#left + 1] = name end
+    end
+  end
+  table.sort(left)
+  return left
+end
+
+-- Refuses a directory that is not there. Returns its absolute path without links.
+function files.directory(directory)
+  local real, message, number = core.real_path(directory)
+  if real and core.kind(real) == "directory" then return real end
+  if real then refuse("--units: %s is no directory", quote.show(directory)) end
+  local ENOENT = 2
+  if number == ENOENT then
+    refuse("--units: there is no directory %s: make it with mkdir -p %s", quote.show(directory), quote.shell(directory))
+  end
+  refuse.system("--units: %s: %s", quote.show(directory), message)
+end
+
+return files

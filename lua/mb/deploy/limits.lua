@@ -1,0 +1,42 @@
+-- How many connections there may be at a time, in all and from one address.
+
+local addresses = require "mb.deploy.addresses"
+
+local limits = {}
+
+-- As in mb@.socket.
+limits.DEFAULT = 1024
+local MOST = 2147483647
+
+local function is_proxied(plan, listener)
+  if listener.proxy_protocol then return true end
+  for _, option in ipairs(plan.options) do
+    if option[1] == "proxy-protocol" then return true end
+  end
+  return false
+end
+
+-- Behind a proxy, and on a Unix socket or a loopback address, one source stands for many clients.
+function limits.has_sources(plan, listener)
+  return not is_proxied(plan, listener) and not addresses.is_private(listener)
+end
+
+-- One source may not take all of them.
+function limits.per_source(total)
+  return math.max(1, total // 4)
+end
+
+-- The sum of the max_fork of all listen{} calls that take connections, and true; or the default, if one has none.
+function limits.total(plan)
+  local sum, counted = 0, {}
+  for _, listener in ipairs(plan.listeners) do
+    if addresses.is_connection(listener) and not counted[listener.service] then
+      counted[listener.service] = true
+      if not listener.max_fork then return limits.DEFAULT, false end
+      sum = math.min(sum + listener.max_fork, MOST)
+    end
+  end
+  return sum, true
+end
+
+return limits

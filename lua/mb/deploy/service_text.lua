@@ -1,0 +1,117 @@
+-- The text of the service units. What they share with units/mb@.service is here and nowhere else in Lua.
+
+local names = require "mb.deploy.names"
+local quote = require "mb.deploy.quote"
+local refuse = require "mb.deploy.refuse"
+
+local service_text = {}
+
+-- The lines of mb@.service that are as good for a timer and a main as for a connection.
+local SHARED = [[
+StandardOutput=journal
+StandardError=journal
+]]
+
+-- The lines of mb@.service that are for a connection.
+local CONNECTION = [[
+# How timeout() ends the process: a client that took too long is no failure.
+SuccessExitStatus=SIGALRM
+]]
+
+-- "Starting ..." and "Finished ..." of a timer that fires oftener than that would bury everything else in the journal.
+local QUIET_BELOW = 60 -- seconds
+
+local QUIET = [[
+# No lines for each start and end of a run, which are of level info. What the script prints is one level above.
+SyslogLevel=notice
+LogLevelMax=notice
+]]
+
+-- What the first line of each file says, by which a later run knows whose it is.
+function service_text.mark(script)
+  return "# Made by mb-handle --units from " .. script
+end
+
+-- what: what the unit does, for its description.
+function service_text.head(plan, unit, what)
+  return table.concat {
+    service_text.mark(plan.script), "\n",
+    "# The next run of mb-handle --units writes it anew: changes belong into a drop-in (systemctl ",
+    plan.user and "--user " or "", "edit ", unit, ").\n\n",
+    "[Unit]\n",
+    -- Not at the end of the line: the script's name may end with a backslash.
+    "Description=", quote.specifiers(plan.script), ": ", quote.specifiers(what):gsub("\\$", "\\ "), "\n",
+    "Documentation=man:mb-handle(8)\n",
+  }
+end
+
+-- [Service] up to what is the unit's own. more: an option for the command, or nil. except: an option without effect.
+local function service(plan, more, except)
+  return table.concat {
+    "\n[Service]\n",
+    "ExecStart=", quote.exec_program(plan.program), " ", quote.command(plan, quote.exec_word, more, except), "\n",
+    plan.user and "" or "User=" .. plan.account .. "\n",
+    SHARED,
+  }
+end
+
+-- app@.service: one connection.
+function service_text.connection(plan, unit)
+  return service_text.head(plan, unit, "one connection")
+    .. "# A handler that failed (exit 70) is in the journal; the unit must not stay and degrade the system.\n"
+    .. "CollectMode=inactive-or-failed\n"
+    .. service(plan)
+    .. CONNECTION
+end
+
+-- The time span of a delay, in whole microseconds: systemd knows nothing smaller.
+function service_text.span(delay, number)
+  -- The manager needs some milliseconds for a start.
+  if delay < 0.001 then
+    refuse("listener %d: an interval with delay=%.14g would do nothing but start processes: write a delay of at least "
+      .. "0.001 seconds, or a {proto=\"main\"} with a loop", number, delay)
+  end
+  if delay > 1e9 then
+    refuse("listener %d: expected an interval's delay to be at most 1e9 seconds, got %.14g", number, delay)
+  end
+  local microseconds = math.floor(delay * 1e6 + 0.5)
+  if microseconds % 1000000 == 0 then return microseconds // 1000000 .. "s" end
+  if microseconds % 1000 == 0 then return microseconds // 1000 .. "ms" end
+  return microseconds .. "us"
+end
+
+local function is_verbose(plan)
+  for _, option in ipairs(plan.options) do
+    if option[1] == "log-level" and (option[2] == "info" or option[2] == "debug") then return true end
+  end
+  return false
+end
+
+-- app-NAME.service: one run of an interval.
+function service_text.interval(plan, unit, handler)
+  local quiet = handler.listener.delay < QUIET_BELOW and not is_verbose(plan)
+  return service_text.head(plan, unit, names.describe(handler.listener))
+    .. "# The default ends it after 5 starts in 10 s.\n"
+    .. "StartLimitIntervalSec=0\n"
+    .. service(plan, "--interval=" .. handler.name)
+    .. "# A run may take as long as it likes: timeout() limits it. One that failed shows until the next.\n"
+    .. "Type=oneshot\n"
+    .. (quiet and QUIET or "")
+end
+
+-- app-NAME.service: a process that is always there.
+function service_text.main(plan, unit, handler)
+  return service_text.head(plan, unit, names.describe(handler.listener))
+    .. "# The default gives up after 5 starts in 10 s.\n"
+    .. "StartLimitIntervalSec=0\n"
+    -- --timeout is for connections: nobody wants a main that is killed again and again.
+    .. service(plan, "--main=" .. handler.name, "timeout")
+    .. "Type=exec\n"
+    .. "# An error, or an end by a signal. A main that returns has ended.\n"
+    .. "Restart=on-failure\n"
+    .. "RestartSec=1s\n"
+    .. "\n[Install]\n"
+    .. (plan.user and "WantedBy=default.target\n" or "WantedBy=multi-user.target\n")
+end
+
+return service_text

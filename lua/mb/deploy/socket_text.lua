@@ -1,0 +1,131 @@
+-- The text of the socket unit: units/mb@.socket with the addresses and limits of a script.
+
+local addresses = require "mb.deploy.addresses"
+local limits = require "mb.deploy.limits"
+local quote = require "mb.deploy.quote"
+local service_text = require "mb.deploy.service_text"
+
+local BURSTS = [[
+
+# The default fails the socket, until someone restarts it, after 200 connections in 2 s.
+TriggerLimitIntervalSec=0
+# systemd 255 and later also slow down after 150 connections in 2 s; add this in a drop-in there
+# (older versions warn about a line they do not know):
+#PollLimitIntervalSec=0
+
+# A manager starts some 100 services a second: the rest of a burst waits. Old ones allow 128 only.
+Backlog=4096
+]]
+
+local KEEPALIVE = [[
+
+# A peer that vanished without a FIN would hold its process and its slot for ever.
+KeepAlive=yes
+]]
+
+local TCP_OPTIONS = [[
+KeepAliveTimeSec=2min
+KeepAliveIntervalSec=30s
+# The handler's writes are buffered until it flushes: waiting to fill a segment gains nothing.
+NoDelay=yes
+]]
+
+-- For each connection to a Unix socket the manager would log that it cannot set them.
+local NO_TCP_OPTIONS = "# No times for it and no NoDelay=, as not all listeners are TCP.\n"
+
+local LOCAL = [[
+
+# Every local user may connect, as on a loopback port. SocketMode= and SocketGroup= narrow it.
+SocketMode=0666
+]]
+
+local REMOVE = [[
+# Without it the file outlives the listener, and clients see "connection refused" for "not there".
+RemoveOnStop=yes
+]]
+
+-- Whether the addresses have one for IPv6 alone that IPv4 would come to as well.
+local function has_ip6_only(list)
+  for _, a in ipairs(list) do
+    if a.family == "ip6" and a.host == "::" then return true end
+  end
+  return false
+end
+
+-- What ListenStream= takes.
+local function streams(a, split)
+  if a.family == "local" then return {quote.specifiers(a.path)} end
+  if a.family == "ip4" then return {a.host .. ":" .. a.port} end
+  if a.family == "ip6" then return {"[" .. a.host .. "]:" .. a.port} end
+  if split then return {"0.0.0.0:" .. a.port, "[::]:" .. a.port} end
+  return {tostring(a.port)}
+end
+
+-- Addresses that the machine may not have yet when sockets are made, early in the boot, or not at all.
+local function may_be_missing(a)
+  if a.family == "both" or a.family == "local" then return false end
+  if a.host == "::1" then return a.listener.host == "localhost" end
+  return a.host ~= "0.0.0.0" and a.host ~= "::" and not a.host:find("^127%.")
+end
+
+local function any(list, is)
+  for _, a in ipairs(list) do
+    if is(a) then return true end
+  end
+  return false
+end
+
+local function listen_text(list)
+  local lines, split = {}, has_ip6_only(list)
+  for _, a in ipairs(list) do
+    for _, stream in ipairs(streams(a, split)) do lines[#lines + 1] = "ListenStream=" .. stream .. "\n" end
+  end
+  if split then
+    lines[#lines + 1] = "# A tcp6 listener takes no IPv4. This holds for all lines: IPv4 has lines of its own.\n"
+      .. "BindIPv6Only=ipv6-only\n"
+  end
+  if any(list, may_be_missing) then
+    lines[#lines + 1] = "# An address that the machine does not have, or not yet when it boots, fails no other.\n"
+      .. "FreeBind=yes\n"
+  end
+  lines[#lines + 1] = "Accept=yes\n"
+  return table.concat(lines)
+end
+
+local function limits_text(plan, list)
+  local total, counted = limits.total(plan)
+  local lines = {
+    "# Each connection is a process and a unit. At the limit a client is turned away, the socket stays.\n",
+    counted and "# The script's max_fork, or the sum of those of its listen{} calls.\n" or "",
+    "MaxConnections=", total, "\n",
+  }
+  if any(list, function(a) return limits.has_sources(plan, a.listener) end) then
+    lines[#lines + 1] = "# One address may not take all of them. Behind a proxy on one address, raise it to "
+      .. "MaxConnections.\n"
+      .. "MaxConnectionsPerSource=" .. limits.per_source(total) .. "\n"
+  else
+    lines[#lines + 1] = "# No limit for one source: it is this machine, or a proxy, with the connections of many.\n"
+  end
+  return table.concat(lines)
+end
+
+-- Returns the unit's text; nil when the script has no listener that takes connections.
+return function(plan, unit)
+  local list = addresses.of(plan.listeners)
+  if #list == 0 then return nil end
+  local is_local = function(a) return a.family == "local" end
+  local has_tcp = any(list, function(a) return not is_local(a) end)
+  local has_local = any(list, is_local)
+  local text = {
+    service_text.head(plan, unit, "connections"),
+    "\n[Socket]\n",
+    listen_text(list),
+    BURSTS,
+    limits_text(plan, list),
+  }
+  if has_tcp then text[#text + 1] = KEEPALIVE .. (has_local and NO_TCP_OPTIONS or TCP_OPTIONS) end
+  if has_local then text[#text + 1] = LOCAL end
+  if any(list, function(a) return is_local(a) and a.path:find("^/") end) then text[#text + 1] = REMOVE end
+  text[#text + 1] = "\n[Install]\nWantedBy=sockets.target\n"
+  return table.concat(text)
+end

@@ -1,0 +1,49 @@
+-- What --inetd and --xinetd have in common: words without quotes, and what only another program can start.
+
+local addresses = require "mb.deploy.addresses"
+local names = require "mb.deploy.names"
+local quote = require "mb.deploy.quote"
+local refuse = require "mb.deploy.refuse"
+
+local super_server = {}
+
+-- A word of a line that knows no quotes.
+function super_server.word(text)
+  if text == "" or text:find("[%s%c]") then
+    refuse("%s: neither inetd nor xinetd takes %s in a program's name or argument: rename the file, or say what is "
+      .. "meant in the script itself", quote.show(text), text == "" and "an empty word" or "white space")
+  end
+  return text
+end
+
+-- Returns the addresses, after checks of what holds for both; refuses a script that has none.
+function super_server.addresses(plan)
+  addresses.check(plan.listeners, addresses.is_connection)
+  super_server.word(plan.program)
+  super_server.word(plan.script)
+  names.handlers(names.app(plan.script), plan.listeners)
+  return addresses.of(plan.listeners)
+end
+
+-- A comment for each interval and main, with the command that runs it.
+function super_server.others(plan)
+  local lines = {}
+  for _, listener in ipairs(plan.listeners) do
+    local kind = listener.proto
+    if kind == "interval" or kind == "main" then
+      local option = ("--%s=%s"):format(kind, names.handler(listener))
+      local command = quote.shell(plan.program) .. " "
+        .. quote.command(plan, quote.shell, option, kind == "main" and "timeout" or nil)
+      lines[#lines + 1] = ("# Not started from here: %s%s. %s:\n#   %s\n"):format(names.describe(listener),
+        kind == "interval" and (" every %.14g s"):format(listener.delay) or "",
+        kind == "interval" and "By cron (whole minutes), or by systemd, see mb-handle --units"
+          or "By an init script, or by systemd, see mb-handle --units",
+        command)
+    elseif kind == "any" then
+      lines[#lines + 1] = "# Not started from here: the handler for any connection, which names no address.\n"
+    end
+  end
+  return table.concat(lines)
+end
+
+return super_server

@@ -1,0 +1,133 @@
+-- --units: writes the units of a script, and says what to run then.
+
+local addresses = require "mb.deploy.addresses"
+local directories = require "mb.deploy.directories"
+local files = require "mb.deploy.files"
+local names = require "mb.deploy.names"
+local quote = require "mb.deploy.quote"
+local refuse = require "mb.deploy.refuse"
+local service_text = require "mb.deploy.service_text"
+local socket_text = require "mb.deploy.socket_text"
+local timer_text = require "mb.deploy.timer_text"
+
+-- Returns the units, an array of {name =, text =, starts = whether it is one to be enabled}.
+local function make(plan)
+  local app = names.app(plan.script)
+  local units = {}
+  local function add(name, text, starts) units[#units + 1] = {name = name, text = text, starts = starts} end
+  local socket = socket_text(plan, app .. ".socket")
+  if socket then
+    add(app .. ".socket", socket, true)
+    add(app .. "@.service", service_text.connection(plan, app .. "@.service"))
+  end
+  for _, handler in ipairs(names.handlers(app, plan.listeners)) do
+    local timer, service = handler.unit .. ".timer", handler.unit .. ".service"
+    if handler.listener.proto == "interval" then
+      add(timer, timer_text(plan, timer, handler), true)
+      add(service, service_text.interval(plan, service, handler))
+    else
+      add(service, service_text.main(plan, service, handler), true)
+    end
+  end
+  return units
+end
+
+-- The names, quoted for a shell, of the units for which is() is true; nil when there is none.
+local function list(units, is)
+  local words = {}
+  for _, unit in ipairs(units) do
+    if is(unit) then words[#words + 1] = quote.shell(unit.name) end
+  end
+  return #words > 0 and table.concat(words, " ") or nil
+end
+
+local function was_changed(unit) return unit.old and unit.old ~= unit.text end
+
+-- The shell commands that put the units to work.
+local function commands(plan, units, directory, is_read)
+  local systemctl = plan.user and "systemctl --user " or "systemctl "
+  local lines = {}
+  local function add(...) lines[#lines + 1] = "  " .. table.concat {...} end
+  if not is_read then
+    local paths = {}
+    for i, unit in ipairs(units) do paths[i] = quote.shell(directory .. "/" .. unit.name) end
+    add(systemctl, "link ", table.concat(paths, " "))
+  end
+  add(systemctl, "daemon-reload")
+  add(systemctl, "enable --now ", list(units, function(unit) return unit.starts end))
+  local restart = list(units, function(unit) return unit.starts and was_changed(unit) end)
+  if restart then add(systemctl, "restart ", restart) end
+  return lines
+end
+
+local function linger(user)
+  local name = os.getenv("USER") or ""
+  local file = user and name ~= "" and not name:find("/") and io.open("/var/lib/systemd/linger/" .. name)
+  if file then file:close() end
+  return file or not user
+end
+
+-- What else there is to do or to know.
+local function notes(plan, units, directory, real)
+  local lines = {}
+  local function add(...) lines[#lines + 1] = "note: " .. table.concat {...} end
+  if not plan.user and not plan.account_exists then
+    add("there is no account ", plan.account, ", as which the units run; to make it:\n  systemd-sysusers --inline ",
+      quote.shell(("u %s - \"Lua connection handlers\""):format(plan.account)))
+  end
+  if not plan.user and not plan.readable then
+    add("the account ", plan.account, " may be unable to read ", plan.script,
+      ": not everybody may read it and enter its directories")
+  end
+  if directories.has(directories.of(not plan.user), real) and not directories.has(directories.of(plan.user), real) then
+    add(directory, plan.user and " is for the system's manager: leave --user out for that"
+      or " is for user managers: add --user for that")
+  end
+  if not linger(plan.user) then
+    add("user units run while the user is logged in; to have them run from boot on:\n  loginctl enable-linger")
+  end
+  for _, listener in ipairs(plan.listeners) do
+    if listener.proto == "any" and not units.has_socket then
+      add("the handler for any connection has no address, and no unit: listen{} would say where it listens")
+    end
+  end
+  local left = files.left_behind(units, directory, plan.script)
+  if #left > 0 then
+    local paths, active, systemctl = {}, {}, plan.user and "systemctl --user " or "systemctl "
+    for i, name in ipairs(left) do
+      paths[i] = quote.shell(directory .. "/" .. name)
+      if not name:find("@%.service$") then active[#active + 1] = quote.shell(name) end
+    end
+    add("units that the script no longer has; to remove them:\n",
+      #active > 0 and ("  %sdisable --now %s\n"):format(systemctl, table.concat(active, " ")) or "",
+      "  rm ", table.concat(paths, " "), "\n  ", systemctl, "daemon-reload")
+  end
+  return lines
+end
+
+return function(plan, directory)
+  if not quote.is_line(plan.script) or not quote.is_line(plan.program) then
+    refuse("the name %s has control characters or is no UTF-8: it cannot stand in a unit file",
+      quote.show(quote.is_line(plan.script) and plan.program or plan.script))
+  end
+  addresses.check(plan.listeners, function(listener) return listener.proto ~= "any" end)
+  local units = make(plan)
+  for _, unit in ipairs(units) do units.has_socket = units.has_socket or unit.name:find("%.socket$") ~= nil end
+  local real = files.directory(directory)
+  -- A link as it was given is what people know; a relative path is of no use to systemctl.
+  directory = directory:find("^/") and (directory:match("^(.-)/*$")) or real
+  local read = directories.of(plan.user)
+  files.look(units, directory, plan.script)
+  files.look_elsewhere(units, real, plan.script, read)
+  files.write(units)
+  local lines = {}
+  for _, unit in ipairs(units) do
+    lines[#lines + 1] = (unit.old == unit.text and "unchanged " or "wrote ") .. unit.path
+  end
+  local is_read = directories.has(read, real)
+  lines[#lines + 1] = is_read and "to run them:"
+    or ("to run them (%s is no directory of the manager's: links lead there):"):format(directory)
+  for _, line in ipairs(commands(plan, units, directory, is_read)) do lines[#lines + 1] = line end
+  for _, line in ipairs(notes(plan, units, directory, real)) do lines[#lines + 1] = line end
+  return table.concat(lines, "\n") .. "\n"
+end

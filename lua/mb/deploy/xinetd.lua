@@ -1,0 +1,74 @@
+-- --xinetd: entries for xinetd. Our own words are those of units/xinetd.sample.
+
+local limits = require "mb.deploy.limits"
+local names = require "mb.deploy.names"
+local quote = require "mb.deploy.quote"
+local refuse = require "mb.deploy.refuse"
+local super_server = require "mb.deploy.super_server"
+
+local ENTRY = [[
+
+service %s
+{
+	type            = UNLISTED
+	port            = %d
+%s	socket_type     = stream
+	protocol        = tcp
+	wait            = no
+	user            = %s
+	server          = %s
+	server_args     = %s
+
+	# The default turns the service off for 10 s after 50 connections in one.
+	cps             = 1000 1
+	instances       = %d
+%s
+	# The handler's writes are buffered until it flushes: waiting to fill a segment gains nothing.
+	# KEEPALIVE: a peer that vanished without a FIN would hold its process for ever.
+	flags           = NODELAY KEEPALIVE%s
+}
+]]
+
+local function entry(plan, a, name, command)
+  local total = a.listener.max_fork or limits.DEFAULT
+  local bind = a.host and ("\tbind            = %s\n"):format(a.host) or ""
+  -- Without it, xinetd's "::" takes IPv4 as well.
+  if a.host == "::" then bind = bind .. "\tv6only          = yes\n" end
+  local per_source = limits.has_sources(plan, a.listener)
+    and ("\tper_source      = %d\n"):format(limits.per_source(total)) or ""
+  return ENTRY:format(name, a.port, bind, plan.account, plan.program, command, total, per_source,
+    a.family == "ip6" and " IPv6" or "")
+end
+
+-- app-PORT, and a number behind it where another address has the same port.
+local function unique(app, port, taken)
+  local name, n = ("%s-%d"):format(app, port), 1
+  while taken[name] do
+    n = n + 1
+    name = ("%s-%d-%d"):format(app, port, n)
+  end
+  taken[name] = true
+  return name
+end
+
+return function(plan)
+  local list = super_server.addresses(plan)
+  local command = quote.command(plan, super_server.word)
+  local app = names.base(plan.script):gsub("[^%w_.-]", "_")
+  local taken, found = {}, 0
+  local lines = {"# A file for /etc/xinetd.d, made by mb-handle --xinetd from ", plan.script, "\n"}
+  for _, a in ipairs(list) do
+    if a.family == "local" then
+      lines[#lines + 1] = "# Not here, as xinetd does not listen on Unix sockets: " .. a.path .. "\n"
+    else
+      lines[#lines + 1], found = entry(plan, a, unique(app, a.port, taken), command), found + 1
+    end
+  end
+  if found == 0 then
+    refuse("xinetd does not listen on Unix sockets: use systemd (mb-handle --units) or openbsd-inetd (--inetd), or "
+      .. "add {proto=\"tcp\", port=...}")
+  end
+  local others = super_server.others(plan)
+  if others ~= "" then lines[#lines + 1] = "\n" .. others end
+  return table.concat(lines)
+end
