@@ -38,8 +38,9 @@ class UserManager(mbtest.Process):
             "PATH": os.environ["PATH"],
             "HOME": mbtest.tmp("home"),
             "XDG_RUNTIME_DIR": self.runtime,
-            # The targets are systemd's; the user's and the administrator's own units stay out of it.
-            "SYSTEMD_UNIT_PATH": self.units + ":/usr/lib/systemd/user",
+            # The targets are systemd's; the user's and the administrator's own units stay out of it. What systemctl
+            # enables and links goes to the home, which is the test's.
+            "SYSTEMD_UNIT_PATH": f"{self.units}:{mbtest.tmp('home')}/.config/systemd/user:/usr/lib/systemd/user",
             "LANG": "C.UTF-8",
         }
         os.mkdir(self.env["HOME"])

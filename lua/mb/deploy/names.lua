@@ -8,10 +8,13 @@ local names = {}
 -- A unit's name has at most 255 bytes. An instance's, for a connection, holds two addresses as well.
 local APP_MAX, UNIT_MAX = 120, 255
 
--- As systemd-escape does, but for "-": scripts have it in their names, and it is good in a unit's too.
+local function hex(c) return ("\\x%02x"):format(c:byte()) end
+
+-- As systemd-escape does, but for "-": scripts have it in their names, and it is good in a unit's too. At the beginning
+-- commands would take it for an option.
 local function escape(text)
-  local escaped = text:gsub("[^%w:_.-]", function(c) return ("\\x%02x"):format(c:byte()) end)
-  return (escaped:gsub("^%.", "\\x2e"))
+  local escaped = text:gsub("[^%w:_.-]", hex)
+  return (escaped:gsub("^[.-]", hex))
 end
 
 -- The script's base name without .lua.
