@@ -74,7 +74,7 @@ static int real_path(lua_State *L) {
   return 1;
 }
 
-/* core.list(directory): returns the names in it, sorted by nothing; or nil, message, errno. */
+/* core.list(directory): returns the names in it, in no order; or nil, message, errno. */
 static int list(lua_State *L) {
   DIR *dir = opendir(luaL_checkstring(L, 1));
   if (!dir) return fail(L, errno);

@@ -635,4 +635,34 @@ def _():
     check("loginctl enable-linger" in out, "a note")
 
 
+def without_account(script, to):
+    """What --units prints for the system's manager where there is no account mb-handle."""
+    users = "".join(
+        line + "\n" for line in mbtest.read_file("/etc/passwd").splitlines() if not line.startswith("mb-handle:")
+    )
+    passwd = mbtest.write_file(mbtest.tmp("passwd"), users)
+    mount = f'mount --bind "{passwd}" /etc/passwd && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", mount, "sh", HANDLE, "--units", to, script]
+    return subprocess.run(argv, env=manager.env, capture_output=True, text=True, check=True).stdout
+
+
+@test("notes for the system's manager: a missing account, with a command that makes it; a script it cannot read")
+def _():
+    text = 'listen{{proto="tcp", port=1}, connect=print}'
+    closed, to = source("closed.lua", text), directory("system-notes")
+    out = without_account(closed, to)
+    command = re.search("there is no account mb-handle.*\n  (.*)", out).group(1)
+    root = directory("sysusers", "etc")
+    done = subprocess.run(["sh", "-c", f"{command} --root={os.path.dirname(root)}"], capture_output=True, check=False)
+    check("\nmb-handle:" in "\n" + mbtest.read_file(f"{root}/passwd"), f"the account, made by {command}: {done.stderr}")
+    # The directory of the test is its own: mode 0700.
+    check(f"the account mb-handle may be unable to read {closed}" in out, out)
+    shared = "/run/mb-test-open.lua"  # in a /run of ours
+    os.chmod(mbtest.write_file(shared, text), 0o644)
+    check("unable to read" not in without_account(shared, to), "no note for a script that everybody may read")
+    os.chmod(shared, 0o600)
+    check("unable to read" in without_account(shared, to), "a note for one that only root may read")
+    check("no account" not in written(closed, to=directory("user-notes")), "no such note for a user manager")
+
+
 mbtest.main()

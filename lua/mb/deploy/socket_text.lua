@@ -92,6 +92,8 @@ local function listen_text(list)
   return table.concat(lines)
 end
 
+local function is_local(a) return a.family == "local" end
+
 local function limits_text(plan, list)
   local total, counted = limits.total(plan)
   local lines = {
@@ -100,8 +102,10 @@ local function limits_text(plan, list)
     "MaxConnections=", total, "\n",
   }
   if any(list, function(a) return limits.has_sources(plan, a.listener) end) then
+    local users = "# On the Unix socket, newer versions count users: a web server in front is one.\n"
     lines[#lines + 1] = "# One address may not take all of them. Behind a proxy on one address, raise it to "
       .. "MaxConnections.\n"
+      .. (any(list, is_local) and users or "")
       .. "MaxConnectionsPerSource=" .. limits.per_source(total) .. "\n"
   else
     lines[#lines + 1] = "# No limit for one source: it is this machine, or a proxy, with the connections of many.\n"
@@ -113,7 +117,6 @@ end
 return function(plan, unit)
   local list = addresses.of(plan.listeners)
   if #list == 0 then return nil end
-  local is_local = function(a) return a.family == "local" end
   local has_tcp = any(list, function(a) return not is_local(a) end)
   local has_local = any(list, is_local)
   local text = {
@@ -125,7 +128,7 @@ return function(plan, unit)
   }
   if has_tcp then text[#text + 1] = KEEPALIVE .. (has_local and NO_TCP_OPTIONS or TCP_OPTIONS) end
   if has_local then text[#text + 1] = LOCAL end
-  if any(list, function(a) return is_local(a) and a.path:find("^/") end) then text[#text + 1] = REMOVE end
+  if any(list, function(a) return is_local(a) and a.path:find("^/") ~= nil end) then text[#text + 1] = REMOVE end
   text[#text + 1] = "\n[Install]\nWantedBy=sockets.target\n"
   return table.concat(text)
 end
