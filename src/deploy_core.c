@@ -27,8 +27,8 @@ static int fail(lua_State *L, int error) {
 
 /*
  * core.address(text)
- * Returns the IP address in its usual spelling, and "ip4" or "ip6"; nil when the text is no address.
- * An IPv4 address that is mapped into IPv6 is an IPv4 address.
+ * Returns the IP address in its usual spelling, and "ip4" or "ip6"; nil when the text is no
+ * address. An IPv4 address that is mapped into IPv6 is an IPv4 address.
  */
 static int address(lua_State *L) {
   const char *text = luaL_checkstring(L, 1);
@@ -49,7 +49,8 @@ static int address(lua_State *L) {
 
 /*
  * core.kind(path)
- * Returns "file", "directory", "link" or "other"; false when there is nothing; or nil, message, errno.
+ * Returns "file", "directory", "link" or "other"; false when there is nothing; or nil, message,
+ * errno.
  */
 static int kind(lua_State *L) {
   struct stat st;

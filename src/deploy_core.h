@@ -1,4 +1,7 @@
-/* mb.deploy.core: what the Lua modules of --units, --inetd and --xinetd need of the system, as a module. */
+/*
+ * mb.deploy.core: what the Lua modules of --units, --inetd and --xinetd need of the system, as a
+ * module.
+ */
 #ifndef MB_DEPLOY_CORE_H
 #define MB_DEPLOY_CORE_H
 

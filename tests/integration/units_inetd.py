@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""mb-handle --inetd and --xinetd: what they print runs in a real openbsd-inetd and a real xinetd; and what they refuse."""
+"""mb-handle --inetd and --xinetd: what they print runs in a real openbsd-inetd and xinetd; and what they refuse."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def nobody_answers(where):
 
 
 class Script:
-    """A script with a listener of each kind, that answers with its arguments; and the addresses that answer, or do not."""
+    """A script with a listener of each kind, that answers with its arguments."""
 
     def __init__(self):
         self.ports = ports = [mbtest.free_port() for _ in range(6)]
@@ -177,7 +177,8 @@ def _():
     for mode in ("--inetd", "--xinetd"):
         refused(('"a b"', "white space"), mode, tcp, "a b")
         refused("an empty word", mode, tcp, "")
-        refused(("listener 1", "www.example.org"), mode, 'listen{{proto="tcp", host="www.example.org", port=1}, connect=print}')
+        name = 'listen{{proto="tcp", host="www.example.org", port=1}, connect=print}'
+        refused(("listener 1", "www.example.org"), mode, name)
         refused("does not say where to listen", mode, "return print")
         refused("does not say where to listen", mode, 'listen{{proto="main"}, connect=print}')
         refused(("listeners 1 and 3", "name"), mode,
@@ -198,8 +199,8 @@ def _():
         listen{{{{proto="tcp", host="127.0.0.1", port={port}}}, connect=function(s) s:write(words) end}}"""
     )
     words = ["x"] * 17
-    room = 1023 - len(next(line for line in entries("--inetd", script, *words).splitlines() if line[0] != "#").encode()) - 1
-    words[0] += "y" * room
+    line = next(line for line in entries("--inetd", script, *words).splitlines(True) if line[0] != "#")
+    words[0] += "y" * (1023 - len(line.encode()))
     equal(printed("--inetd", script, *words, "x")[0], 78, "status with an argument more")
     equal(printed("--inetd", script, words[0] + "y", *words[1:])[0], 78, "status with a byte more")
     text = as_us(entries("--inetd", script, *words), r"(?m)^([^#].* nowait\.60000 )mb-handle( )")
