@@ -1,14 +1,24 @@
 -- The deployment text of --units, --inetd and --xinetd, made from a script's listen{} calls. Loaded for these only.
 
+local core = require "mb.deploy.core"
 local refuse = require "mb.deploy.refuse"
 
 local MODES = {units = "mb.deploy.units", inetd = "mb.deploy.inetd", xinetd = "mb.deploy.xinetd"}
+
+-- A script has one name, whichever directory it was called from: its directory's own where a path leads by "..".
+local function without_dots(script)
+  local directory, name = script:match("^(.*)/([^/]+)$")
+  if not directory or not script:find("/%.?%.?/") then return script end
+  local real = core.real_path(directory .. "/")
+  return real and real:gsub("/$", "") .. "/" .. name or script
+end
 
 -- deploy(plan, mode, directory)
 -- plan: what the command line and the script say; its fields are listed where it is made, in src/deploy.c.
 -- mode: "units", which writes files to the directory, "inetd" or "xinetd".
 -- Returns the text for standard output; or nil, a message that says what to do, and "system" if the system failed.
 return function(plan, mode, directory)
+  plan.script = without_dots(plan.script)
   local good, result = pcall(require(MODES[mode]), plan, directory)
   if good then return result end
   local message, kind = refuse.read(result)

@@ -4,6 +4,7 @@
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -42,7 +43,8 @@ def generate(script, *args, to=None, options=("--user",), env=None, **popen):
     """Runs mb-handle --units. Returns its status, and what it printed on stdout and on stderr."""
     argv = [HANDLE, "--units", to or manager.units, *options, script, *args]
     env = {**manager.env, **(env or {})}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, **popen)
+    popen.update(capture_output=True, text=True, check=False, timeout=mbtest.DEADLINE)
+    done = subprocess.run(argv, env=env, **popen)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -181,6 +183,25 @@ def _():
         for path in units_of(out):
             check(re.fullmatch(r"[A-Za-z0-9:_.\\@-]+", os.path.basename(path)), f"characters of {path}")
             equal(path.count("@"), int(path.endswith("@.service")), f"@ in {path}")
+
+
+@test("the program's own path comes through, whatever is in it")
+def _():
+    program = os.path.join(directory("bin %n $HOME ${HOME} é"), "mb handle;")
+    shutil.copy(HANDLE, program)
+    port = mbtest.free_port()
+    script = source("program.lua", words_source(port))
+    done = subprocess.run(
+        [program, "--units", manager.units, "--user", script, *WORDS], env=manager.env, capture_output=True, text=True,
+        check=True,
+    )
+    run(done.stdout)
+    equal(answer(("127.0.0.1", port))[0].decode().split("\0")[:-1], WORDS, "arguments")
+    # What systemd takes in no way is refused.
+    for name in ("it's", "back\\slash", 'a "b"'):
+        program = shutil.copy(HANDLE, mbtest.tmp("bin", name))
+        done = subprocess.run([program, "--units", manager.units, script], capture_output=True, text=True, check=False)
+        equal((done.returncode, "quotes or backslashes" in done.stderr), (78, True), f"status; stderr: {done.stderr}")
 
 
 @test("options are carried over, by the one name that each has")
@@ -560,6 +581,11 @@ def _():
     # A relative directory: the files go there, and the commands lead there.
     out = written(script, to=".", cwd=to)
     check(f"unchanged {to}/linked.socket\n" in out, out)
+    # And the script, by other ways.
+    where, name = os.path.split(script)
+    for way in (name, f".//{name}", f"../{os.path.basename(where)}/./{name}", f"{where}//..///{os.path.basename(where)}/{name}"):
+        out = written(way, to=to, cwd=where)
+        check(f"unchanged {to}/linked.socket\nunchanged {to}/linked@.service\n" in out, f"{way}: {out}")
 
 
 @test("files that are not ours are named, all of them, and nothing is written")

@@ -105,11 +105,21 @@ local function notes(plan, units, directory, real)
   return lines
 end
 
-return function(plan, directory)
+-- Refuses what unit files cannot say.
+local function check_paths(plan)
   if not quote.is_line(plan.script) or not quote.is_line(plan.program) then
     refuse("the name %s has control characters or is no UTF-8: it cannot stand in a unit file",
       quote.show(quote.is_line(plan.script) and plan.program or plan.script))
   end
+  -- In the path of a program there is no way to write them.
+  if plan.program:find("[\\\"']") then
+    refuse("systemd starts no program with quotes or backslashes in its path: install mb-handle elsewhere than %s",
+      quote.show(plan.program))
+  end
+end
+
+return function(plan, directory)
+  check_paths(plan)
   addresses.check(plan.listeners, function(listener) return listener.proto ~= "any" end)
   local units = make(plan)
   for _, unit in ipairs(units) do units.has_socket = units.has_socket or unit.name:find("%.socket$") ~= nil end
