@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "alloc.h"
 #include "listen.h"
 #include "log.h"
 #include "script.h"
@@ -206,6 +207,8 @@ static enum mb_exit deploy(lua_State *L, const struct mb_script *script, struct 
     mb_log(LOG_ERR, "cannot find out where the program and the script are: %s", strerror(-r));
     return MB_EXIT_SYSTEM;
   }
+  /* A --memory-limit is for what is started, not for saying how. */
+  mb_state_alloc(L)->limit = 0;
   lua_pushcfunction(L, make_text);
   lua_pushlightuserdata(L, d);
   if (mb_state_call(L, 1, 3) != LUA_OK) {

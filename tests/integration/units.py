@@ -214,6 +214,9 @@ def _():
     equal(line, f"{HANDLE} --memory-limit=1M --log-level=info --timeout=7.5 {script}", "ExecStart=")
     equal(answer(("127.0.0.1", port)), (b"", "reset"), "answer within 1 MiB")
     journal.find("not enough memory")
+    # Enough for a script, and not for the text of its units: the limit is not for that.
+    service = units_of(written(script, options=("--user", "--memory-limit=64K")))[1]
+    check("--memory-limit=64K" in mbtest.read_file(service), "the limit in the service")
 
 
 @test("limits: max_fork is MaxConnections, a quarter of it for one source, none where a source is many clients")
