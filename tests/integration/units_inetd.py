@@ -198,7 +198,7 @@ def _():
         f"""local words = table.concat({{...}}, "|")
         listen{{{{proto="tcp", host="127.0.0.1", port={port}}}, connect=function(s) s:write(words) end}}"""
     )
-    words = ["x"] * 17
+    words = ["x"] * 18
     line = next(line for line in entries("--inetd", script, *words).splitlines(True) if line[0] != "#")
     words[0] += "y" * (1023 - len(line.encode()))
     equal(printed("--inetd", script, *words, "x")[0], 78, "status with an argument more")
