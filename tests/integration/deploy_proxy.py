@@ -78,8 +78,8 @@ def unit_of(port):
 
 # One service on two "machines", for HAProxy and once more for nginx, whose http module sends no PROXY header.
 one, two, one_plain, two_plain = (mbtest.free_port() for _ in range(4))
-for number, name in ((one, "one"), (two, "two")):
-    listener = f'{{proto = "tcp", port = {number}, proxy_protocol = true}}'
+for number, name, trust in ((one, "one", ""), (two, "two", ', proxy_trust = {"127.0.0.1"}')):
+    listener = f'{{proto = "tcp", port = {number}, proxy_protocol = true{trust}}}'
     mbtest.write_file(f"{handlers}/{number}.lua", app(name, listener))
 forwarded = mbdeploy.text("forwarded.lua")
 for number in (one_plain, two_plain):
@@ -92,7 +92,7 @@ mbtest.write_file(f"{handlers}/plain.lua", forwarded)
 one_line, two_line = (mbtest.free_port() for _ in range(2))
 inetd = mbhosts.Inetd(
     [
-        (f"127.0.0.1:{number}", "tcp4", "--proxy-protocol " + mbtest.script(LINE.format(name=name)))
+        (f"127.0.0.1:{number}", "tcp4", "--proxy-protocol --proxy-trust 127.0.0.0/30,::1 " + mbtest.script(LINE.format(name=name)))
         for number, name in ((one_line, "one"), (two_line, "two"))
     ]
 )
@@ -139,6 +139,7 @@ nginx_config = mbdeploy.file(
     },
     mbtest.tmp("nginx.conf"),
 )
+os.mkdir("/run/haproxy")  # as Debian's unit does
 equal(mbtest.output_of("haproxy", "-c", "-f", haproxy_config), "Configuration file is valid", "haproxy -c")
 haproxy = mbtest.Process([mbtest.need("haproxy"), "-db", "-f", haproxy_config])
 nginx = mbtest.Process([mbtest.need("nginx"), "-c", nginx_config, "-g", "daemon off;"])
@@ -258,7 +259,7 @@ def _():
     equal(ours, [], "what mb-handle has logged so far")
 
 
-def run(port, stopped, requests, keep_alive=10):
+def run(port, stopped, requests, method="GET", keep_alive=10):
     """So many requests, three of four of them over keep-alive connections; in the middle stopped() is called.
     Returns what was not answered rightly."""
     lost = []
@@ -282,7 +283,7 @@ def run(port, stopped, requests, keep_alive=10):
         connection = connect(port, f"127.0.1.{number}")
         for _ in range(requests * 3 // 4 // keep_alive):
             try:
-                count(request(connection), right)
+                count(request(connection, method=method), right)
             except (OSError, http.client.HTTPException) as error:
                 count(repr(error), lambda _: False)
                 connection.close()
@@ -291,7 +292,7 @@ def run(port, stopped, requests, keep_alive=10):
     def singles(number):
         for _ in range(requests // 4 // 2):
             try:
-                count(single(port, f"127.0.2.{number}"), right)
+                count(single(port, f"127.0.2.{number}", method=method), right)
             except (OSError, http.client.HTTPException) as error:
                 count(repr(error), lambda _: False)
 
@@ -327,6 +328,33 @@ def _():
 def _():
     manager.start(unit_of(one))
     until(lambda: haproxy_states().get("app/one") == "UP", "HAProxy's log says that the backend is up")
+    until(lambda: single(haproxy_web)[1].startswith("one "), "an answer from it")
+
+
+def admin(command):
+    """A command for HAProxy, as `echo COMMAND | socat stdio /run/haproxy/admin.sock` sends it."""
+    with Client("/run/haproxy/admin.sock") as client:
+        client.send(command + "\n")
+        return client.end()[0].decode()
+
+
+def take_out():
+    """As proxy.txt has it: no new connections, those that there are come to their end, the listener stops."""
+    commands = mbdeploy.block("proxy.txt", 'echo "set server app/one state drain" | socat stdio /run/haproxy/admin.sock')
+    words = [line.split('"')[1] for line in commands.splitlines() if line.startswith("echo")]
+    equal(words, ["set server app/one state drain", "show servers conn app"], "commands in proxy.txt")
+    equal(admin(words[0]).strip(), "", words[0])
+    manager_sees = lambda: manager.prop(unit_of(one), "NConnections") == "0"  # noqa: E731
+    until(manager_sees, "the last connection has ended", 30)
+    check("app/one " in admin(words[1]), words[1])
+    manager.stop_unit(unit_of(one))
+
+
+@test("HAProxy: of 600 POSTs not one is lost when a backend is drained and then stopped in the middle")
+def _():
+    equal(run(haproxy_web, take_out, 600, method="POST"), [], "lost requests")
+    manager.start(unit_of(one))
+    equal(admin("set server app/one state ready").strip(), "", "set server")
     until(lambda: single(haproxy_web)[1].startswith("one "), "an answer from it")
 
 
@@ -366,11 +394,18 @@ def _():
     check("upstream" in log, f"nginx had to try again: {log}")
 
 
-@test("a client that comes past the proxy is refused")
+@test("past the proxy: refused without a header, and from an address that is not trusted; curl can send one")
 def _():
     with Client(("127.0.0.1", two)) as client:
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         equal(client.end(), (b"", "reset"), "answer")
+    curl = mbdeploy.block("proxy.txt", "curl --haproxy-protocol http://127.0.0.1:8080/", {"8080": two}).split()
+    got = mbtest.output_of(*curl, "--silent", "--show-error", "--interface", "127.0.0.1")
+    check(got.startswith("two 127.0.0.1 "), f"with a header, from the proxy's address: {got}")
+    got = mbtest.output_of(*curl, "--silent", "--show-error", "--interface", "127.0.0.2")
+    check("(56)" in got or "reset" in got, f"with a header, from another one: {got}")
+    entry = journal.find("PROXY protocol: connection from 127.0.0.2:")
+    equal(entry.get("PRIORITY"), "5", "priority")
 
 
 mbtest.main()

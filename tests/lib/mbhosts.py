@@ -28,7 +28,7 @@ class UserManager(mbtest.Process):
 
     UNITS = ("mb@.socket", "mb@.service", "mb-local@.socket", "mb-local@.service")
 
-    def __init__(self):
+    def __init__(self, home_units=False):
         self.runtime = mbtest.tmp("run", "x")[:-2]
         os.chmod(self.runtime, 0o700)
         self.units = mbtest.tmp("units", "x")[:-2]
@@ -44,6 +44,8 @@ class UserManager(mbtest.Process):
             "LANG": "C.UTF-8",
         }
         os.mkdir(self.env["HOME"])
+        if home_units:  # what the test installs as a user would
+            self.env["SYSTEMD_UNIT_PATH"] = f"{self.env['HOME']}/.config/systemd/user:" + self.env["SYSTEMD_UNIT_PATH"]
         systemd = mbtest.need("/lib/systemd/systemd", "/usr/lib/systemd/systemd")
         self.systemctl_path = mbtest.need("systemctl")
         super().__init__([systemd, "--user"], "systemd", env=self.env, cwd="/")

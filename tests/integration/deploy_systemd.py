@@ -1,0 +1,180 @@
+#!/usr/bin/python3
+"""The commands and settings of docs/deploy/systemd.txt and logs.txt, as they stand there, under a real systemd user manager
+and with a real journal."""
+
+import os
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbdeploy
+import mbhosts
+import mbspace
+import mbtest
+from mbtest import Client, check, equal, test, until
+
+for tool in ("/lib/systemd/systemd", "systemctl", "systemd-journald", "journalctl", "curl"):
+    mbtest.need(tool)
+mbspace.enter(cgroup=True)
+
+journal = mbspace.Journal()
+manager = mbhosts.UserManager(home_units=True)
+config = f"{manager.env['HOME']}/.config"
+port = mbtest.free_port()
+where = ("127.0.0.1", port)
+SOCKET = f"mb@{port}.socket"
+MACHINE = {"8080": port, "/usr/local/bin/mb-handle": mbtest.HANDLE}
+# Where the system's manager has /etc, that of the test has the home.
+AS_USER = {"systemctl ": "systemctl --user ", "/etc/mb": f"{config}/mb"}
+ENV = {**manager.env, "PATH": f"{os.path.dirname(mbtest.HANDLE)}:{os.environ['PATH']}"}
+
+
+def sh(text):
+    """Runs a block of commands, in the source tree; the first that fails ends it, and the test. Returns what it prints."""
+    done = subprocess.run(
+        ["sh", "-eu"], input=text, env=ENV, cwd=mbtest.SRCDIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    check(done.returncode == 0, f"status {done.returncode} of\n{text}{done.stdout}")
+    return done.stdout
+
+
+def block(line, changes):
+    return mbdeploy.block("systemd.txt", line, changes)
+
+
+def drop_in(unit, text):
+    """As systemctl edit does it, which is for a terminal."""
+    directory = f"{config}/systemd/user/{unit}.d"
+    os.makedirs(directory, exist_ok=True)
+    mbtest.write_file(f"{directory}/override.conf", text)
+    equal(manager.systemctl("daemon-reload"), "", "daemon-reload")
+
+
+@test("your own manager: the commands as they stand end with an answer")
+def _():
+    commands = block("mkdir -p ~/.config/mb ~/.config/systemd/user/mb@.service.d", MACHINE)
+    check("Hello, Ann!" in sh(commands), "the answer")
+    equal(manager.systemctl("is-enabled", SOCKET), "enabled", SOCKET)
+
+
+@test("an enabled socket is started with sockets.target, as at boot")
+def _():
+    manager.stop_unit(SOCKET)
+    check(not mbtest.listening(where), "nobody listens")
+    manager.systemctl("restart", "sockets.target")
+    mbtest.wait_listening(where)
+
+
+@test("a script for a port: the commands for the system's manager, with --user")
+def _():
+    text = block("systemctl enable --now mb@8080.socket", {"8080": port, **AS_USER})
+    check("Hello, Ann!" in sh(text), "the answer")
+
+
+@test("the drop-in for a service is in effect with the next connection")
+def _():
+    drop_in("mb@.service", block("ExecStart=/usr/local/bin/mb-handle --timeout 600 --memory-limit 64M --log-level=info",
+                                 {"/usr/local/bin/mb-handle": f"{mbtest.HANDLE} --handlers {config}/mb"}))
+    equal(sh(f"curl -s http://127.0.0.1:{port}/Ann").strip(), "Hello, Ann!", "the answer")
+    entry = journal.find("connection from 127.0.0.1:")
+    check(f"to 127.0.0.1:{port}: " in entry["MESSAGE"], f"the listener in {entry['MESSAGE']}")
+
+
+@test("the drop-in for a socket moves it to an IPv6 address; a restart interrupts no connection")
+def _():
+    mbtest.write_file(f"{config}/mb/{port}.lua", 'return function(s) s:write("you said: ", (s:read(nil, "\\n"))) end\n')
+    with Client(where) as client:
+        # Accepted by now, with a process; a listener that is closed resets what it has not accepted.
+        until(lambda: manager.prop(SOCKET, "NConnections") == "1", "the connection is accepted")
+        drop_in(SOCKET, block("ListenStream=[::1]:8080", {"8080": port}))
+        equal(manager.systemctl("restart", SOCKET), "", "restart")
+        client.send("before\n")
+        equal(client.end(), (b"you said: before\n", "eof"), "the connection from before")
+    with Client(("::1", port)) as client:
+        client.send("after\n")
+        equal(client.end(), (b"you said: after\n", "eof"), "the new address")
+    try:
+        Client(where).sock.close()
+        raise mbtest.Failed("it listens on IPv4 still")
+    except ConnectionRefusedError:
+        pass
+    equal(manager.prop(SOCKET, "MaxConnections"), "200", "MaxConnections")
+    os.unlink(f"{config}/systemd/user/{SOCKET}.d/override.conf")
+    manager.systemctl("daemon-reload")
+    equal(manager.systemctl("restart", SOCKET), "", "restart")
+
+
+@test("a new version of a script: checked, renamed, and run by the next connection")
+def _():
+    new = mbtest.write_file(mbtest.tmp("new.lua"), 'return function(s) s:write("new\\n") end\n')
+    text = block("mb-handle --check /etc/mb/8080.lua.new", {"8080": port, "/etc/mb": f"{config}/mb", "new.lua ": new + " "})
+    sh(text)
+    with Client(where) as client:
+        equal(client.end(), (b"new\n", "eof"), "answer")
+    # One that does not load stays beside the one that is in service.
+    mbtest.write_file(new, "return function(")
+    try:
+        sh(text)
+    except mbtest.Failed as failed:
+        check("status 78" in str(failed), f"the status of mb-handle --check: {failed}")
+    with Client(where) as client:
+        equal(client.end(), (b"new\n", "eof"), "answer after a new version that does not load")
+
+
+@test("looking at it: each command prints what the page says")
+def _():
+    mbtest.write_file(f"{config}/mb/{port}.lua", 'return function(s) s:read(nil, "\\n") end\n')
+    with Client(where):
+        own = f"mb@*-127.0.0.1:{port}-*.service"
+        until(lambda: manager.systemctl("list-units", "--plain", "--no-legend", own), "an instance with both addresses")
+        commands = block("systemctl list-sockets 'mb*'            what listens", {"8080": port, "systemctl ": "systemctl --user "})
+        # Two columns: the command, and what it is for.
+        commands = [line.split("  ")[0] for line in commands.splitlines()]
+        equal(len(commands), 5, "commands")
+        check(SOCKET in sh(commands[0]), commands[0])
+        check("Accepted: " in sh(commands[1]), commands[1])
+        check("loaded active running" in sh(commands[2]), commands[2])
+        sh(commands[3])
+        until(lambda: manager.instances() == "", "no instance left after " + commands[3])
+
+
+@test("when it does not answer: the log names the error, --check and a replay show it")
+def _():
+    commands = block("mb-handle --check /etc/mb/8080.lua", {"8080": port, "/etc/mb": f"{config}/mb"})
+    path = mbtest.write_file(f"{config}/mb/{port}.lua", mbtest.read_file(f"{mbtest.SRCDIR}/docs/examples/hello.lua"))
+    check("Hello, Ann!" in sh(commands), "the replay")
+    mbtest.write_file(path, "return function(s) s.nothing.here() end\n")
+    with Client(where) as client:
+        equal(client.end(), (b"", "reset"), "what the client sees")
+    journal.find(f"{path}:1: ")
+    os.unlink(path)
+    with Client(where) as client:
+        equal(client.end(), (b"", "reset"), "what the client sees")
+    journal.find(f"{config}/mb/default.lua")
+
+
+@test("when it does not answer: systemctl status says how many were refused by a limit")
+def _():
+    drop_in(SOCKET, "[Socket]\nMaxConnections=1\n")
+    manager.systemctl("restart", SOCKET)
+    mbtest.write_file(f"{config}/mb/{port}.lua", 'return function(s) s:flush("on\\n") s:read(nil, "\\n") end\n')
+    with Client(where) as first, Client(where) as second:
+        equal(first.line(), "on", "the first")
+        equal(second.end()[0], b"", "the second")
+    check("Refused: 1" in manager.systemctl("status", SOCKET), "what systemctl status says")
+
+
+@test("removal: nobody listens, nothing is enabled, nothing is left")
+def _():
+    text = block("systemctl disable --now mb@8080.socket",
+                 {"8080": port, "systemctl ": "systemctl --user ", "/etc/mb": f"{config}/mb", "/etc/systemd/system": f"{config}/systemd/user"})
+    sh(text)
+    check(not mbtest.listening(where), "nobody listens")
+    equal(manager.systemctl("is-enabled", SOCKET), "disabled", SOCKET)
+    check(not os.path.exists(f"{config}/mb/{port}.lua"), "no script")
+    until(lambda: manager.instances() == "", "no instance")
+    equal(manager.failed(), "", "failed units")
+
+
+mbtest.main()
