@@ -49,31 +49,27 @@ class Log:
         )
 
 
-def service(name, run, changes, ready=False):
-    """Makes a service directory as supervisors.txt says."""
-    directory = f"/run/service/{name}"
-    os.makedirs(f"{directory}/log")
-    for source, path, what in (
-        (run, f"{directory}/run", changes),
-        ("s6-log.run", f"{directory}/log/run", {"/var/log/mb-hello": f"/run/log/{name}"}),
-    ):
-        os.chmod(mbdeploy.file(source, what, path), 0o755)
-    if ready:
-        mbtest.write_file(f"{directory}/notification-fd", "3\n")
-    return Log(name)
-
-
-local_log = service("local", "s6-local.run", PROGRAM, ready=True)
-tcp_log = service("tcp", "s6-tcp.run", {**PROGRAM, " 8080 ": f" {port} "})
+# The files of docs/deploy, as they are but for this machine, and then the commands of supervisors.txt.
+files = os.path.dirname(mbtest.tmp("deploy", "x"))
+mbdeploy.file("s6-local.run", PROGRAM, f"{files}/s6-local.run")
+mbdeploy.file("s6-tcp.run", {**PROGRAM, " 8080 ": f" {port} "}, f"{files}/s6-tcp.run")
+mbdeploy.file("s6-log.run", {"/var/log/": "/run/log/"}, f"{files}/s6-log.run")
+commands = mbdeploy.block(
+    "supervisors.txt",
+    "s6-svscan /etc/s6",
+    {"apt-get install s6 ucspi-tcp\n": "", "s6-svscan /etc/s6\n": "", "/etc/s6": "/run/service"},
+)
+subprocess.run(["sh", "-eu"], input=commands, text=True, cwd=files, check=True)
+local_log, tcp_log = Log("mb-hello"), Log("mb-8080")
 svscan = mbtest.Process([mbtest.need("s6-svscan"), "/run/service"])
-for directory in ("/run/service/local", "/run/service/tcp"):
+for directory in ("/run/service/mb-hello", "/run/service/mb-8080"):
     until(lambda d=directory: subprocess.run(["s6-svok", d], check=False).returncode == 0, f"{directory} is supervised")
 mbtest.wait_listening(where)
 
 
 @test("s6 is told when s6-ipcserver listens, and the socket is there then")
 def _():
-    equal(mbtest.output_of("s6-svwait", "-U", "-t", "10000", "/run/service/local"), "", "s6-svwait")
+    equal(mbtest.output_of("s6-svwait", "-U", "-t", "10000", "/run/service/mb-hello"), "", "s6-svwait")
     check(mbtest.listening(local), f"a listener at {local}")
     equal(oct(os.stat(local).st_mode & 0o777), "0o666", f"mode of {local}")
 
@@ -131,7 +127,7 @@ def _():
 
 @test("a listener that is killed is back")
 def _():
-    for name, address in (("tcp", where), ("local", local)):
+    for name, address in (("mb-8080", where), ("mb-hello", local)):
         before = mbtest.output_of("s6-svstat", "-o", "pid", f"/run/service/{name}")
         os.kill(int(before), 9)
         until(lambda n=name, b=before: mbtest.output_of("s6-svstat", "-o", "pid", f"/run/service/{n}") not in (b, "-1"), "a new one")
@@ -144,7 +140,7 @@ def _():
     with Client(where) as client:
         client.send("close\n")
         client.line()
-        equal(mbtest.output_of("s6-svc", "-wD", "-d", "/run/service/tcp"), "", "s6-svc -d")
+        equal(mbtest.output_of("s6-svc", "-wD", "-d", "/run/service/mb-8080"), "", "s6-svc -d")
         check(not mbtest.listening(where), "nobody listens")
         client.send("go\n")
         equal(client.end(), (b"bye\n", "eof"), "after")

@@ -2,6 +2,7 @@
 """The commands and settings of docs/deploy/systemd.txt and logs.txt, as they stand there, under a real systemd user manager
 and with a real journal."""
 
+import json
 import os
 import subprocess
 import sys
@@ -163,6 +164,55 @@ def _():
         equal(first.line(), "on", "the first")
         equal(second.end()[0], b"", "the second")
     check("Refused: 1" in manager.systemctl("status", SOCKET), "what systemctl status says")
+
+
+@test("logs.txt: with its drop-in each question is answered by the journal as it says")
+def _():
+    text = 'return function(s) if s:read(nil, "\\n") == "fail\\n" then error("failed") end end\n'
+    mbtest.write_file(f"{config}/mb/{port}.lua", text)
+    drop_in("mb@.service", mbdeploy.block("logs.txt", "ExecStart=/usr/local/bin/mb-handle --log-level=info --log-format=journal",
+                                          {"/usr/local/bin/mb-handle": f"{mbtest.HANDLE} --handlers {config}/mb"}))
+    drop_in(SOCKET, "")
+    manager.systemctl("restart", SOCKET)
+    peers = {}
+    for line in ("fine", "fail", "fine"):
+        with Client(where) as client:
+            peers[f"127.0.0.1:{client.sock.getsockname()[1]}"] = line
+            client.send(line + "\n")
+            client.end()
+    peer = list(peers)[1]
+    here = {
+        "journalctl": "journalctl --directory=/run/log/journal --quiet",
+        "203.0.113.7:40112": peer,
+        r"203\.0\.113\.7": r"127\.0\.0\.1",
+        "192.0.2.11:8080": f"127.0.0.1:{port}",
+    }
+
+    def ask(line, lines=1):
+        """What a line of logs.txt, or a command that begins there, prints here."""
+        found = mbdeploy.block("logs.txt", line).splitlines()
+        at = found.index(line)
+        command = "\n".join(found[at : at + lines])
+        for old, new in here.items():
+            command = command.replace(old, new)
+        return sh(command)
+
+    def seen():
+        return len([e for e in journal.entries() if e.get("MB_PEER") in peers]) == 3
+
+    until(seen, "a line with fields for each connection")
+    equal(len(ask("journalctl MB_LISTENER=192.0.2.11:8080").splitlines()), 3, "by the listener")
+    check(f"from {peer} " in ask("journalctl MB_PEER=203.0.113.7:40112"), "by the peer")
+    check(peer in ask(r"journalctl -t mb-handle -g 'from 203\.0\.113\.7:'"), "by the peer's address")
+    check(f"from {peer} " in ask("journalctl MB_STATUS=70"), "by the status")
+    check(": failed" in ask("journalctl -t mb-handle -p err"), "errors")
+    check(f"127.0.0.1:{port}" in ask("journalctl -F MB_LISTENER"), "values of a field")
+    objects = [json.loads(o) for o in ask("journalctl -t mb-handle -o json --output-fields=MB_PEER,MB_DURATION_USEC").splitlines()]
+    equal({o["MB_PEER"] for o in objects if "MB_PEER" in o} & set(peers), set(peers), "as JSON")
+    table = ask("journalctl -t mb-handle -o export --output-fields=MB_PEER,MB_DURATION_USEC |", 3).splitlines()
+    equal({row.split()[1] for row in table} & set(peers), set(peers), "as a table")
+    times = [int(row.split()[0]) for row in table]
+    equal(times, sorted(times, reverse=True), "the longest first")
 
 
 @test("removal: nobody listens, nothing is enabled, nothing is left")
