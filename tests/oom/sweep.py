@@ -137,10 +137,10 @@ def replay(argv, env):
         return status, f.read(), "eof"
 
 
-def connection(argv, env, pair):
+def connection(argv, env, pair, header=b""):
     client, conn = pair()
     with client, conn, open(LOG, "wb") as log:
-        client.send(ANSWER)
+        client.send(header + ANSWER)
         client.finish()
         child = Child(argv, {0: conn, 1: log, 2: log}, env)
         conn.close()
@@ -161,6 +161,11 @@ def over_tcp(argv, env):
     return connection(argv, env, tcp_pair)
 
 
+def behind_proxy(argv, env):
+    header = b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n"
+    return connection([argv[0], "--proxy-protocol", *argv[1:]], env, tcp_pair, header)
+
+
 def fault_of(status, data, how, transport):
     """What is wrong with the end of a run, or None."""
     if status not in (0, 70):
@@ -169,7 +174,7 @@ def fault_of(status, data, how, transport):
         return f"wrong bytes: {mbtest.short(data)}"
     if status == 0 and (data != ANSWER or how != "eof"):
         return f"status 0, but {len(data)} of {len(ANSWER)} bytes, then {how}"
-    if status == 70 and how != "reset" and transport is over_tcp:
+    if status == 70 and how != "reset" and transport in (over_tcp, behind_proxy):
         return "status 70, but the client saw a healthy end"
     if status == 70 and not mbtest.read_file(LOG):
         return "status 70, but nothing in the log"
@@ -221,7 +226,7 @@ def limits(run):
     equal(status, 0, f"status with {LIMIT_MAX} bytes")
 
 
-TRANSPORTS = {"replay": replay, "socketpair": over_socketpair, "TCP": over_tcp}
+TRANSPORTS = {"replay": replay, "socketpair": over_socketpair, "TCP": over_tcp, "TCP behind a proxy": behind_proxy}
 
 for _mode, _what in (("once", "one allocation fails"), ("from", "all from one allocation on fail")):
     for _name, _run in TRANSPORTS.items():
