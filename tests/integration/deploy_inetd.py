@@ -31,7 +31,7 @@ for name in (port, port4, port6, xport, "hello"):
 def changes(number):
     """What is this test's own: a port, the account, the program, and where scripts are."""
     program = {"/usr/local/bin/mb-handle mb-handle": f"{mbtest.HANDLE} mb-handle --handlers {handlers}"}
-    return {"8080": number, " mb-handle /usr": f" {mbhosts.USER} /usr", **program}
+    return {**({"8080": number} if number else {}), " mb-handle /usr": f" {mbhosts.USER} /usr", **program}
 
 
 def lines():
@@ -43,12 +43,8 @@ def lines():
         "inetd.txt", "/run/mb/hello.sock stream unix nowait.60000 mb-handle /usr/local/bin/mb-handle mb-handle"
     ).splitlines()
     equal(len(other), 3, "lines with an address or a path")
-    every = zip((first, *other), (port, port4, port6, None))
-    return "".join(mbdeploy.replaced(line, line, changes(number) if number else local_changes()) + "\n" for line, number in every)
-
-
-def local_changes():
-    return {old: new for old, new in changes(0).items() if old != "8080"}
+    made = [mbdeploy.replaced(line, line, changes(n)) for line, n in zip((first, *other), (port, port4, port6, None))]
+    return "".join(line + "\n" for line in made)
 
 
 conf = mbtest.write_file(mbtest.tmp("inetd.conf"), lines())

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""docs/deploy/haproxy.cfg and nginx.conf under the real HAProxy and nginx: the client's address by the PROXY protocol and by
-X-Forwarded-For, health checks, and two backends under a real systemd user manager of which one is stopped meanwhile."""
+"""docs/deploy/haproxy.cfg and nginx.conf under the real HAProxy and nginx: the client's address by the PROXY protocol
+and by X-Forwarded-For, health checks, and two backends under a real systemd user manager, one of which is stopped."""
 
 import concurrent.futures
 import http.client
@@ -23,8 +23,8 @@ if not os.path.exists("/usr/lib/nginx/modules/ngx_stream_module.so"):
     mbtest.bail("nginx's module stream missing (libnginx-mod-stream)")
 mbspace.enter(cgroup=True)
 
-# Answers with its own name and the client's address and port. Of a request for /hold while there is a file of that name,
-# the first that removes it hangs; for /half it hangs in the middle of its response.
+# Answers with its own name and the client's address and port. A request for /hold hangs if it finds a file to remove;
+# one for /half does so in the middle of its response.
 APP = """
 local http = require "moonbridge_http"
 local function answer(request)
@@ -60,12 +60,8 @@ for directory in (mbtest.TMP, manager.runtime):
     os.chmod(directory, 0o711)
 handlers = os.path.dirname(mbtest.tmp("handlers", "x"))
 hold = mbtest.tmp("hold")
-manager.drop_in(
-    "mb@.service", f"[Service]\nExecStart=\nExecStart={mbtest.HANDLE} --handlers {handlers}\nUnsetEnvironment=MB_SCRIPT\n"
-)
-manager.drop_in(
-    "mb-local@.service", f"[Service]\nExecStart=\nExecStart={mbtest.HANDLE} --handlers {handlers}\nUnsetEnvironment=MB_SCRIPT\n"
-)
+for service in ("mb@.service", "mb-local@.service"):
+    manager.drop_in(service, f"[Service]\nExecStart=\nExecStart={mbtest.HANDLE} --handlers {handlers}\n")
 
 
 def app(name, listener):
@@ -92,8 +88,8 @@ mbtest.write_file(f"{handlers}/plain.lua", forwarded)
 one_line, two_line = (mbtest.free_port() for _ in range(2))
 inetd = mbhosts.Inetd(
     [
-        (f"127.0.0.1:{number}", "tcp4", "--proxy-protocol --proxy-trust 127.0.0.0/30,::1 " + mbtest.script(LINE.format(name=name)))
-        for number, name in ((one_line, "one"), (two_line, "two"))
+        (f"127.0.0.1:{number}", "tcp4", f"--proxy-protocol --proxy-trust 127.0.0.0/30,::1 {line}")
+        for number, line in ((n, mbtest.script(LINE.format(name=name))) for n, name in ((one_line, "one"), (two_line, "two")))
     ]
 )
 for number in (one, two, one_plain, two_plain):
@@ -260,8 +256,8 @@ def _():
 
 
 class Run:
-    """At least so many requests, by clients that keep their connection and by some that do not; in the middle stopped() is
-    called, and a quarter of them come after that. `lost` is what was not answered rightly."""
+    """At least so many requests, by clients that keep their connection and by some that do not; in the middle stopped()
+    is called, and a quarter of them come after that. `lost` is what was not answered rightly."""
 
     def __init__(self, port, stopped, requests, method="GET"):
         self.port, self.method, self.requests = port, method, requests
@@ -271,9 +267,11 @@ class Run:
         self.lock = threading.Lock()
         with concurrent.futures.ThreadPoolExecutor(10) as pool:
             jobs = [pool.submit(self.client, f"127.0.1.{n + 1}", n < 8) for n in range(10)]
-            until(lambda: self.done >= requests // 2 or self.lost, "half of the requests", 60)
-            stopped()
-            self.at_stop = self.done
+            try:
+                until(lambda: self.done >= requests // 2 or self.lost, "half of the requests", 60)
+                stopped()
+            finally:  # whatever happens, the clients come to an end
+                self.at_stop = self.done
             for job in jobs:
                 job.result()
 

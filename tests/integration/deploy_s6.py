@@ -125,12 +125,16 @@ def _():
     mbcases.timeout(where)
 
 
+def pid_of(name):
+    return mbtest.output_of("s6-svstat", "-o", "pid", f"/run/service/{name}")
+
+
 @test("a listener that is killed is back")
 def _():
     for name, address in (("mb-8080", where), ("mb-hello", local)):
-        before = mbtest.output_of("s6-svstat", "-o", "pid", f"/run/service/{name}")
+        before = pid_of(name)
         os.kill(int(before), 9)
-        until(lambda n=name, b=before: mbtest.output_of("s6-svstat", "-o", "pid", f"/run/service/{n}") not in (b, "-1"), "a new one")
+        until(lambda n=name, b=before: pid_of(n) not in (b, "-1"), "a new one")
         mbtest.wait_listening(address)
         mbcases.line(address, "again")
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The commands and settings of docs/deploy/systemd.txt and logs.txt, as they stand there, under a real systemd user manager
-and with a real journal."""
+"""The commands and settings of docs/deploy/systemd.txt and logs.txt, as they stand there, under a real systemd user
+manager and with a real journal."""
 
 import json
 import os
@@ -27,15 +27,15 @@ where = ("127.0.0.1", port)
 SOCKET = f"mb@{port}.socket"
 MACHINE = {"8080": port, "/usr/local/bin/mb-handle": mbtest.HANDLE}
 # Where the system's manager has /etc, that of the test has the home.
+WITH_HANDLERS = {"/usr/local/bin/mb-handle": f"{mbtest.HANDLE} --handlers {config}/mb"}
 AS_USER = {"systemctl ": "systemctl --user ", "/etc/mb": f"{config}/mb"}
 ENV = {**manager.env, "PATH": f"{os.path.dirname(mbtest.HANDLE)}:{os.environ['PATH']}"}
 
 
 def sh(text):
     """Runs a block of commands, in the source tree; the first that fails ends it, and the test. Returns what it prints."""
-    done = subprocess.run(
-        ["sh", "-eu"], input=text, env=ENV, cwd=mbtest.SRCDIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(["sh", "-eu"], input=text, env=ENV, cwd=mbtest.SRCDIR, text=True, check=False, **out)
     check(done.returncode == 0, f"status {done.returncode} of\n{text}{done.stdout}")
     return done.stdout
 
@@ -75,8 +75,8 @@ def _():
 
 @test("the drop-in for a service is in effect with the next connection")
 def _():
-    drop_in("mb@.service", block("ExecStart=/usr/local/bin/mb-handle --timeout 600 --memory-limit 64M --log-level=info",
-                                 {"/usr/local/bin/mb-handle": f"{mbtest.HANDLE} --handlers {config}/mb"}))
+    line = "ExecStart=/usr/local/bin/mb-handle --timeout 600 --memory-limit 64M --log-level=info"
+    drop_in("mb@.service", block(line, WITH_HANDLERS))
     equal(sh(f"curl -s http://127.0.0.1:{port}/Ann").strip(), "Hello, Ann!", "the answer")
     entry = journal.find("connection from 127.0.0.1:")
     check(f"to 127.0.0.1:{port}: " in entry["MESSAGE"], f"the listener in {entry['MESSAGE']}")
@@ -109,7 +109,8 @@ def _():
 @test("a new version of a script: checked, renamed, and run by the next connection")
 def _():
     new = mbtest.write_file(mbtest.tmp("new.lua"), 'return function(s) s:write("new\\n") end\n')
-    text = block("mb-handle --check /etc/mb/8080.lua.new", {"8080": port, "/etc/mb": f"{config}/mb", "new.lua ": new + " "})
+    changes = {"8080": port, "/etc/mb": f"{config}/mb", "new.lua ": f"{new} "}
+    text = block("mb-handle --check /etc/mb/8080.lua.new", changes)
     sh(text)
     with Client(where) as client:
         equal(client.end(), (b"new\n", "eof"), "answer")
@@ -129,7 +130,8 @@ def _():
     with Client(where):
         own = f"mb@*-127.0.0.1:{port}-*.service"
         until(lambda: manager.systemctl("list-units", "--plain", "--no-legend", own), "an instance with both addresses")
-        commands = block("systemctl list-sockets 'mb*'            what listens", {"8080": port, "systemctl ": "systemctl --user "})
+        changes = {"8080": port, "systemctl ": "systemctl --user "}
+        commands = block("systemctl list-sockets 'mb*'            what listens", changes)
         # Two columns: the command, and what it is for.
         commands = [line.split("  ")[0] for line in commands.splitlines()]
         equal(len(commands), 5, "commands")
@@ -170,8 +172,8 @@ def _():
 def _():
     text = 'return function(s) if s:read(nil, "\\n") == "fail\\n" then error("failed") end end\n'
     mbtest.write_file(f"{config}/mb/{port}.lua", text)
-    drop_in("mb@.service", mbdeploy.block("logs.txt", "ExecStart=/usr/local/bin/mb-handle --log-level=info --log-format=journal",
-                                          {"/usr/local/bin/mb-handle": f"{mbtest.HANDLE} --handlers {config}/mb"}))
+    line = "ExecStart=/usr/local/bin/mb-handle --log-level=info --log-format=journal"
+    drop_in("mb@.service", mbdeploy.block("logs.txt", line, WITH_HANDLERS))
     drop_in(SOCKET, "")
     manager.systemctl("restart", SOCKET)
     peers = {}
@@ -207,7 +209,8 @@ def _():
     check(f"from {peer} " in ask("journalctl MB_STATUS=70"), "by the status")
     check(": failed" in ask("journalctl -t mb-handle -p err"), "errors")
     check(f"127.0.0.1:{port}" in ask("journalctl -F MB_LISTENER"), "values of a field")
-    objects = [json.loads(o) for o in ask("journalctl -t mb-handle -o json --output-fields=MB_PEER,MB_DURATION_USEC").splitlines()]
+    objects = ask("journalctl -t mb-handle -o json --output-fields=MB_PEER,MB_DURATION_USEC").splitlines()
+    objects = [json.loads(text) for text in objects]
     equal({o["MB_PEER"] for o in objects if "MB_PEER" in o} & set(peers), set(peers), "as JSON")
     table = ask("journalctl -t mb-handle -o export --output-fields=MB_PEER,MB_DURATION_USEC |", 3).splitlines()
     equal({row.split()[1] for row in table} & set(peers), set(peers), "as a table")
@@ -217,9 +220,8 @@ def _():
 
 @test("removal: nobody listens, nothing is enabled, nothing is left")
 def _():
-    text = block("systemctl disable --now mb@8080.socket",
-                 {"8080": port, "systemctl ": "systemctl --user ", "/etc/mb": f"{config}/mb", "/etc/systemd/system": f"{config}/systemd/user"})
-    sh(text)
+    changes = {"8080": port, **AS_USER, "/etc/systemd/system": f"{config}/systemd/user"}
+    sh(block("systemctl disable --now mb@8080.socket", changes))
     check(not mbtest.listening(where), "nobody listens")
     equal(manager.systemctl("is-enabled", SOCKET), "disabled", SOCKET)
     check(not os.path.exists(f"{config}/mb/{port}.lua"), "no script")
