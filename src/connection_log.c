@@ -15,18 +15,31 @@
 
 static bool wanted, to_journal;
 static int64_t began;
-static char peer[MB_ADDR_LABEL_MAX], proxy[MB_ADDR_LABEL_MAX], listener[MB_ADDR_LABEL_MAX];
+
+/* An end of the connection: as the line has it, and as fields have it, which are searched for. */
+struct end {
+  char label[MB_ADDR_LABEL_MAX];
+  char address[MB_ADDR_LABEL_MAX];
+  char port[8]; /* empty: there is none */
+};
+static struct end peer, proxy;
+static char listener[MB_ADDR_LABEL_MAX];
 static struct mb_traffic traffic;
 
+static void set_end(struct end *end, const struct mb_addr *addr) {
+  uint16_t port = mb_addr_port(addr);
+  mb_addr_label(addr, end->label);
+  if (!mb_addr_text(addr, end->address)) strcpy(end->address, end->label);
+  if (port) snprintf(end->port, sizeof end->port, "%u", port);
+}
+
 /* A client on a Unix socket has no address: it is its user that matters. */
-static void label_peer(const struct mb_connection *c) {
+static void set_user(struct end *end, int fd) {
   struct ucred who;
   socklen_t len = sizeof who;
-  mb_addr_label(&c->remote, peer);
-  if (c->remote.any.sa_family == AF_UNIX && strcmp(peer, "unnamed") == 0 &&
-      getsockopt(c->fds.in, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) {
-    snprintf(peer, sizeof peer, "uid %u", who.uid);
-  }
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0) return;
+  snprintf(end->label, sizeof end->label, "uid %u", who.uid);
+  strcpy(end->address, end->label);
 }
 
 static void at_exit(int status, void *unused) {
@@ -40,7 +53,8 @@ void mb_connection_log_begin(const struct mb_options *options,
   wanted = on_exit(at_exit, NULL) == 0;
   to_journal = options->log_journal;
   began = mb_now_usec();
-  label_peer(connection);
+  set_end(&peer, &connection->remote);
+  if (strcmp(peer.label, "unnamed") == 0) set_user(&peer, connection->fds.in);
   mb_addr_label(&connection->local, listener);
 }
 
@@ -50,8 +64,9 @@ struct mb_traffic *mb_connection_log_traffic(void) {
 
 void mb_connection_log_client(const struct mb_addr *client) {
   if (!wanted) return;
-  strcpy(proxy, peer);
-  mb_addr_label(client, peer);
+  proxy = peer;
+  memset(&peer, 0, sizeof peer);
+  set_end(&peer, client);
 }
 
 /* A decimal number as text, in a buffer of the caller's. */
@@ -62,20 +77,21 @@ static const char *number(char text[24], int64_t n) {
 
 static int send_to_journal(const char *message, const char *how, int64_t usec) {
   char priority[24], duration[24], in[24], out[24];
-  const struct mb_journal_field fields[] = {
+  struct mb_journal_field fields[12] = {
       {"MESSAGE", message},
       {"PRIORITY", number(priority, LOG_INFO)},
       {"SYSLOG_IDENTIFIER", "mb-handle"},
-      {"MB_PEER", peer},
+      {"MB_PEER", peer.address},
       {"MB_LISTENER", listener},
       {"MB_DURATION_USEC", number(duration, usec)},
       {"MB_BYTES_IN", number(in, (int64_t)traffic.in)},
       {"MB_BYTES_OUT", number(out, (int64_t)traffic.out)},
       {"MB_STATUS", how},
-      {"MB_PROXY", proxy}, /* the last: there may be none */
   };
-  size_t count = sizeof fields / sizeof *fields;
-  return mb_journal_send(fields, proxy[0] ? count : count - 1);
+  size_t count = 9;
+  if (peer.port[0]) fields[count++] = (struct mb_journal_field){"MB_PEER_PORT", peer.port};
+  if (proxy.label[0]) fields[count++] = (struct mb_journal_field){"MB_PROXY", proxy.address};
+  return mb_journal_send(fields, count);
 }
 
 void mb_connection_log_end_by(const char *how) {
@@ -86,8 +102,9 @@ void mb_connection_log_end_by(const char *how) {
   snprintf(text, sizeof text,
            "connection from %s%s%s to %s: %" PRId64 ".%03d ms, %" PRIu64 " bytes in, %" PRIu64
            " bytes out, %s%s",
-           peer, proxy[0] ? " via " : "", proxy, listener, usec / 1000, (int)(usec % 1000),
-           traffic.in, traffic.out, how[0] >= '0' && how[0] <= '9' ? "status " : "", how);
+           peer.label, proxy.label[0] ? " via " : "", proxy.label, listener, usec / 1000,
+           (int)(usec % 1000), traffic.in, traffic.out,
+           how[0] >= '0' && how[0] <= '9' ? "status " : "", how);
   if (to_journal && send_to_journal(text, how, usec) == 0) return;
   mb_log(LOG_INFO, "%s", text);
 }

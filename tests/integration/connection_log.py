@@ -147,21 +147,23 @@ def _():
         pair, peer, listener = named(tcp_pair())
         equal(serve(pair, "--log-level=info", "--log-format=journal", ECHO), [], "what stderr has")
         entry = journal.find(f"connection from {peer}")
-        want = {"MB_PEER": peer, "MB_LISTENER": listener, "MB_BYTES_IN": "6", "MB_BYTES_OUT": "6", "MB_STATUS": "0",
+        address, port = peer.split(":")
+        want = {"MB_PEER": address, "MB_PEER_PORT": port, "MB_LISTENER": listener, "MB_BYTES_IN": "6", "MB_BYTES_OUT": "6", "MB_STATUS": "0",
                 "PRIORITY": "6", "SYSLOG_IDENTIFIER": "mb-handle", "_TRANSPORT": "journal"}
         equal({name: entry.get(name) for name in want}, want, "fields")
         ms = LINE.fullmatch(entry["MESSAGE"])["ms"]
         equal(int(entry["MB_DURATION_USEC"]), round(float(ms) * 1000), "the duration")
         check("MB_PROXY" not in entry, "no proxy")
         # Found by a field, as an operator would.
-        out = mbtest.output_of("journalctl", "--directory=/run/log/journal", "-q", "-o", "cat", f"MB_PEER={peer}")
-        equal(out, entry["MESSAGE"], f"journalctl MB_PEER={peer}")
+        find = ("journalctl", "--directory=/run/log/journal", "-q", "-o", "cat")
+        equal(mbtest.output_of(*find, f"MB_PEER={address}"), entry["MESSAGE"], f"journalctl MB_PEER={address}")
 
         header = b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n"
         pair, proxy, _ = named(tcp_pair())
         serve(pair, "--log-level=info", "--log-format=journal", "--proxy-protocol", ECHO, send=header + b"hello\n")
         entry = journal.find("connection from 192.0.2.1:12345")
-        equal((entry["MB_PEER"], entry["MB_PROXY"]), ("192.0.2.1:12345", proxy), "client and proxy")
+        got = (entry["MB_PEER"], entry["MB_PEER_PORT"], entry["MB_PROXY"])
+        equal(got, ("192.0.2.1", "12345", proxy.split(":")[0]), "client and proxy")
 
         late = script("return function() timeout(0.1) while true do end end")
         lines = serve(tcp_pair(), "--log-level=info", "--log-format=journal", late, status=-signal.SIGALRM)
@@ -171,7 +173,8 @@ def _():
         path = mbtest.tmp("two\nlines.sock")
         serve(unix_pair(path), "--log-level=info", "--log-format=journal", ECHO)
         entry = journal.find("lines.sock")
-        equal((entry["MB_LISTENER"], entry["MB_PEER"]), (path, f"uid {os.getuid()}"), "a path with two lines")
+        got = (entry["MB_LISTENER"], entry["MB_PEER"], entry.get("MB_PEER_PORT"))
+        equal(got, (path, f"uid {os.getuid()}", None), "a path with two lines")
     finally:
         journal.stop()
 
