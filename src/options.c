@@ -212,6 +212,13 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
     snprintf(error, MB_OPTIONS_ERROR_MAX, "--user goes with --units: for which manager they are");
     return true;
   }
+  bool makes_text =
+      o->mode == MB_MODE_UNITS || o->mode == MB_MODE_INETD || o->mode == MB_MODE_XINETD;
+  if (makes_text && !o->script) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s needs a script: mb-handle --%s%s SCRIPT",
+             mode_name(o->mode), mode_name(o->mode), o->mode == MB_MODE_UNITS ? " DIR" : "");
+    return true;
+  }
   if (o->proxy_trust && !o->proxy_protocol) {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "--proxy-trust goes with --proxy-protocol");
     return true;

@@ -85,6 +85,8 @@ int main(void) {
   refused("--main a --record f s.lua", "--main serves no connection");
   refused("--interval a --listener 1 s.lua", "--interval serves no connection");
   refused("--units", "--units");
+  refused("--units app.lua", "--units needs a script: mb-handle --units DIR SCRIPT");
+  refused("--inetd", "--inetd needs a script: mb-handle --inetd SCRIPT");
   refused("--user s.lua", "--user goes with --units");
   refused("--log-format xml", "\"xml\"");
   refused("--proxy-trust ::1 s.lua", "--proxy-protocol");
