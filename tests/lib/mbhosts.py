@@ -3,7 +3,9 @@ xinetd, tcpserver, systemd-socket-activate. Each ends with its test."""
 
 import os
 import pwd
+import re
 
+import mbspace
 import mbtest
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
@@ -28,9 +30,10 @@ class UserManager(mbtest.Process):
 
     UNITS = ("mb@.socket", "mb@.service", "mb-local@.socket", "mb-local@.service")
 
-    def __init__(self, home_units=False):
-        self.runtime = mbtest.tmp("run", "x")[:-2]
-        os.chmod(self.runtime, 0o700)
+    def __init__(self, user=None, home_units=False, **env):
+        """user: an account to run as, without privileges, as users' managers do; env: more variables."""
+        self.runtime = f"/run/user/{pwd.getpwnam(user).pw_uid}" if user else mbtest.tmp("run")
+        os.makedirs(self.runtime, 0o700, exist_ok=True)
         self.units = mbtest.tmp("units", "x")[:-2]
         for name in self.UNITS:
             mbtest.write_file(os.path.join(self.units, name), expand(name))
@@ -42,18 +45,31 @@ class UserManager(mbtest.Process):
             # enables and links goes to the home, which is the test's.
             "SYSTEMD_UNIT_PATH": f"{self.units}:{mbtest.tmp('home')}/.config/systemd/user:/usr/lib/systemd/user",
             "LANG": "C.UTF-8",
+            **env,
         }
-        os.mkdir(self.env["HOME"])
+        os.makedirs(self.env["HOME"], exist_ok=True)
         if home_units:  # what the test installs as a user would
             self.env["SYSTEMD_UNIT_PATH"] = f"{self.env['HOME']}/.config/systemd/user:" + self.env["SYSTEMD_UNIT_PATH"]
         systemd = mbtest.need("/lib/systemd/systemd", "/usr/lib/systemd/systemd")
+        self.as_user = self._give_to(pwd.getpwnam(user)) if user else []
         self.systemctl_path = mbtest.need("systemctl")
-        super().__init__([systemd, "--user"], "systemd", env=self.env, cwd="/")
+        super().__init__([*self.as_user, systemd, "--user"], "systemd", env=self.env, cwd="/")
         mbtest.until(lambda: self.systemctl("is-system-running") == "running", "the user manager is running")
+
+    def _give_to(self, account):
+        """Makes what the manager writes the account's, the control group included; returns how to start a program as it."""
+        os.chmod(mbtest.TMP, 0o711)
+        for path in (self.runtime, self.env["HOME"], *mbspace.own_groups()):
+            os.chown(path, account.pw_uid, account.pw_gid)
+            for name in ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
+                if os.path.exists(f"{path}/{name}"):
+                    os.chown(f"{path}/{name}", account.pw_uid, account.pw_gid)
+        ids = (f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups")
+        return [mbtest.need("setpriv"), *ids]
 
     def systemctl(self, *args):
         """The output of systemctl --user, without its last newline."""
-        return mbtest.output_of(self.systemctl_path, "--user", "--no-pager", *args, env=self.env)
+        return mbtest.output_of(*self.as_user, self.systemctl_path, "--user", "--no-pager", *args, env=self.env)
 
     def drop_in(self, unit, text):
         """Adds settings to a unit, as systemctl edit does."""
@@ -82,10 +98,12 @@ class UserManager(mbtest.Process):
 class Inetd(mbtest.Process):
     """openbsd-inetd with lines made from our sample: (ADDRESS:PORT or path, protocol, arguments of mb-handle)."""
 
-    def __init__(self, lines):
+    def __init__(self, lines, most=None):
+        """most: how often a service may be started in a minute, if not as often as in the sample."""
         sample = [line for line in expand("inetd.conf.sample").splitlines() if line and not line.startswith("#")]
         mbtest.equal(len(sample), 1, "lines in units/inetd.conf.sample.in that are no comment")
         _, kind, _, wait, _, program, name = sample[0].split()
+        wait = f"nowait.{most}" if most else wait
         config = "".join(
             f"{where} {kind} {protocol} {wait} {USER} {program} {name} {args}\n" for where, protocol, args in lines
         )
@@ -93,9 +111,9 @@ class Inetd(mbtest.Process):
 
 
 class Xinetd(mbtest.Process):
-    """xinetd with our sample, for one port and one script."""
+    """xinetd with our sample, for one port and one script; settings: values of attributes, if not the sample's."""
 
-    def __init__(self, port, script):
+    def __init__(self, port, script, **settings):
         config = expand("xinetd.sample")
         for old, new in (
             ("= 8080\n", f"= {port}\n"),
@@ -104,8 +122,11 @@ class Xinetd(mbtest.Process):
         ):
             mbtest.equal(config.count(old), 1, f"units/xinetd.sample.in has {old!r} once")
             config = config.replace(old, new)
+        for name, value in settings.items():
+            config = re.sub(rf"^\t{name}\s*=.*\n", "", config, flags=re.MULTILINE)
+            config = config.replace("\n}", f"\n\t{name} = {value}\n}}")
         path = mbtest.write_file(mbtest.tmp("xinetd.conf"), config)
-        log = mbtest.tmp("xinetd.log")
+        log = self.xinetd_log = mbtest.tmp("xinetd.log")
         xinetd = mbtest.need(os.environ.get("MB_XINETD"), "xinetd")
         super().__init__([xinetd, "-dontfork", "-f", path, "-filelog", log, "-pidfile", log + ".pid"])
 

@@ -1,9 +1,11 @@
 """A private mount and process namespace: a /run and a /dev of its own, in which a real journal and a real syslog run
 beside those of the machine. When its first process ends, whatever was started in it ends too. Never touches the machine's."""
 
+import contextlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 
@@ -44,18 +46,26 @@ def enter(cgroup=False):
     sys.exit(again.returncode)
 
 
-def _make_groups():
-    """New control groups below our own, in each of the hierarchies that a service manager uses, removed at the end."""
-    groups = []
+def own_groups():
+    """The directories of our control group, in each of the hierarchies that a service manager uses; cgroup2 first."""
+    found = []
     for line in mbtest.read_file("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         roots = {"": ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"), "name=systemd": ("/sys/fs/cgroup/systemd",)}
         for root in roots.get(controllers, ()):
             if os.path.exists(f"{root}/cgroup.procs"):
-                group = f"{root}{path.rstrip('/')}/{os.path.basename(mbtest.TMP)}"
-                os.mkdir(group)
-                groups.append(group)
-                mbtest.cleanup.callback(_remove_group, group)
+                found.insert(0 if not controllers else len(found), root + path.rstrip("/"))
+    return found
+
+
+def _make_groups():
+    """New control groups below our own, removed at the end."""
+    groups = []
+    for own in own_groups():
+        group = f"{own}/{os.path.basename(mbtest.TMP)}"
+        os.mkdir(group)
+        groups.append(group)
+        mbtest.cleanup.callback(_remove_group, group)
     return groups
 
 
@@ -79,6 +89,9 @@ def _furnish():
     os.makedirs("/run/log/journal")
     os.makedirs("/run/lock")
     os.makedirs("/run/systemd/journald.conf.d")
+    # What the system's manager has made there before any user's one is started.
+    os.mkdir("/run/systemd/unit-root", 0o555)
+    _inaccessible("/run/systemd/inaccessible")
     mbtest.write_file("/run/systemd/journald.conf.d/mb-test.conf", JOURNALD_CONF)
 
     # A /dev in which /dev/log can be made and removed.
@@ -95,6 +108,17 @@ def _furnish():
     os.symlink("/proc/self/fd", "/run/dev/fd")
     os.symlink("pts/ptmx", "/run/dev/ptmx")
     _mount("--rbind", "/run/dev", "/dev")
+
+
+def _inaccessible(directory):
+    """What is mounted over that which a service may not see: one of each kind, mode 0."""
+    os.mkdir(directory)
+    for name, kind in (("reg", stat.S_IFREG), ("fifo", stat.S_IFIFO), ("sock", stat.S_IFSOCK)):
+        os.mknod(f"{directory}/{name}", kind)
+    os.mkdir(f"{directory}/dir", 0)
+    for name, kind in (("chr", stat.S_IFCHR), ("blk", stat.S_IFBLK)):
+        with contextlib.suppress(PermissionError):  # in a container; systemd goes without it too
+            os.mknod(f"{directory}/{name}", kind, os.makedev(0, 0))
 
 
 def _dev_log(there):
