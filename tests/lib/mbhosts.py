@@ -57,7 +57,7 @@ class UserManager(mbtest.Process):
         mbtest.until(lambda: self.systemctl("is-system-running") == "running", "the user manager is running")
 
     def _give_to(self, account):
-        """Makes what the manager writes the account's, the control group included; returns how to start a program as it."""
+        """Makes what the manager writes the account's, its control group too; returns how to start a program as it."""
         os.chmod(mbtest.TMP, 0o711)
         for path in (self.runtime, self.env["HOME"], *mbspace.own_groups()):
             os.chown(path, account.pw_uid, account.pw_gid)
