@@ -10,12 +10,29 @@ local service_text = {}
 local SHARED = [[
 StandardOutput=journal
 StandardError=journal
+# An image of the memory would hold what clients have sent, passwords too.
+LimitCORE=0
+# What the script writes is not for everybody to read.
+UMask=0027
+# No program gains privileges: sudo and the like fail. More, at a price: hardened.conf.sample.
+NoNewPrivileges=yes
+]]
+
+-- As in mb-user.conf: a user's own manager cannot set it, and a root without powers is not what is asked for.
+local POWERLESS = [[
+# None of root's powers.
+CapabilityBoundingSet=
 ]]
 
 -- The lines of mb@.service that are for a connection.
 local CONNECTION = [[
 # How timeout() ends the process: a client that took too long is no failure.
 SuccessExitStatus=SIGALRM
+# For mistakes in the script and for what clients bring about: a loop, files left open, memory that grows, a fork bomb.
+LimitCPU=10min:11min
+LimitNOFILE=1024
+MemoryMax=512M
+TasksMax=128
 ]]
 
 -- "Starting ..." and "Finished ..." of a timer that fires oftener than that would bury everything else in the journal.
@@ -50,7 +67,7 @@ local function service(plan, more, except)
   return table.concat {
     "\n[Service]\n",
     "ExecStart=", quote.exec_program(plan.program), " ", quote.command(plan, quote.exec_word, more, except), "\n",
-    plan.user and "" or "User=" .. plan.account .. "\n",
+    plan.user and "" or "User=" .. plan.account .. "\n" .. (plan.account == "root" and "" or POWERLESS),
     SHARED,
   }
 end
