@@ -290,6 +290,11 @@ def _():
             got, want = ({section: {line for line in lines if not line.startswith(own.get(section, ("?",)))}
                           for section, lines in settings(t).items()} for t in (text, mbhosts.expand(like)))
             equal(got, want, f"settings, beside those of {like}")
+        # For the system's manager, the lines of the drop-in come to them.
+        service = units_of(written(script, options=(), to=directory("same-system")))[1]
+        dropin = settings(mbhosts.expand("mb-user.conf"))["[Service]"]
+        got = settings(mbtest.read_file(service))["[Service]"] - settings(text)["[Service]"]
+        equal(got, dropin, "what is for the system's manager alone")
 
 
 # --- Intervals and mains ---
@@ -410,9 +415,10 @@ def _():
     journal.find("interval is bad")
     before = len(starts("interval"))
     until(lambda: len(starts("interval")) >= before + 3, "three more runs")
+    check(all(what == "start" for what, _ in runs("interval")[-3:]), "they have all failed")
     os.unlink(bad)
-    until(lambda: manager.prop("tasks-interval.service", "Result") == "success", "a run that succeeds")
-    equal(manager.failed(), "", "failed units")
+    until(lambda: runs("interval")[-1][0] == "end", "a run that succeeds")
+    until(lambda: manager.failed() == "", "no failed unit")
 
 
 @test("stopping the timer stops the runs")
