@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import HANDLE, Client, check, equal, test, until
+from mbtest import HANDLE, answer, check, equal, nobody_answers, test, until
 
 for tool in ("/lib/systemd/systemd", "systemctl", "systemd-analyze", "systemd-journald", "journalctl"):
     mbtest.need(tool)
@@ -79,19 +79,6 @@ def serve(script, *args, **how):
     out = written(script, *args, **how)
     run(out)
     return out
-
-
-def answer(where):
-    with Client(where) as client:
-        return client.end()
-
-
-def nobody_answers(where):
-    try:
-        answer(where)
-    except ConnectionRefusedError:
-        return
-    raise mbtest.Failed(f"somebody listens at {where}")
 
 
 def refused(want, script, *args, status=78, **how):

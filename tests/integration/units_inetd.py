@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import HANDLE, Client, check, equal, test
+from mbtest import HANDLE, answer, check, equal, nobody_answers, test
 
 INETD = mbtest.need("inetd")
 XINETD = mbtest.need(os.environ.get("MB_XINETD"), "xinetd")
@@ -46,19 +46,6 @@ def refused(want, mode, text, *args, **how):
     equal((status, out), (78, ""), f"status and stdout; stderr: {err}")
     for part in (want,) if isinstance(want, str) else want:
         check(part in err, f"{part!r} in {err!r}")
-
-
-def answer(where):
-    with Client(where) as client:
-        return client.end()
-
-
-def nobody_answers(where):
-    try:
-        answer(where)
-    except (ConnectionRefusedError, FileNotFoundError):
-        return
-    raise mbtest.Failed(f"somebody listens at {where}")
 
 
 class Script:

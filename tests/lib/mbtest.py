@@ -357,6 +357,21 @@ class Client:
         self.sock.close()
 
 
+def answer(where):
+    """What comes from where without being asked, and how the connection ends."""
+    with Client(where) as client:
+        return client.end()
+
+
+def nobody_answers(where):
+    """Fails when somebody listens there."""
+    try:
+        answer(where)
+    except (ConnectionRefusedError, FileNotFoundError):
+        return
+    raise Failed(f"somebody listens at {where}")
+
+
 def tcp_pair(family=socket.AF_INET, host="127.0.0.1", client_host=None, dual_stack=False):
     """A TCP connection over loopback: (Client, the server's end as accept returned it)."""
     with socket.socket(family) as listener:
