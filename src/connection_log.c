@@ -13,6 +13,8 @@
 #include "journal.h"
 #include "log.h"
 
+#define MESSAGE_MAX (3 * MB_ADDR_LABEL_MAX + 200)
+
 static bool wanted, to_journal;
 static int64_t began;
 
@@ -33,7 +35,10 @@ static void set_end(struct end *end, const struct mb_addr *addr) {
   if (port) snprintf(end->port, sizeof end->port, "%u", port);
 }
 
-/* A client on a Unix socket has no address: it is its user that matters. */
+/*
+ * A client on a Unix socket has no address, or what it calls itself, be it somebody else's: it is its
+ * user that matters.
+ */
 static void set_user(struct end *end, int fd) {
   struct ucred who;
   socklen_t len = sizeof who;
@@ -44,7 +49,7 @@ static void set_user(struct end *end, int fd) {
 
 static void at_exit(int status, void *unused) {
   (void)unused;
-  mb_connection_log_end(status);
+  mb_connection_log_end(status & 0xff); /* os.exit takes any number */
 }
 
 void mb_connection_log_begin(const struct mb_options *options,
@@ -54,7 +59,7 @@ void mb_connection_log_begin(const struct mb_options *options,
   to_journal = options->log_journal;
   began = mb_now_usec();
   set_end(&peer, &connection->remote);
-  if (strcmp(peer.label, "unnamed") == 0) set_user(&peer, connection->fds.in);
+  if (connection->kind == MB_FD_LOCAL) set_user(&peer, connection->fds.in);
   mb_addr_label(&connection->local, listener);
 }
 
@@ -75,7 +80,9 @@ static const char *number(char text[24], int64_t n) {
   return text;
 }
 
-static int send_to_journal(const char *message, const char *how, int64_t usec) {
+static int send_to_journal(const char *text, const char *how, int64_t usec) {
+  char message[4 * MESSAGE_MAX];
+  mb_log_escape(message, sizeof message, text);
   char priority[24], duration[24], in[24], out[24];
   struct mb_journal_field fields[12] = {
       {"MESSAGE", message},
@@ -98,7 +105,7 @@ void mb_connection_log_end_by(const char *how) {
   if (!wanted) return;
   wanted = false;
   int64_t usec = mb_now_usec() - began;
-  char text[3 * MB_ADDR_LABEL_MAX + 200];
+  char text[MESSAGE_MAX];
   snprintf(text, sizeof text,
            "connection from %s%s%s to %s: %" PRId64 ".%03d ms, %" PRIu64 " bytes in, %" PRIu64
            " bytes out, %s%s",

@@ -74,6 +74,7 @@ static void push_listener(lua_State *L, const struct mb_listener *l) {
       break;
     case MB_PROTO_LOCAL:
       set_string(L, "path", l->text);
+      set_boolean(L, "proxy_protocol", l->proxy_protocol);
       break;
     case MB_PROTO_INTERVAL:
       lua_pushnumber(L, l->delay);
@@ -127,10 +128,21 @@ static int find_program(char path[PATH_MAX]) {
   return 0;
 }
 
+/* The working directory by the name by which the user has gone there, if that is still true. */
+static const char *find_cwd(char cwd[PATH_MAX]) {
+  const char *pwd = getenv("PWD");
+  struct stat a, b;
+  if (pwd && pwd[0] == '/' && stat(pwd, &a) == 0 && stat(".", &b) == 0 && a.st_dev == b.st_dev &&
+      a.st_ino == b.st_ino)
+    return pwd;
+  return getcwd(cwd, PATH_MAX);
+}
+
 /* Services are started in "/". Symbolic links stay: what they lead to may change. */
 static int make_absolute(const char *name, char path[PATH_MAX]) {
-  char cwd[PATH_MAX] = "";
-  if (name[0] != '/' && !getcwd(cwd, sizeof cwd)) return -errno;
+  char buffer[PATH_MAX];
+  const char *cwd = name[0] == '/' ? "" : find_cwd(buffer);
+  if (!cwd) return -errno;
   while (name[0] == '.' && name[1] == '/') {
     for (name += 2; *name == '/';) name++;
   }
@@ -138,11 +150,11 @@ static int make_absolute(const char *name, char path[PATH_MAX]) {
   return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* Whether everybody may read the file and pass the directories on the way to it. */
-static bool is_readable_for_all(const char *absolute) {
+/* Whether everybody may do that with the file, and pass the directories on the way to it. */
+static bool is_allowed_for_all(const char *absolute, mode_t what) {
   char path[PATH_MAX];
   struct stat st;
-  if (stat(absolute, &st) != 0 || !(st.st_mode & S_IROTH)) return false;
+  if (stat(absolute, &st) != 0 || !(st.st_mode & what)) return false;
   strcpy(path, absolute);
   for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
     *slash = '\0';
@@ -165,7 +177,8 @@ static void push_plan(lua_State *L, const struct deployment *d) {
   set_boolean(L, "user", o->user);
   set_string(L, "account", ACCOUNT);
   set_boolean(L, "account_exists", getpwnam(ACCOUNT) != NULL);
-  set_boolean(L, "readable", is_readable_for_all(d->script));
+  set_boolean(L, "readable", is_allowed_for_all(d->script, S_IROTH));
+  set_boolean(L, "runnable", is_allowed_for_all(d->program, S_IXOTH));
   push_options(L, o);
   lua_setfield(L, -2, "options");
   push_arguments(L, o);

@@ -49,8 +49,8 @@ static int address(lua_State *L) {
 
 /*
  * core.kind(path)
- * Returns "file", "directory", "link" or "other"; false when there is nothing; or nil, message,
- * errno.
+ * Returns "file", "directory", "link", "socket" or "other"; false when there is nothing; or nil,
+ * message, errno.
  */
 static int kind(lua_State *L) {
   struct stat st;
@@ -59,10 +59,11 @@ static int kind(lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
-  lua_pushstring(L, S_ISREG(st.st_mode)   ? "file"
-                    : S_ISDIR(st.st_mode) ? "directory"
-                    : S_ISLNK(st.st_mode) ? "link"
-                                          : "other");
+  lua_pushstring(L, S_ISREG(st.st_mode)    ? "file"
+                    : S_ISDIR(st.st_mode)  ? "directory"
+                    : S_ISLNK(st.st_mode)  ? "link"
+                    : S_ISSOCK(st.st_mode) ? "socket"
+                                           : "other");
   return 1;
 }
 

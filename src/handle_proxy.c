@@ -67,6 +67,11 @@ static int receive_header(lua_State *L) {
   return 0;
 }
 
+static bool is_abstract(const struct mb_addr *addr) {
+  char path[sizeof addr->local.sun_path + 1];
+  return mb_addr_path(addr, path) > 0 && path[0] == '@';
+}
+
 static void refuse(struct taking *t) {
   char peer[MB_ADDR_LABEL_MAX];
   mb_addr_label(&t->handle->remote, peer);
@@ -78,9 +83,12 @@ static void refuse(struct taking *t) {
 }
 
 bool mb_handle_take_proxy_header(lua_State *L, const char *trust, enum mb_exit *ret_exit) {
-  struct taking t = {.handle = lua_touserdata(L, -1), .deadline = mb_now_usec() + PATIENCE_USEC};
+  struct taking t = {.handle = lua_touserdata(L, -1)};
+  t.deadline = t.handle->kind == MB_FD_FILE ? MB_NO_DEADLINE : mb_now_usec() + PATIENCE_USEC;
   *ret_exit = MB_EXIT_OK;
-  if (t.handle->kind != MB_FD_FILE && !mb_trust_contains(trust, &t.handle->remote)) {
+  if (is_abstract(&t.handle->local)) {
+    t.wrong = "an abstract socket has no permissions: anybody on this machine could forge one";
+  } else if (t.handle->kind != MB_FD_FILE && !mb_trust_contains(trust, &t.handle->remote)) {
     t.wrong =
         trust ? "it is not in proxy_trust" : "without proxy_trust, this machine is trusted only";
   } else {

@@ -77,9 +77,11 @@ static const char *check_text(lua_State *L) {
 }
 
 static const char *check_path(lua_State *L) {
-  static const char expected[] = "a path of at most 107 bytes";
-  if (check_text(L)) return expected;
-  return lua_rawlen(L, -1) < sizeof(((struct sockaddr_un *)0)->sun_path) ? NULL : expected;
+  if (check_text(L) || lua_rawlen(L, -1) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+    return "a path of at most 107 bytes";
+  const char *path = lua_tostring(L, -1);
+  if (path[0] == '@') return path[1] ? NULL : "a name behind the @";
+  return path[strlen(path) - 1] == '/' ? "the path of a socket, not of a directory" : NULL;
 }
 
 /* Every entry of the list, and nothing beside the list. */
@@ -235,7 +237,13 @@ void mb_listen_check_listener(lua_State *L, int index, int number) {
   bool proxy_protocol = lua_toboolean(L, -1);
   if (mb_listen_field(L, index, "proxy_trust") != LUA_TNIL && !proxy_protocol)
     luaL_error(L, "listen: %sproxy_trust: goes with proxy_protocol = true", where);
-  lua_pop(L, 2);
+  if (mb_listen_field(L, index, "path") == LUA_TSTRING && proxy_protocol &&
+      lua_tostring(L, -1)[0] == '@')
+    luaL_error(L,
+               "listen: %sproxy_protocol: an abstract socket has no permissions: anybody on this "
+               "machine could say any address",
+               where);
+  lua_pop(L, 3);
 }
 
 enum mb_proto mb_listen_proto(lua_State *L, int index) {

@@ -58,6 +58,33 @@ static size_t shown_as_is(const char *text, const char *end) {
   return len;
 }
 
+/*
+ * Shows text up to end at `to`, which has `room` bytes and gets no terminator. Returns how many were
+ * taken; *text is where it stopped.
+ */
+static size_t show(char *to, size_t room, const char **text, const char *end) {
+  size_t at = 0;
+  while (*text < end && at + 4 <= room) {
+    size_t as_is = shown_as_is(*text, end);
+    if (as_is > 0) {
+      memcpy(to + at, *text, as_is);
+      at += as_is;
+      *text += as_is;
+    } else {
+      static const char digits[] = "0123456789abcdef";
+      unsigned char c = (unsigned char)*(*text)++;
+      const char shown[4] = {'\\', 'x', digits[c >> 4], digits[c & 15]};
+      memcpy(to + at, shown, sizeof shown);
+      at += sizeof shown;
+    }
+  }
+  return at;
+}
+
+void mb_log_escape(char *to, size_t size, const char *text) {
+  to[show(to, size - 1, &text, text + strlen(text))] = '\0';
+}
+
 /* One line, without its newline, in one write(2): lines of several processes do not mix. */
 static void write_line(int level, const char *text, size_t len) {
   char line[LINE_MAX_BYTES + 64];
@@ -75,20 +102,8 @@ static void write_line(int level, const char *text, size_t len) {
   }
   const size_t limit = sizeof line - 8; /* room for "..." and a newline stays */
   const char *end = text + len;
-  bool cut = false;
-  while (text < end && !cut) {
-    size_t as_is = shown_as_is(text, end);
-    if (at + 4 > limit) {
-      cut = true;
-    } else if (as_is > 0) {
-      memcpy(line + at, text, as_is);
-      at += as_is;
-      text += as_is;
-    } else {
-      at += (size_t)sprintf(line + at, "\\x%02x", (unsigned char)*text++);
-    }
-  }
-  if (cut) {
+  at += show(line + at, limit - at, &text, end);
+  if (text < end) {
     memcpy(line + at, "...", 3);
     at += 3;
   }

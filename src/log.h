@@ -18,6 +18,12 @@ enum mb_log_target {
 /* Sets the least urgent level that is still written (LOG_ERR … LOG_DEBUG); LOG_NOTICE at start. */
 void mb_log_set_level(int level);
 
+/*
+ * Copies a text as far as it fits, as messages show it: control characters, and bytes that are no
+ * UTF-8, as \xNN. Terminated. Async-signal-safe.
+ */
+void mb_log_escape(char *to, size_t size, const char *text);
+
 /* Whether a message of this level is written. */
 bool mb_log_is_wanted(int level);
 

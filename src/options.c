@@ -54,6 +54,12 @@ static const char *set_proxy_trust(struct mb_options *o, const char *value) {
   return NULL;
 }
 
+static const char *set_units(struct mb_options *o, const char *value) {
+  if (*value == '\0') return "a directory";
+  o->mode_value = value;
+  return NULL;
+}
+
 /* What says what the program is to do; its value is kept for that. */
 static const char *set_mode_value(struct mb_options *o, const char *value) {
   if (*value == '\0') return "a name";
@@ -184,7 +190,7 @@ static const struct row {
      "write the connection's input to FILE (%p: pid, %t: time)"},
     {"timeout", "SECONDS", set_timeout, MB_MODE_SERVE, true,
      "end the process after SECONDS, whatever the script sets"},
-    {"units", "DIR", set_mode_value, MB_MODE_UNITS, false,
+    {"units", "DIR", set_units, MB_MODE_UNITS, false,
      "write systemd units to DIR, made from the script's listen{}"},
     {"user", NULL, set_user, MB_MODE_SERVE, false, "with --units: for the user's own manager"},
     {"version", NULL, set_version, MB_MODE_SERVE, false, "print the version and exit"},

@@ -88,7 +88,11 @@ bool mb_addr_text(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX]) {
     }
     return true;
   }
-  return mb_addr_path(addr, ret_text) > 0;
+  char path[sizeof addr->local.sun_path + 1];
+  if (mb_addr_path(addr, path) == 0) return false;
+  /* A relative path that looks like an IP address, or a user, is still one. */
+  snprintf(ret_text, MB_ADDR_TEXT_MAX, "%s%s", path[0] == '/' || path[0] == '@' ? "" : "./", path);
+  return true;
 }
 
 void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_LABEL_MAX]) {

@@ -2,6 +2,7 @@
 #include "proxy_trust.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -56,7 +57,9 @@ static bool parse(const char *text, size_t len, struct network *ret) {
   if (inet_pton(AF_INET, address, ret->bytes) == 1) {
     ret->family = AF_INET;
     size = 4;
-  } else if (inet_pton(AF_INET6, address, ret->bytes) == 1) {
+  } else if (inet_pton(AF_INET6, address, ret->bytes) == 1 &&
+             !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)ret->bytes)) {
+    /* Not a mapped one: IPv4 is written, and compared, as such. */
     ret->family = AF_INET6;
     size = 16;
   } else {

@@ -111,8 +111,8 @@ static enum mb_exit run_handlers(lua_State *L, const struct mb_service *service)
     return exit;
   }
   exit = run_connect(L, service);
-  mb_timeout_clear();
   mb_connection_log_end(exit);
+  mb_timeout_clear();
   enum mb_exit finished = mb_script_call(L, service->finish);
   return exit == MB_EXIT_OK ? finished : exit;
 }

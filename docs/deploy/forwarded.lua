@@ -7,8 +7,9 @@ local http = require "moonbridge_http"
 local PROXIES = {["127.0.0.1"] = true, ["192.0.2.1"] = true}
 
 local function client_address(request)
-  local peer = request.socket.remote_addr
-  -- No address: a Unix socket. Let its mode allow none but the proxy (SocketMode=, SocketGroup=).
+  local socket = request.socket
+  -- Without an IP address it is a Unix socket: its mode may allow none but the proxy (SocketMode=, SocketGroup=).
+  local peer = (socket.remote_ip4 or socket.remote_ip6) and socket.remote_addr
   if peer and not PROXIES[peer] then return peer end
   return request.headers_value["X-Forwarded-For"] or peer
 end

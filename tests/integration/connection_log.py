@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import socket
 import sys
 import time
 
@@ -95,6 +96,8 @@ def _():
     for text, args, how, status in (
         ("return function() error('boom') end", (), "status 70", 70),
         ("return function() os.exit(3) end", (), "status 3", 3),
+        ("return function() os.exit(-1) end", (), "status 255", 255),
+        ("return function() os.exit(256) end", (), "status 0", 0),
         ("return function() os.exit(true, true) end", (), "status 0", 0),
         ("listen{ prepare = function() error('boom') end, connect = print }", (), "status 70", 70),
         ("return function() timeout(0.1) while true do end end", (), "time is up", -signal.SIGALRM),
@@ -130,6 +133,32 @@ def _():
     path = mbtest.tmp("logged.sock")
     got = line_of(serve(unix_pair(path), "--log-level=info", ECHO))
     equal((got["peer"], got["listener"]), (f"uid {os.getuid()}", path), "the line")
+
+
+def bound_pair(path, name):
+    """A connection to a Unix socket whose client has given itself a name, relative to the test's directory."""
+    directory = os.getcwd()
+    os.chdir(mbtest.TMP)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen(1)
+            ours = socket.socket(socket.AF_UNIX)
+            ours.bind(name)
+            ours.connect(path)
+            return mbtest.Client(ours), listener.accept()[0]
+    finally:
+        os.chdir(directory)
+
+
+@test("a client on a Unix socket cannot choose what it is called, for the log and for the script")
+def _():
+    tell = script('return function(socket) socket:read(nil, "\\n") print(socket.remote_addr) end')
+    for number, (name, seen) in enumerate((("127.0.0.1", "./127.0.0.1"), ("uid 0", "./uid 0"), ("a\nb", "./a\nb"))):
+        path = mbtest.tmp(f"named{number}.sock")
+        lines = serve(bound_pair(path, name), "--log-level=info", tell)
+        equal("\n".join(lines[:-1]), seen, f"remote_addr of {name!r}")
+        equal(line_of(lines)["peer"], f"uid {os.getuid()}", f"the peer for {name!r}")
 
 
 @test("a replay is no connection: no line")
@@ -175,6 +204,7 @@ def _():
         entry = journal.find("lines.sock")
         got = (entry["MB_LISTENER"], entry["MB_PEER"], entry.get("MB_PEER_PORT"))
         equal(got, (path, f"uid {os.getuid()}", None), "a path with two lines")
+        check("\n" not in entry["MESSAGE"] and "two\\x0alines.sock" in entry["MESSAGE"], f"{entry['MESSAGE']!r} is one line")
     finally:
         journal.stop()
 

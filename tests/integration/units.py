@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import HANDLE, answer, check, equal, nobody_answers, test, until
+from mbtest import HANDLE, Client, answer, check, equal, nobody_answers, test, until
 
 for tool in ("/lib/systemd/systemd", "systemctl", "systemd-analyze", "systemd-journald", "journalctl"):
     mbtest.need(tool)
@@ -204,6 +204,28 @@ def _():
     # Enough for a script, and not for the text of its units: the limit is not for that.
     service = units_of(written(script, options=("--user", "--memory-limit=64K")))[1]
     check("--memory-limit=64K" in mbtest.read_file(service), "the limit in the service")
+
+
+@test("a Unix socket behind a proxy is for the proxy's group alone, and a note says how that is set")
+def _():
+    path = f"{manager.runtime}/proxied.sock"
+    text = 'listen{{proto="local", path="%s"%s}, connect=function(s) s:write(s.remote_addr) end}'
+    for fields, options, mode in ((", proxy_protocol=true", (), 0o660), ("", ("--proxy-protocol",), 0o660), ("", (), 0o666)):
+        script = source("proxied.lua", text % (path, fields))
+        out = serve(script, options=("--user", *options))
+        equal(oct(os.stat(path).st_mode & 0o777), oct(mode), f"mode with {fields} {options}")
+        equal("SocketGroup=" in out, mode == 0o660, out)
+        if mode == 0o660:
+            with Client(path) as client:
+                client.send("PROXY TCP4 192.0.2.1 198.51.100.2 1 2\r\n")
+                equal(client.end(), (b"192.0.2.1", "eof"), "answer")
+
+
+@test("--timeout is for what is started: making the units may take longer")
+def _():
+    script = source("slow.lua", 'os.execute("sleep 0.3") listen{{proto="tcp", port=1}, connect=print}')
+    out = written(script, to=directory("slow"), options=("--user", "--timeout=0.1"))
+    check("--timeout=0.1" in mbtest.read_file(units_of(out)[1]), "the option is carried over")
 
 
 @test("limits: max_fork is MaxConnections, a quarter of it for one source, none where a source is many clients")
@@ -534,7 +556,11 @@ def _():
     out = written(script, "x", to=to)
     equal(state(), before, "the files")
     equal([line.split()[0] for line in out.splitlines()[: len(paths)]], ["unchanged"] * len(paths), "what is said")
-    check("restart" not in out, "nothing to restart")
+    # Whether the first run's commands were run, it cannot know.
+    commands = [command.split() for command in commands_of(out).splitlines()]
+    equal([c[2] for c in commands], ["link", "daemon-reload", "enable", "restart"], f"the commands {commands}")
+    equal(commands[2][3:], commands[3][3:], "what is enabled and what is restarted")
+    check({"same-works.service", "same-loose.timer"} <= set(commands[3]), f"what is restarted: {commands[3]}")
     equal({oct(os.stat(path).st_mode & 0o777) for path in paths}, {"0o644"}, "modes")
     other = directory("same", "other")
     texts = [mbtest.read_file(path) for path in units_of(written(script, "x", to=other))]
@@ -560,6 +586,13 @@ def _():
     equal(manager.prop("change-gone.timer", "LoadState"), "not-found", "the timer")
     check(not os.path.exists(f"{manager.units}/change-gone.service"), "its files are gone")
     check("no longer has" not in written(script), "nothing is named any more")
+    # A run whose commands were not run, and one more: it is the second one's commands that have to serve.
+    mbtest.write_file(script, text % old)
+    written(script)
+    out = serve(script)
+    equal([line.split()[0] for line in out.splitlines()[:2]], ["unchanged", "unchanged"], "what is said")
+    equal(answer(("127.0.0.1", old)), (b"new", "eof"), "answer at the old port, which is the new one")
+    check(not mbtest.listening(("127.0.0.1", new)), "nobody listens at the other")
 
 
 @test("a directory that the manager does not read: the commands link the units")
@@ -573,10 +606,20 @@ def _():
     out = serve(script, to=to)
     equal(answer(("127.0.0.1", port)), (b"linked", "eof"), "answer")
     # And again, when the links are there.
-    equal(serve(script, to=to).replace("unchanged", "wrote"), out, "what is said")
+    again = serve(script, to=to).replace("unchanged", "wrote")
+    enable = "systemctl --user enable linked.socket\n  systemctl --user restart linked.socket\n"
+    equal(again, out.replace("systemctl --user enable --now linked.socket\n", enable), "what is said")
+    equal(answer(("127.0.0.1", port)), (b"linked", "eof"), "answer")
     # A relative directory: the files go there, and the commands lead there.
     out = written(script, to=".", cwd=to)
     check(f"unchanged {to}/linked.socket\n" in out, out)
+    # By the name that the user knows, where a link leads there.
+    link = mbtest.tmp("link")
+    os.symlink(os.path.dirname(script), link)
+    linked_to = directory("by-link")
+    by_link = units_of(written(f"{link}/linked.lua", to=linked_to))[1]
+    written("linked.lua", to=linked_to, cwd=link, env={"PWD": link})
+    check(f" {link}/linked.lua\n" in mbtest.read_file(by_link), "the script's name has the link in it")
     # And the script, by other ways.
     where, name = os.path.split(script)
     for way in (name, f".//{name}", f"../{os.path.basename(where)}/./{name}", f"{where}//..///{os.path.basename(where)}/{name}"):
@@ -664,6 +707,8 @@ def _():
         ('listen{{proto="local", path="/a\\nb"}, connect=print}', ("listener 1", "control characters", "\\x0a")),
         ('listen{{proto="local", path="/a\\xff"}, connect=print}', "no UTF-8"),
         ('listen{{proto="local", path="/a "}, connect=print}', "a space"),
+        (f'listen{{{{proto="local", path="{HOSTS}"}}, connect=print}}', ("is there and is no socket", "another path")),
+        ('listen{{proto="local", path="/tmp"}, connect=print}', "is there and is no socket"),
         ('listen{{proto="interval", delay=0}, connect=print}', ("listener 1", "main")),
         ('listen{{proto="interval", delay=1e-4}, connect=print}', ("listener 1", "0.0001")),
         ('listen{{proto="interval", delay=1}, {proto="interval", delay=2}, connect=print}', ("s 1 and 2", "name")),
@@ -692,14 +737,14 @@ def _():
     check("loginctl enable-linger" in out, "a note")
 
 
-def without_account(script, to):
+def without_account(script, to, program=HANDLE):
     """What --units prints for the system's manager where there is no account mb-handle."""
     users = "".join(
         line + "\n" for line in mbtest.read_file("/etc/passwd").splitlines() if not line.startswith("mb-handle:")
     )
     passwd = mbtest.write_file(mbtest.tmp("passwd"), users)
     mount = f'mount --bind "{passwd}" /etc/passwd && exec "$@"'
-    argv = ["unshare", "--mount", "sh", "-c", mount, "sh", HANDLE, "--units", to, script]
+    argv = ["unshare", "--mount", "sh", "-c", mount, "sh", program, "--units", to, script]
     return subprocess.run(argv, env=manager.env, capture_output=True, text=True, check=True).stdout
 
 
@@ -717,6 +762,9 @@ def _():
     shared = "/run/mb-test-open.lua"  # in a /run of ours
     os.chmod(mbtest.write_file(shared, text), 0o644)
     check("unable to read" not in without_account(shared, to), "no note for a script that everybody may read")
+    hidden = mbtest.tmp("hidden", "mb-handle")  # below the test's directory, which is its own
+    shutil.copy(HANDLE, hidden)
+    check(f"unable to run {hidden}" in without_account(shared, to, hidden), "a note about the program")
     os.chmod(shared, 0o600)
     check("unable to read" in without_account(shared, to), "a note for one that only root may read")
     check("no account" not in written(closed, to=directory("user-notes")), "no such note for a user manager")

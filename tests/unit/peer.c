@@ -52,6 +52,7 @@ static void reads_as(struct mb_addr addr, const char *want, const char *label) {
 static void texts(void) {
   char path108[108];
   memset(path108, 'p', sizeof path108);
+  path108[0] = '/';
   char want[109] = {0};
   memcpy(want, path108, sizeof path108);
   reads_as(ip("192.0.2.1", 80), "192.0.2.1", "192.0.2.1:80");
@@ -59,6 +60,7 @@ static void texts(void) {
   reads_as(ip("::ffff:192.0.2.1", 80), "192.0.2.1", "192.0.2.1:80");
   reads_as(local("/run/x.sock", 12), "/run/x.sock", "/run/x.sock");
   reads_as(local("\0name", 5), "@name", "@name");
+  reads_as(local("127.0.0.1", 10), "./127.0.0.1", "./127.0.0.1");
   reads_as(local(path108, sizeof path108), want, want);
   reads_as(local("", 0), "", "unnamed");
   reads_as((struct mb_addr){.len = 0}, "", "unnamed");

@@ -32,6 +32,12 @@ local function of_local(listener, number)
     refuse("listener %d: the path %s cannot stand in a unit file: it has control characters, is no UTF-8, or ends "
       .. "with a space or a backslash", number, quote.show(path))
   end
+  -- Whoever listens removes what is there.
+  local kind = path:find("^/") and core.kind(path)
+  if kind and kind ~= "socket" then
+    refuse("listener %d: %s is there and is no socket: whoever listens would remove it; choose another path", number,
+      quote.show(path))
+  end
   return {{family = "local", path = path}}
 end
 

@@ -5,6 +5,8 @@ local core = require "mb.deploy.core"
 local directories = {}
 
 local SYSTEM = {
+  "/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
+  "/run/systemd/generator.early", "/run/systemd/generator", "/run/systemd/generator.late",
   "/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
   "/lib/systemd/system",
 }
@@ -20,12 +22,12 @@ end
 
 local function homes()
   local home, list = environment("HOME"), {}
-  local function add(variable, default)
+  local function add(variable, default, names)
     local base = environment(variable) or (home and default and home .. default)
-    if base then list[#list + 1] = base .. "/systemd/user" end
+    for _, name in ipairs(base and (names or {"user"}) or {}) do list[#list + 1] = base .. "/systemd/" .. name end
   end
-  add("XDG_CONFIG_HOME", "/.config")
-  add("XDG_RUNTIME_DIR")
+  add("XDG_CONFIG_HOME", "/.config", {"user.control", "user"})
+  add("XDG_RUNTIME_DIR", nil, {"user.control", "transient", "generator.early", "user", "generator", "generator.late"})
   add("XDG_DATA_HOME", "/.local/share")
   return list
 end

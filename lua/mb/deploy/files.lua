@@ -7,7 +7,7 @@ local service_text = require "mb.deploy.service_text"
 
 local files = {}
 
-local KINDS = {directory = "a directory", link = "a symbolic link", other = "no regular file"}
+local KINDS = {directory = "a directory", link = "a symbolic link", socket = "a socket", other = "no regular file"}
 local MARK = service_text.mark("")
 
 -- The text of a regular file; nil and why not.

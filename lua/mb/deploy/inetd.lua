@@ -32,7 +32,8 @@ return function(plan)
   end
   local lines, problem = {
     "# For /etc/inetd.conf, made by mb-handle --inetd from ", plan.script, "\n",
-    "# \"nowait.60000\": the default turns the service off for ten minutes after 256 connections in one.\n",
+    "# \"nowait.60000\": after 256 connections in a minute the default drops the others until it is over, or\n",
+    "# turns the service off for ten (tcp6, unix, ports below 1024).\n",
   }, nil
   local found = 0
   for _, a in ipairs(list) do

@@ -8,7 +8,8 @@ local limits = {}
 limits.DEFAULT = 1024
 local MOST = 2147483647
 
-local function is_proxied(plan, listener)
+-- Whether its connections begin with the header of a proxy.
+function limits.is_proxied(plan, listener)
   if listener.proxy_protocol then return true end
   for _, option in ipairs(plan.options) do
     if option[1] == "proxy-protocol" then return true end
@@ -18,7 +19,7 @@ end
 
 -- Behind a proxy, and on a Unix socket or a loopback address, one source stands for many clients.
 function limits.has_sources(plan, listener)
-  return not is_proxied(plan, listener) and not addresses.is_private(listener)
+  return not limits.is_proxied(plan, listener) and not addresses.is_private(listener)
 end
 
 -- One source may not take all of them.

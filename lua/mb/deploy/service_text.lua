@@ -67,7 +67,7 @@ local function service(plan, more, except)
   return table.concat {
     "\n[Service]\n",
     "ExecStart=", quote.exec_program(plan.program), " ", quote.command(plan, quote.exec_word, more, except), "\n",
-    plan.user and "" or "User=" .. plan.account .. "\n" .. (plan.account == "root" and "" or POWERLESS),
+    plan.user and "" or "User=" .. plan.account .. "\n" .. POWERLESS,
     SHARED,
   }
 end

@@ -39,6 +39,12 @@ local LOCAL = [[
 SocketMode=0666
 ]]
 
+local LOCAL_PROXIED = [[
+
+# Who may connect may say any address, by the PROXY protocol: the proxy alone, by SocketGroup=.
+SocketMode=0660
+]]
+
 local REMOVE = [[
 # Without it the file outlives the listener, and clients see "connection refused" for "not there".
 RemoveOnStop=yes
@@ -127,7 +133,8 @@ return function(plan, unit)
     limits_text(plan, list),
   }
   if has_tcp then text[#text + 1] = KEEPALIVE .. (has_local and NO_TCP_OPTIONS or TCP_OPTIONS) end
-  if has_local then text[#text + 1] = LOCAL end
+  local is_proxied = any(list, function(a) return is_local(a) and limits.is_proxied(plan, a.listener) end)
+  if has_local then text[#text + 1] = is_proxied and LOCAL_PROXIED or LOCAL end
   if any(list, function(a) return is_local(a) and a.path:find("^/") ~= nil end) then text[#text + 1] = REMOVE end
   text[#text + 1] = "\n[Install]\nWantedBy=sockets.target\n"
   return table.concat(text)

@@ -3,6 +3,7 @@
 local addresses = require "mb.deploy.addresses"
 local directories = require "mb.deploy.directories"
 local files = require "mb.deploy.files"
+local limits = require "mb.deploy.limits"
 local names = require "mb.deploy.names"
 local quote = require "mb.deploy.quote"
 local refuse = require "mb.deploy.refuse"
@@ -41,7 +42,10 @@ local function list(units, is)
   return #words > 0 and table.concat(words, " ") or nil
 end
 
-local function was_changed(unit) return unit.old and unit.old ~= unit.text end
+local function starts(unit) return unit.starts end
+
+-- Whether the unit may be running as it was: a reload alone would end what listens, and start nothing.
+local function was_there(unit) return unit.starts and unit.old end
 
 -- The shell commands that put the units to work.
 local function commands(plan, units, directory, is_read)
@@ -54,9 +58,10 @@ local function commands(plan, units, directory, is_read)
     add(systemctl, "link ", table.concat(paths, " "))
   end
   add(systemctl, "daemon-reload")
-  add(systemctl, "enable --now ", list(units, function(unit) return unit.starts end))
-  local restart = list(units, function(unit) return unit.starts and was_changed(unit) end)
-  if restart then add(systemctl, "restart ", restart) end
+  -- Whether an earlier run's commands were run, nobody knows: these do what is left of them, whatever that is.
+  local again = list(units, was_there) ~= nil
+  add(systemctl, again and "enable " or "enable --now ", list(units, starts))
+  if again then add(systemctl, "restart ", list(units, starts)) end
   return lines
 end
 
@@ -65,6 +70,13 @@ local function linger(user)
   local file = user and name ~= "" and not name:find("/") and io.open("/var/lib/systemd/linger/" .. name)
   if file then file:close() end
   return file or not user
+end
+
+local function has_proxied_socket(plan)
+  for _, listener in ipairs(plan.listeners) do
+    if listener.proto == "local" and limits.is_proxied(plan, listener) then return true end
+  end
+  return false
 end
 
 -- What else there is to do or to know.
@@ -78,6 +90,15 @@ local function notes(plan, units, directory, real)
   if not plan.user and not plan.readable then
     add("the account ", plan.account, " may be unable to read ", plan.script,
       ": not everybody may read it and enter its directories")
+  end
+  if not plan.user and not plan.runnable then
+    add("the account ", plan.account, " may be unable to run ", plan.program,
+      ": not everybody may enter its directories: install it first")
+  end
+  if has_proxied_socket(plan) then
+    add("who may connect to the Unix socket may say any address: its mode is 0660, and the proxy's group is yours to\n"
+      .. "set, by ", plan.user and "systemctl --user edit " or "systemctl edit ", units[1].name,
+      ", [Socket], SocketGroup=")
   end
   if directories.has(directories.of(not plan.user), real) and not directories.has(directories.of(plan.user), real) then
     add(directory, plan.user and " is for the system's manager: leave --user out for that"
