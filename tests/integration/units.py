@@ -615,11 +615,11 @@ def _():
     check(f"unchanged {to}/linked.socket\n" in out, out)
     # By the name that the user knows, where a link leads there.
     link = mbtest.tmp("link")
-    os.symlink(os.path.dirname(script), link)
+    os.symlink(os.path.dirname(source("by-link.lua", mbtest.read_file(script))), link)
     linked_to = directory("by-link")
-    by_link = units_of(written(f"{link}/linked.lua", to=linked_to))[1]
-    written("linked.lua", to=linked_to, cwd=link, env={"PWD": link})
-    check(f" {link}/linked.lua\n" in mbtest.read_file(by_link), "the script's name has the link in it")
+    by_link = units_of(written(f"{link}/by-link.lua", to=linked_to))[1]
+    written("by-link.lua", to=linked_to, cwd=link, env={"PWD": link})
+    check(f" {link}/by-link.lua\n" in mbtest.read_file(by_link), "the script's name has the link in it")
     # And the script, by other ways.
     where, name = os.path.split(script)
     for way in (name, f".//{name}", f"../{os.path.basename(where)}/./{name}", f"{where}//..///{os.path.basename(where)}/{name}"):
