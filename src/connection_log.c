@@ -28,23 +28,11 @@ static struct end peer, proxy;
 static char listener[MB_ADDR_LABEL_MAX];
 static struct mb_traffic traffic;
 
-static void set_end(struct end *end, const struct mb_addr *addr) {
+/* The label is there already. */
+static void set_fields(struct end *end, const struct mb_addr *addr) {
   uint16_t port = mb_addr_port(addr);
-  mb_addr_label(addr, end->label);
-  if (!mb_addr_text(addr, end->address)) strcpy(end->address, end->label);
+  if (port == 0 || !mb_addr_text(addr, end->address)) strcpy(end->address, end->label);
   if (port) snprintf(end->port, sizeof end->port, "%u", port);
-}
-
-/*
- * A client on a Unix socket has no address, or what it calls itself, be it somebody else's: it is its
- * user that matters.
- */
-static void set_user(struct end *end, int fd) {
-  struct ucred who;
-  socklen_t len = sizeof who;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0) return;
-  snprintf(end->label, sizeof end->label, "uid %u", who.uid);
-  strcpy(end->address, end->label);
 }
 
 static void at_exit(int status, void *unused) {
@@ -58,8 +46,8 @@ void mb_connection_log_begin(const struct mb_options *options,
   wanted = on_exit(at_exit, NULL) == 0;
   to_journal = options->log_journal;
   began = mb_now_usec();
-  set_end(&peer, &connection->remote);
-  if (connection->kind == MB_FD_LOCAL) set_user(&peer, connection->fds.in);
+  mb_addr_peer_label(connection->fds.in, &connection->remote, peer.label);
+  set_fields(&peer, &connection->remote);
   mb_addr_label(&connection->local, listener);
 }
 
@@ -71,7 +59,8 @@ void mb_connection_log_client(const struct mb_addr *client) {
   if (!wanted) return;
   proxy = peer;
   memset(&peer, 0, sizeof peer);
-  set_end(&peer, client);
+  mb_addr_label(client, peer.label);
+  set_fields(&peer, client);
 }
 
 /* A decimal number as text, in a buffer of the caller's. */

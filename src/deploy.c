@@ -220,6 +220,11 @@ static enum mb_exit deploy(lua_State *L, const struct mb_script *script, struct 
     mb_log(LOG_ERR, "cannot find out where the program and the script are: %s", strerror(-r));
     return MB_EXIT_SYSTEM;
   }
+  for (int i = 0; i < d->options->nargs; i++) {
+    const char *arg = d->options->args[i];
+    if (!mb_options_is_one(arg)) continue;
+    mb_log(LOG_WARNING, "%s stands behind the script, and so is an argument of the script's", arg);
+  }
   /* A --memory-limit is for what is started, not for saying how. */
   mb_state_alloc(L)->limit = 0;
   lua_pushcfunction(L, make_text);

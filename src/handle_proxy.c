@@ -74,7 +74,7 @@ static bool is_abstract(const struct mb_addr *addr) {
 
 static void refuse(struct taking *t) {
   char peer[MB_ADDR_LABEL_MAX];
-  mb_addr_label(&t->handle->remote, peer);
+  mb_addr_peer_label(t->handle->in_fd, &t->handle->remote, peer);
   /* Ports are scanned, and load balancers look whether there is somebody: no news. */
   mb_log(t->silent ? LOG_INFO : LOG_NOTICE, "PROXY protocol: connection from %s refused: %s", peer,
          t->wrong);
@@ -89,8 +89,8 @@ bool mb_handle_take_proxy_header(lua_State *L, const char *trust, enum mb_exit *
   if (is_abstract(&t.handle->local)) {
     t.wrong = "an abstract socket has no permissions: anybody on this machine could forge one";
   } else if (t.handle->kind != MB_FD_FILE && !mb_trust_contains(trust, &t.handle->remote)) {
-    t.wrong =
-        trust ? "it is not in proxy_trust" : "without proxy_trust, this machine is trusted only";
+    t.wrong = trust ? "it is not in proxy_trust"
+                    : "without proxy_trust only loopback addresses are believed";
   } else {
     lua_pushcfunction(L, receive_header);
     lua_pushlightuserdata(L, &t);

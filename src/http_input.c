@@ -147,6 +147,19 @@ static int find_head(struct mb_http_input *in, size_t *ret_size) {
 }
 
 /*
+ * What is refused may be the header of a proxy that nobody has told us about: then the reason says
+ * so. Of version 2 the two empty lines have been dropped.
+ */
+static void explain(struct mb_http_input *in, const char *head, size_t size) {
+  static const char v1[] = "PROXY ", v2[] = "\0\r\nQUIT\n";
+  if ((size >= sizeof v1 - 1 && memcmp(head, v1, sizeof v1 - 1) == 0) ||
+      (size >= sizeof v2 - 1 && memcmp(head, v2, sizeof v2 - 1) == 0)) {
+    in->refusal.why =
+        "a PROXY protocol header: proxy_protocol = true in listen{}, or --proxy-protocol, takes it";
+  }
+}
+
+/*
  * input:head(receive)
  * The next request's head. receive: false to look only at what has been received already.
  * Returns method, path (nil for "*"), query (nil for "*"), minor version, whether the client keeps
@@ -181,12 +194,14 @@ static int input_head(lua_State *L) {
     if (n < 0) return mb_http_push_failure(L, (int)n);
   }
   if (found < 0) {
+    explain(in, mb_buf_bytes(&h->in), mb_buf_len(&h->in));
     in->refused = true;
     return mb_http_push_refusal(L, &in->refusal);
   }
   in->scanned = 0;
   take_head(L, in, size);
   if (!mb_http_head_parse(in->head_bytes, size, &in->head, &in->refusal)) {
+    explain(in, in->head_bytes, size);
     in->head.field_count = 0;
     in->refused = true;
     return mb_http_push_refusal(L, &in->refusal);

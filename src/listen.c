@@ -241,6 +241,10 @@ static void describe(const struct mb_listener *l, char text[256]) {
                l->text, (int)l->port);
       break;
   }
+  if (l->proxy_protocol) {
+    size_t at = strlen(text);
+    snprintf(text + at, 256 - at, ", PROXY protocol");
+  }
 }
 
 void mb_listen_print(FILE *to) {

@@ -88,6 +88,9 @@ static const char *check_path(lua_State *L) {
 static const char *check_networks(lua_State *L) {
   static const char expected[] =
       "a list of addresses and networks, such as {\"10.0.0.0/8\", \"::1\"}";
+  static const char entry[] =
+      "an address or a network, with nothing but zeros behind its prefix, such as 10.0.0.0/8, in "
+      "each place of the list";
   if (!lua_istable(L, -1)) return expected;
   lua_Integer count = (lua_Integer)lua_rawlen(L, -1), keys = 0;
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) keys++;
@@ -95,8 +98,8 @@ static const char *check_networks(lua_State *L) {
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, -1, i);
     bool ok = check_text(L) == NULL && mb_trust_is_network(lua_tostring(L, -1));
+    if (!ok) return entry; /* which stays on top, to be shown */
     lua_pop(L, 1);
-    if (!ok) return expected;
   }
   return NULL;
 }

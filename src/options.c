@@ -48,7 +48,8 @@ static const char *set_proxy_protocol(struct mb_options *o, const char *value) {
 
 static const char *set_proxy_trust(struct mb_options *o, const char *value) {
   if (mb_trust_find_wrong(value)) {
-    return "addresses or networks separated by commas, such as 10.0.0.0/8,::1";
+    return "addresses and networks, with nothing but zeros behind their prefix, such as "
+           "10.0.0.0/8,::1";
   }
   o->proxy_trust = value;
   return NULL;
@@ -200,6 +201,8 @@ static const struct row {
 
 enum { ROWS = sizeof rows / sizeof *rows, FIRST_ROW = 256 /* above all characters */ };
 
+static const char default_handlers[] = MB_HANDLERS_DIR;
+
 /* The option that has set the mode. */
 static const char *mode_name(enum mb_mode mode) {
   const struct row *row = rows;
@@ -220,6 +223,11 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
   }
   bool makes_text =
       o->mode == MB_MODE_UNITS || o->mode == MB_MODE_INETD || o->mode == MB_MODE_XINETD;
+  if (makes_text && o->handlers != default_handlers) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s is told the script: --handlers does not go with it",
+             mode_name(o->mode));
+    return true;
+  }
   if (makes_text && !o->script) {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s needs a script: mb-handle --%s%s SCRIPT",
              mode_name(o->mode), mode_name(o->mode), o->mode == MB_MODE_UNITS ? " DIR" : "");
@@ -268,7 +276,7 @@ static void describe_wrong(int c, const char *given, char error[MB_OPTIONS_ERROR
 
 bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
                       char ret_error[MB_OPTIONS_ERROR_MAX]) {
-  struct mb_options o = {.handlers = MB_HANDLERS_DIR, .log_level = LOG_NOTICE};
+  struct mb_options o = {.handlers = default_handlers, .log_level = LOG_NOTICE};
   struct option table[ROWS + 1] = {0};
   for (int i = 0; i < ROWS; i++) {
     table[i].name = rows[i].name;
@@ -301,6 +309,15 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
   if (conflict(&o, ret_error)) return false;
   *ret = o;
   return true;
+}
+
+bool mb_options_is_one(const char *word) {
+  if (strncmp(word, "--", 2) != 0) return false;
+  size_t len = strcspn(word + 2, "=");
+  for (int i = 0; i < ROWS; i++) {
+    if (strlen(rows[i].name) == len && strncmp(rows[i].name, word + 2, len) == 0) return true;
+  }
+  return false;
 }
 
 void mb_options_help(FILE *to) {

@@ -53,6 +53,9 @@ struct mb_options {
 bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
                       char ret_error[MB_OPTIONS_ERROR_MAX]);
 
+/* Whether a word is an option of ours, with or without its value, written in full. */
+bool mb_options_is_one(const char *word);
+
 /* Writes the text of --help. */
 void mb_options_help(FILE *to);
 

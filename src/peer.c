@@ -108,6 +108,15 @@ void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_LABEL_MAX])
   }
 }
 
+void mb_addr_peer_label(int fd, const struct mb_addr *remote, char ret_text[MB_ADDR_LABEL_MAX]) {
+  struct ucred who;
+  socklen_t len = sizeof who;
+  mb_addr_label(remote, ret_text);
+  if (remote->len > 0 && remote->any.sa_family == AF_UNIX &&
+      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+    snprintf(ret_text, MB_ADDR_LABEL_MAX, "uid %u", who.uid);
+}
+
 int mb_addr_from_path(const char *path, struct mb_addr *ret) {
   size_t len = strlen(path);
   bool abstract = path[0] == '@';

@@ -60,6 +60,12 @@ bool mb_addr_text(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX]);
 void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_LABEL_MAX]);
 
 /*
+ * The same for the peer of a connection. A client on a Unix socket has no address, or what it calls
+ * itself, be it somebody else's: it is its user that matters, "uid 1000".
+ */
+void mb_addr_peer_label(int fd, const struct mb_addr *remote, char ret_text[MB_ADDR_LABEL_MAX]);
+
+/*
  * The address of a Unix socket at a path; a leading "@" stands for the NUL of an abstract one.
  * Returns 0; -EINVAL when it is empty or "@" alone, -ENAMETOOLONG when it does not fit whole.
  */

@@ -25,8 +25,8 @@ void mb_script_log_error(lua_State *L) {
   size_t len;
   const char *text = lua_tolstring(L, -1, &len);
   mb_log_text(LOG_ERR, text, len);
-  if (len >= strlen(OUT_OF_MEMORY) && memcmp(text, OUT_OF_MEMORY, strlen(OUT_OF_MEMORY)) == 0 &&
-      mb_state_alloc(L)->refused) {
+  /* With a position in front, where the library says so. */
+  if (mb_state_alloc(L)->refused && strstr(text, OUT_OF_MEMORY)) {
     mb_log(LOG_ERR, "the limit is %zu bytes: memory_limit in listen{}, or --memory-limit",
            mb_state_alloc(L)->limit);
   }

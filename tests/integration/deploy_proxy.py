@@ -15,7 +15,7 @@ import mbdeploy
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import Client, check, equal, test, until
+from mbtest import HANDLE, Client, check, equal, test, until
 
 for tool in ("haproxy", "nginx", "inetd", "/lib/systemd/systemd", "systemctl", "systemd-journald", "journalctl"):
     mbtest.need(tool)
@@ -396,6 +396,9 @@ def _():
     check("(56)" in got or "reset" in got, f"with a header, from another one: {got}")
     entry = journal.find("PROXY protocol: connection from 127.0.0.2:")
     equal(entry.get("PRIORITY"), "5", "priority")
+    tell = mbtest.script("return function(s) s:write(s.remote_addr, ':', s.remote_tcpport, ' ', s.local_addr) end")
+    replay = mbdeploy.block("proxy.txt", "mb-handle --proxy-protocol /etc/mb/8080.lua", {"mb-handle": HANDLE, "/etc/mb/8080.lua": tell})
+    equal(mbtest.output_of("sh", "-c", replay), "203.0.113.7:40112 192.0.2.11", "the replay")
 
 
 mbtest.main()

@@ -283,10 +283,10 @@ def _():
 @test("recipe: files that the script writes")
 def _():
     code = (
-        "local path = (os.getenv('STATE_DIRECTORY') or '/var/lib/mb') .. '/written' "
+        "local path = (os.getenv('STATE_DIRECTORY') or '/var/lib/mb-data') .. '/written' "
         "local f = io.open(path, 'w') return f and f:write('x') == f and f:close() and path"
     )
-    loosened("Files that the script writes", {code: ".*/mb/written"})
+    loosened("Files that the script writes", {code: ".*/mb-data/written"})
 
 
 @test("recipe: programs that compile at run time")

@@ -123,6 +123,25 @@ def _():
     told(unix_pair(path), text, pieces=(V1,), want=b"socket (198.51.100.2:443 from 192.0.2.1:12345)")
 
 
+@test("--check says which listeners expect a header")
+def _():
+    path = script('listen{ {proto = "tcp", port = 1, proxy_protocol = true}, {proto = "tcp", port = 2}, connect = print }')
+    out = mbtest.output_of(HANDLE, "--check", path)
+    equal(out, "1 tcp [::]:1, PROXY protocol\n2 tcp [::]:2", "listeners")
+
+
+@test("a header that no listener expects: HTTP refuses it, and the log at its default level says what to do")
+def _():
+    page = script('return require("moonbridge_http").generate_handler(function(request) request:send_data("x") end)')
+    for header in (V1, v2(0x11, bytes(12))):
+        for pieces in ((header + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",), (header, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")):
+            answer, _, log = serve(tcp_pair(), page, pieces=pieces)
+            check(answer.startswith(b"HTTP/1.1 400 "), f"answer {answer}")
+            check("http: 400: a PROXY protocol header" in log and "--proxy-protocol" in log, f"log {log!r}")
+    answer, _, log = serve(tcp_pair(), page, pieces=(b"PROXIES / HTTP/1.1\r\nHost: a b\r\n\r\n",))
+    equal((answer[:12], log), (b"HTTP/1.1 400", ""), "what is none")
+
+
 @test("an abstract Unix socket, which anybody may connect to, is refused")
 def _():
     name = f"\0mb-test-proxied-{os.getpid()}"
@@ -216,7 +235,7 @@ def _():
         probe.connect(("192.0.2.1", 9))
         own = probe.getsockname()[0]
     check(not own.startswith("127."), f"{own} is no loopback address")
-    refused(tcp_pair(host=own), "--proxy-protocol", ANY, pieces=(V1,), because="this machine is trusted only")
+    refused(tcp_pair(host=own), "--proxy-protocol", ANY, pieces=(V1,), because="only loopback addresses are believed")
     told(tcp_pair(host=own), "--proxy-protocol", f"--proxy-trust={own}", ANY, pieces=(V1,), want=b"192.0.2.1 12345 198.51.100.2 443 4 nil\n")
 
 
@@ -229,11 +248,12 @@ def _():
         ('proxy_trust = {"::1"}', "proxy_trust: goes with proxy_protocol = true"),
         ('proxy_protocol = true, proxy_trust = "127.0.0.1"', "proxy_trust: expected a list of addresses and networks"),
         ("proxy_protocol = true, proxy_trust = {}", "proxy_trust: expected a list"),
-        ("proxy_protocol = true, proxy_trust = {1}", "proxy_trust: expected a list"),
-        ('proxy_protocol = true, proxy_trust = {"10.0.0.0/8,::1"}', "proxy_trust: expected a list"),
-        ('proxy_protocol = true, proxy_trust = {"10.0.0.1/8"}', "proxy_trust: expected a list"),
+        ("proxy_protocol = true, proxy_trust = {1}", "in each place of the list, got 1"),
+        ('proxy_protocol = true, proxy_trust = {"10.0.0.0/8,::1"}', 'in each place of the list, got "10.0.0.0/8,::1"'),
+        ('proxy_protocol = true, proxy_trust = {"::1", "10.0.0.1/8"}', 'nothing but zeros behind its prefix'),
+        ('proxy_protocol = true, proxy_trust = {"::1", "10.0.0.1/8"}', 'got "10.0.0.1/8"'),
         ('proxy_protocol = true, proxy_trust = {"::1", x = 1}', "proxy_trust: expected a list"),
-        ('proxy_protocol = true, proxy_trust = {"localhost"}', "proxy_trust: expected a list"),
+        ('proxy_protocol = true, proxy_trust = {"localhost"}', 'got "localhost"'),
     ):
         done = subprocess.run([HANDLE, "--check", listening_script(1, fields)], capture_output=True, check=False)
         equal(done.returncode, 78, f"exit status for {fields}")

@@ -146,7 +146,7 @@ def _():
 
 
 # What a shell, specifiers, variables and quoting could each make something else of.
-WORDS = ["", "a b", "%n%%", "$HOME ${HOME} $$", ";", "-x", "--user", "'", '"', "\\", "\\n\\x41", "é ∞", "#", "a\tb\nc"]
+WORDS = ["", "a b", "%n%%", "$HOME ${HOME} $$", ";", "-x", "--users", "'", '"', "\\", "\\n\\x41", "é ∞", "#", "a\tb\nc"]
 WORDS += ["}", "\\"]  # the last: a line that ends with it goes on in the next
 
 
@@ -221,6 +221,15 @@ def _():
                 equal(client.end(), (b"192.0.2.1", "eof"), "answer")
 
 
+@test("an option behind the script is the script's argument, and a line says so")
+def _():
+    script = source("behind.lua", 'listen{{proto="tcp", port=1}, connect=print}')
+    status, out, err = generate(script, "--user", "--timeout=5", "--else", to=directory("behind"))
+    equal((status, err.count("\n")), (0, 2), f"status and lines; stderr: {err}")
+    check("--user stands behind the script" in err and "--timeout=5 stands behind" in err, err)
+    check("lua --user --timeout=5 --else\n" in mbtest.read_file(units_of(out)[1]), "the arguments")
+
+
 @test("--timeout is for what is started: making the units may take longer")
 def _():
     script = source("slow.lua", 'os.execute("sleep 0.3") listen{{proto="tcp", port=1}, connect=print}')
@@ -246,7 +255,9 @@ def _():
         ("lim-one", f"listen{{{tcp(1)}, {tcp(2)}, max_fork=64, {done}}}", (64, 16)),
         ("lim-two", f"listen{{{tcp(1)}, max_fork=64, {done}}} listen{{{tcp(2)}, max_fork=6, {done}}}", (70, 17)),
         ("lim-half", f"listen{{{tcp(1)}, max_fork=64, {done}}} listen{{{tcp(2)}, {done}}}", (1024, 256)),
-        ("lim-task", f'listen{{{tcp(1)}, max_fork=8, {done}}} listen{{{{proto="main"}}, {done}}}', (8, 2)),
+        ("lim-task", f'listen{{{tcp(1)}, max_fork=8, {done}}} listen{{{{proto="main"}}, {done}}}', (8, 7)),
+        ("lim-few", f"listen{{{tcp(1)}, max_fork=20, {done}}}", (20, 8)),
+        ("lim-two-of", f"listen{{{tcp(1)}, max_fork=2, {done}}}", (2, 1)),
         ("lim-small", f"listen{{{tcp(1)}, max_fork=1, {done}}}", (1, 1)),
         ("lim-loop", f'listen{{{tcp(1, host="127.1.2.3")}, {{proto="local", path="/x"}}, {done}}}', (1024, 0)),
         ("lim-loop6", f'listen{{{tcp(1, host="::1")}, {tcp(2, host="localhost")}, {done}}}', (1024, 0)),
@@ -300,7 +311,8 @@ def _():
                           for section, lines in settings(t).items()} for t in (text, mbhosts.expand(like)))
             equal(got, want, f"settings, beside those of {like}")
         # For the system's manager, the lines of the drop-in come to them.
-        service = units_of(written(script, options=(), to=directory("same-system")))[1]
+        env = {"SYSTEMD_UNIT_PATH": ""}  # the user manager's units are in the way
+        service = units_of(written(script, options=(), to=directory("same-system"), env=env))[1]
         dropin = settings(mbhosts.expand("mb-user.conf"))["[Service]"]
         got = settings(mbtest.read_file(service))["[Service]"] - settings(text)["[Service]"]
         equal(got, dropin, "what is for the system's manager alone")
@@ -582,8 +594,12 @@ def _():
     equal([line.split()[0] for line in out.splitlines()[:2]], ["wrote", "unchanged"], "what is said")
     equal(answer(("127.0.0.1", new)), (b"new", "eof"), "answer at the new port")
     check(not mbtest.listening(("127.0.0.1", old)), "nobody listens at the old port")
+    # A run of what is gone has failed before anybody has removed it.
+    manager.systemctl("start", "change-gone.service")
+    equal(manager.prop("change-gone.service", "ActiveState"), "failed", "state of the service")
     run(out, "note: units that the script no longer has")
     equal(manager.prop("change-gone.timer", "LoadState"), "not-found", "the timer")
+    equal(manager.failed(), "", "failed units")
     check(not os.path.exists(f"{manager.units}/change-gone.service"), "its files are gone")
     check("no longer has" not in written(script), "nothing is named any more")
     # A run whose commands were not run, and one more: it is the second one's commands that have to serve.
@@ -610,6 +626,15 @@ def _():
     enable = "systemctl --user enable linked.socket\n  systemctl --user restart linked.socket\n"
     equal(again, out.replace("systemctl --user enable --now linked.socket\n", enable), "what is said")
     equal(answer(("127.0.0.1", port)), (b"linked", "eof"), "answer")
+    # What is linked and gone again leaves no link.
+    free = mbtest.read_file(script).replace(str(port), str(mbtest.free_port()))
+    extra = source("extra.lua", free + ' listen{{proto="interval", name="i", delay=3600}, connect=print}')
+    serve(extra, to=to)
+    mbtest.write_file(extra, 'listen{{proto="main"}, connect=print}')
+    run(written(extra, to=to), "note: units that the script no longer has")
+    for name in ("extra.socket", "extra@1.service", "extra-i.timer", "extra-i.service"):
+        equal(manager.prop(name, "LoadState"), "not-found", name)
+    equal([n for n in os.listdir(f"{manager.env['HOME']}/.config/systemd/user") if n.startswith("extra")], [], "links")
     # A relative directory: the files go there, and the commands lead there.
     out = written(script, to=".", cwd=to)
     check(f"unchanged {to}/linked.socket\n" in out, out)
@@ -731,7 +756,23 @@ def _():
     check("the handler for any connection has no address" in written(script, to=directory("notes")), "a note")
     config = directory("config", "systemd", "user")
     env = {"XDG_CONFIG_HOME": os.path.dirname(os.path.dirname(config)), "SYSTEMD_UNIT_PATH": ""}
-    check("add --user" in written(script, to=config, options=(), env=env), "a note")
+    refused("add --user", script, to=config, options=(), env=env)
+    # A service of the system's without its User= would run as root.
+    system = directory("usr", "systemd")
+    env = {"SYSTEMD_UNIT_PATH": system, "HOME": ""}
+    both = '[ "$1" ] && mount --bind "$0" /etc/systemd/system && shift && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", both, system, HANDLE, HANDLE, "--units", "/etc/systemd/system", "--user", script]
+    done = subprocess.run(argv, env={**manager.env, "SYSTEMD_UNIT_PATH": ""}, capture_output=True, text=True, check=False)
+    equal((done.returncode, os.listdir(system)), (78, []), f"status and files; {done.stderr}")
+    check("is for the system's manager: leave --user out" in done.stderr, done.stderr)
+    # Elsewhere nobody knows what the directory is for, but the files say so.
+    to = directory("both")
+    written(script, to=to)
+    refused("made with --user", script, to=to, options=())
+    to = directory("both-system")
+    written(script, to=to, options=())
+    refused("made without --user", script, to=to)
+    env = {"XDG_CONFIG_HOME": os.path.dirname(os.path.dirname(config)), "SYSTEMD_UNIT_PATH": ""}
     out = written(source("notes2.lua", 'listen{{proto="main"}, connect=print}'), to=config, env=env)
     check("add --user" not in out and "link" not in commands_of(out), out)
     check("loginctl enable-linger" in out, "a note")

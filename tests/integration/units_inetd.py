@@ -167,7 +167,8 @@ def _():
         name = 'listen{{proto="tcp", host="www.example.org", port=1}, connect=print}'
         refused(("listener 1", "www.example.org"), mode, name)
         refused("does not say where to listen", mode, "return print")
-        refused("does not say where to listen", mode, 'listen{{proto="main"}, connect=print}')
+        out = entries(mode, mbtest.script('listen{{proto="main"}, connect=print}'))
+        check("Not started from here: main." in out and all(line[:1] in "#" for line in out.splitlines()), out)
         refused(("listeners 1 and 3", "name"), mode,
                 'listen{{proto="main"}, {proto="tcp", port=1}, {proto="main"}, connect=print}')
     refused("19 arguments", "--inetd", tcp, *["x"] * 19)

@@ -86,13 +86,17 @@ int main(void) {
   refused("--interval a --listener 1 s.lua", "--interval serves no connection");
   refused("--units", "--units");
   refused("--units app.lua", "--units needs a script: mb-handle --units DIR SCRIPT");
+  refused("--units /d --handlers /h app.lua", "--handlers does not go with it");
+  tap_ok(mb_options_is_one("--user") && mb_options_is_one("--timeout=5"), "options are known");
+  tap_ok(!mb_options_is_one("--use") && !mb_options_is_one("user") && !mb_options_is_one("--"),
+         "what is none is not");
   refused("--inetd", "--inetd needs a script: mb-handle --inetd SCRIPT");
   refused("--user s.lua", "--user goes with --units");
   refused("--log-format xml", "\"xml\"");
   refused("--proxy-trust ::1 s.lua", "--proxy-protocol");
   refused("--proxy-protocol --proxy-trust 10.0.0.1/8 s.lua", "\"10.0.0.1/8\"");
 
-  parse("--units /d --timeout 5 --handlers /h --proxy-protocol --timeout 6 --log-level=info s.lua");
+  parse("--units /d --timeout 5 --proxy-protocol --timeout 6 --log-level=info s.lua");
   tap_int(o.ncarried, 3, "what a service's command line repeats");
   tap_str(o.carried[0].name, "timeout", "in the order in which it was given");
   tap_str(o.carried[0].value, "6", "with the value that holds");

@@ -8,8 +8,6 @@ local service_text = require "mb.deploy.service_text"
 local files = {}
 
 local KINDS = {directory = "a directory", link = "a symbolic link", socket = "a socket", other = "no regular file"}
-local MARK = service_text.mark("")
-
 -- The text of a regular file; nil and why not.
 local function read(path)
   local file, message = io.open(path, "rb")
@@ -20,9 +18,22 @@ local function read(path)
   return text, message
 end
 
+-- From its first line, what a file that is not this run's is.
+local function describe(first, plan)
+  for _, user in ipairs {true, false} do
+    local mark = service_text.mark(user, "")
+    if first:sub(1, #mark) == mark then
+      local script = first:sub(#mark + 1)
+      if script ~= plan.script then return "made from " .. script end
+      return user and "made with --user, for user managers" or "made without --user, for the system's manager"
+    end
+  end
+  return "not made by mb-handle --units"
+end
+
 -- Returns the file's text if this script's units are its own matter, and false if there is no file;
 -- or nil and what the file is.
-local function ours(path, script)
+local function ours(path, plan)
   local kind, message = core.kind(path)
   if kind == false then return false end
   if kind ~= "file" then return nil, KINDS[kind] or message end
@@ -30,18 +41,17 @@ local function ours(path, script)
   text, message = read(path)
   if not text then return nil, message end
   local first = text:match("^[^\n]*")
-  if first == service_text.mark(script) then return text end
-  if first:sub(1, #MARK) == MARK then return nil, "made from " .. first:sub(#MARK + 1) end
-  return nil, "not made by mb-handle --units"
+  if first == service_text.mark(plan.user, plan.script) then return text end
+  return nil, describe(first, plan)
 end
 
 -- Refuses, naming all of them, if one of the units' files is not ours to write.
 -- units: an array of {name =, text =}; sets their field "old": the text that is there now, or false.
-function files.look(units, directory, script)
+function files.look(units, directory, plan)
   local foreign = {}
   for _, unit in ipairs(units) do
     local path = directory .. "/" .. unit.name
-    local old, why = ours(path, script)
+    local old, why = ours(path, plan)
     unit.path, unit.old = path, old
     if old == nil then foreign[#foreign + 1] = ("  %s (%s)"):format(path, why) end
   end
@@ -51,14 +61,14 @@ function files.look(units, directory, script)
 end
 
 -- Refuses units that would hide others, a distribution's ssh.socket say, from the manager.
-function files.look_elsewhere(units, real, script, directories)
+function files.look_elsewhere(units, real, plan, directories)
   local hidden = {}
   for _, directory in ipairs(directories) do
     for _, unit in ipairs(directory ~= real and units or {}) do
       local path = directory .. "/" .. unit.name
       -- systemctl link makes a link to our own.
       local is_link = core.real_path(path) == real .. "/" .. unit.name
-      if core.kind(path) and not is_link and not ours(path, script) then hidden[#hidden + 1] = "  " .. path end
+      if core.kind(path) and not is_link and not ours(path, plan) then hidden[#hidden + 1] = "  " .. path end
     end
   end
   if #hidden == 0 then return end
@@ -66,22 +76,27 @@ function files.look_elsewhere(units, real, script, directories)
     .. "else: the units are named after it", table.concat(hidden, "\n"))
 end
 
-function files.write(units)
+local EACCES = 13
+
+function files.write(units, plan)
   for _, unit in ipairs(units) do
     if unit.old ~= unit.text then
-      local good, message = core.write(unit.path, unit.text)
-      if not good then refuse.system("cannot write %s: %s", unit.path, message) end
+      local good, message, number = core.write(unit.path, unit.text)
+      if not good then
+        refuse.system("cannot write %s: %s%s", unit.path, message, number == EACCES and not plan.user
+          and ": the system's units are root's; your own manager's are --units ~/.config/systemd/user --user" or "")
+      end
     end
   end
 end
 
 -- Returns the names of the script's units that are in the directory and not among these.
-function files.left_behind(units, directory, script)
+function files.left_behind(units, directory, plan)
   local now, left = {}, {}
   for _, unit in ipairs(units) do now[unit.name] = true end
   for _, name in ipairs(core.list(directory) or {}) do
     if not now[name] and (name:find("%.service$") or name:find("%.socket$") or name:find("%.timer$")) then
-      if ours(directory .. "/" .. name, script) then left[#left + 1] = name end
+      if ours(directory .. "/" .. name, plan) then left[#left + 1] = name end
     end
   end
   table.sort(left)

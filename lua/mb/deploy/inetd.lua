@@ -34,6 +34,7 @@ return function(plan)
     "# For /etc/inetd.conf, made by mb-handle --inetd from ", plan.script, "\n",
     "# \"nowait.60000\": after 256 connections in a minute the default drops the others until it is over, or\n",
     "# turns the service off for ten (tcp6, unix, ports below 1024).\n",
+    super_server.notes(plan),
   }, nil
   local found = 0
   for _, a in ipairs(list) do
@@ -49,7 +50,7 @@ return function(plan)
       lines[#lines + 1], found = line, found + 1
     end
   end
-  if found == 0 then refuse("%s", problem) end
+  if found == 0 and #list > 0 then refuse("%s", problem) end
   lines[#lines + 1] = super_server.others(plan)
   return table.concat(lines)
 end

@@ -22,9 +22,12 @@ function limits.has_sources(plan, listener)
   return not limits.is_proxied(plan, listener) and not addresses.is_private(listener)
 end
 
--- One source may not take all of them.
+-- A browser opens 6 connections; 8 of few are more than a fair share, and still not all.
+local FEW = 8
+
+-- One source may not take all of them, unless there is but one.
 function limits.per_source(total)
-  return math.max(1, total // 4)
+  return math.max(1, total // 4, math.min(FEW, total - 1))
 end
 
 -- The sum of the max_fork of all listen{} calls that take connections, and true; or the default, if one has none.

@@ -44,15 +44,15 @@ SyslogLevel=notice
 LogLevelMax=notice
 ]]
 
--- What the first line of each file says, by which a later run knows whose it is.
-function service_text.mark(script)
-  return "# Made by mb-handle --units from " .. script
+-- What the first line of each file says, by which a later run knows whose it is, and for which manager.
+function service_text.mark(user, script)
+  return ("# Made by mb-handle --units %sfrom %s"):format(user and "--user " or "", script)
 end
 
 -- what: what the unit does, for its description.
 function service_text.head(plan, unit, what)
   return table.concat {
-    service_text.mark(plan.script), "\n",
+    service_text.mark(plan.user, plan.script), "\n",
     "# The next run of mb-handle --units writes it anew: changes belong into a drop-in (systemctl ",
     plan.user and "--user " or "", "edit ", unit, ").\n\n",
     "[Unit]\n",

@@ -16,13 +16,20 @@ function super_server.word(text)
   return text
 end
 
--- Returns the addresses, after checks of what holds for both; refuses a script that has none.
+-- Returns the addresses, after checks of what holds for both; refuses a script that has nothing to start.
 function super_server.addresses(plan)
-  addresses.check(plan.listeners, addresses.is_connection)
+  addresses.check(plan.listeners, function(listener) return listener.proto ~= "any" end)
   super_server.word(plan.program)
   super_server.word(plan.script)
   names.handlers(names.app(plan.script), plan.listeners)
   return addresses.of(plan.listeners)
+end
+
+-- Comments about what may not work.
+function super_server.notes(plan)
+  return (plan.account_exists and "" or ("# There is no account %s: make it, or write another.\n"):format(plan.account))
+    .. (plan.readable and "" or ("# The account %s may be unable to read the script.\n"):format(plan.account))
+    .. (plan.runnable and "" or ("# The account %s may be unable to run %s.\n"):format(plan.account, plan.program))
 end
 
 -- A comment for each interval and main, with the command that runs it.

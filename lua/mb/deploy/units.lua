@@ -79,8 +79,42 @@ local function has_proxied_socket(plan)
   return false
 end
 
+-- In a pattern of systemctl's, which says nothing where no unit matches.
+local function pattern(name) return quote.shell((name:gsub("\\", "\\\\"):gsub("e$", "[e]"))) end
+
+-- The commands that remove units. Stopped first, timers before what they start: what is disabled by removing a link
+-- is not known any more. A run that has failed since the script has changed is no failure.
+local function removal(plan, names_left, directory)
+  local systemctl = plan.user and "systemctl --user " or "systemctl "
+  local paths, all, running, failed = {}, {}, {}, {}
+  table.sort(names_left, function(a, b) return (a:gsub("timer$", "a")) < (b:gsub("timer$", "a")) end)
+  for i, name in ipairs(names_left) do
+    paths[i], all[i] = quote.shell(directory .. "/" .. name), quote.shell(name)
+    if not name:find("@%.service$") then running[#running + 1] = all[i] end
+    if name:find("[^@]%.service$") then failed[#failed + 1] = pattern(name) end
+  end
+  local lines = {}
+  local function line(...) lines[#lines + 1] = "  " .. table.concat {...} end
+  if #running > 0 then line(systemctl, "stop ", table.concat(running, " ")) end
+  line(systemctl, "disable ", table.concat(all, " "))
+  line("rm ", table.concat(paths, " "))
+  line(systemctl, "daemon-reload")
+  if #failed > 0 then line(systemctl, "reset-failed ", table.concat(failed, " ")) end
+  return table.concat(lines, "\n")
+end
+
+-- Refuses the units of one manager in the directories of the other: a service of the system's without its User= would
+-- run as root.
+local function check_manager(plan, directory, real)
+  if directories.has(directories.of(plan.user), real) or not directories.has(directories.of(not plan.user), real) then
+    return
+  end
+  refuse("%s is for %s: %s", directory, plan.user and "the system's manager" or "user managers",
+    plan.user and "leave --user out for that, or write to ~/.config/systemd/user" or "add --user for that")
+end
+
 -- What else there is to do or to know.
-local function notes(plan, units, directory, real)
+local function notes(plan, units, directory)
   local lines = {}
   local function add(...) lines[#lines + 1] = "note: " .. table.concat {...} end
   if not plan.user and not plan.account_exists then
@@ -100,10 +134,6 @@ local function notes(plan, units, directory, real)
       .. "set, by ", plan.user and "systemctl --user edit " or "systemctl edit ", units[1].name,
       ", [Socket], SocketGroup=")
   end
-  if directories.has(directories.of(not plan.user), real) and not directories.has(directories.of(plan.user), real) then
-    add(directory, plan.user and " is for the system's manager: leave --user out for that"
-      or " is for user managers: add --user for that")
-  end
   if not linger(plan.user) then
     add("user units run while the user is logged in; to have them run from boot on:\n  loginctl enable-linger")
   end
@@ -112,17 +142,8 @@ local function notes(plan, units, directory, real)
       add("the handler for any connection has no address, and no unit: listen{} would say where it listens")
     end
   end
-  local left = files.left_behind(units, directory, plan.script)
-  if #left > 0 then
-    local paths, active, systemctl = {}, {}, plan.user and "systemctl --user " or "systemctl "
-    for i, name in ipairs(left) do
-      paths[i] = quote.shell(directory .. "/" .. name)
-      if not name:find("@%.service$") then active[#active + 1] = quote.shell(name) end
-    end
-    add("units that the script no longer has; to remove them:\n",
-      #active > 0 and ("  %sdisable --now %s\n"):format(systemctl, table.concat(active, " ")) or "",
-      "  rm ", table.concat(paths, " "), "\n  ", systemctl, "daemon-reload")
-  end
+  local left = files.left_behind(units, directory, plan)
+  if #left > 0 then add("units that the script no longer has; to remove them:\n", removal(plan, left, directory)) end
   return lines
 end
 
@@ -147,10 +168,11 @@ return function(plan, directory)
   local real = files.directory(directory)
   -- A link as it was given is what people know; a relative path is of no use to systemctl.
   directory = directory:find("^/") and (directory:match("^(.-)/*$")) or real
+  check_manager(plan, directory, real)
   local read = directories.of(plan.user)
-  files.look(units, directory, plan.script)
-  files.look_elsewhere(units, real, plan.script, read)
-  files.write(units)
+  files.look(units, directory, plan)
+  files.look_elsewhere(units, real, plan, read)
+  files.write(units, plan)
   local lines = {}
   for _, unit in ipairs(units) do
     lines[#lines + 1] = (unit.old == unit.text and "unchanged " or "wrote ") .. unit.path
@@ -159,6 +181,6 @@ return function(plan, directory)
   lines[#lines + 1] = is_read and "to run them:"
     or ("to run them (%s is no directory of the manager's: links lead there):"):format(directory)
   for _, line in ipairs(commands(plan, units, directory, is_read)) do lines[#lines + 1] = line end
-  for _, line in ipairs(notes(plan, units, directory, real)) do lines[#lines + 1] = line end
+  for _, line in ipairs(notes(plan, units, directory)) do lines[#lines + 1] = line end
   return table.concat(lines, "\n") .. "\n"
 end

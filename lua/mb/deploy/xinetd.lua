@@ -56,7 +56,8 @@ return function(plan)
   local command = quote.command(plan, super_server.word)
   local app = names.base(plan.script):gsub("[^%w_.-]", "_")
   local taken, found = {}, 0
-  local lines = {"# A file for /etc/xinetd.d, made by mb-handle --xinetd from ", plan.script, "\n"}
+  local lines = {"# A file for /etc/xinetd.d, made by mb-handle --xinetd from ", plan.script, "\n",
+    super_server.notes(plan)}
   for _, a in ipairs(list) do
     if a.family == "local" then
       lines[#lines + 1] = "# Not here, as xinetd does not listen on Unix sockets: " .. a.path .. "\n"
@@ -64,7 +65,7 @@ return function(plan)
       lines[#lines + 1], found = entry(plan, a, unique(app, a.port, taken), command), found + 1
     end
   end
-  if found == 0 then
+  if found == 0 and #list > 0 then
     refuse("xinetd does not listen on Unix sockets: use systemd (mb-handle --units) or openbsd-inetd (--inetd), or "
       .. "add {proto=\"tcp\", port=...}")
   end

@@ -153,7 +153,7 @@ end
 -- connection.
 local function head_state(self, state, detail, reason)
   if state == "refused" then
-    self:fail(reason, detail)
+    self:fail(reason, detail, reason:find("^a PROXY") ~= nil) -- an operator's mistake
   elseif state == "failed" then
     self:lose(reason)
   elseif state == "end" then
