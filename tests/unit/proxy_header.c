@@ -147,6 +147,7 @@ static void version_2(void) {
   addresses_are("/run/client.sock", "/run/server.sock", "version 2, Unix sockets");
   memset(paths + 16, 0, 108);
   memset(paths + 16 + 108, 'x', 108);
+  paths[16 + 108] = '/';
   takes(paths, sizeof paths, "Unix sockets without a name, and with one that fills its place");
   char text[MB_ADDR_LABEL_MAX];
   mb_addr_label(&header.source, text);
