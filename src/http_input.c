@@ -147,16 +147,17 @@ static int find_head(struct mb_http_input *in, size_t *ret_size) {
 }
 
 /*
- * What is refused may be the header of a proxy that nobody has told us about: then the reason says
- * so. Of version 2 the two empty lines have been dropped.
+ * Pushes the refusal of a head, and whether it is the header of a proxy that nobody has told us about,
+ * as far as it has come. That is for the log only: the answer does not depend on what comes when. Of
+ * version 2 the two empty lines at its begin have been dropped.
  */
-static void explain(struct mb_http_input *in, const char *head, size_t size) {
+static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head, size_t size) {
   static const char v1[] = "PROXY ", v2[] = "\0\r\nQUIT\n";
-  if ((size >= sizeof v1 - 1 && memcmp(head, v1, sizeof v1 - 1) == 0) ||
-      (size >= sizeof v2 - 1 && memcmp(head, v2, sizeof v2 - 1) == 0)) {
-    in->refusal.why =
-        "a PROXY protocol header: proxy_protocol = true in listen{}, or --proxy-protocol, takes it";
-  }
+  in->refused = true;
+  mb_http_push_refusal(L, &in->refusal);
+  lua_pushboolean(L, (size >= sizeof v1 - 1 && memcmp(head, v1, sizeof v1 - 1) == 0) ||
+                         (size >= sizeof v2 - 1 && memcmp(head, v2, sizeof v2 - 1) == 0));
+  return 5;
 }
 
 /*
@@ -166,7 +167,7 @@ static void explain(struct mb_http_input *in, const char *head, size_t size) {
  * the connection, whether there is a body, whether the client expects a 100; or nil and
  *   "block", begun     not complete; begun: some of it is there
  *   "end", begun       the client has ended its output
- *   "refused", status, reason
+ *   "refused", status, reason, whether it looks like the header of a proxy
  *   "failed", errno, message
  */
 static int input_head(lua_State *L) {
@@ -194,17 +195,13 @@ static int input_head(lua_State *L) {
     if (n < 0) return mb_http_push_failure(L, (int)n);
   }
   if (found < 0) {
-    explain(in, mb_buf_bytes(&h->in), mb_buf_len(&h->in));
-    in->refused = true;
-    return mb_http_push_refusal(L, &in->refusal);
+    return refuse_head(L, in, mb_buf_bytes(&h->in), mb_buf_len(&h->in));
   }
   in->scanned = 0;
   take_head(L, in, size);
   if (!mb_http_head_parse(in->head_bytes, size, &in->head, &in->refusal)) {
-    explain(in, in->head_bytes, size);
     in->head.field_count = 0;
-    in->refused = true;
-    return mb_http_push_refusal(L, &in->refusal);
+    return refuse_head(L, in, in->head_bytes, size);
   }
   begin_body(in);
   return push_head(L, in);

@@ -105,7 +105,7 @@ function closing.end_badly(c, err)
     core.throw_on(err)
   end
   -- A limit that somebody may miss is shown by default.
-  core.log(fault.ours and "notice" or "info", message .. about)
+  core.log(fault.ours and "notice" or "info", message .. (fault.hint or "") .. about)
 end
 
 -- Reads over what is left of a body. Returns whether the next request can follow.

@@ -13,7 +13,7 @@ local function closing() return require "mb.http.closing" end
 local function next_head(c, first)
   -- After a response it is not there yet: to wait is cheaper than to look.
   local method, path, query, minor, keepalive, has_body, expects = c.input:head(first)
-  if not method then return c:await_head(path, query, minor) end
+  if not method then return c:await_head(path, query, minor, keepalive) end
   return method, path, query, minor, keepalive, has_body, expects
 end
 

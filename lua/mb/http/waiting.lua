@@ -151,9 +151,10 @@ end
 
 -- What the input says when it has no head yet: returns whether some of one is there; or nil at the end of the
 -- connection.
-local function head_state(self, state, detail, reason)
+local function head_state(self, state, detail, reason, is_proxy_header)
   if state == "refused" then
-    self:fail(reason, detail, reason:find("^a PROXY") ~= nil) -- an operator's mistake
+    self:fail(reason, detail, false, is_proxy_header and ": a PROXY protocol header, which no listener expects: "
+      .. "proxy_protocol = true, or --proxy-protocol")
   elseif state == "failed" then
     self:lose(reason)
   elseif state == "end" then
@@ -166,9 +167,9 @@ end
 
 -- Waits for a request head, after the input has said that there is none yet. Returns what the input's head method does,
 -- or nil at the end of the connection.
-function waiting:await_head(state, detail, reason)
+function waiting:await_head(state, detail, reason, is_proxy_header)
   local options = self.options
-  local begun = head_state(self, state, detail, reason)
+  local begun = head_state(self, state, detail, reason, is_proxy_header)
   local limit = after(begun and options.request_header_timeout or options.idle_timeout)
   while begun ~= nil do
     if not self:wait(self.set, nil, limit) then
@@ -182,7 +183,7 @@ function waiting:await_head(state, detail, reason)
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
     if method then return method, path, query, minor, keepalive, has_body, expects end
     local before = begun
-    begun = head_state(self, path, query, minor)
+    begun = head_state(self, path, query, minor, keepalive)
     if begun and not before then limit = after(options.request_header_timeout) end
   end
 end

@@ -43,9 +43,10 @@ end
 function wire.after(seconds) return seconds and timeref() + seconds or math.huge end
 
 -- Throws the fault of the client. status: of the response to it, when there may still be one; nil for none. ours: a
--- limit of the script's is to blame as well.
-function wire:fail(reason, status, ours)
-  self.fault = {message = "http: " .. reason, reason = reason, status = status, ours = ours or status == 413}
+-- limit of the script's is to blame as well. hint: what the operator is told besides, whose mistake it may be.
+function wire:fail(reason, status, ours, hint)
+  self.fault =
+    {message = "http: " .. reason, reason = reason, status = status, ours = ours or hint or status == 413, hint = hint}
   if self.request then self.request.faulty = true end
   error(self.fault.message, 0)
 end
