@@ -107,11 +107,11 @@ static enum mb_exit run_handlers(lua_State *L, const struct mb_service *service)
   mb_timeout_clear();
   if (exit != MB_EXIT_OK) {
     end_connection(lua_touserdata(L, -1), false);
-    mb_connection_log_end(exit);
+    mb_connection_log_end((int)exit);
     return exit;
   }
   exit = run_connect(L, service);
-  mb_connection_log_end(exit);
+  mb_connection_log_end((int)exit);
   mb_timeout_clear();
   enum mb_exit finished = mb_script_call(L, service->finish);
   return exit == MB_EXIT_OK ? finished : exit;
