@@ -31,7 +31,10 @@ static struct mb_traffic traffic;
 /* The label is there already. */
 static void set_fields(struct end *end, const struct mb_addr *addr) {
   uint16_t port = mb_addr_port(addr);
-  if (port == 0 || !mb_addr_text(addr, end->address)) strcpy(end->address, end->label);
+  char text[MB_ADDR_TEXT_MAX];
+  bool has_ip = addr->len > 0 && addr->any.sa_family != AF_UNIX && mb_addr_text(addr, text);
+  /* Escaped too: a field with control characters is a binary one, which tools for text do not see. */
+  mb_log_escape(end->address, sizeof end->address, has_ip ? text : end->label);
   if (port) snprintf(end->port, sizeof end->port, "%u", port);
 }
 

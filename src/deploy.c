@@ -128,21 +128,10 @@ static int find_program(char path[PATH_MAX]) {
   return 0;
 }
 
-/* The working directory by the name by which the user has gone there, if that is still true. */
-static const char *find_cwd(char cwd[PATH_MAX]) {
-  const char *pwd = getenv("PWD");
-  struct stat a, b;
-  if (pwd && pwd[0] == '/' && stat(pwd, &a) == 0 && stat(".", &b) == 0 && a.st_dev == b.st_dev &&
-      a.st_ino == b.st_ino)
-    return pwd;
-  return getcwd(cwd, PATH_MAX);
-}
-
 /* Services are started in "/". Symbolic links stay: what they lead to may change. */
 static int make_absolute(const char *name, char path[PATH_MAX]) {
-  char buffer[PATH_MAX];
-  const char *cwd = name[0] == '/' ? "" : find_cwd(buffer);
-  if (!cwd) return -errno;
+  char cwd[PATH_MAX] = "";
+  if (name[0] != '/' && !getcwd(cwd, sizeof cwd)) return -errno;
   while (name[0] == '.' && name[1] == '/') {
     for (name += 2; *name == '/';) name++;
   }
@@ -150,17 +139,23 @@ static int make_absolute(const char *name, char path[PATH_MAX]) {
   return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* Whether everybody may do that with the file, and pass the directories on the way to it. */
-static bool is_allowed_for_all(const char *absolute, mode_t what) {
-  char path[PATH_MAX];
+/* Whether everybody may pass the directories on the way to a file. Changes the path. */
+static bool is_reachable_for_all(char path[PATH_MAX]) {
   struct stat st;
-  if (stat(absolute, &st) != 0 || !(st.st_mode & what)) return false;
-  strcpy(path, absolute);
   for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
     *slash = '\0';
     if (stat(path, &st) != 0 || !(st.st_mode & S_IXOTH)) return false;
   }
   return true;
+}
+
+/* Whether everybody may do that with the file, also on the way that links lead. */
+static bool is_allowed_for_all(const char *absolute, mode_t what) {
+  char path[PATH_MAX], real[PATH_MAX];
+  struct stat st;
+  if (stat(absolute, &st) != 0 || !(st.st_mode & what) || !realpath(absolute, real)) return false;
+  strcpy(path, absolute);
+  return is_reachable_for_all(path) && is_reachable_for_all(real);
 }
 
 struct deployment {

@@ -147,16 +147,26 @@ static int find_head(struct mb_http_input *in, size_t *ret_size) {
 }
 
 /*
- * Pushes the refusal of a head, and whether it is the header of a proxy that nobody has told us about,
- * as far as it has come. That is for the log only: the answer does not depend on what comes when. Of
- * version 2 the two empty lines at its begin have been dropped.
+ * Whether it is the header of a proxy, as far as it has come. Of version 2 the two empty lines at its
+ * begin have been dropped.
+ */
+static bool is_proxy_header(const char *head, size_t size) {
+  static const struct mb_span begins[] = {
+      {"PROXY TCP4 ", 11}, {"PROXY TCP6 ", 11}, {"PROXY UNKNOWN", 13}, {"\0\r\nQUIT\n", 8}};
+  for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
+    if (size >= begins[i].size && memcmp(head, begins[i].data, begins[i].size) == 0) return true;
+  }
+  return false;
+}
+
+/*
+ * Pushes the refusal of a head, and whether it is a header of a proxy that nobody has told us about:
+ * for the log only, as the answer must not depend on what comes when.
  */
 static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head, size_t size) {
-  static const char v1[] = "PROXY ", v2[] = "\0\r\nQUIT\n";
   in->refused = true;
   mb_http_push_refusal(L, &in->refusal);
-  lua_pushboolean(L, (size >= sizeof v1 - 1 && memcmp(head, v1, sizeof v1 - 1) == 0) ||
-                         (size >= sizeof v2 - 1 && memcmp(head, v2, sizeof v2 - 1) == 0));
+  lua_pushboolean(L, is_proxy_header(head, size));
   return 5;
 }
 

@@ -81,7 +81,9 @@ static const char *check_path(lua_State *L) {
     return "a path of at most 107 bytes";
   const char *path = lua_tostring(L, -1);
   if (path[0] == '@') return path[1] ? NULL : "a name behind the @";
-  return path[strlen(path) - 1] == '/' ? "the path of a socket, not of a directory" : NULL;
+  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+  bool is_directory = !*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+  return is_directory ? "the path of a socket, not of a directory" : NULL;
 }
 
 /* Every entry of the list, and nothing beside the list. */

@@ -48,7 +48,8 @@ size_t mb_addr_path(const struct mb_addr *addr,
 
 /*
  * The address without its port: "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "/run/x.sock", "@name",
- * "./x.sock" for a relative path; a mapped IPv4 address reads as IPv4. Returns false, and an empty text, when there is none.
+ * "./x.sock" for a relative path; a mapped IPv4 address reads as IPv4. Returns false, and an empty
+ * text, when there is none.
  */
 bool mb_addr_text(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX]);
 

@@ -111,6 +111,7 @@ static enum mb_exit run_handlers(lua_State *L, const struct mb_service *service)
     return exit;
   }
   exit = run_connect(L, service);
+  /* Under the handler's time limit still: a log that nobody reads must not hold the process. */
   mb_connection_log_end((int)exit);
   mb_timeout_clear();
   enum mb_exit finished = mb_script_call(L, service->finish);

@@ -124,6 +124,10 @@ def _():
     header = b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n"
     got = line_of(serve(pair, "--log-level=info", "--proxy-protocol", ECHO, send=header + b"hello\n"))
     equal((got["peer"], got["proxy"], got["received"]), ("192.0.2.1:12345", proxy, str(len(header) + 6)), "the line")
+    # What a proxy says the client's path is, is shown as every message is.
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8" + b"/a\nb".ljust(216, b"\0")
+    got = line_of(serve(tcp_pair(), "--log-level=info", "--proxy-protocol", ECHO, send=header + b"hello\n"))
+    equal(got["peer"], r"/a\x0ab", "the line")
     got = line_of(serve(tcp_pair(), "--log-level=info", "--proxy-protocol", ECHO))
     equal((got["how"], got["sent"]), ("refused", "0"), "the line")
 
@@ -193,6 +197,10 @@ def _():
         entry = journal.find("connection from 192.0.2.1:12345")
         got = (entry["MB_PEER"], entry["MB_PEER_PORT"], entry["MB_PROXY"])
         equal(got, ("192.0.2.1", "12345", proxy.split(":")[0]), "client and proxy")
+        no_port = b"PROXY TCP4 192.0.2.99 198.51.100.2 0 443\r\nhello\n"
+        serve(tcp_pair(), "--log-level=info", "--log-format=journal", "--proxy-protocol", ECHO, send=no_port)
+        entry = journal.find("connection from 192.0.2.99:0")
+        equal((entry["MB_PEER"], entry.get("MB_PEER_PORT")), ("192.0.2.99", None), "a client without a port")
 
         late = script("return function() timeout(0.1) while true do end end")
         lines = serve(tcp_pair(), "--log-level=info", "--log-format=journal", late, status=-signal.SIGALRM)

@@ -93,6 +93,7 @@ def _():
         ('{ proto = "local", path = "/" }', "path: expected the path of a socket, not of a directory"),
         ('{ proto = "local", path = "/run/mb/" }', "path: expected the path of a socket"),
         ('{ proto = "local", path = "@" }', "path: expected a name behind the @"),
+        ('{ proto = "local", path = "/run/mb/.." }', "path: expected the path of a socket"),
         ('{ proto = "interval" }', "delay: expected a number of seconds"),
         ('{ proto = "interval", delay = -1 }', "delay: expected"),
         ('{ proto = "interval", delay = 1, strict = 1 }', "strict: expected true or false"),

@@ -138,8 +138,9 @@ def _():
             answer, _, log = serve(tcp_pair(), page, pieces=pieces)
             check(answer.startswith(b"HTTP/1.1 400 "), f"answer {answer}")
             check("http: 400: " in log and ": a PROXY protocol header" in log and "--proxy-protocol" in log, f"log {log!r}")
-    answer, _, log = serve(tcp_pair(), page, pieces=(b"PROXIES / HTTP/1.1\r\nHost: a b\r\n\r\n",))
-    equal((answer[:12], log), (b"HTTP/1.1 400", ""), "what is none")
+    for none in (b"PROXIES / HTTP/1.1\r\nHost: a b\r\n\r\n", b"PROXY / HTTP/1.1\r\n\r\n"):
+        answer, _, log = serve(tcp_pair(), page, pieces=(none,))
+        equal((answer[:12], log), (b"HTTP/1.1 400", ""), "what is none")
 
 
 @test("an abstract Unix socket, which anybody may connect to, is refused")

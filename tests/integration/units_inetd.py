@@ -167,6 +167,10 @@ def _():
         name = 'listen{{proto="tcp", host="www.example.org", port=1}, connect=print}'
         refused(("listener 1", "www.example.org"), mode, name)
         refused("does not say where to listen", mode, "return print")
+        proxied = 'listen{%s{proto="local", path="/run/mb-test-x.sock", proxy_protocol=true}, connect=print}'
+        refused("Unix socket", mode, proxied % "")
+        out = entries(mode, mbtest.script(proxied % '{proto="tcp", port=1}, '))
+        check(re.search(r"(?m)^# Not here, as .*: /run/mb-test-x.sock$", out), f"a comment in {out}")
         out = entries(mode, mbtest.script('listen{{proto="main"}, connect=print}'))
         check("Not started from here: main." in out and all(line[:1] in "#" for line in out.splitlines()), out)
         refused(("listeners 1 and 3", "name"), mode,

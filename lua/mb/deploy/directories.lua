@@ -6,6 +6,7 @@ local directories = {}
 
 local SYSTEM = {
   "/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
+  "/etc/systemd/system.attached", "/run/systemd/system.attached",
   "/run/systemd/generator.early", "/run/systemd/generator", "/run/systemd/generator.late",
   "/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
   "/lib/systemd/system",
@@ -61,6 +62,19 @@ function directories.has(list, real)
     if directory == real then return true end
   end
   return false
+end
+
+-- Which manager reads units from a directory, whatever the environment says: "system", "user", or nil.
+function directories.manager(real)
+  if real:find("/%.config/systemd/user$") or real:find("/%.local/share/systemd/user$") then return "user" end
+  for name, list in pairs {system = SYSTEM, user = USER} do
+    for _, path in ipairs(list) do
+      if path == real or core.real_path(path) == real then return name end
+    end
+  end
+  for _, path in ipairs(homes()) do
+    if core.real_path(path) == real then return "user" end
+  end
 end
 
 return directories

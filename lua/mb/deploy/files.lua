@@ -18,13 +18,20 @@ local function read(path)
   return text, message
 end
 
--- From its first line, what a file that is not this run's is.
+-- Whether two names are of one script, by different ways.
+local function is_same(a, b)
+  local real = core.real_path(a)
+  return a == b or (real ~= nil and real == core.real_path(b))
+end
+
+-- From its first line: nil if the file is this run's to write, else what it is.
 local function describe(first, plan)
   for _, user in ipairs {true, false} do
     local mark = service_text.mark(user, "")
     if first:sub(1, #mark) == mark then
       local script = first:sub(#mark + 1)
-      if script ~= plan.script then return "made from " .. script end
+      if not is_same(script, plan.script) then return "made from " .. script end
+      if user == (plan.user or false) then return nil end
       return user and "made with --user, for user managers" or "made without --user, for the system's manager"
     end
   end
@@ -41,8 +48,8 @@ local function ours(path, plan)
   text, message = read(path)
   if not text then return nil, message end
   local first = text:match("^[^\n]*")
-  if first == service_text.mark(plan.user, plan.script) then return text end
-  return nil, describe(first, plan)
+  local why = describe(first, plan)
+  return not why and text or nil, why
 end
 
 -- Refuses, naming all of them, if one of the units' files is not ours to write.
@@ -78,12 +85,12 @@ end
 
 local EACCES = 13
 
-function files.write(units, plan)
+function files.write(units, is_systems)
   for _, unit in ipairs(units) do
     if unit.old ~= unit.text then
       local good, message, number = core.write(unit.path, unit.text)
       if not good then
-        refuse.system("cannot write %s: %s%s", unit.path, message, number == EACCES and not plan.user
+        refuse.system("cannot write %s: %s%s", unit.path, message, number == EACCES and is_systems
           and ": the system's units are root's; your own manager's are --units ~/.config/systemd/user --user" or "")
       end
     end

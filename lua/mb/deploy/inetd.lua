@@ -1,5 +1,6 @@
 -- --inetd: lines for inetd.conf, as openbsd-inetd reads it. Our own words are those of units/inetd.conf.sample.
 
+local limits = require "mb.deploy.limits"
 local quote = require "mb.deploy.quote"
 local refuse = require "mb.deploy.refuse"
 local super_server = require "mb.deploy.super_server"
@@ -16,8 +17,11 @@ local function service(a)
 end
 
 -- Why inetd cannot listen there, or nil.
-local function wrong(a)
+local function wrong(plan, a)
   if a.family ~= "local" then return nil end
+  if limits.is_proxied(plan, a.listener) then
+    return "inetd lets everybody connect to a Unix socket, who could say any address by the PROXY protocol"
+  end
   if a.path:find("^@") then return "inetd knows no abstract sockets" end
   if a.path:find("[%s:]") then return "a path in inetd.conf has no white space and no \":\"" end
 end
@@ -38,7 +42,7 @@ return function(plan)
   }, nil
   local found = 0
   for _, a in ipairs(list) do
-    local why = wrong(a)
+    local why = wrong(plan, a)
     if why then
       problem = problem or ("listener %d: %s: %s"):format(a.number, a.path, why)
       lines[#lines + 1] = ("# Not here, as %s: %s\n"):format(why, a.path)

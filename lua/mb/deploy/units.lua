@@ -61,7 +61,11 @@ local function commands(plan, units, directory, is_read)
   -- Whether an earlier run's commands were run, nobody knows: these do what is left of them, whatever that is.
   local again = list(units, was_there) ~= nil
   add(systemctl, again and "enable " or "enable --now ", list(units, starts))
-  if again then add(systemctl, "restart ", list(units, starts)) end
+  -- A main process that is as it was is not interrupted.
+  local function is_main(unit) return unit.starts and unit.name:find("%.service$") and unit.old == unit.text end
+  local restart = list(units, function(unit) return unit.starts and not is_main(unit) end)
+  if again and restart then add(systemctl, "restart ", restart) end
+  if again and list(units, is_main) then add(systemctl, "start ", list(units, is_main)) end
   return lines
 end
 
@@ -80,7 +84,7 @@ local function has_proxied_socket(plan)
 end
 
 -- In a pattern of systemctl's, which says nothing where no unit matches.
-local function pattern(name) return quote.shell((name:gsub("\\", "\\\\"):gsub("e$", "[e]"))) end
+local function pattern(name) return quote.shell((name:gsub("e$", "[e]"))) end
 
 -- The commands that remove units. Stopped first, timers before what they start: what is disabled by removing a link
 -- is not known any more. A run that has failed since the script has changed is no failure.
@@ -106,9 +110,8 @@ end
 -- Refuses the units of one manager in the directories of the other: a service of the system's without its User= would
 -- run as root.
 local function check_manager(plan, directory, real)
-  if directories.has(directories.of(plan.user), real) or not directories.has(directories.of(not plan.user), real) then
-    return
-  end
+  local manager = directories.manager(real)
+  if not manager or manager == (plan.user and "user" or "system") then return end
   refuse("%s is for %s: %s", directory, plan.user and "the system's manager" or "user managers",
     plan.user and "leave --user out for that, or write to ~/.config/systemd/user" or "add --user for that")
 end
@@ -130,9 +133,9 @@ local function notes(plan, units, directory)
       ": not everybody may enter its directories: install it first")
   end
   if has_proxied_socket(plan) then
-    add("who may connect to the Unix socket may say any address: its mode is 0660, and the proxy's group is yours to\n"
-      .. "set, by ", plan.user and "systemctl --user edit " or "systemctl edit ", units[1].name,
-      ", [Socket], SocketGroup=")
+    add("who may connect to the Unix socket of a proxy may say any address, so the mode of all Unix sockets of the\n"
+      .. "script is 0660; the group that may connect is yours to set, by systemctl ", plan.user and "--user " or "",
+      "edit ", units[1].name, ", [Socket], SocketGroup=")
   end
   if not linger(plan.user) then
     add("user units run while the user is logged in; to have them run from boot on:\n  loginctl enable-linger")
@@ -145,6 +148,16 @@ local function notes(plan, units, directory)
   local left = files.left_behind(units, directory, plan)
   if #left > 0 then add("units that the script no longer has; to remove them:\n", removal(plan, left, directory)) end
   return lines
+end
+
+-- Refuses what would refuse each connection.
+local function check_abstract(plan)
+  for number, listener in ipairs(plan.listeners) do
+    if listener.proto == "local" and listener.path:find("^@") and limits.is_proxied(plan, listener) then
+      refuse("listener %d: the PROXY protocol is not taken over an abstract socket, which has no permissions: anybody "
+        .. "could say any address; write path=\"/run/NAME.sock\"", number)
+    end
+  end
 end
 
 -- Refuses what unit files cannot say.
@@ -163,6 +176,7 @@ end
 return function(plan, directory)
   check_paths(plan)
   addresses.check(plan.listeners, function(listener) return listener.proto ~= "any" end)
+  check_abstract(plan)
   local units = make(plan)
   for _, unit in ipairs(units) do units.has_socket = units.has_socket or unit.name:find("%.socket$") ~= nil end
   local real = files.directory(directory)
@@ -172,7 +186,7 @@ return function(plan, directory)
   local read = directories.of(plan.user)
   files.look(units, directory, plan)
   files.look_elsewhere(units, real, plan, read)
-  files.write(units, plan)
+  files.write(units, directories.manager(real) == "system")
   local lines = {}
   for _, unit in ipairs(units) do
     lines[#lines + 1] = (unit.old == unit.text and "unchanged " or "wrote ") .. unit.path

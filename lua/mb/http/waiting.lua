@@ -153,8 +153,8 @@ end
 -- connection.
 local function head_state(self, state, detail, reason, is_proxy_header)
   if state == "refused" then
-    self:fail(reason, detail, false, is_proxy_header and ": a PROXY protocol header, which no listener expects: "
-      .. "proxy_protocol = true, or --proxy-protocol")
+    self:fail(reason, detail, false, is_proxy_header and ": a PROXY protocol header that was not expected "
+      .. "(proxy_protocol = true in listen{}, or --proxy-protocol)")
   elseif state == "failed" then
     self:lose(reason)
   elseif state == "end" then
