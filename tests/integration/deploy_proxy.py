@@ -49,7 +49,7 @@ listen{{
 # The same for a connection that is not HTTP; started with --proxy-protocol.
 LINE = """
 return function(socket)
-  socket:write("{name} ", socket.remote_addr, " ", tostring(socket.remote_tcpport), " ", (socket:read(100, "\\n")))
+  socket:write("{name} ", socket.remote_addr, " ", tostring(socket.remote_tcpport), " ", socket:read(100, "\\n") or "")
 end
 """
 
