@@ -210,6 +210,10 @@ static const char *mode_name(enum mb_mode mode) {
   return row->name;
 }
 
+bool mb_options_make_text(const struct mb_options *o) {
+  return o->mode == MB_MODE_UNITS || o->mode == MB_MODE_INETD || o->mode == MB_MODE_XINETD;
+}
+
 static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX]) {
   const char *with = o->record ? "--record" : o->listener ? "--listener" : NULL;
   if (o->mode != MB_MODE_SERVE && with) {
@@ -221,8 +225,7 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
     snprintf(error, MB_OPTIONS_ERROR_MAX, "--user goes with --units: for which manager they are");
     return true;
   }
-  bool makes_text =
-      o->mode == MB_MODE_UNITS || o->mode == MB_MODE_INETD || o->mode == MB_MODE_XINETD;
+  bool makes_text = mb_options_make_text(o);
   if (makes_text && o->handlers != default_handlers) {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s is told the script: --handlers does not go with it",
              mode_name(o->mode));

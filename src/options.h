@@ -53,6 +53,9 @@ struct mb_options {
 bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
                       char ret_error[MB_OPTIONS_ERROR_MAX]);
 
+/* Whether the mode makes text for what will be started: --units, --inetd, --xinetd. */
+bool mb_options_make_text(const struct mb_options *options);
+
 /* Whether a word is an option of ours, with or without its value, written in full. */
 bool mb_options_is_one(const char *word);
 

@@ -177,9 +177,8 @@ enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_add
   char path[PATH_MAX];
   struct mb_script script = {.options = options};
   if (!find_script(&script, local ? local : &none, path)) return MB_EXIT_NO_SCRIPT;
-  bool makes_text = options->mode == MB_MODE_UNITS || options->mode == MB_MODE_INETD ||
-                    options->mode == MB_MODE_XINETD;
-  if (!makes_text) mb_timeout_limit(options->timeout); /* else it is for what will be started */
+  /* Else it is for what will be started. */
+  if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
   struct mb_alloc alloc = {.limit = options->memory_limit};
   lua_State *L = mb_state_new(&alloc);
   if (!L) {

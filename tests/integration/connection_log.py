@@ -72,6 +72,27 @@ def _():
     check(float(line_of(serve(tcp_pair(), "--log-level=info", slow))["ms"]) >= 300, "with what the handler does")
 
 
+@test("a log that nobody reads holds the process no longer than the handler's time limit, and the client not at all")
+def _():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    client, conn = tcp_pair()
+    limited = script('return function(socket) timeout(0.5) socket:write((socket:read(nil, "\\n"))) end')
+    with client, open("/dev/null", "r+b") as null:
+        child = Child([HANDLE, "--log-level=info", limited], {0: null, 1: null, 2: writer, 3: conn}, listen_fds=1)
+        conn.close()
+        client.send(b"hello\n")
+        equal(client.end(), (b"hello\n", "eof"), "answer")
+        equal(child.wait(), -signal.SIGALRM, "how the process ends")
+    os.close(reader)
+    os.close(writer)
+
+
 @test("bytes are counted in every way of reading and writing")
 def _():
     big = mbtest.write_file(mbtest.tmp("big"), "x" * 300000)
