@@ -6,11 +6,13 @@
 
 #include "deploy_core.h"
 #include "http_core.h"
+#include "style.h"
 
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
+    {"mb.style", mb_style_open},
     {NULL, NULL},
 };
 

@@ -147,6 +147,25 @@ static const char *set_record(struct mb_options *o, const char *value) {
   return NULL;
 }
 
+const char *mb_style_name(enum mb_style style) {
+  static const char *const names[] = {
+      [MB_STYLE_NONE] = "none",
+      [MB_STYLE_LUASOCKET] = "luasocket",
+      [MB_STYLE_TARANTOOL] = "tarantool",
+      [MB_STYLE_LUA_HTTP] = "lua-http",
+  };
+  return names[style];
+}
+
+static const char *set_style(struct mb_options *o, const char *value) {
+  for (enum mb_style s = MB_STYLE_LUASOCKET; s <= MB_STYLE_LUA_HTTP; s++) {
+    if (strcmp(value, mb_style_name(s)) != 0) continue;
+    o->style = s;
+    return NULL;
+  }
+  return "luasocket, tarantool or lua-http";
+}
+
 static const char *set_timeout(struct mb_options *o, const char *value) {
   char *end;
   double seconds = strtod(value, &end);
@@ -189,6 +208,8 @@ static const struct row {
      "take that header from these networks only"},
     {"record", "FILE", set_record, MB_MODE_SERVE, false,
      "write the connection's input to FILE (%p: pid, %t: time)"},
+    {"style", "LIBRARY", set_style, MB_MODE_SERVE, false,
+     "run a server program of luasocket, tarantool or lua-http"},
     {"timeout", "SECONDS", set_timeout, MB_MODE_SERVE, true,
      "end the process after SECONDS, whatever the script sets"},
     {"units", "DIR", set_units, MB_MODE_UNITS, false,
@@ -219,6 +240,13 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
   if (o->mode != MB_MODE_SERVE && with) {
     snprintf(error, MB_OPTIONS_ERROR_MAX,
              "--%s serves no connection: it cannot be combined with %s", mode_name(o->mode), with);
+    return true;
+  }
+  bool asks_listen = o->mode != MB_MODE_SERVE && o->mode != MB_MODE_CHECK;
+  if (o->style && (asks_listen || o->listener)) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX,
+             "--style runs a program that has no listen{}: it cannot be combined with --%s",
+             asks_listen ? mode_name(o->mode) : "listener");
     return true;
   }
   if (o->user && o->mode != MB_MODE_UNITS) {

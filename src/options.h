@@ -17,6 +17,17 @@ enum mb_mode {
   MB_MODE_MAIN,
 };
 
+/* What the script is. */
+enum mb_style {
+  MB_STYLE_NONE,      /* a script of ours */
+  MB_STYLE_LUASOCKET, /* a server program for that library, which runs as it is */
+  MB_STYLE_TARANTOOL,
+  MB_STYLE_LUA_HTTP,
+};
+
+/* As the command line names it. */
+const char *mb_style_name(enum mb_style style);
+
 /* An option that a command line for a service repeats. */
 struct mb_carried {
   const char *name, *value; /* value NULL: it takes none */
@@ -36,6 +47,7 @@ struct mb_options {
   int log_level;           /* LOG_ERR … LOG_DEBUG */
   bool log_journal;        /* connections are logged with fields, in the journal's own protocol */
   bool proxy_protocol;     /* connections begin with a header of a proxy's */
+  enum mb_style style;     /* of the script */
   const char *proxy_trust; /* from whom: see proxy_trust.h; NULL: the listener's list */
   const char *script;      /* or NULL */
   char **args;             /* what follows the script */

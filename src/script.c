@@ -17,6 +17,7 @@
 #include "log.h"
 #include "script_path.h"
 #include "state.h"
+#include "style.h"
 #include "timeout.h"
 
 #define OUT_OF_MEMORY "not enough memory" /* Lua's message */
@@ -57,10 +58,18 @@ static int compile(lua_State *L) {
   return 2;
 }
 
-/* Calls the chunk with the script's arguments; what it returns may be a connect handler. */
+/*
+ * Calls the chunk with the script's arguments; what it returns may be a connect handler. A program in
+ * another library's style is one itself.
+ */
 static int run_chunk(lua_State *L) {
   const struct mb_script *script = lua_touserdata(L, 1);
   const struct mb_options *o = script->options;
+  if (o->style) {
+    mb_style_wrap(L, o->style, script->path, o->args, o->nargs);
+    mb_listen_any(L);
+    return 0;
+  }
   luaL_checkstack(L, o->nargs, "too many arguments");
   for (int i = 0; i < o->nargs; i++) lua_pushstring(L, o->args[i]);
   lua_call(L, o->nargs, 1);

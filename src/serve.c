@@ -66,8 +66,7 @@ static int new_connection_handle(lua_State *L) {
   return 1;
 }
 
-/* The connection is reset when the handler threw. A client that has gone is no failure of ours. */
-static void end_connection(struct mb_handle *h, bool healthy) {
+void mb_serve_end_connection(struct mb_handle *h, bool healthy) {
   if (!mb_handle_is_open(h)) return;
   if (!healthy) {
     mb_handle_reset(h);
@@ -93,7 +92,7 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service) 
   lua_pushvalue(L, -2);
   int status = mb_state_call(L, 1, 0);
   /* First the peer, then the log. */
-  end_connection(h, status == LUA_OK);
+  mb_serve_end_connection(h, status == LUA_OK);
   if (status != LUA_OK) mb_script_log_error(L);
   if (status != LUA_OK) return MB_EXIT_HANDLER;
   return output_is_complete(h) ? MB_EXIT_OK : MB_EXIT_SYSTEM;
@@ -106,7 +105,7 @@ static enum mb_exit run_handlers(lua_State *L, const struct mb_service *service)
   enum mb_exit exit = mb_script_call(L, service->prepare);
   mb_timeout_clear();
   if (exit != MB_EXIT_OK) {
-    end_connection(lua_touserdata(L, -1), false);
+    mb_serve_end_connection(lua_touserdata(L, -1), false);
     mb_connection_log_end((int)exit);
     return exit;
   }

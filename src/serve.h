@@ -8,6 +8,8 @@
 #include "peer.h"
 #include "stdfds.h"
 
+struct mb_handle;
+
 /* What the handlers are given. */
 struct mb_connection {
   struct mb_stdfds fds;
@@ -20,5 +22,11 @@ struct mb_connection {
  * wrong.
  */
 enum mb_exit mb_serve(const struct mb_options *options, const struct mb_connection *connection);
+
+/*
+ * Ends the connection, if it is open: sends what is pending and FIN, or resets it when it is not
+ * healthy. A client that has gone is logged, at info: it is no failure of ours.
+ */
+void mb_serve_end_connection(struct mb_handle *h, bool healthy);
 
 #endif

@@ -116,10 +116,14 @@ static bool is_ours(const char *frame, bool last) {
   return last && strcmp(frame, "\t(...tail calls...)") == 0;
 }
 
-/* Pushes a traceback without the frames that say nothing to the author of a script. */
+/*
+ * Pushes a traceback without the frames that say nothing to the author of a script, with a line end
+ * in front; nothing of it when no frame is left.
+ */
 static void push_without_ours(lua_State *L, const char *traceback) {
   luaL_Buffer kept;
   luaL_buffinit(L, &kept);
+  luaL_addchar(&kept, '\n');
   while (*traceback) {
     size_t size = strcspn(traceback, "\n");
     if (traceback[size] == '\n') size++;
@@ -128,17 +132,19 @@ static void push_without_ours(lua_State *L, const char *traceback) {
     traceback += size;
   }
   luaL_pushresult(&kept);
+  if (strcmp(lua_tostring(L, -1), "\nstack traceback:\n") != 0) return;
+  lua_pop(L, 1);
+  lua_pushliteral(L, "");
 }
 
 /* Message handler: the error as text, and its traceback. */
 static int with_traceback(lua_State *L) {
   lua_settop(L, 1);
   luaL_tolstring(L, 1, NULL);
-  lua_pushliteral(L, "\n");
   if (!push_kept(L)) luaL_traceback(L, L, NULL, 1);
   push_without_ours(L, lua_tostring(L, -1));
   lua_remove(L, -2);
-  lua_concat(L, 3);
+  lua_concat(L, 2);
   return 1;
 }
 
