@@ -6,12 +6,14 @@
 
 #include "deploy_core.h"
 #include "http_core.h"
+#include "scheduler_core.h"
 #include "style.h"
 
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
+    {"mb.scheduler.core", mb_scheduler_core_open},
     {"mb.style", mb_style_open},
     {NULL, NULL},
 };

@@ -1,0 +1,183 @@
+-- Tasks, coroutines that take turns: one runs until it has to wait, for a socket or for a time. For interfaces that
+-- have fibers or serve several connections at once. Knows nothing of what the tasks do.
+
+local core = require "mb.scheduler.core"
+local timeref = require "moonbridge_io".timeref
+
+local running, resume, status = coroutine.running, coroutine.resume, coroutine.status
+
+local scheduler = {}
+scheduler.__index = scheduler
+
+-- on_error(coroutine, error): the script's, called with what a task throws; else that is thrown by the step it ran in.
+function scheduler.new()
+  return setmetatable({
+    on_error = false,
+    -- The tasks that can run, from `first` to `last`, and what their wait returns.
+    queue = {}, results = {}, first = 1, last = 0,
+    -- What is waited for: parallel lists, and where a waiter is in them.
+    waiters = {}, objects = {}, events = {}, deadlines = {}, waiting = 0, place = {},
+    tasks = {}, task_count = 0,
+    task = false, -- the one that runs
+    watch = false,
+  }, scheduler)
+end
+
+-- The running task's coroutine, or nil: also in a coroutine that a task has made itself.
+function scheduler:current() return self.task and running() == self.task and self.task or nil end
+
+function scheduler:count() return self.task_count end
+
+function scheduler:empty() return self.task_count == 0 end
+
+local function make_runnable(self, waiter, result)
+  local last = self.last + 1
+  self.last, self.queue[last], self.results[last] = last, waiter, result
+end
+
+local function add_wait(self, waiter, object, events, deadline)
+  local n = self.waiting + 1
+  self.waiting, self.place[waiter] = n, n
+  self.waiters[n], self.deadlines[n] = waiter, deadline or math.huge
+  self.objects[n], self.events[n] = object or false, object and events or ""
+end
+
+-- The last one takes its place.
+local function remove_wait(self, waiter)
+  local at, n = self.place[waiter], self.waiting
+  self.place[waiter] = nil
+  if at < n then
+    local other = self.waiters[n]
+    self.waiters[at], self.deadlines[at] = other, self.deadlines[n]
+    self.objects[at], self.events[at] = self.objects[n], self.events[n]
+    self.place[other] = at
+  end
+  self.waiters[n], self.deadlines[n], self.objects[n], self.events[n] = nil, nil, nil, nil
+  self.waiting = n - 1
+end
+
+-- spawn(f, ...): makes a task, which runs f(...) from the next step on. Returns its coroutine.
+function scheduler:spawn(f, ...)
+  local arguments = table.pack(...)
+  local task = coroutine.create(function() return f(table.unpack(arguments, 1, arguments.n)) end)
+  self.tasks[task] = true
+  self.task_count = self.task_count + 1
+  make_runnable(self, task)
+  return task
+end
+
+-- wake(waiter, result): ends the wait of a task (its coroutine), which returns the result. Returns whether it was
+-- waiting.
+function scheduler:wake(waiter, result)
+  if not self.place[waiter] then return false end
+  remove_wait(self, waiter)
+  make_runnable(self, waiter, result)
+  return true
+end
+
+local function fail(self, task, err)
+  if self.on_error then return self.on_error(task, err) end
+  if type(err) == "string" then err = debug.traceback(task, err) end
+  error(err, 0)
+end
+
+local function run(self, task, result)
+  local before = self.task
+  self.task = task
+  local good, err = resume(task, result)
+  self.task = before
+  if status(task) == "dead" then
+    self.tasks[task] = nil
+    self.task_count = self.task_count - 1
+    if not good then fail(self, task, err) end
+  elseif not self.place[task] then
+    make_runnable(self, task) -- it has yielded by itself, to let others run
+  end
+end
+
+-- Waits for what is waited for, at most until a deadline; makes those runnable whose wait is over.
+local function poll(self, deadline)
+  local n = self.waiting
+  if n == 0 and deadline == 0 then return end
+  for i = 1, n do deadline = math.min(deadline, self.deadlines[i]) end
+  local ready = core.poll(self.objects, self.events, n, deadline < math.huge and deadline - timeref() or nil)
+  local now = timeref()
+  local over
+  for i = 1, n do
+    if ready[i] or self.deadlines[i] <= now then
+      over = over or {}
+      over[#over + 1] = i
+    end
+  end
+  if not over then return end
+  for k, i in ipairs(over) do over[k] = {self.waiters[i], ready[i] or nil} end
+  for _, entry in ipairs(over) do self:wake(entry[1], entry[2]) end
+end
+
+-- step(deadline): runs all tasks that can run, once; when none can, waits for one until the deadline, of timeref();
+-- nil: for ever; 0: not at all. Returns whether any task is left.
+function scheduler:step(deadline)
+  local idle = self.first > self.last
+  poll(self, idle and (deadline or math.huge) or 0)
+  local limit = self.last
+  while self.first <= limit do
+    local first = self.first
+    local waiter, result = self.queue[first], self.results[first]
+    self.queue[first], self.results[first] = nil, nil
+    self.first = first + 1
+    if type(waiter) == "table" then
+      waiter.over, waiter.result = true, result -- of a wait outside of any task
+    else
+      run(self, waiter, result)
+    end
+  end
+  return self.task_count > 0
+end
+
+-- run(): until no task is left.
+function scheduler:run()
+  while self.task_count > 0 do self:step() end
+end
+
+-- wait(object, events, deadline): waits until the object (a socket, a listener or a descriptor; nil: none) is ready for
+-- one of the events, "r", "w" or "rw", or until the deadline, of timeref(). In a task, the others run meanwhile, and so
+-- they do when it is called outside of any. Returns what it is ready for, or nil at the deadline.
+function scheduler:wait(object, events, deadline)
+  if self:current() then
+    add_wait(self, self.task, object, events, deadline)
+    return (coroutine.yield())
+  end
+  local waiter = {over = false}
+  add_wait(self, waiter, object, events, deadline)
+  while not waiter.over do
+    local good, err = pcall(self.step, self, nil)
+    if not good then
+      if self.place[waiter] then remove_wait(self, waiter) end
+      error(err, 0)
+    end
+  end
+  return waiter.result
+end
+
+-- ---- for somebody else's loop ----
+
+-- pollfd(): a descriptor that is ready for reading when a step has something to do. It stays the same.
+function scheduler:pollfd()
+  if not self.watch then self.watch, self.watch_fd = core.watch() end
+  core.fill(self.objects, self.events, self.waiting, self.watch)
+  return self.watch_fd
+end
+
+function scheduler.events() return "r" end
+
+-- timeout(): in so many seconds a step has something to do in any case; nil: never. Call it after each step: what
+-- pollfd's descriptor waits for is set anew.
+function scheduler:timeout()
+  if self.first <= self.last then return 0 end
+  if self.watch and core.fill(self.objects, self.events, self.waiting, self.watch) then return 0 end
+  local deadline = math.huge
+  for i = 1, self.waiting do deadline = math.min(deadline, self.deadlines[i]) end
+  return deadline < math.huge and math.max(0, deadline - timeref()) or nil
+end
+
+return scheduler

@@ -1,0 +1,226 @@
+/*
+ * For mb.scheduler: poll(2) that tells each element's outcome, and the same elements in an epoll(7)
+ * descriptor, on which somebody else's loop can wait. Elements are what moonbridge_io.poll takes,
+ * but for children: sockets, listeners, descriptors.
+ */
+#include "scheduler_core.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <math.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "fdio.h"
+#include "handle.h"
+#include "io_listener.h"
+
+/* An element's descriptors; the same for both directions but in a replay. -1: ready without asking. */
+struct element {
+  int in_fd, out_fd;
+  short wanted;
+};
+
+enum { OBJECTS = 1, EVENTS, COUNT };
+
+static short wanted_at(lua_State *L, lua_Integer i) {
+  lua_rawgeti(L, EVENTS, i);
+  const char *text = luaL_checkstring(L, -1);
+  short wanted = (short)((strchr(text, 'r') ? POLLIN : 0) | (strchr(text, 'w') ? POLLOUT : 0));
+  lua_pop(L, 1);
+  return wanted;
+}
+
+/* An operation on what is closed does not wait, so neither does this. */
+static struct element of_handle(const struct mb_handle *h, short wanted) {
+  struct element e = {-1, -1, wanted};
+  if (!mb_handle_is_open(h)) return e;
+  if (wanted & POLLIN && !mb_handle_has_input(h)) e.in_fd = h->in_fd;
+  if (wanted & POLLOUT && h->state == MB_HANDLE_OPEN && !h->out_error) e.out_fd = h->out_fd;
+  return e;
+}
+
+/* The element i of the tables; throws when it is none. */
+static struct element element_at(lua_State *L, lua_Integer i) {
+  short wanted = wanted_at(L, i);
+  struct element e = {-1, -1, wanted};
+  lua_rawgeti(L, OBJECTS, i);
+  const struct mb_handle *h = mb_handle_test(L, -1);
+  if (h) {
+    e = of_handle(h, wanted);
+  } else if (lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 0 && lua_tointeger(L, -1) <= INT_MAX) {
+    e.in_fd = e.out_fd = (int)lua_tointeger(L, -1);
+  } else if (lua_isuserdata(L, -1)) {
+    e.in_fd = e.out_fd = mb_io_listener_fd(L, -1);
+  }
+  if (!(wanted & POLLIN)) e.in_fd = -1;
+  if (!(wanted & POLLOUT)) e.out_fd = -1;
+  lua_pop(L, 1);
+  return e;
+}
+
+/* ---- poll ---- */
+
+/* Which directions are ready: what poll(2) said of two descriptors, one for each. */
+static short outcome(const struct element *e, const struct pollfd fds[2]) {
+  short ready = 0;
+  if (e->wanted & POLLIN && (e->in_fd < 0 || fds[0].revents)) ready |= POLLIN;
+  if (e->wanted & POLLOUT && (e->out_fd < 0 || fds[1].revents)) ready |= POLLOUT;
+  return ready;
+}
+
+/* Returns 0, or -errno; a signal does not end the wait. */
+static int wait_for_any(struct pollfd *fds, size_t count, int64_t deadline) {
+  for (;;) {
+    int64_t left = -1;
+    if (deadline != MB_NO_DEADLINE) {
+      left = (deadline - mb_now_usec() + 999) / 1000;
+      if (left < 0) left = 0;
+      if (left > INT_MAX) left = INT_MAX;
+    }
+    int n = poll(fds, count, (int)left);
+    if (n > 0) return 0;
+    if (n < 0 && errno != EINTR) return -errno;
+    if (n == 0 && deadline != MB_NO_DEADLINE && mb_now_usec() >= deadline) return 0;
+  }
+}
+
+/*
+ * core.poll(objects, events, count, seconds)
+ * Waits until one of the objects 1 to count is ready for one of its events ("r", "w", "rw"), at most
+ * so many seconds; nil: for ever. What is closed is ready.
+ * Returns a table that has "r", "w" or "rw" for what is ready, and false for the others.
+ */
+static int core_poll(lua_State *L) {
+  lua_settop(L, 4);
+  lua_Integer count = luaL_checkinteger(L, COUNT);
+  int64_t deadline = MB_NO_DEADLINE;
+  if (!lua_isnil(L, 4)) {
+    lua_Number seconds = luaL_checknumber(L, 4);
+    if (!(seconds > 0)) seconds = 0;
+    if (seconds < MB_SECONDS_MAX) deadline = mb_now_usec() + (int64_t)ceil(seconds * 1e6);
+  }
+  struct element *elements = lua_newuserdata(L, (size_t)count * sizeof *elements + 1);
+  struct pollfd *fds = lua_newuserdata(L, 2 * (size_t)count * sizeof *fds + 1);
+  for (lua_Integer i = 0; i < count; i++) {
+    struct element e = elements[i] = element_at(L, i + 1);
+    fds[2 * i] = (struct pollfd){.fd = e.in_fd, .events = POLLIN};
+    fds[2 * i + 1] = (struct pollfd){.fd = e.out_fd, .events = POLLOUT};
+    if (outcome(&e, &fds[2 * i])) deadline = 0;
+  }
+  int r = wait_for_any(fds, 2 * (size_t)count, deadline);
+  if (r < 0) return luaL_error(L, "poll: %s", strerror(-r));
+  lua_createtable(L, (int)count, 0);
+  for (lua_Integer i = 0; i < count; i++) {
+    static const char *const names[] = {"", "r", "w", "rw"};
+    short ready = outcome(&elements[i], &fds[2 * i]);
+    if (ready) {
+      lua_pushstring(L, names[(ready & POLLIN ? 1 : 0) + (ready & POLLOUT ? 2 : 0)]);
+    } else {
+      lua_pushboolean(L, 0);
+    }
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* ---- epoll ---- */
+
+#define WATCH_TYPE "mb.scheduler.watch"
+
+/* What is waited for changes, the descriptor that others know does not: it watches another one. */
+struct watch {
+  int outer_fd, inner_fd; /* -1: none */
+};
+
+static void close_fd(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+static int watch_gc(lua_State *L) {
+  struct watch *w = luaL_checkudata(L, 1, WATCH_TYPE);
+  close_fd(&w->inner_fd);
+  close_fd(&w->outer_fd);
+  return 0;
+}
+
+/* Adds a descriptor. What is there already is watched for both directions: to be woken is no harm. */
+static int add(int epoll_fd, int fd, uint32_t events) {
+  struct epoll_event event = {.events = events, .data.fd = fd};
+  if (fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+  if (errno != EEXIST) return -errno;
+  event.events = EPOLLIN | EPOLLOUT;
+  return epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
+}
+
+/* core.watch(): returns an object that keeps an epoll descriptor, and its number. */
+static int core_watch(lua_State *L) {
+  struct watch *w = lua_newuserdata(L, sizeof *w);
+  w->outer_fd = w->inner_fd = -1;
+  if (luaL_newmetatable(L, WATCH_TYPE)) {
+    lua_pushcfunction(L, watch_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  w->outer_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (w->outer_fd < 0) return luaL_error(L, "epoll_create1: %s", strerror(errno));
+  lua_pushinteger(L, w->outer_fd);
+  return 2;
+}
+
+/* Adds an element. Returns 0, or -errno; *ready when it need not be waited for. */
+static int add_element(int epoll_fd, const struct element *e, bool *ready) {
+  bool in = e->wanted & POLLIN, out = e->wanted & POLLOUT;
+  if ((in && e->in_fd < 0) || (out && e->out_fd < 0)) *ready = true;
+  int r = 0;
+  if (in && out && e->in_fd == e->out_fd) {
+    r = add(epoll_fd, e->in_fd, EPOLLIN | EPOLLOUT);
+  } else {
+    if (in) r = add(epoll_fd, e->in_fd, EPOLLIN);
+    if (r == 0 && out) r = add(epoll_fd, e->out_fd, EPOLLOUT);
+  }
+  /* A regular file cannot be in such a set, and is always ready; what is not open fails at once. */
+  if (r != -EPERM && r != -EBADF) return r;
+  *ready = true;
+  return 0;
+}
+
+/*
+ * core.fill(objects, events, count, watch)
+ * The watch's descriptor is ready, from now on, when one of the objects 1 to count is.
+ * Returns whether one is without any waiting, whatever the descriptor says.
+ */
+static int core_fill(lua_State *L) {
+  lua_settop(L, 4);
+  lua_Integer count = luaL_checkinteger(L, COUNT);
+  struct watch *w = luaL_checkudata(L, 4, WATCH_TYPE);
+  close_fd(&w->inner_fd);
+  w->inner_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (w->inner_fd < 0) return luaL_error(L, "epoll_create1: %s", strerror(errno));
+  bool ready = false;
+  for (lua_Integer i = 1; i <= count; i++) {
+    struct element e = element_at(L, i);
+    int r = add_element(w->inner_fd, &e, &ready);
+    if (r < 0) return luaL_error(L, "epoll_ctl: %s", strerror(-r));
+  }
+  int r = add(w->outer_fd, w->inner_fd, EPOLLIN);
+  if (r < 0) return luaL_error(L, "epoll_ctl: %s", strerror(-r));
+  lua_pushboolean(L, ready);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"fill", core_fill},
+    {"poll", core_poll},
+    {"watch", core_watch},
+    {NULL, NULL},
+};
+
+int mb_scheduler_core_open(lua_State *L) {
+  luaL_newlib(L, functions);
+  return 1;
+}
