@@ -16,7 +16,7 @@ function scheduler.new()
     -- The tasks that can run, from `first` to `last`, and what their wait returns.
     queue = {}, results = {}, first = 1, last = 0,
     -- What is waited for: parallel lists, and where a waiter is in them.
-    waiters = {}, objects = {}, events = {}, deadlines = {}, waiting = 0, place = {},
+    waiters = {}, objects = {}, wanted = {}, deadlines = {}, waiting = 0, place = {},
     tasks = {}, task_count = 0,
     task = false, -- the one that runs
     watch = false,
@@ -39,7 +39,7 @@ local function add_wait(self, waiter, object, events, deadline)
   local n = self.waiting + 1
   self.waiting, self.place[waiter] = n, n
   self.waiters[n], self.deadlines[n] = waiter, deadline or math.huge
-  self.objects[n], self.events[n] = object or false, object and events or ""
+  self.objects[n], self.wanted[n] = object or false, object and events or ""
 end
 
 -- The last one takes its place.
@@ -49,10 +49,10 @@ local function remove_wait(self, waiter)
   if at < n then
     local other = self.waiters[n]
     self.waiters[at], self.deadlines[at] = other, self.deadlines[n]
-    self.objects[at], self.events[at] = self.objects[n], self.events[n]
+    self.objects[at], self.wanted[at] = self.objects[n], self.wanted[n]
     self.place[other] = at
   end
-  self.waiters[n], self.deadlines[n], self.objects[n], self.events[n] = nil, nil, nil, nil
+  self.waiters[n], self.deadlines[n], self.objects[n], self.wanted[n] = nil, nil, nil, nil
   self.waiting = n - 1
 end
 
@@ -100,7 +100,7 @@ local function poll(self, deadline)
   local n = self.waiting
   if n == 0 and deadline == 0 then return end
   for i = 1, n do deadline = math.min(deadline, self.deadlines[i]) end
-  local ready = core.poll(self.objects, self.events, n, deadline < math.huge and deadline - timeref() or nil)
+  local ready = core.poll(self.objects, self.wanted, n, deadline < math.huge and deadline - timeref() or nil)
   local now = timeref()
   local over
   for i = 1, n do
@@ -164,7 +164,7 @@ end
 -- pollfd(): a descriptor that is ready for reading when a step has something to do. It stays the same.
 function scheduler:pollfd()
   if not self.watch then self.watch, self.watch_fd = core.watch() end
-  core.fill(self.objects, self.events, self.waiting, self.watch)
+  core.fill(self.objects, self.wanted, self.waiting, self.watch)
   return self.watch_fd
 end
 
@@ -174,7 +174,7 @@ function scheduler.events() return "r" end
 -- pollfd's descriptor waits for is set anew.
 function scheduler:timeout()
   if self.first <= self.last then return 0 end
-  if self.watch and core.fill(self.objects, self.events, self.waiting, self.watch) then return 0 end
+  if self.watch and core.fill(self.objects, self.wanted, self.waiting, self.watch) then return 0 end
   local deadline = math.huge
   for i = 1, self.waiting do deadline = math.min(deadline, self.deadlines[i]) end
   return deadline < math.huge and math.max(0, deadline - timeref()) or nil
