@@ -27,9 +27,9 @@ static const char *const modules[] = {
 /* ---- the connection as a listener ---- */
 
 static struct {
-  enum mb_style style;      /* MB_STYLE_NONE: no program runs as it is */
+  enum mb_style style;
   const char *path;         /* of the program */
-  struct mb_handle *handle; /* the connect handler's argument keeps it */
+  struct mb_handle *handle; /* the connect handler's argument keeps it; NULL: no program runs */
   struct mb_addr local;     /* where it came in, whatever a PROXY header says; len 0 in a replay */
   bool taken;
   int at_end; /* a function's key in the registry, or LUA_NOREF */
@@ -37,13 +37,13 @@ static struct {
 
 static char connection_key; /* its address is the registry's key of the socket object */
 
-bool mb_style_active(void) { return program.style != MB_STYLE_NONE; }
+bool mb_style_active(void) { return program.handle != NULL; }
 
-bool mb_style_pending(void) { return program.style && !program.taken; }
+bool mb_style_pending(void) { return program.handle && !program.taken; }
 
 bool mb_style_serving(void) { return program.taken && mb_handle_is_open(program.handle); }
 
-int mb_style_fd(void) { return program.style ? program.handle->in_fd : -1; }
+int mb_style_fd(void) { return program.handle ? program.handle->in_fd : -1; }
 
 bool mb_style_take(lua_State *L) {
   if (!mb_style_pending()) return false;
@@ -155,19 +155,31 @@ static int run(lua_State *L) {
                     program.path, program.local.len ? " to " : "", program.local.len ? came : "");
 }
 
-void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs) {
+/*
+ * The stack from index `path` on is the program's path, the compiled program, and its arguments.
+ * Replaces the program and the arguments by the connect handler.
+ */
+static void wrap(lua_State *L, enum mb_style style, int path, int nargs) {
   program.style = style;
-  program.path = path;
+  program.path = lua_tostring(L, path); /* arg[0] keeps it */
   lua_createtable(L, nargs, 2);
+  lua_insert(L, path + 2);
+  for (int i = nargs; i >= 1; i--) lua_rawseti(L, path + 2, i);
   lua_pushliteral(L, "mb-handle");
-  lua_rawseti(L, -2, -1);
-  lua_pushstring(L, path);
-  lua_rawseti(L, -2, 0);
-  for (int i = 0; i < nargs; i++) {
-    lua_pushstring(L, args[i]);
-    lua_rawseti(L, -2, i + 1);
-  }
+  lua_rawseti(L, path + 2, -1);
+  lua_pushvalue(L, path);
+  lua_rawseti(L, path + 2, 0);
   lua_pushcclosure(L, run, 2);
+}
+
+void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs) {
+  luaL_checkstack(L, nargs + 4, "too many arguments");
+  lua_pushstring(L, path);
+  lua_insert(L, -2);
+  int at = lua_gettop(L) - 1;
+  for (int i = 0; i < nargs; i++) lua_pushstring(L, args[i]);
+  wrap(L, style, at, nargs);
+  lua_remove(L, at);
 }
 
 /* ---- for Lua ---- */
@@ -277,12 +289,34 @@ static int style_bound(lua_State *L) {
   return 2;
 }
 
+/*
+ * style.program(library, path, ...)
+ * Compiles a program; returns a connect handler that runs it with the arguments, as --style does.
+ */
+static int style_program(lua_State *L) {
+  static const char *const names[] = {"luasocket", "tarantool", "lua-http", NULL};
+  enum mb_style style = MB_STYLE_LUASOCKET + luaL_checkoption(L, 1, NULL, names);
+  const char *path = luaL_checkstring(L, 2);
+  int nargs = lua_gettop(L) - 2;
+  for (int i = 1; i <= nargs; i++) luaL_checkstring(L, 2 + i);
+  if (luaL_loadfile(L, path) != LUA_OK) return luaL_error(L, "%s", lua_tostring(L, -1));
+  lua_insert(L, 3);
+  wrap(L, style, 2, nargs);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"active", style_active},   {"at_end", style_at_end},
-    {"bound", style_bound},     {"claims", style_claims},
-    {"fd", style_fd},           {"finish", style_finish},
-    {"pending", style_pending}, {"serving", style_serving},
-    {"take", style_take},       {NULL, NULL},
+    {"active", style_active},
+    {"at_end", style_at_end},
+    {"bound", style_bound},
+    {"claims", style_claims},
+    {"fd", style_fd},
+    {"finish", style_finish},
+    {"pending", style_pending},
+    {"program", style_program},
+    {"serving", style_serving},
+    {"take", style_take},
+    {NULL, NULL},
 };
 
 int mb_style_open(lua_State *L) {

@@ -87,6 +87,7 @@ CASES = (
     ("--log-level deb", ["--log-level", "debug"]),
     ("--log-level=war", ["--log-level=warning"]),
     ("--log-format jou", ["--log-format", "journal"]),
+    ("--style tar", ["--style", "tarantool"]),
     ("--units scr", {"--units scripts/", "--units scripts"}),
     ("--units=scr", {"--units=scripts/", "--units=scripts"}),
     ("--record not", ["--record", "notes.txt"]),

@@ -61,6 +61,10 @@ int main(void) {
 
   tap_ok(parse("--log-format journal") && o.log_journal, "--log-format journal");
   tap_ok(parse("--log-format journal --log-format plain") && !o.log_journal, "the last one holds");
+  tap_ok(parse("--style tarantool s.lua") && o.style == MB_STYLE_TARANTOOL, "--style");
+  tap_ok(parse("--style=lua-http --check s.lua") && o.style == MB_STYLE_LUA_HTTP,
+         "--style with --check: does the program compile?");
+  tap_ok(parse("s.lua") && o.style == MB_STYLE_NONE, "a script of ours");
   tap_ok(parse("--proxy-protocol") && o.proxy_protocol && !o.proxy_trust, "--proxy-protocol");
   tap_ok(parse("--proxy-protocol --proxy-trust 10.0.0.0/8,::1") &&
              strcmp(o.proxy_trust, "10.0.0.0/8,::1") == 0,
@@ -94,6 +98,10 @@ int main(void) {
   refused("--user s.lua", "--user goes with --units");
   refused("--log-format xml", "\"xml\"");
   refused("--proxy-trust ::1 s.lua", "--proxy-protocol");
+  refused("--style none s.lua", "luasocket, tarantool or lua-http");
+  refused("--style luasocket --listener 1 s.lua", "--listener");
+  refused("--main m --style luasocket s.lua", "--main");
+  refused("--style=lua-http --inetd s.lua", "--inetd");
   refused("--proxy-protocol --proxy-trust 10.0.0.1/8 s.lua", "\"10.0.0.1/8\"");
 
   parse("--units /d --timeout 5 --proxy-protocol --timeout 6 --log-level=info s.lua");
