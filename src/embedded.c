@@ -6,6 +6,8 @@
 
 #include "deploy_core.h"
 #include "http_core.h"
+#include "luasocket.h"
+#include "luasocket_dns.h"
 #include "scheduler_core.h"
 #include "style.h"
 
@@ -13,6 +15,8 @@
 static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
+    {"mb.luasocket", mb_luasocket_open},
+    {"mb.luasocket.dns", mb_luasocket_dns_open},
     {"mb.scheduler.core", mb_scheduler_core_open},
     {"mb.style", mb_style_open},
     {NULL, NULL},

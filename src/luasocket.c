@@ -1,0 +1,122 @@
+/*
+ * The table of mb.luasocket. A connection needs little of it: what is rarely asked for is loaded when
+ * it is.
+ */
+#include "luasocket.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "luasocket_except.h"
+#include "luasocket_object.h"
+#include "luasocket_select.h"
+#include "luasocket_tcp.h"
+
+/* What a Linux process may have open at most: select has no limit of its own. */
+#define SET_SIZE 1048576
+
+/* The largest datagram that socket.udp receives where a script does not say; as in the original. */
+#define DATAGRAM_SIZE 8192
+
+/* What source and sink move at a time; as in the original. */
+#define BLOCK_SIZE 2048
+
+/* socket.gettime(): seconds since 1970, with fractions. */
+static int module_gettime(lua_State *L) {
+  struct timeval now;
+  gettimeofday(&now, NULL);
+  lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_usec / 1e6);
+  return 1;
+}
+
+/* socket.sleep(seconds): a signal does not cut it short. */
+static int module_sleep(lua_State *L) {
+  int64_t end = mb_luasocket_in(luaL_checknumber(L, 1));
+  struct timespec until = {.tv_sec = end / 1000000, .tv_nsec = end % 1000000 * 1000};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
+  return 0;
+}
+
+/*
+ * socket.install()
+ * From now on require "socket" gives this module. Returns it.
+ */
+static int module_install(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_setfield(L, -2, "socket");
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_setfield(L, -2, "socket.core");
+  lua_pushvalue(L, lua_upvalueindex(1));
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"bind", mb_luasocket_bind},         {"connect", mb_luasocket_connect},
+    {"connect4", mb_luasocket_connect4}, {"connect6", mb_luasocket_connect6},
+    {"gettime", module_gettime},         {"newtry", mb_luasocket_newtry},
+    {"protect", mb_luasocket_protect},   {"select", mb_luasocket_select},
+    {"skip", mb_luasocket_skip},         {"sleep", module_sleep},
+    {"tcp", mb_luasocket_tcp},           {"tcp4", mb_luasocket_tcp4},
+    {"tcp6", mb_luasocket_tcp6},         {"try", mb_luasocket_try},
+    {"wrap", mb_luasocket_wrap},         {NULL, NULL},
+};
+
+/* ---- what is loaded when it is asked for ---- */
+
+struct part {
+  const char *name, *module;
+  bool whole; /* the module's value is the field, not one of its fields */
+};
+
+static const struct part parts[] = {
+    {"choose", "mb.luasocket.streams", false}, {"dns", "mb.luasocket.dns", true},
+    {"sink", "mb.luasocket.streams", false},   {"sinkt", "mb.luasocket.streams", false},
+    {"source", "mb.luasocket.streams", false}, {"sourcet", "mb.luasocket.streams", false},
+    {"udp", "mb.luasocket.udp", false},        {"udp4", "mb.luasocket.udp", false},
+    {"udp6", "mb.luasocket.udp", false},
+};
+
+/* __index(module, name) */
+static int load_part(lua_State *L) {
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    if (strcmp(name, parts[i].name) != 0) continue;
+    lua_getglobal(L, "require");
+    lua_pushstring(L, parts[i].module);
+    lua_call(L, 1, 1);
+    if (!parts[i].whole) lua_getfield(L, -1, name);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    return 1;
+  }
+  return 0;
+}
+
+static void set_number(lua_State *L, const char *name, lua_Integer value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+
+int mb_luasocket_open(lua_State *L) {
+  lua_createtable(L, 0, 32); /* with room for the parts */
+  luaL_setfuncs(L, functions, 0);
+  lua_pushvalue(L, -1);
+  lua_pushcclosure(L, module_install, 1);
+  lua_setfield(L, -2, "install");
+  lua_pushliteral(L, "LuaSocket 3.0.0"); /* as the original's 3.1.0 says */
+  lua_setfield(L, -2, "_VERSION");
+  set_number(L, "BLOCKSIZE", BLOCK_SIZE);
+  set_number(L, "_DATAGRAMSIZE", DATAGRAM_SIZE);
+  set_number(L, "_SETSIZE", SET_SIZE);
+  set_number(L, "_SOCKETINVALID", -1);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, load_part);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+  return 1;
+}
