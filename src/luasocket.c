@@ -10,6 +10,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "lazy_functions.h"
 #include "luasocket_except.h"
 #include "luasocket_object.h"
 #include "luasocket_select.h"
@@ -23,6 +24,8 @@
 
 /* What source and sink move at a time; as in the original. */
 #define BLOCK_SIZE 2048
+
+static char module_key; /* its address is the registry's key of the module */
 
 /* socket.gettime(): seconds since 1970, with fractions. */
 static int module_gettime(lua_State *L) {
@@ -46,26 +49,15 @@ static int module_sleep(lua_State *L) {
  */
 static int module_install(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_setfield(L, -2, "socket");
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_setfield(L, -2, "socket.core");
-  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "socket");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "socket.core");
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"bind", mb_luasocket_bind},         {"connect", mb_luasocket_connect},
-    {"connect4", mb_luasocket_connect4}, {"connect6", mb_luasocket_connect6},
-    {"gettime", module_gettime},         {"newtry", mb_luasocket_newtry},
-    {"protect", mb_luasocket_protect},   {"select", mb_luasocket_select},
-    {"skip", mb_luasocket_skip},         {"sleep", module_sleep},
-    {"tcp", mb_luasocket_tcp},           {"tcp4", mb_luasocket_tcp4},
-    {"tcp6", mb_luasocket_tcp6},         {"try", mb_luasocket_try},
-    {"wrap", mb_luasocket_wrap},         {NULL, NULL},
-};
-
-/* ---- what is loaded when it is asked for ---- */
+/* ---- what is no function, or loaded when it is asked for ---- */
 
 struct part {
   const char *name, *module;
@@ -80,43 +72,68 @@ static const struct part parts[] = {
     {"udp6", "mb.luasocket.udp", false},
 };
 
-/* __index(module, name) */
-static int load_part(lua_State *L) {
-  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-    if (strcmp(name, parts[i].name) != 0) continue;
-    lua_getglobal(L, "require");
-    lua_pushstring(L, parts[i].module);
-    lua_call(L, 1, 1);
-    if (!parts[i].whole) lua_getfield(L, -1, name);
-    lua_pushvalue(L, 2);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, 1);
+static const struct {
+  const char *name;
+  lua_Integer value;
+} numbers[] = {
+    {"BLOCKSIZE", BLOCK_SIZE},
+    {"_DATAGRAMSIZE", DATAGRAM_SIZE},
+    {"_SETSIZE", SET_SIZE},
+    {"_SOCKETINVALID", -1},
+};
+
+static void load(lua_State *L, const struct part *part) {
+  lua_getglobal(L, "require");
+  lua_pushstring(L, part->module);
+  lua_call(L, 1, 1);
+  if (!part->whole) lua_getfield(L, -1, part->name);
+}
+
+/* The module's field of the name at index 2, if it has it. */
+static int push_other(lua_State *L) {
+  const char *name = lua_tostring(L, 2);
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    if (strcmp(name, numbers[i].name) != 0) continue;
+    lua_pushinteger(L, numbers[i].value);
     return 1;
   }
-  return 0;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    if (strcmp(name, parts[i].name) != 0) continue;
+    load(L, &parts[i]);
+    return 1;
+  }
+  if (strcmp(name, "_VERSION") != 0) return 0;
+  lua_pushliteral(L, "LuaSocket 3.0.0"); /* as the original's 3.1.0 says */
+  return 1;
 }
 
-static void set_number(lua_State *L, const char *name, lua_Integer value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
-}
+/* ---- the table ---- */
+
+static const luaL_Reg functions[] = {
+    {"bind", mb_luasocket_bind},
+    {"connect", mb_luasocket_connect},
+    {"connect4", mb_luasocket_connect4},
+    {"connect6", mb_luasocket_connect6},
+    {"gettime", module_gettime},
+    {"install", module_install},
+    {"newtry", mb_luasocket_newtry},
+    {"protect", mb_luasocket_protect},
+    {"select", mb_luasocket_select},
+    {"skip", mb_luasocket_skip},
+    {"sleep", module_sleep},
+    {"tcp", mb_luasocket_tcp},
+    {"tcp4", mb_luasocket_tcp4},
+    {"tcp6", mb_luasocket_tcp6},
+    {"try", mb_luasocket_try},
+    {"wrap", mb_luasocket_wrap},
+    {NULL, NULL},
+};
 
 int mb_luasocket_open(lua_State *L) {
-  lua_createtable(L, 0, 32); /* with room for the parts */
-  luaL_setfuncs(L, functions, 0);
-  lua_pushvalue(L, -1);
-  lua_pushcclosure(L, module_install, 1);
-  lua_setfield(L, -2, "install");
-  lua_pushliteral(L, "LuaSocket 3.0.0"); /* as the original's 3.1.0 says */
-  lua_setfield(L, -2, "_VERSION");
-  set_number(L, "BLOCKSIZE", BLOCK_SIZE);
-  set_number(L, "_DATAGRAMSIZE", DATAGRAM_SIZE);
-  set_number(L, "_SETSIZE", SET_SIZE);
-  set_number(L, "_SOCKETINVALID", -1);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, load_part);
-  lua_setfield(L, -2, "__index");
+  lua_createtable(L, 0, 8); /* with room for what is called */
+  mb_lazy_functions_push(L, functions, push_other);
   lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 1;
 }

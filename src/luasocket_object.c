@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fdio.h"
+#include "lazy_functions.h"
 #include "luasocket_methods.h"
 #include "style.h"
 
@@ -188,14 +189,12 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
-/* Pushes the metatable of the methods' lookup, with the methods in it: the classes share them. */
+/* Pushes the metatable of the classes' tables of methods. */
 static void push_methods(lua_State *L) {
   static char key; /* its address is the registry's */
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  lua_createtable(L, 0, 1);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
+  mb_lazy_functions_push(L, methods, NULL);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
 }
@@ -211,7 +210,7 @@ static void push_metatable(lua_State *L, enum mb_luasocket_class class) {
   lua_setfield(L, -2, "__tostring");
   lua_pushstring(L, names[class]);
   lua_setfield(L, -2, "__name");
-  lua_createtable(L, 0, 1);
+  lua_createtable(L, 0, 8); /* with room for the methods that are called */
   lua_pushstring(L, names[class]);
   lua_setfield(L, -2, "class");
   push_methods(L);
