@@ -40,15 +40,33 @@ int mb_luasocket_open_socket(lua_State *L, int family) {
 
 /* ---- getsockname and getpeername ---- */
 
-/* A Unix socket has a path, and no port; a mapped IPv4 address reads as IPv4. */
+static int push_name(lua_State *L, const char *name, uint16_t port, const char *family) {
+  lua_pushstring(L, name);
+  lua_pushinteger(L, port);
+  lua_pushstring(L, family);
+  return 3;
+}
+
+/* A Unix socket has a path, and no port. */
 static int push_addr(lua_State *L, const struct mb_addr *addr) {
   char text[MB_ADDR_TEXT_MAX];
-  bool local = addr->any.sa_family == AF_UNIX;
+  int family = addr->any.sa_family;
+  if (family != AF_INET && family != AF_INET6) {
+    mb_addr_text(addr, text);
+    return push_name(L, text, 0, "unix");
+  }
+  /* Not mb_addr_text: to LuaSocket a mapped IPv4 address is one of IPv6. */
+  if (getnameinfo(&addr->any, addr->len, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0)
+    return mb_luasocket_fail(L, mb_luasocket_strerror(-EAFNOSUPPORT));
+  return push_name(L, text, mb_addr_port(addr), family == AF_INET ? "inet" : "inet6");
+}
+
+/* Of the connection that we were started for; there a mapped IPv4 address reads as IPv4. */
+static int push_own(lua_State *L, const struct mb_addr *addr) {
+  char text[MB_ADDR_TEXT_MAX];
+  if (!mb_addr_ip4(addr)) return push_addr(L, addr);
   mb_addr_text(addr, text);
-  lua_pushstring(L, text);
-  lua_pushinteger(L, mb_addr_port(addr));
-  lua_pushstring(L, local ? "unix" : mb_addr_is_pure_ip6(addr) ? "inet6" : "inet");
-  return 3;
+  return push_name(L, text, mb_addr_port(addr), "inet");
 }
 
 typedef int (*name_function)(int, struct sockaddr *restrict, socklen_t *restrict);
@@ -60,9 +78,9 @@ static int ask_system(lua_State *L, int fd, name_function name) {
   return push_addr(L, &addr);
 }
 
-/* What the handle knows comes first: behind a PROXY header it is the client's own address. */
+/* What the handle knows of the connection: behind a PROXY header it is the client's own address. */
 static const struct mb_addr *known(const struct mb_luasocket *s, bool peer) {
-  if (s->class != MB_LUASOCKET_CLIENT || !mb_handle_is_open(s->h)) return NULL;
+  if (s->class != MB_LUASOCKET_CLIENT || !s->h->guarded) return NULL;
   const struct mb_addr *addr = peer ? &s->h->remote : &s->h->local;
   return addr->len > 0 ? addr : NULL;
 }
@@ -74,7 +92,7 @@ static const struct mb_addr *known(const struct mb_luasocket *s, bool peer) {
 int mb_luasocket_method_getsockname(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_any(L);
   const struct mb_addr *addr = known(s, false);
-  if (addr) return push_addr(L, addr);
+  if (addr) return push_own(L, addr);
   if (s->stands_in) {
     struct mb_addr bound;
     mb_style_bound(&s->wanted, &bound);
@@ -87,7 +105,7 @@ int mb_luasocket_method_getsockname(lua_State *L) {
 int mb_luasocket_method_getpeername(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_any(L);
   const struct mb_addr *addr = known(s, true);
-  if (addr) return push_addr(L, addr);
+  if (addr) return push_own(L, addr);
   if (s->stands_in) return mb_luasocket_fail(L, mb_luasocket_strerror(-ENOTCONN));
   return ask_system(L, mb_luasocket_fd(s), getpeername);
 }
