@@ -112,7 +112,7 @@ static int dns_tohostname(lua_State *L) {
 
 /* dns.toip(host): the host's first IPv4 address, and the table; or nil, message. */
 static int dns_toip(lua_State *L) {
-  const struct hostent *host = gethostbyname(luaL_checkstring(L, 1));
+  const struct hostent *host = look_up(luaL_checkstring(L, 1));
   if (!host || !host->h_addr_list[0]) return host_error(L);
   push_host(L, host);
   lua_getfield(L, -1, "ip");

@@ -20,7 +20,7 @@ from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
-TESTED = {"daytime", "echo", "finger", "hello", "proxy", "webapp"}
+TESTED = {"daytime", "echo", "finger", "hello", "luasocket-echo", "proxy", "webapp"}
 
 
 def example(name):
@@ -63,6 +63,7 @@ def _():
         ("echo", b"1 tcp [::]:7\n2 tcp [::]:7007\n3 local /run/mb/echo.sock\n"),
         ("finger", b"1 tcp [::]:79\n2 tcp [::]:7979\n"),
         ("hello", b"1 any connection\n"),
+        ("luasocket-echo", b"1 tcp [::]:7\n2 tcp [::]:7007\n"),
         ("proxy", b"1 any connection\n"),
         ("webapp", b"1 any connection\n"),
     ):
@@ -135,6 +136,16 @@ def _():
             getattr(client, goodbye)()
             equal(child.wait(), 0, f"exit status after {goodbye}")
         equal(mbtest.read_file(mbtest.tmp("log")), "", "log")
+
+
+@test("luasocket-echo: whole lines come back, without their CRs; the rest does not; over TCP too")
+def _():
+    answers(
+        "luasocket-echo",
+        (b"one\r\ntwo\n", b"one\ntwo\n"), (b"one\n\nlast", b"one\n\n"), (b"", b""),
+        (b"x" * 200000 + b"\nend\n", b"x" * 200000 + b"\nend\n"),
+    )
+    serves(tcp_pair(), "luasocket-echo", b"one\ntwo", b"one\n", "--listener", "2")
 
 
 ANN = b"Login: ann\r\nName:  Ann Archer\r\n"
