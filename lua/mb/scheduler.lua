@@ -56,12 +56,17 @@ local function remove_wait(self, waiter)
   self.waiting = n - 1
 end
 
--- spawn(f, ...): makes a task, which runs f(...) from the next step on. Returns its coroutine.
-function scheduler:spawn(f, ...)
+local function new_task(self, f, ...)
   local arguments = table.pack(...)
   local task = coroutine.create(function() return f(table.unpack(arguments, 1, arguments.n)) end)
   self.tasks[task] = true
   self.task_count = self.task_count + 1
+  return task
+end
+
+-- spawn(f, ...): makes a task, which runs f(...) from the next step on. Returns its coroutine.
+function scheduler:spawn(f, ...)
+  local task = new_task(self, f, ...)
   make_runnable(self, task)
   return task
 end
@@ -93,6 +98,13 @@ local function run(self, task, result)
   elseif not self.place[task] then
     make_runnable(self, task) -- it has yielded by itself, to let others run
   end
+end
+
+-- start(f, ...): makes a task, which runs f(...) at once until it has to wait. Returns its coroutine.
+function scheduler:start(f, ...)
+  local task = new_task(self, f, ...)
+  run(self, task)
+  return task
 end
 
 -- Waits for what is waited for, at most until a deadline; makes those runnable whose wait is over.
