@@ -10,6 +10,7 @@
 #include "luasocket_dns.h"
 #include "scheduler_core.h"
 #include "style.h"
+#include "tarantool_core.h"
 
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {
@@ -19,6 +20,7 @@ static const luaL_Reg native[] = {
     {"mb.luasocket.dns", mb_luasocket_dns_open},
     {"mb.scheduler.core", mb_scheduler_core_open},
     {"mb.style", mb_style_open},
+    {"mb.tarantool.core", mb_tarantool_core_open},
     {NULL, NULL},
 };
 

@@ -1,0 +1,48 @@
+-- Tarantool's socket, fiber and errno modules on the connection, and on sockets of the script's own. Each is loaded
+-- when it is first asked for.
+
+local tarantool = {}
+
+local names = {socket = "mb.tarantool.socket", fiber = "mb.tarantool.fiber", errno = "mb.tarantool.errno"}
+
+local function load(t, key)
+  local name = names[key]
+  if not name then return nil end
+  local module = require(name)
+  rawset(t, key, module)
+  return module
+end
+
+setmetatable(tarantool, {__index = load})
+
+-- wrap(socket): the connect handler's socket, or another of ours, as Tarantool's socket object. It is closed by its
+-- close(), and not as garbage.
+function tarantool.wrap(socket) return tarantool.socket.wrap(socket) end
+
+-- run(): until no fiber is left.
+function tarantool.run()
+  local scheduler = require "mb.tarantool.waiting".scheduler
+  if scheduler then scheduler:run() end
+end
+
+-- install(): from now on require gives these under the names that they have in Tarantool, and the global box has them.
+function tarantool.install()
+  for name, module in pairs(names) do
+    package.preload[name] = function() return require(module) end
+    package.loaded[name] = nil
+  end
+  local box = type(_G.box) == "table" and _G.box or {}
+  _G.box = box -- luacheck: globals box
+  local meta = getmetatable(box)
+  if meta == nil then
+    setmetatable(box, {__index = load})
+  else
+    for name in pairs(names) do box[name] = tarantool[name] end
+  end
+  local style = require "mb.style"
+  if style.active() then
+    style.at_end(function() require "mb.tarantool.listener".run_rest() end)
+  end
+end
+
+return tarantool

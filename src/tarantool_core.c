@@ -1,0 +1,63 @@
+/* The table of mb.tarantool.core. */
+#include "tarantool_core.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <poll.h>
+#include <time.h>
+
+#include "fdio.h"
+#include "log.h"
+#include "tarantool_address.h"
+#include "tarantool_errno.h"
+#include "tarantool_socket.h"
+
+/* core.log_error(text): logs an error of several lines, a traceback. */
+static int log_error(lua_State *L) {
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  mb_log_text(LOG_ERR, text, len);
+  return 0;
+}
+
+/* core.time(): seconds since 1970, with fractions. */
+static int real_time(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9);
+  return 1;
+}
+
+/* core.time64(): microseconds since 1970. */
+static int real_time64(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  lua_pushinteger(L, (lua_Integer)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+  return 1;
+}
+
+/* core.clock64(): monotonic microseconds. */
+static int clock64(lua_State *L) {
+  lua_pushinteger(L, mb_now_usec());
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"clock64", clock64},
+    {"errno", mb_tarantool_errno},
+    {"errnos", mb_tarantool_errnos},
+    {"getaddrinfo", mb_tarantool_getaddrinfo},
+    {"log_error", log_error},
+    {"socket", mb_tarantool_socket_new},
+    {"strerror", mb_tarantool_strerror},
+    {"time", real_time},
+    {"time64", real_time64},
+    {"wrap", mb_tarantool_socket_wrap},
+    {NULL, NULL},
+};
+
+int mb_tarantool_core_open(lua_State *L) {
+  mb_tarantool_socket_open(L);
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,30 @@
+/* Numbers of <sys/socket.h>, <netinet/in.h> and <netdb.h> by name, as mb.tarantool's callers write them. No Lua. */
+#ifndef MB_TARANTOOL_NAMES_H
+#define MB_TARANTOOL_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A table ends with the name NULL; where a number has several names, the first is its own. */
+struct mb_tarantool_name {
+  const char *name;
+  int number;
+};
+
+extern const struct mb_tarantool_name mb_tarantool_families[];      /* AF_INET, PF_INET, … */
+extern const struct mb_tarantool_name mb_tarantool_types[];         /* SOCK_STREAM, … */
+extern const struct mb_tarantool_name mb_tarantool_address_flags[]; /* AI_PASSIVE, … */
+extern const struct mb_tarantool_name mb_tarantool_message_flags[]; /* MSG_PEEK, … */
+extern const struct mb_tarantool_name mb_tarantool_directions[];    /* of shutdown: R, WRITE, … */
+
+/* Looks a name up. Returns false when it is not in the table. */
+bool mb_tarantool_number(const struct mb_tarantool_name *table, const char *name, int *ret_number);
+
+/* The name of a number, or NULL. */
+const char *mb_tarantool_name(const struct mb_tarantool_name *table, int number);
+
+/* The same for protocols; what is not in our table is looked for in /etc/protocols. */
+bool mb_tarantool_protocol_number(const char *name, int *ret_number);
+const char *mb_tarantool_protocol_name(int number);
+
+#endif

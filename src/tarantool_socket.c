@@ -1,0 +1,421 @@
+/* Life and addresses of the descriptors below mb.tarantool's socket objects. */
+#include "tarantool_socket.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fdio.h"
+#include "handle_methods.h"
+#include "state.h"
+#include "style.h"
+#include "tarantool_address.h"
+#include "tarantool_names.h"
+#include "tarantool_options.h"
+
+#define TYPE "mb.tarantool.socket"
+
+static struct mb_tarantool_socket *push_new(lua_State *L) {
+  struct mb_tarantool_socket *s = lua_newuserdata(L, sizeof *s);
+  memset(s, 0, sizeof *s);
+  s->fd = -1;
+  s->rbuf = MB_BUF_INIT;
+  s->alloc = mb_state_alloc(L);
+  luaL_setmetatable(L, TYPE);
+  return s;
+}
+
+struct mb_tarantool_socket *mb_tarantool_check_socket(lua_State *L) {
+  struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
+  if (s->closed || (s->handle && !mb_handle_is_open(s->handle)))
+    luaL_error(L, "attempt to use a closed socket");
+  return s;
+}
+
+int mb_tarantool_descriptor(const struct mb_tarantool_socket *s) {
+  if (!s->handle) return s->fd;
+  return s->handle->kind == MB_FD_FILE ? -1 : s->handle->in_fd;
+}
+
+static int last_error; /* of any call, for errno() */
+
+int mb_tarantool_errno(lua_State *L) {
+  lua_pushinteger(L, last_error);
+  if (!lua_isnoneornil(L, 1)) last_error = (int)luaL_checkinteger(L, 1);
+  return 1;
+}
+
+int mb_tarantool_push_error(lua_State *L, int r) {
+  last_error = -r;
+  lua_pushnil(L);
+  lua_pushinteger(L, -r);
+  return 2;
+}
+
+static int push_outcome(lua_State *L, int r) {
+  if (r < 0) return mb_tarantool_push_error(L, r);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* ---- life ---- */
+
+static void set_descriptor(struct mb_tarantool_socket *s, int fd) {
+  socklen_t len = sizeof s->domain;
+  s->fd = fd;
+  getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &s->domain, &len);
+  len = sizeof s->type;
+  getsockopt(fd, SOL_SOCKET, SO_TYPE, &s->type, &len);
+  len = sizeof s->protocol;
+  getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &s->protocol, &len);
+}
+
+/* Tries again when it lacked descriptors: garbage may have some. */
+static bool is_worth_collecting(lua_State *L, int fd) {
+  if (fd >= 0 || (errno != EMFILE && errno != ENFILE)) return false;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  return true;
+}
+
+int mb_tarantool_socket_new(lua_State *L) {
+  int domain, type, protocol;
+  if (mb_tarantool_check_number(L, 1, mb_tarantool_families, &domain) < 0)
+    return mb_tarantool_push_error(L, -EAFNOSUPPORT);
+  if (mb_tarantool_check_number(L, 2, mb_tarantool_types, &type) < 0)
+    return mb_tarantool_push_error(L, -ESOCKTNOSUPPORT);
+  if (mb_tarantool_check_protocol(L, 3, &protocol) < 0)
+    return mb_tarantool_push_error(L, -EPROTONOSUPPORT);
+  struct mb_tarantool_socket *s = push_new(L);
+  int fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  if (is_worth_collecting(L, fd))
+    fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  if (fd < 0) return mb_tarantool_push_error(L, -errno);
+  set_descriptor(s, fd);
+  return 1;
+}
+
+/* Makes the handle at an index the object's, which is on top of the stack. */
+static void set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner) {
+  struct mb_handle *h = mb_handle_at(L, index);
+  lua_pushvalue(L, index);
+  lua_setuservalue(L, -2);
+  s->handle = h;
+  s->owner = owner;
+  s->type = SOCK_STREAM;
+  s->domain = h->local.len ? h->local.any.sa_family : AF_UNSPEC;
+  s->protocol = h->kind == MB_FD_TCP ? IPPROTO_TCP : 0;
+}
+
+int mb_tarantool_socket_wrap(lua_State *L) {
+  mb_handle_check_open(L, mb_handle_at(L, 1));
+  bool owner = lua_toboolean(L, 2);
+  set_handle(L, push_new(L), 1, owner);
+  return 1;
+}
+
+static int close_handle(struct mb_tarantool_socket *s) {
+  if (!mb_handle_is_open(s->handle)) return 0;
+  if (s->linger.l_onoff && s->linger.l_linger == 0) {
+    mb_handle_reset(s->handle); /* what the script has asked for */
+    return 0;
+  }
+  return mb_handle_close(s->handle);
+}
+
+static int close_socket(struct mb_tarantool_socket *s) {
+  int r = 0;
+  if (s->handle && s->owner) r = close_handle(s);
+  if (s->fd >= 0 && close(s->fd) != 0 && errno != EINTR) r = -errno;
+  s->fd = -1;
+  s->closed = true;
+  mb_buf_free(&s->rbuf, s->alloc);
+  return r;
+}
+
+/* s:close(): returns true; or nil, errno: also when it is closed already. */
+static int method_close(lua_State *L) {
+  struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
+  if (s->closed) return mb_tarantool_push_error(L, -EBADF);
+  s->owner = true; /* a wrapped socket is closed when that is said, and not as garbage */
+  return push_outcome(L, close_socket(s));
+}
+
+static int socket_gc(lua_State *L) {
+  close_socket(luaL_checkudata(L, 1, TYPE));
+  return 0;
+}
+
+/* s:is_closed() */
+static int method_is_closed(lua_State *L) {
+  const struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
+  lua_pushboolean(L, s->closed || (s->handle && !mb_handle_is_open(s->handle)));
+  return 1;
+}
+
+/* s:is_stream(): whether what is sent has no ends. */
+static int method_is_stream(lua_State *L) {
+  lua_pushboolean(L, mb_tarantool_check_socket(L)->type == SOCK_STREAM);
+  return 1;
+}
+
+/* s:is_pretended(): whether it is a listener that --style stands behind. */
+static int method_is_pretended(lua_State *L) {
+  const struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
+  lua_pushboolean(L, s->pretended);
+  return 1;
+}
+
+/* s:fd() */
+static int method_fd(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  lua_pushinteger(L, s->pretended ? mb_style_fd() : s->handle ? s->handle->in_fd : s->fd);
+  return 1;
+}
+
+/* s:waitable(): what mb.scheduler waits for: the handle, or the descriptor. */
+static int method_waitable(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  if (s->handle) {
+    lua_getuservalue(L, 1);
+  } else {
+    lua_pushinteger(L, s->fd);
+  }
+  return 1;
+}
+
+/* ---- connecting, listening ---- */
+
+/*
+ * s:connect(host, port)
+ * Starts to connect. Returns true; or nil, errno: EINPROGRESS when it is not decided yet.
+ */
+static int method_connect(lua_State *L) {
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct mb_addr addr;
+  if (s->handle) return mb_tarantool_push_error(L, -EISCONN);
+  int r = mb_tarantool_check_address(L, 2, s->domain, &addr);
+  if (r < 0) return mb_tarantool_push_error(L, r);
+  do {
+    r = connect(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno;
+  } while (r == -EINTR);
+  return push_outcome(L, r);
+}
+
+/* s:connected(): what has become of connecting. Returns true; or nil, errno. */
+static int method_connected(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct mb_addr remote;
+  int error = 0;
+  socklen_t len = sizeof error;
+  if (getsockopt(mb_tarantool_descriptor(s), SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+    return mb_tarantool_push_error(L, -errno);
+  if (error) return mb_tarantool_push_error(L, -error);
+  remote.len = sizeof remote.storage;
+  int r = getpeername(s->fd, &remote.any, &remote.len) == 0 ? 0 : -errno;
+  return push_outcome(L, r == -ENOTCONN ? -EINPROGRESS : r);
+}
+
+/*
+ * s:bind(host, port)
+ * Returns true; or nil, errno, and a message where the number does not say it all.
+ */
+static int method_bind(lua_State *L) {
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct mb_addr addr;
+  if (s->handle || s->pretended) return mb_tarantool_push_error(L, -EINVAL);
+  int r = mb_tarantool_check_address(L, 2, s->domain, &addr);
+  if (r < 0) return mb_tarantool_push_error(L, r);
+  if (!mb_style_active() || s->type != SOCK_STREAM)
+    return push_outcome(L, bind(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno);
+  char message[MB_STYLE_MESSAGE_MAX];
+  if (!mb_style_claims(&addr, message)) {
+    mb_tarantool_push_error(L, -EADDRNOTAVAIL);
+    lua_pushstring(L, message);
+    return 3;
+  }
+  mb_style_bound(&addr, &s->bound);
+  s->pretended = true;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* s:listen(backlog): returns true; or nil, errno. */
+static int method_listen(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  lua_Integer backlog = luaL_optinteger(L, 2, SOMAXCONN);
+  if (backlog < 0 || backlog > SOMAXCONN) backlog = SOMAXCONN;
+  if (s->pretended) return push_outcome(L, 0);
+  if (s->handle) return mb_tarantool_push_error(L, -EINVAL);
+  return push_outcome(L, listen(s->fd, (int)backlog) == 0 ? 0 : -errno);
+}
+
+static int accept_pretended(lua_State *L) {
+  if (!mb_style_take(L)) return mb_tarantool_push_error(L, -EAGAIN);
+  struct mb_tarantool_socket *accepted = push_new(L);
+  set_handle(L, accepted, lua_gettop(L) - 1, true);
+  return 1;
+}
+
+/*
+ * s:accept(): returns an object; or nil, errno. A client that has gone before is passed over.
+ */
+static int method_accept(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  if (s->pretended) return accept_pretended(L);
+  if (s->handle) return mb_tarantool_push_error(L, -EINVAL);
+  struct mb_tarantool_socket *accepted = push_new(L);
+  if (s->closed) return mb_tarantool_push_error(L, -EBADF); /* by a finalizer */
+  int fd;
+  do {
+    fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+  if (is_worth_collecting(L, fd)) fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return mb_tarantool_push_error(L, -errno);
+  set_descriptor(accepted, fd);
+  return 1;
+}
+
+/* ---- ends ---- */
+
+static int shut_handle(struct mb_tarantool_socket *s, int how) {
+  struct mb_handle *h = s->handle;
+  int r = 0;
+  bool replay = h->kind == MB_FD_FILE;
+  if (how != SHUT_RD && !s->output_shut) {
+    r = mb_handle_send_queue(h, true);
+    if (r == 0 && h->state == MB_HANDLE_OPEN) r = mb_handle_end_output(h);
+    s->output_shut = true;
+  }
+  if (how != SHUT_WR) {
+    if (replay) s->input_shut = true;
+    /* ENOTCONN: the client has gone, there is nothing left to shut. */
+    if (!replay && shutdown(h->in_fd, SHUT_RD) != 0 && errno != ENOTCONN && r == 0) r = -errno;
+  }
+  return r;
+}
+
+/* s:shutdown(how): a name or a number, nil: both ends. Returns true; or nil, errno. */
+static int method_shutdown(lua_State *L) {
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  int how = SHUT_RDWR;
+  if (!lua_isnoneornil(L, 2)) {
+    if (mb_tarantool_check_number(L, 2, mb_tarantool_directions, &how) < 0)
+      return mb_tarantool_push_error(L, -EINVAL);
+  }
+  if (how < SHUT_RD || how > SHUT_RDWR) return mb_tarantool_push_error(L, -EINVAL);
+  if (s->handle) return push_outcome(L, shut_handle(s, how));
+  return push_outcome(L, shutdown(s->fd, how) == 0 ? 0 : -errno);
+}
+
+/* s:linger([active, seconds]): returns both; or nil, errno. */
+static int method_linger(lua_State *L) {
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct linger linger = s->linger;
+  socklen_t len = sizeof linger;
+  if (!s->handle && getsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, &len) != 0)
+    return mb_tarantool_push_error(L, -errno);
+  if (!lua_isnoneornil(L, 2)) {
+    linger.l_onoff = lua_isnumber(L, 2) ? lua_tonumber(L, 2) != 0 : lua_toboolean(L, 2);
+    linger.l_linger = (int)luaL_optnumber(L, 3, 0);
+    if (s->handle) {
+      s->linger = linger;
+    } else if (setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0) {
+      return mb_tarantool_push_error(L, -errno);
+    }
+  }
+  lua_pushboolean(L, linger.l_onoff);
+  lua_pushinteger(L, linger.l_linger);
+  return 2;
+}
+
+/* ---- options and addresses ---- */
+
+/* s:setsockopt(level, name, value): returns true; or nil, errno. */
+static int method_setsockopt(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  return push_outcome(L, mb_tarantool_setsockopt(L, 2, mb_tarantool_descriptor(s)));
+}
+
+/* s:getsockopt(level, name): returns the value; or nil, errno. */
+static int method_getsockopt(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  int r = mb_tarantool_getsockopt(L, 2, mb_tarantool_descriptor(s));
+  return r < 0 ? mb_tarantool_push_error(L, r) : 1;
+}
+
+typedef int name_function(int fd, struct sockaddr *addr, socklen_t *len);
+
+static int push_address(lua_State *L, const struct mb_tarantool_socket *s, name_function *ask,
+                        const struct mb_addr *known) {
+  struct mb_addr addr;
+  if (known) {
+    addr = *known;
+    if (addr.len == 0) return mb_tarantool_push_error(L, -ENOTCONN);
+  } else {
+    memset(&addr, 0, sizeof addr);
+    addr.len = sizeof addr.storage;
+    if (ask(s->fd, &addr.any, &addr.len) != 0) return mb_tarantool_push_error(L, -errno);
+  }
+  mb_tarantool_push_address(L, &addr, s->handle != NULL);
+  mb_tarantool_set_kind(L, s->type, s->protocol);
+  return 1;
+}
+
+/* s:name(): the local address, a table; or nil, errno. */
+static int method_name(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  const struct mb_addr *known = s->pretended ? &s->bound : s->handle ? &s->handle->local : NULL;
+  return push_address(L, s, getsockname, known);
+}
+
+/* s:peer(): the peer's address, a table; or nil, errno. */
+static int method_peer(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  return push_address(L, s, getpeername, s->handle ? &s->handle->remote : NULL);
+}
+
+/* ---- the type ---- */
+
+static const luaL_Reg methods[] = {
+    {"accept", method_accept},
+    {"bind", method_bind},
+    {"buffered", mb_tarantool_method_buffered},
+    {"close", method_close},
+    {"connect", method_connect},
+    {"connected", method_connected},
+    {"fd", method_fd},
+    {"fill", mb_tarantool_method_fill},
+    {"find", mb_tarantool_method_find},
+    {"getsockopt", method_getsockopt},
+    {"is_closed", method_is_closed},
+    {"is_pretended", method_is_pretended},
+    {"is_stream", method_is_stream},
+    {"linger", method_linger},
+    {"listen", method_listen},
+    {"name", method_name},
+    {"peer", method_peer},
+    {"read", mb_tarantool_method_read},
+    {"recv", mb_tarantool_method_recv},
+    {"recvfrom", mb_tarantool_method_recvfrom},
+    {"send", mb_tarantool_method_send},
+    {"sendto", mb_tarantool_method_sendto},
+    {"setsockopt", method_setsockopt},
+    {"shutdown", method_shutdown},
+    {"take", mb_tarantool_method_take},
+    {"waitable", method_waitable},
+    {"write", mb_tarantool_method_write},
+    {NULL, NULL},
+};
+
+void mb_tarantool_socket_open(lua_State *L) {
+  if (luaL_newmetatable(L, TYPE)) {
+    lua_pushcfunction(L, socket_gc);
+    lua_setfield(L, -2, "__gc");
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_pop(L, 1);
+}
