@@ -27,18 +27,11 @@ end
 
 -- install(): from now on require gives these under the names that they have in Tarantool, and the global box has them.
 function tarantool.install()
-  for name, module in pairs(names) do
-    package.preload[name] = function() return require(module) end
-    package.loaded[name] = nil
-  end
   local box = type(_G.box) == "table" and _G.box or {}
-  _G.box = box -- luacheck: globals box
-  local meta = getmetatable(box)
-  if meta == nil then
-    setmetatable(box, {__index = load})
-  else
-    for name in pairs(names) do box[name] = tarantool[name] end
+  for name in pairs(names) do
+    package.loaded[name], box[name] = tarantool[name], tarantool[name]
   end
+  _G.box = box -- luacheck: globals box
   local style = require "mb.style"
   if style.active() then
     style.at_end(function() require "mb.tarantool.listener".run_rest() end)

@@ -3,10 +3,27 @@
 
 local core = require "mb.tarantool.core"
 
-local names = core.errnos()
+local names = {}
 
 -- strerror([number]): the last error's text, without a number.
 function names.strerror(number) return core.strerror(number or core.errno()) end
+
+-- There are many, and few are asked for: they are there from the first time on that one is.
+local function fill()
+  setmetatable(names, nil)
+  for name, number in pairs(core.errnos()) do names[name] = number end
+end
+
+setmetatable(names, {
+  __index = function(_, name)
+    fill()
+    return names[name]
+  end,
+  __pairs = function()
+    fill()
+    return next, names
+  end,
+})
 
 return setmetatable({}, {
   __index = names,

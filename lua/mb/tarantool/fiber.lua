@@ -35,7 +35,9 @@ end
 
 local function keep_trace(f)
   return function(err)
-    f._trace = type(err) == "string" and debug.traceback(err, 2) or tostring(err)
+    -- Without our own frames at its end.
+    local trace = type(err) == "string" and debug.traceback(err, 2) or tostring(err)
+    f._trace = trace:gsub("\n%s+%[C%]: in function 'xpcall'.*$", "")
     return err
   end
 end

@@ -55,11 +55,17 @@ local function check_number(value, name)
   error(("bad argument to '%s': expected a number, got %s"):format(name, type(value)), 3)
 end
 
--- Calls a function of the core whose Lua errors are the caller's.
-local function call(f, ...)
+-- Calls a function of the core for a method of this name, whose caller is to blame for its Lua errors.
+local function call(name, f, ...)
   local results = table.pack(pcall(f, ...))
-  if not results[1] then error(results[2], 3) end
-  return table.unpack(results, 2, results.n)
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local err = results[2]
+  if type(err) == "string" then -- the core's first argument is the socket
+    err = err:gsub("^bad argument #(%d+) to '.-'", function(n)
+      return ("bad argument #%d to '%s'"):format(n - 1, name)
+    end)
+  end
+  error(err, 3)
 end
 
 -- Waits until the socket is ready. Returns what for; or nil and the number of an error: ETIMEDOUT, EBADF.
@@ -135,7 +141,7 @@ end
 
 function methods:shutdown(how)
   local c = open(self)
-  local good, number = call(c.shutdown, c, how)
+  local good, number = call("shutdown", c.shutdown, c, how)
   return good or fail(self, false, number)
 end
 
@@ -149,20 +155,20 @@ function methods:fd() return open(self):fd() end
 
 function methods:linger(active, timeout)
   local c = open(self)
-  local on, seconds = call(c.linger, c, active, timeout)
+  local on, seconds = call("linger", c.linger, c, active, timeout)
   if on == nil then return fail(self, nil, seconds) end
   return on, seconds
 end
 
 function methods:setsockopt(level, name, value)
   local c = open(self)
-  local good, number = call(c.setsockopt, c, level, name, value)
+  local good, number = call("setsockopt", c.setsockopt, c, level, name, value)
   return good or fail(self, false, number)
 end
 
 function methods:getsockopt(level, name)
   local c = open(self)
-  local value, number = call(c.getsockopt, c, level, name)
+  local value, number = call("getsockopt", c.getsockopt, c, level, name)
   if value == nil then return fail(self, nil, number) end
   return value
 end
@@ -207,19 +213,20 @@ object.connect = connect
 
 function methods:sysconnect(host, port)
   local c = open(self)
-  local good, number = call(connect, self, c, host, port, not self._blocking and deadline_of(CONNECT_SECONDS) or nil)
+  local good, number = call("sysconnect", connect, self, c, host, port,
+    not self._blocking and deadline_of(CONNECT_SECONDS) or nil)
   return good or fail(self, false, number)
 end
 
 function methods:sysbind(host, port)
   local c = open(self)
-  local good, number, message = call(c.bind, c, host, port)
+  local good, number, message = call("sysbind", c.bind, c, host, port)
   return good or fail(self, false, number, message)
 end
 
 function methods:bind(host, port)
   local c = open(self)
-  local good, number, message = call(c.bind, c, host, port)
+  local good, number, message = call("bind", c.bind, c, host, port)
   if good then return true end
   if number ~= EINVAL or type(host) ~= "string" or host == "unix/" then return fail(self, false, number, message) end
   -- No literal: a name.
@@ -378,27 +385,20 @@ local function says_dontwait(flags)
   return false
 end
 
-local function receive(s, c, f, size, flags)
-  if flags and says_dontwait(flags) then return call(f, c, size, flags) end
-  local data, from
-  repeat
-    data, from = call(f, c, size, flags)
-    if data ~= nil or from ~= EAGAIN or not s._blocking then break end
-    local ready, number = wait_for(s, c, "r")
-    if not ready then return nil, number end
-  until false
-  return data, from
+local function attempt_receive(s, c, f, size, flags)
+  if flags and says_dontwait(flags) then return f(c, size, flags) end
+  return attempt(s, c, "r", f, size, flags)
 end
 
 function methods:recv(size, flags)
   local c = open(self)
-  local data, number = receive(self, c, c.recv, size, flags)
+  local data, number = call("recv", attempt_receive, self, c, c.recv, size, flags)
   return data or fail(self, nil, number)
 end
 
 function methods:recvfrom(size, flags)
   local c = open(self)
-  local data, from = receive(self, c, c.recvfrom, size, flags)
+  local data, from = call("recvfrom", attempt_receive, self, c, c.recvfrom, size, flags)
   if not data then return fail(self, nil, from) end
   return data, from
 end
@@ -439,7 +439,7 @@ function methods:send(data, flags)
   local stream = c:is_stream()
   local sent = 0
   repeat
-    local n, number = attempt(self, c, "w", c.send, data, flags, sent)
+    local n, number = call("send", attempt, self, c, "w", c.send, data, flags, sent)
     if not n and sent == 0 then return fail(self, false, number) end
     if not n then break end
     sent = sent + n
@@ -451,13 +451,7 @@ end
 function methods:sendto(host, port, data, flags)
   local c = open(self)
   if data ~= nil then data = check_string(data, "sendto") end
-  local sent, number
-  repeat
-    sent, number = call(c.sendto, c, host, port, data, flags)
-    if sent or number ~= EAGAIN or not self._blocking then break end
-    local ready
-    ready, number = wait_for(self, c, "w")
-  until not ready
+  local sent, number = call("sendto", attempt, self, c, "w", c.sendto, host, port, data, flags)
   return sent or fail(self, nil, number)
 end
 
