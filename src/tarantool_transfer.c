@@ -100,6 +100,10 @@ static ssize_t size_at(lua_State *L, int index, const struct mb_tarantool_socket
 int mb_tarantool_method_read(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   ssize_t size = lua_isnoneornil(L, 2) ? RECEIVE_BYTES : size_at(L, 2, s);
+  if (size == 0) { /* not to be waited for */
+    lua_pushliteral(L, "");
+    return 1;
+  }
   if (s->handle) return push_from_handle(L, s, (size_t)size, false);
   return push_received(L, s, (size_t)size, 0, NULL);
 }

@@ -201,7 +201,7 @@ end
 -- Connects until a deadline. Returns true; or nil and the number of an error.
 local function connect(s, c, host, port, deadline)
   while true do
-    local good, number = c:connect(host, port)
+    local good, number = c.connect(c, host, port) -- no method call: call() counts the arguments
     if good then return true end
     if number == EINPROGRESS or number == EALREADY then return await_connect(s, c, deadline) end
     if number ~= EAGAIN or not s._blocking or deadline and timeref() >= deadline then return nil, number end
@@ -242,8 +242,8 @@ function methods:bind(host, port)
 end
 
 function methods:listen(backlog)
-  check_number(backlog, "listen")
   local c = open(self)
+  check_number(backlog, "listen")
   local good, number = c:listen(backlog and math.floor(backlog))
   return good or fail(self, false, number)
 end
@@ -271,20 +271,23 @@ local function is_ready(s, c, events, timeout)
 end
 
 function methods:readable(timeout)
+  local c = open(self)
   check_number(timeout, "readable")
-  local ready, number = is_ready(self, open(self), "r", timeout)
+  local ready, number = is_ready(self, c, "r", timeout)
   return ready ~= nil or fail(self, false, number)
 end
 
 function methods:writable(timeout)
+  local c = open(self)
   check_number(timeout, "writable")
-  local ready, number = is_ready(self, open(self), "w", timeout)
+  local ready, number = is_ready(self, c, "w", timeout)
   return ready ~= nil or fail(self, false, number)
 end
 
 function methods:wait(timeout)
+  local c = open(self)
   check_number(timeout, "wait")
-  local ready, number = is_ready(self, open(self), "rw", timeout)
+  local ready, number = is_ready(self, c, "rw", timeout)
   return ready and ready:upper() or fail(self, nil, number)
 end
 
@@ -301,17 +304,17 @@ end
 -- not returned stays in the buffer. Returns a string, shorter only at the end of the stream; or nil.
 local function read_until(s, c, limit, markers, timeout)
   local deadline = deadline_of(timeout)
-  local searched = 0
+  local searched, tried = 0, false
   while true do
     local have = c:buffered()
     local size = markers and c:find(markers, limit, searched) or have >= limit and limit
     if size then return c:take(size) end
-    searched = have
+    -- Once at least: a timeout of 0 takes what is there.
+    if tried and deadline and timeref() > deadline then return fail(s, nil, ETIMEDOUT) end
+    searched, tried = have, true
     local received, number = c:fill(limit - have)
     if received == 0 then return c:take(have) end
-    if received then
-      if deadline and timeref() > deadline then return fail(s, nil, ETIMEDOUT) end
-    else
+    if not received then
       if number ~= EAGAIN then return fail(s, nil, number) end
       received, number = wait_for(s, c, "r", deadline)
       if not received then return fail(s, nil, number) end
@@ -349,6 +352,7 @@ end
 
 -- read([limit], [timeout]), read(delimiter, [timeout]), read({chunk = limit, delimiter = delimiter}, [timeout])
 function methods:read(what, timeout)
+  local c = open(self)
   local limit, markers = what, nil
   if is_options(what) then
     limit, markers = what.chunk or what.size, what.delimiter or what.line
@@ -357,13 +361,14 @@ function methods:read(what, timeout)
   end
   check_number(timeout, "read")
   limit, markers = limit_of(limit, "read"), markers_of(markers, "read")
-  return read_until(self, open(self), limit, markers, timeout)
+  return read_until(self, c, limit, markers, timeout)
 end
 
 local NEWLINE = {"\n"}
 
 -- readline([limit], [markers], [timeout])
 function methods:readline(limit, markers, timeout)
+  local c = open(self)
   if is_options(limit) then
     limit, markers, timeout = limit.chunk or limit.size, limit.delimiter or limit.line, markers
   elseif type(limit) == "string" or type(limit) == "table" then
@@ -373,7 +378,7 @@ function methods:readline(limit, markers, timeout)
   end
   check_number(timeout, "readline")
   limit, markers = limit_of(limit, "readline"), markers_of(markers, "readline")
-  return read_until(self, open(self), limit, markers or NEWLINE, timeout)
+  return read_until(self, c, limit, markers or NEWLINE, timeout)
 end
 
 local function says_dontwait(flags)

@@ -1,0 +1,67 @@
+"""Scripts that try mb.tarantool and print what is not as they expect."""
+
+import subprocess
+
+import mbtest
+from mbtest import HANDLE, equal, script
+
+# equal(got, want, what): a line for what differs; says(f, text, ...): that f throws this; pair(): two ends of TCP.
+PRELUDE = r"""
+local mb = require "mb.tarantool"
+local socket, fiber, errno = mb.socket, mb.fiber, mb.errno
+local clock = moonbridge_io.timeref
+local function show(v) return type(v) == "string" and ("%q"):format(v) or tostring(v) end
+local function equal(got, want, what)
+  if got ~= want then print(("%s: got %s, expected %s"):format(what, show(got), show(want))) end
+end
+local function says(text, f, ...)
+  local good, err = pcall(f, ...)
+  if good or not tostring(err):find(text, 1, true) then
+    print(("expected the error %q, got %s"):format(text, show(err)))
+  end
+end
+local function listener(family, host, port)
+  local s = assert(socket(family or 'AF_INET', 'SOCK_STREAM', 0))
+  s:setsockopt('SOL_SOCKET', 'SO_REUSEADDR', true)
+  assert(s:bind(host or '127.0.0.1', port or 0), s:error())
+  assert(s:listen(10))
+  return s
+end
+local function pair()
+  local ms = listener()
+  local a = assert(socket.tcp_connect('127.0.0.1', ms:name().port))
+  local b = assert(ms:accept())
+  ms:close()
+  return a, b
+end
+-- Calls f and says when it has taken less, or much more, than so many seconds.
+local function takes(seconds, f, ...)
+  local start = clock()
+  local results = table.pack(f(...))
+  local took = clock(start)
+  if took < seconds - 0.001 or took > seconds + SLACK then
+    print(("took %.3f s, expected %.3f s"):format(took, seconds))
+  end
+  return table.unpack(results, 1, results.n)
+end
+""".replace("SLACK", "5" if mbtest.VALGRIND else "1")
+
+
+def run(text, *args, status=0):
+    """What a script prints that runs without a client; its arguments are in arg."""
+    done = subprocess.run(
+        [HANDLE, script(f"local arg = {{...}}\n{PRELUDE}\n{text}\nreturn function() end\n"), *map(str, args)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=mbtest.DEADLINE * 2,
+        check=False,
+    )
+    output = done.stdout.decode(errors="backslashreplace")
+    equal(done.returncode, status, f"exit status; it has printed {output!r}")
+    return output
+
+
+def good(text, *args):
+    """The script finds nothing that is not as it expects."""
+    equal(run(text, *args), "", "what the script complains about")
