@@ -27,6 +27,7 @@ end
 -- In a fiber. waiters, if any, is where the fiber is found by who ends its wait early.
 local function wait_in_fiber(scheduler, object, events, deadline, waiters)
   local task = scheduler:current()
+  if waiting.check then waiting.check() end
   if waiters then waiters[task] = true end
   local ready = scheduler:wait(object, events, deadline)
   if waiters then waiters[task] = nil end
@@ -65,6 +66,7 @@ end
 -- woken is true then. value, if any, is in the entry.
 function waiting.park(list, deadline, value)
   local scheduler = waiting.fibers()
+  if waiting.check then waiting.check() end
   local entry = {task = scheduler:current(), woken = false, value = value}
   list[#list + 1] = entry
   if entry.task then
