@@ -17,7 +17,11 @@ setmetatable(tarantool, {__index = load})
 
 -- wrap(socket): the connect handler's socket, or another of ours, as Tarantool's socket object. It is closed by its
 -- close(), and not as garbage.
-function tarantool.wrap(socket) return tarantool.socket.wrap(socket) end
+function tarantool.wrap(socket)
+  local good, wrapped = pcall(tarantool.socket.wrap, socket)
+  if good then return wrapped end
+  error(tostring(wrapped):gsub("^.*bad argument #1 to '.-'", "bad argument #1 to 'wrap'"), 2)
+end
 
 -- run(): until no fiber is left.
 function tarantool.run()

@@ -45,6 +45,8 @@ end
 -- it ends the program: once that is closed, and, without a deadline, when nothing is left to be done.
 function listener.wait(deadline)
   local in_fiber = waiting.scheduler and waiting.scheduler:current()
+  -- A listener has seldom a connection at once: the program expects to get on while the fiber waits for it.
+  if in_fiber and style.pending() then coroutine.yield() end
   while not style.pending() do
     if not style.serving() then finish() end
     if deadline and timeref() >= deadline then return false end

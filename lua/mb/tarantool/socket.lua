@@ -113,8 +113,7 @@ socket.handles = setmetatable({}, {__mode = "v"})
 
 -- wrap(handle): the connection, or another socket of ours, as an object.
 function socket.wrap(handle)
-  local good, c = pcall(core.wrap, handle, false)
-  if not good then error(c, 3) end
+  local c = core.wrap(handle, false)
   socket.handles[c:fd()] = handle
   return object.new(c, true)
 end

@@ -1,0 +1,415 @@
+#!/usr/bin/python3
+"""mb.tarantool on the connection that we were started for: wrap() in a connect handler, and unmodified programs with
+--style=tarantool, under the real inetd, a real systemd-socket-activate and in replays."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhosts
+import mbtest
+from mbtarantool import PRELUDE
+from mbtest import HANDLE, SRCDIR, Child, Client, check, equal, free_port, script, tcp_pair, test, tmp, unix_pair
+
+mbtest.need("inetd")
+mbtest.need("systemd-socket-activate")
+
+WRAP = "return function(connection)\nlocal tarantool = require 'mb.tarantool'\nlocal s = tarantool.wrap(connection)\n"
+
+
+class Served:
+    """mb-handle on the server's end of a connection."""
+
+    def __init__(self, pair, text, *args):
+        self.client, conn = pair
+        self.log = tmp("stderr.txt")
+        with open(self.log, "wb") as log:
+            self.child = Child([HANDLE, *args, script(text)], {0: conn, 1: conn, 2: log})
+        conn.close()
+
+    def ends(self, status=0, log=""):
+        equal(self.child.wait(), status, f"exit status; log: {mbtest.read_file(self.log)!r}")
+        equal(mbtest.without_ends(mbtest.read_file(self.log)), log, "log")
+
+
+def pairs():
+    """A TCP connection, and one over a Unix socket."""
+    yield tcp_pair()
+    path = tmp("connection.sock")
+    if os.path.exists(path):
+        os.remove(path)
+    yield unix_pair(path)
+
+
+# ---- wrap ----
+
+ECHO = (
+    WRAP
+    + r"""
+  repeat
+    local line = s:readline(65536, {"\n"}, 20)
+  until not line or line == "" or not s:write(line)
+end
+"""
+)
+
+
+@test("wrap: lines and binary data go to and fro over TCP and a Unix socket; the handler's return closes")
+def _():
+    data = b"one\n\0\xff\n" + b"x" * 100_000 + b"\n" + b"line\n" * 10_000 + b"last"
+    for pair in pairs():
+        served = Served(pair, ECHO)
+        served.client.send(b"first\n")
+        equal(served.client.line(), "first", "a line comes back at once")
+        sender = os.fork()
+        if sender == 0:
+            served.client.send(data)
+            served.client.finish()
+            os._exit(0)
+        got = served.client.end()
+        os.waitpid(sender, 0)
+        equal(got, (data, "eof"), "what comes back")
+        served.ends()
+
+
+METHODS = (
+    "return function(connection)\n"
+    + PRELUDE
+    + r"""
+  local s = mb.wrap(connection)
+  local name, peer = s:name(), s:peer()
+  s:write(("%s %s %s %s\n"):format(name.host, name.port, name.family, name.type))
+  s:write(("%s %s %s %s\n"):format(peer.host, peer.port, peer.family, peer.type))
+  local function linger(on, seconds, ...)
+    local a, b = s:linger(...)
+    equal(a, on, "linger") equal(b, seconds, "linger")
+  end
+  linger(false, 0) linger(true, 3, true, 3) linger(true, 3) linger(false, 0, false) -- and not what we have set ourselves
+  equal(s:getsockopt('SOL_SOCKET', 'SO_TYPE'), 1, "type")
+  equal(s:setsockopt('SOL_SOCKET', 'SO_KEEPALIVE', true), true, "set") equal(s:getsockopt('SOL_SOCKET', 'SO_KEEPALIVE'), 1, "get")
+  equal(s:nonblock(), false, "it blocks at first") equal(s:nonblock(true), true, "nonblock")
+  equal(s:sysread(), nil, "nothing") equal(s:errno(), errno.EAGAIN, "errno")
+  equal(takes(0.05, s.readable, s, 0.05), false, "readable") equal(s:wait(0), "W", "wait")
+  equal(takes(0.05, s.read, s, 5, 0.05), nil, "read") equal(s:errno(), errno.ETIMEDOUT, "errno")
+  s:write("go\n")
+  equal(connection:read(2), "ab", "the connection's own read") -- which receives more than it returns
+  equal(socket.iowait(s:fd(), 'r', 5), 'R', "iowait") equal(s:readable(0), true, "readable")
+  equal(s:recv(3), "cde", "recv") equal(s:read(3, 5), "fgh", "read")
+  equal(s:recv(2, "MSG_PEEK"), "ij", "peek") equal(s:recv(2), "ij", "recv")
+  equal(s:read({chunk = 10, delimiter = "\n"}), "line\n", "delimiter") equal(s:error(), nil, "error")
+  equal(s:read("t"), "rest", "read")
+  equal(s:sysconnect("127.0.0.1", 1), false, "connect") equal(s:errno(), errno.EISCONN, "errno")
+  equal(s:listen(5), false, "listen") equal(s:bind("127.0.0.1", 1), false, "bind") equal(s:accept(), nil, "accept")
+  equal(s:send("sent\n"), true, "send") equal(s:syswrite("written\n"), 8, "syswrite")
+  equal(s:send("with a flag\n", "MSG_MORE"), true, "send")
+  equal(tostring(s):match("^fd %d+, aka .*, peer ") ~= nil, true, "text: " .. tostring(s))
+  equal(s:readline(), "last", "to the end") equal(s:read(5), "", "the end") equal(s:readable(), true, "the end")
+  equal(s:shutdown("W"), true, "shutdown") equal(s:write("x"), false, "write") equal(s:errno(), errno.EPIPE, "errno")
+  equal(s:close(), true, "close") equal(s:close(), false, "closed twice")
+  says("attempt to use a closed socket", s.read, s) says("the socket is closed", connection.read, connection)
+end
+"""
+)
+
+
+@test("wrap: addresses, options, the linger that is not ours to show, waiting, the buffer, shutdown, close")
+def _():
+    client, conn = tcp_pair()
+    local, remote = conn.getsockname(), conn.getpeername()
+    served = Served((client, conn), METHODS)
+    for want in (f"{local[0]} {local[1]}", f"{remote[0]} {remote[1]}"):
+        equal(client.line(), f"{want} AF_INET SOCK_STREAM", "address")
+    equal(client.line(), "go", "line")
+    client.send("abcdefghijline\nrest")
+    equal([client.line() for _ in range(3)], ["sent", "written", "with a flag"], "what is sent")
+    client.send("last")
+    client.finish()
+    equal(client.end(), (b"", "eof"), "the end")
+    served.ends()
+
+
+@test("wrap: linger(true, 0) and close reset; a wrapped object that is garbage closes nothing")
+def _():
+    served = Served(tcp_pair(), WRAP + "s:linger(true, 0) s:close() end")
+    equal(served.client.end(), (b"", "reset"), "the end")
+    served.ends()
+    served = Served(tcp_pair(), WRAP + "s = nil collectgarbage() collectgarbage() connection:write('still open\\n') end")
+    equal(served.client.end(), (b"still open\n", "eof"), "the answer")
+    served.ends()
+
+
+@test("wrap: a client that resets, or sends no more than half a line, is an error of the method and no failure")
+def _():
+    text = WRAP + r"""
+  s:write("ready\n")
+  local line = s:readline()
+  print(line, s:error())
+  for _ = 1, 100 do if not s:write("x") then break end os.execute("exec sleep 0.01") end
+  print(s:error())
+end
+"""
+    served = Served(tcp_pair(), text)
+    equal(served.client.line(), "ready", "line")
+    served.client.reset()
+    equal(served.child.wait(), 0, "exit status")
+    lines = mbtest.read_file(served.log).splitlines()
+    equal(lines[0], "nil\tConnection reset by peer", "readline")
+    check(lines[1] in ("Connection reset by peer", "Broken pipe"), f"write: {lines[1]}")
+
+
+@test("wrap in a replay: a file is read and written; there is no peer and no option; --record has what was read")
+def _():
+    record = tmp("record")
+    text = "return function(connection)\n" + PRELUDE + r"""
+  local s = mb.wrap(connection)
+  equal(s:peer(), nil, "peer") equal(s:errno(), errno.ENOTCONN, "errno") equal(s:name(), nil, "name")
+  equal(s:getsockopt('SOL_SOCKET', 'SO_TYPE'), nil, "option") equal(s:errno(), errno.EBADF, "errno")
+  equal(s:readable(), true, "readable") equal(s:wait(), "RW", "wait")
+  repeat local line = s:readline() until line == "" or not s:write(line)
+  s:send("end\n") s:shutdown("RW") equal(s:write("x"), false, "write") equal(s:recv(), "", "recv")
+end
+"""
+    done = subprocess.run(
+        [HANDLE, "--record", record, script(text)], input=b"one\ntwo\nlast", capture_output=True, timeout=60, check=False
+    )
+    equal((done.returncode, done.stdout, done.stderr), (0, b"one\ntwo\nlastend\n", b""), "status, output, log")
+    equal(mbtest.read_file(record), "one\ntwo\nlast", "the record")
+
+
+@test("wrap: what came with a PROXY header is not lost, and peer() is the client that it names")
+def _():
+    text = WRAP + "local a = s:peer() s:write(a.host .. ' ' .. a.port .. ' ' .. s:readline()) end"
+    served = Served(tcp_pair(), text, "--proxy-protocol", "--proxy-trust", "127.0.0.1")
+    served.client.send("PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\nhello\n")
+    equal(served.client.end(), (b"192.0.2.1 1234 hello\n", "eof"), "answer")
+    served.ends()
+
+
+@test("wrap: misuse says what is no socket")
+def _():
+    done = subprocess.run(
+        [HANDLE, script("require('mb.tarantool').wrap(5)")], input=b"", capture_output=True, timeout=60, check=False
+    )
+    check(b":1: bad argument #1 to 'wrap'" in done.stderr, f"message: {done.stderr}")
+
+
+# ---- programs as they are ----
+
+
+def serves(pair, text, data, want, log="", status=0, finish=True):
+    served = Served(pair, text, "--style=tarantool")
+    if data:
+        served.client.send(data)
+    if finish:
+        served.client.finish()
+    equal(served.client.end(), (want, "eof" if status == 0 else "reset"), "answer")
+    served.ends(status, log)
+
+
+# Sequential; the port is any, as the connection's is not known before.
+ONE_BY_ONE = r"""
+local socket = require "socket"
+local s = assert(socket('AF_INET', 'SOCK_STREAM', 'tcp'))
+s:setsockopt('SOL_SOCKET', 'SO_REUSEADDR', true)
+assert(s:bind("127.0.0.1", 0), s:error())
+assert(s:listen(5), s:error())
+while true do
+  local client = s:accept()
+  client:write(client:readline())
+  client:close()
+end
+"""
+
+
+@test("--style: one connection after the other: the first is served, then the program ends")
+def _():
+    serves(tcp_pair(), ONE_BY_ONE, b"hello\n", b"hello\n")
+    # Not closed by the program: in a healthy way all the same.
+    serves(tcp_pair(), ONE_BY_ONE.replace("client:close()", ""), b"hello\n", b"hello\n")
+
+
+@test("--style: what the program sees of its listener")
+def _():
+    client, conn = tcp_pair()
+    port = conn.getsockname()[1]
+    text = r"""
+local socket, fiber, errno = require "socket", require "fiber", require "errno"
+local clock = require "moonbridge_io".timeref
+local s = socket('AF_INET', 'SOCK_STREAM', 'tcp')
+local function say(...) print(...) end
+say(s:bind("127.0.0.1", PORT + 1), s:error(), s:errno() == errno.EADDRNOTAVAIL)
+say(s:bind("0.0.0.0", PORT), s:listen(1), s:error())
+say(s:name().host, s:name().port == PORT, s:name().family)
+say(s:bind("0.0.0.0", PORT), s:error())
+say(s:readable(), s:wait(5), s:readable(0))
+local fd = s:fd()
+local c, from = s:accept()
+say(c:fd() == fd, from.host, from.port == c:peer().port)
+local start = clock()
+say(s:readable(0.05), s:error(), clock(start) >= 0.05)
+say(s:nonblock(true), s:accept(), s:error())
+say(s:wait(0.01), s:writable(0.01))
+fiber.create(function() c:write("hello\n") fiber.sleep(0.05) c:close() end)
+say(s:readable(100))
+say("never")
+""".replace("PORT", str(port))
+    log = f"""false\tcannot bind to 127.0.0.1:{port + 1}: the connection came in on 127.0.0.1:{port}, and with --style=tarantool a program serves nothing else\ttrue
+true\ttrue\tnil
+0.0.0.0\ttrue\tAF_INET
+false\tInvalid argument
+true\tR\ttrue
+true\t127.0.0.1\ttrue
+false\tConnection timed out\ttrue
+true\tnil\tResource temporarily unavailable
+nil\tfalse
+"""
+    serves((client, conn), text, b"", b"hello\n", log)
+
+
+@test("--style: fibers: the program ends with the connection, whatever else sleeps; not before")
+def _():
+    server = r"""
+local socket, fiber = require "socket", require "fiber"
+fiber.create(function() while true do fiber.sleep(1000) end end)
+%s
+"""
+    handler = """function(c) for i = 1, 3 do c:write(c:readline()) fiber.sleep(0.01) end end"""
+    want = b"1\n2\n3\n"
+    # The accept loop outside, in a fiber, and in tcp_server.
+    loop = f"""
+local s = socket('AF_INET', 'SOCK_STREAM', 'tcp') assert(s:bind('127.0.0.1', 0)) s:listen(5)
+while s:readable() do local c = s:accept() fiber.create(function(c) ({handler})(c) c:close() end, c) end
+"""
+    for text in (
+        loop,
+        f"fiber.create(function() {loop} end)",
+        f"fiber.create(function() {loop} end) fiber.sleep(1000)",
+        f"assert(socket.tcp_server('127.0.0.1', 0, {handler}))",
+        f"assert(socket.tcp_server('localhost', 0, {{handler = {handler}, prepare = function() return 5 end}}))",
+        loop.replace("c:close()", ""),
+    ):
+        leaks = "c:close()" not in text and "tcp_server" not in text
+        serves(tcp_pair(), (server % text) if not leaks else "local socket, fiber = require 'socket', require 'fiber'\n" + text, want, want)
+
+
+@test("--style: over a Unix socket")
+def _():
+    path = tmp("style.sock")
+    text = r"""
+local socket = require "socket"
+local s, address = assert(socket.tcp_server('unix/', arg[1] or 'PATH', function(s) s:write(s:readline()) end))
+print(address.host, address.port)
+print(socket.tcp_server('unix/', '/elsewhere', print))
+""".replace("PATH", path)
+    message = f"cannot bind to /elsewhere: the connection came in on {path}, and with --style=tarantool a program serves nothing else"
+    serves(unix_pair(path), text, b"hello\n", b"hello\n", f"unix/\t{path}\nnil\t{message}\n")
+    check(os.path.exists(path), "the listener's file is not the program's to remove")
+
+
+@test("--style: datagrams and outgoing connections are real; a program that accepts nothing is told")
+def _():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        text = (
+            """
+local socket = require "socket"
+local d = socket('AF_INET', 'SOCK_DGRAM', 'udp')
+assert(d:bind('127.0.0.1', 0)) assert(d:sendto('127.0.0.1', %d, 'x' .. d:name().port))
+"""
+            % peer.getsockname()[1]
+            + ONE_BY_ONE
+        )
+        serves(tcp_pair(), text, b"hello\n", b"hello\n")
+        data, address = peer.recvfrom(100)
+        equal(data.decode(), f"x{address[1]}", "a datagram")
+    client, conn = tcp_pair()
+    served = Served((client, conn), "require('fiber').create(function() end)", "--style=tarantool")
+    equal(client.end()[1], "reset", "the end")
+    equal(served.child.wait(), 70, "exit status")
+    check("has not accepted the connection" in mbtest.read_file(served.log), mbtest.read_file(served.log))
+
+
+@test("--style: an error in the handler's fiber is logged, and the connection ends")
+def _():
+    client, conn = tcp_pair()
+    text = "require('socket').tcp_server('127.0.0.1', 0, function(s) s:write('hi\\n') error('as told') end)"
+    served = Served((client, conn), text, "--style=tarantool")
+    equal(client.end(), (b"hi\n", "eof"), "answer")
+    equal(served.child.wait(), 0, "exit status")
+    check("as told" in mbtest.read_file(served.log), "log")
+
+
+@test("--style in a replay")
+def _():
+    for text in (ONE_BY_ONE, "require('socket').tcp_server('0.0.0.0', 3301, function(s) s:write(s:readline()) end)"):
+        done = subprocess.run(
+            [HANDLE, "--style=tarantool", script(text)], input=b"hello\n", capture_output=True, timeout=60, check=False
+        )
+        equal((done.returncode, done.stdout, done.stderr), (0, b"hello\n", b""), "status, output, log")
+
+
+def many(where):
+    mbtest.wait_listening(where)
+    clients = [Client(where) for _ in range(20)]
+    for i, client in reversed(list(enumerate(clients))):
+        client.send(f"{i}\nlast")
+        client.finish()
+        equal(client.end(), (f"{i}\nlast".encode(), "eof"), "answer")
+        client.sock.close()
+
+
+EXAMPLE = os.path.join(SRCDIR, "docs", "examples", "tarantool-echo.lua")
+
+
+def example_at(port):
+    text = mbtest.read_file(EXAMPLE)
+    equal(text.count("'0.0.0.0', 7007"), 1, "its address")
+    return script(text.replace("7007", str(port)))
+
+
+@test("docs/examples/tarantool-echo.lua under inetd, with the entry that it names, and under systemd-socket-activate")
+def _():
+    port = free_port()
+    path = example_at(port)
+    entry = re.search(r"(?m)^-- For inetd: (7007 .*)$", mbtest.read_file(EXAMPLE)).group(1)
+    equal(entry.split()[:4] + entry.split()[6:], "7007 stream tcp nowait.60000 mb-handle --style=tarantool FILE".split(), "entry")
+    mbhosts.Inetd([(f"127.0.0.1:{port}", "tcp4", f"--style=tarantool {path}")])
+    many(("127.0.0.1", port))
+    port = free_port()
+    mbhosts.SocketActivate(("127.0.0.1", port), "--style=tarantool", example_at(port))
+    many(("127.0.0.1", port))
+
+
+def manual_example():
+    """The entry for inetd and the script below it, of the manual page's EXAMPLES."""
+    page = mbtest.read_file(os.path.join(SRCDIR, "docs", "mb.tarantool.3"))
+    blocks = re.findall(r"(?s)^\.Bd -literal.*?\n(.*?)^\.Ed$", page[page.index(".Sh EXAMPLES") :], re.MULTILINE)
+    blocks = [b.replace("\\e", "\\").replace("\\(ti", "~").replace("\\(dq", '"').replace("\\(aq", "'") for b in blocks]
+    return blocks
+
+
+@test("the manual's examples: the script under inetd with its entry, and the others")
+def _():
+    blocks = manual_example()
+    entry = blocks[0].split()
+    equal(entry[1:4], ["stream", "tcp", "nowait.60000"], "the entry")
+    port = free_port()
+    path = mbtest.write_file(tmp(os.path.basename(entry[-1])), blocks[1])
+    mbhosts.Inetd([(f"127.0.0.1:{port}", "tcp4", path)])
+    where = ("127.0.0.1", port)
+    mbtest.wait_listening(where)
+    for _ in range(5):
+        with Client(where) as client:
+            client.send("Ann\n")
+            equal(client.end(), (b"Hello, Ann!\n", "eof"), "answer")
+    for text in blocks[2:]:
+        if text.startswith("return") or "local" in text:
+            done = subprocess.run(["luac5.3", "-p", "-"], input=text.encode(), capture_output=True, check=False)
+            equal(done.stderr, b"", "an example that compiles")
+
+
+mbtest.main()
