@@ -20,7 +20,7 @@ from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
-TESTED = {"daytime", "echo", "finger", "hello", "luasocket-echo", "proxy", "webapp"}
+TESTED = {"daytime", "echo", "finger", "hello", "luasocket-echo", "proxy", "tarantool-echo", "webapp"}
 
 
 def example(name):
@@ -110,6 +110,12 @@ def _():
 def _():
     for data in (b"one\ntwo\n", b"one\n\n\nlast", b"\0\xff\r\n\0", b"x" * 200000 + b"\nend\n", b"x" * 65536 + b"\n", b"\n", b""):
         answers("echo", (data, data))
+
+
+@test("tarantool-echo: a program of its own, with --style=tarantool; over a connection: tarantool_serving.py")
+def _():
+    for data in (b"one\ntwo\n", b"one\n\nlast", b"\0\xff\r\n\0", b"x" * 200000 + b"\nend\n", b"\n", b""):
+        equal(run("--style=tarantool", example("tarantool-echo"), data=data), (0, data, ""), "status, output, log")
 
 
 @test("echo: over TCP, and on the Unix socket of mb-local@echo.socket, where a user manager has it")

@@ -384,32 +384,41 @@ def _():
     many(("127.0.0.1", port))
 
 
-def manual_example():
-    """The entry for inetd and the script below it, of the manual page's EXAMPLES."""
+def manual_examples():
+    """The blocks of the manual page's EXAMPLES: an entry for inetd, the script for it, two more scripts."""
     page = mbtest.read_file(os.path.join(SRCDIR, "docs", "mb.tarantool.3"))
-    blocks = re.findall(r"(?s)^\.Bd -literal.*?\n(.*?)^\.Ed$", page[page.index(".Sh EXAMPLES") :], re.MULTILINE)
-    blocks = [b.replace("\\e", "\\").replace("\\(ti", "~").replace("\\(dq", '"').replace("\\(aq", "'") for b in blocks]
-    return blocks
+    examples = page[page.index(".Sh EXAMPLES") :]
+    blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", examples, re.MULTILINE | re.DOTALL)
+    equal(len(blocks), 4, "blocks in the EXAMPLES of mb.tarantool(3)")
+    return [block.replace("\\e", "\\") for block in blocks]
 
 
-@test("the manual's examples: the script under inetd with its entry, and the others")
+@test("the manual's examples: a script under inetd with its entry, one that asks it, a program that is served unchanged")
 def _():
-    blocks = manual_example()
-    entry = blocks[0].split()
-    equal(entry[1:4], ["stream", "tcp", "nowait.60000"], "the entry")
+    entry, greet, ask, program = manual_examples()
+    equal(entry.split(), "7007 stream tcp nowait.60000 mb-handle /usr/local/bin/mb-handle mb-handle".split(), "entry")
     port = free_port()
-    path = mbtest.write_file(tmp(os.path.basename(entry[-1])), blocks[1])
-    mbhosts.Inetd([(f"127.0.0.1:{port}", "tcp4", path)])
     where = ("127.0.0.1", port)
+    mbtest.write_file(tmp("handlers", f"{port}.lua"), greet)
+    mbhosts.Inetd([(f"127.0.0.1:{port}", "tcp4", f"--handlers {os.path.dirname(tmp('handlers', 'x'))}")])
     mbtest.wait_listening(where)
-    for _ in range(5):
+    for sent in ("Ann\n", "Ann\r\n", "Ann"):
         with Client(where) as client:
-            client.send("Ann\n")
+            client.send(sent)
+            client.finish()
             equal(client.end(), (b"Hello, Ann!\n", "eof"), "answer")
-    for text in blocks[2:]:
-        if text.startswith("return") or "local" in text:
-            done = subprocess.run(["luac5.3", "-p", "-"], input=text.encode(), capture_output=True, check=False)
-            equal(done.stderr, b"", "an example that compiles")
+    with Client(where) as client:
+        client.finish()
+        equal(client.end(), (b"", "eof"), "answer to nothing")
+    # Nobody listens on ::1, which is said first.
+    served = Served(tcp_pair(), ask.replace("7007", str(port)))
+    got, how = served.client.end()
+    check(got in (b"Hello, Ann!\n", b"Connection refused") and how == "eof", f"what comes first: {got}")
+    served.ends()
+    served = Served(tcp_pair(), ask.replace("7007", str(port)).replace(', "::1"', ""))
+    equal(served.client.end(), (b"Hello, Ann!\n", "eof"), "the answer of the other server")
+    served.ends()
+    serves(tcp_pair(), program.replace("7007", "0"), b"", b"Hello, 127.0.0.1!\n")
 
 
 mbtest.main()
