@@ -85,9 +85,15 @@ static const struct mb_tarantool_name levels[] = {
     {"IPPROTO_UDP", IPPROTO_UDP},   {"udp", IPPROTO_UDP},   {NULL, 0},
 };
 
+/* The connection's own value of it is not the script's to see: see mb_fd_set_reset_on_close. */
+static void refuse_linger(lua_State *L) {
+  luaL_error(L, "SO_LINGER is read and set with socket:linger()");
+}
+
 /* An option whose number a script gives itself is an integer. */
 static const struct option *numbered(lua_State *L, int index, int level, struct option *ret) {
   *ret = (struct option){level, "option", (int)luaL_checkinteger(L, index), FORM_INTEGER, false};
+  if (level == SOL_SOCKET && ret->number == SO_LINGER) refuse_linger(L);
   for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
     if (options[i].level == level && options[i].number == ret->number) return &options[i];
   }
@@ -107,8 +113,7 @@ static const struct option *option_at(lua_State *L, int index, struct option *re
   for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
     if (options[i].level == level && strcmp(options[i].name, name) == 0) return &options[i];
   }
-  if (strcmp(name, "SO_LINGER") == 0)
-    luaL_error(L, "SO_LINGER is read and set with socket:linger()");
+  if (strcmp(name, "SO_LINGER") == 0) refuse_linger(L);
   luaL_error(L, "unknown socket option %s", name);
   return NULL;
 }

@@ -18,6 +18,8 @@
 
 #define TYPE "mb.tarantool.socket"
 
+#define LINGER_MAX_SECONDS 32767 /* what fits everywhere */
+
 static struct mb_tarantool_socket *push_new(lua_State *L) {
   struct mb_tarantool_socket *s = lua_newuserdata(L, sizeof *s);
   memset(s, 0, sizeof *s);
@@ -97,11 +99,22 @@ int mb_tarantool_socket_new(lua_State *L) {
   return 1;
 }
 
+/*
+ * Small writes are not held back for an acknowledgement, as with socket:flush; the script may change
+ * that.
+ */
+static void set_nodelay(struct mb_handle *h) {
+  if (h->nodelay || h->kind != MB_FD_TCP) return;
+  h->nodelay = true;
+  mb_fd_set_nodelay(h->out_fd);
+}
+
 /* Makes the handle at an index the object's, which is on top of the stack. */
 static void set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner) {
   struct mb_handle *h = mb_handle_at(L, index);
   lua_pushvalue(L, index);
   lua_setuservalue(L, -2);
+  set_nodelay(h);
   s->handle = h;
   s->owner = owner;
   s->type = SOCK_STREAM;
@@ -319,7 +332,10 @@ static int method_linger(lua_State *L) {
     return mb_tarantool_push_error(L, -errno);
   if (!lua_isnoneornil(L, 2)) {
     linger.l_onoff = lua_isnumber(L, 2) ? lua_tonumber(L, 2) != 0 : lua_toboolean(L, 2);
-    linger.l_linger = (int)luaL_optnumber(L, 3, 0);
+    lua_Number seconds = luaL_optnumber(L, 3, 0);
+    luaL_argcheck(L, seconds >= 0 && seconds <= LINGER_MAX_SECONDS, 3,
+                  "expected 0 to 32767 seconds");
+    linger.l_linger = (int)seconds;
     if (s->handle) {
       s->linger = linger;
     } else if (setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0) {

@@ -222,13 +222,6 @@ int mb_tarantool_method_find(lua_State *L) {
 
 /* ---- output ---- */
 
-/* Small writes are not held back for an acknowledgement, as with socket:flush. */
-static void set_nodelay(struct mb_handle *h) {
-  if (h->nodelay || h->kind != MB_FD_TCP) return;
-  h->nodelay = true;
-  mb_fd_set_nodelay(h->out_fd);
-}
-
 /* Sends over the handle what goes without waiting. Returns the number of bytes, or -errno. */
 static ssize_t send_over_handle(struct mb_tarantool_socket *s, const char *data, size_t size,
                                 int flags) {
@@ -238,7 +231,6 @@ static ssize_t send_over_handle(struct mb_tarantool_socket *s, const char *data,
   if (r < 0) return r;
   if (h->out.len > 0) return -EAGAIN;
   if (size == 0) return 0;
-  set_nodelay(h);
   ssize_t n;
   if (flags && h->kind != MB_FD_FILE) {
     n = send(h->out_fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -29,12 +29,20 @@ function tarantool.run()
   if scheduler then scheduler:run() end
 end
 
+-- box.cfg{...}, with which many programs begin: there is no database to set up.
+local function cfg(options)
+  if type(options) == "table" and options.listen ~= nil then
+    error("box.cfg: listen: there is no database here that could listen", 2)
+  end
+end
+
 -- install(): from now on require gives these under the names that they have in Tarantool, and the global box has them.
 function tarantool.install()
   local box = type(_G.box) == "table" and _G.box or {}
   for name in pairs(names) do
     package.loaded[name], box[name] = tarantool[name], tarantool[name]
   end
+  if box.cfg == nil then box.cfg = cfg end
   _G.box = box -- luacheck: globals box
   local style = require "mb.style"
   if style.active() then

@@ -87,7 +87,13 @@ end
 equal(box.cfg, "mine", "box.cfg")
 """
     )
-    good('require("mb.tarantool").install() equal(box.socket, require "socket", "a new box")')
+    good(
+        """
+mb.install()
+equal(box.socket, require "socket", "a new box")
+equal(box.cfg{log_level = 5}, nil, "box.cfg") says("box.cfg: listen", box.cfg, {listen = 3301})
+"""
+    )
 
 
 # ---- names and addresses ----
@@ -365,6 +371,8 @@ end
 says("unknown socket option SO_FOO", s.setsockopt, s, 'SOL_SOCKET', 'SO_FOO', 1)
 says("unknown socket option SO_FOO", s.getsockopt, s, 'SOL_SOCKET', 'SO_FOO')
 says("socket:linger()", s.getsockopt, s, 'SOL_SOCKET', 'SO_LINGER')
+says("socket:linger()", s.getsockopt, s, 'SOL_SOCKET', 13)
+says("bad argument #2 to 'linger'", s.linger, s, true, -1)
 says("bad argument #3 to 'setsockopt'", s.setsockopt, s, 'SOL_SOCKET', 'SO_RCVBUF', "much")
 says("bad argument #3 to 'setsockopt'", s.setsockopt, s, 'SOL_SOCKET', 'SO_RCVTIMEO', -1)
 for _, level in ipairs{'SOL_FOO', false} do

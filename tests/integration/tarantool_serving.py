@@ -91,6 +91,8 @@ METHODS = (
   linger(false, 0) linger(true, 3, true, 3) linger(true, 3) linger(false, 0, false) -- and not what we have set ourselves
   equal(s:getsockopt('SOL_SOCKET', 'SO_TYPE'), 1, "type")
   equal(s:setsockopt('SOL_SOCKET', 'SO_KEEPALIVE', true), true, "set") equal(s:getsockopt('SOL_SOCKET', 'SO_KEEPALIVE'), 1, "get")
+  equal(s:getsockopt('tcp', 'TCP_NODELAY'), 1, "no delay") s:setsockopt('tcp', 'TCP_NODELAY', false) s:write("set\n")
+  equal(s:getsockopt('tcp', 'TCP_NODELAY'), 0, "as it was set")
   equal(s:nonblock(), false, "it blocks at first") equal(s:nonblock(true), true, "nonblock")
   equal(s:sysread(), nil, "nothing") equal(s:errno(), errno.EAGAIN, "errno")
   equal(takes(0.05, s.readable, s, 0.05), false, "readable") equal(s:wait(0), "W", "wait")
@@ -123,7 +125,7 @@ def _():
     served = Served((client, conn), METHODS)
     for want in (f"{local[0]} {local[1]}", f"{remote[0]} {remote[1]}"):
         equal(client.line(), f"{want} AF_INET SOCK_STREAM", "address")
-    equal(client.line(), "go", "line")
+    equal([client.line() for _ in range(2)], ["set", "go"], "lines")
     client.send("abcdefghijline\nrest")
     equal([client.line() for _ in range(3)], ["sent", "written", "with a flag"], "what is sent")
     client.send("last")

@@ -255,7 +255,10 @@ function methods:accept()
   local accepted, number = attempt(self, c, "r", c.accept)
   if not accepted then return fail(self, nil, number) end
   local s = object.new(accepted, true)
-  s._connection = style
+  if style then
+    s._connection = true
+    waiting.handles[accepted:fd()] = accepted:waitable()
+  end
   return s, accepted:peer()
 end
 

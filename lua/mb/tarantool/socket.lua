@@ -100,7 +100,9 @@ function socket.iowait(fd, events, timeout)
   if type(fd) ~= "number" or fd < 0 or not wanted then
     error("usage: iowait(fd, 1 | 'r' | 2 | 'w' | 3 | 'rw' [, timeout])", 2)
   end
-  local ready = waiting.wait(socket.handles[fd] or math.tointeger(fd), wanted, deadline)
+  local handle = waiting.handles[fd]
+  if handle and handle.fd ~= fd then handle = nil end -- it is closed, and the number is another's
+  local ready = waiting.wait(handle or math.tointeger(fd), wanted, deadline)
   if not ready then
     core.errno(ETIMEDOUT)
     return nil
@@ -108,13 +110,10 @@ function socket.iowait(fd, events, timeout)
   return type(events) == "string" and ready:upper() or NUMBERS[ready]
 end
 
--- By descriptor, the sockets of ours that may hold input of which the system does not know any more.
-socket.handles = setmetatable({}, {__mode = "v"})
-
 -- wrap(handle): the connection, or another socket of ours, as an object.
 function socket.wrap(handle)
   local c = core.wrap(handle, false)
-  socket.handles[c:fd()] = handle
+  waiting.handles[c:fd()] = handle
   return object.new(c, true)
 end
 

@@ -10,6 +10,8 @@ local SECONDS_MAX = 1e9
 local waiting = {
   scheduler = false,
   check = false, -- check(): set by the fibers; throws in one that was cancelled
+  -- By descriptor, the sockets of ours that may hold input of which the system does not know any more.
+  handles = setmetatable({}, {__mode = "v"}),
 }
 
 -- The scheduler of all fibers.
