@@ -20,7 +20,7 @@
 
 #define LINGER_MAX_SECONDS 32767 /* what fits everywhere */
 
-static struct mb_tarantool_socket *push_new(lua_State *L) {
+struct mb_tarantool_socket *mb_tarantool_push_new(lua_State *L) {
   struct mb_tarantool_socket *s = lua_newuserdata(L, sizeof *s);
   memset(s, 0, sizeof *s);
   s->fd = -1;
@@ -57,7 +57,7 @@ int mb_tarantool_push_error(lua_State *L, int r) {
   return 2;
 }
 
-static int push_outcome(lua_State *L, int r) {
+int mb_tarantool_push_outcome(lua_State *L, int r) {
   if (r < 0) return mb_tarantool_push_error(L, r);
   lua_pushboolean(L, 1);
   return 1;
@@ -65,7 +65,7 @@ static int push_outcome(lua_State *L, int r) {
 
 /* ---- life ---- */
 
-static void set_descriptor(struct mb_tarantool_socket *s, int fd) {
+void mb_tarantool_set_descriptor(struct mb_tarantool_socket *s, int fd) {
   socklen_t len = sizeof s->domain;
   s->fd = fd;
   getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &s->domain, &len);
@@ -75,8 +75,7 @@ static void set_descriptor(struct mb_tarantool_socket *s, int fd) {
   getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &s->protocol, &len);
 }
 
-/* Tries again when it lacked descriptors: garbage may have some. */
-static bool is_worth_collecting(lua_State *L, int fd) {
+bool mb_tarantool_made_room(lua_State *L, int fd) {
   if (fd >= 0 || (errno != EMFILE && errno != ENFILE)) return false;
   lua_gc(L, LUA_GCCOLLECT, 0);
   return true;
@@ -90,12 +89,12 @@ int mb_tarantool_socket_new(lua_State *L) {
     return mb_tarantool_push_error(L, -ESOCKTNOSUPPORT);
   if (mb_tarantool_check_protocol(L, 3, &protocol) < 0)
     return mb_tarantool_push_error(L, -EPROTONOSUPPORT);
-  struct mb_tarantool_socket *s = push_new(L);
+  struct mb_tarantool_socket *s = mb_tarantool_push_new(L);
   int fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
-  if (is_worth_collecting(L, fd))
+  if (mb_tarantool_made_room(L, fd))
     fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   if (fd < 0) return mb_tarantool_push_error(L, -errno);
-  set_descriptor(s, fd);
+  mb_tarantool_set_descriptor(s, fd);
   return 1;
 }
 
@@ -109,8 +108,7 @@ static void set_nodelay(struct mb_handle *h) {
   mb_fd_set_nodelay(h->out_fd);
 }
 
-/* Makes the handle at an index the object's, which is on top of the stack. */
-static void set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner) {
+void mb_tarantool_set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner) {
   struct mb_handle *h = mb_handle_at(L, index);
   lua_pushvalue(L, index);
   lua_setuservalue(L, -2);
@@ -125,7 +123,7 @@ static void set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, b
 int mb_tarantool_socket_wrap(lua_State *L) {
   mb_handle_check_open(L, mb_handle_at(L, 1));
   bool owner = lua_toboolean(L, 2);
-  set_handle(L, push_new(L), 1, owner);
+  mb_tarantool_set_handle(L, mb_tarantool_push_new(L), 1, owner);
   return 1;
 }
 
@@ -153,7 +151,7 @@ static int method_close(lua_State *L) {
   struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
   if (s->closed) return mb_tarantool_push_error(L, -EBADF);
   s->owner = true; /* a wrapped socket is closed when that is said, and not as garbage */
-  return push_outcome(L, close_socket(s));
+  return mb_tarantool_push_outcome(L, close_socket(s));
 }
 
 static int socket_gc(lua_State *L) {
@@ -199,98 +197,6 @@ static int method_waitable(lua_State *L) {
   return 1;
 }
 
-/* ---- connecting, listening ---- */
-
-/*
- * s:connect(host, port)
- * Starts to connect. Returns true; or nil, errno: EINPROGRESS when it is not decided yet.
- */
-static int method_connect(lua_State *L) {
-  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
-  struct mb_addr addr;
-  if (s->handle) return mb_tarantool_push_error(L, -EISCONN);
-  int r = mb_tarantool_check_address(L, 2, s->domain, &addr);
-  if (r < 0) return mb_tarantool_push_error(L, r);
-  do {
-    r = connect(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno;
-  } while (r == -EINTR);
-  return push_outcome(L, r);
-}
-
-/* s:connected(): what has become of connecting. Returns true; or nil, errno. */
-static int method_connected(lua_State *L) {
-  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
-  struct mb_addr remote;
-  int error = 0;
-  socklen_t len = sizeof error;
-  if (getsockopt(mb_tarantool_descriptor(s), SOL_SOCKET, SO_ERROR, &error, &len) != 0)
-    return mb_tarantool_push_error(L, -errno);
-  if (error) return mb_tarantool_push_error(L, -error);
-  remote.len = sizeof remote.storage;
-  int r = getpeername(s->fd, &remote.any, &remote.len) == 0 ? 0 : -errno;
-  return push_outcome(L, r == -ENOTCONN ? -EINPROGRESS : r);
-}
-
-/*
- * s:bind(host, port)
- * Returns true; or nil, errno, and a message where the number does not say it all.
- */
-static int method_bind(lua_State *L) {
-  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
-  struct mb_addr addr;
-  if (s->handle || s->pretended) return mb_tarantool_push_error(L, -EINVAL);
-  int r = mb_tarantool_check_address(L, 2, s->domain, &addr);
-  if (r < 0) return mb_tarantool_push_error(L, r);
-  if (!mb_style_active() || s->type != SOCK_STREAM)
-    return push_outcome(L, bind(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno);
-  char message[MB_STYLE_MESSAGE_MAX];
-  if (!mb_style_claims(&addr, message)) {
-    mb_tarantool_push_error(L, -EADDRNOTAVAIL);
-    lua_pushstring(L, message);
-    return 3;
-  }
-  mb_style_bound(&addr, &s->bound);
-  s->pretended = true;
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-/* s:listen(backlog): returns true; or nil, errno. */
-static int method_listen(lua_State *L) {
-  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
-  lua_Integer backlog = luaL_optinteger(L, 2, SOMAXCONN);
-  if (backlog < 0 || backlog > SOMAXCONN) backlog = SOMAXCONN;
-  if (s->pretended) return push_outcome(L, 0);
-  if (s->handle) return mb_tarantool_push_error(L, -EINVAL);
-  return push_outcome(L, listen(s->fd, (int)backlog) == 0 ? 0 : -errno);
-}
-
-static int accept_pretended(lua_State *L) {
-  if (!mb_style_take(L)) return mb_tarantool_push_error(L, -EAGAIN);
-  struct mb_tarantool_socket *accepted = push_new(L);
-  set_handle(L, accepted, lua_gettop(L) - 1, true);
-  return 1;
-}
-
-/*
- * s:accept(): returns an object; or nil, errno. A client that has gone before is passed over.
- */
-static int method_accept(lua_State *L) {
-  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
-  if (s->pretended) return accept_pretended(L);
-  if (s->handle) return mb_tarantool_push_error(L, -EINVAL);
-  struct mb_tarantool_socket *accepted = push_new(L);
-  if (s->closed) return mb_tarantool_push_error(L, -EBADF); /* by a finalizer */
-  int fd;
-  do {
-    fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-  if (is_worth_collecting(L, fd)) fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (fd < 0) return mb_tarantool_push_error(L, -errno);
-  set_descriptor(accepted, fd);
-  return 1;
-}
-
 /* ---- ends ---- */
 
 static int shut_handle(struct mb_tarantool_socket *s, int how) {
@@ -319,8 +225,8 @@ static int method_shutdown(lua_State *L) {
       return mb_tarantool_push_error(L, -EINVAL);
   }
   if (how < SHUT_RD || how > SHUT_RDWR) return mb_tarantool_push_error(L, -EINVAL);
-  if (s->handle) return push_outcome(L, shut_handle(s, how));
-  return push_outcome(L, shutdown(s->fd, how) == 0 ? 0 : -errno);
+  if (s->handle) return mb_tarantool_push_outcome(L, shut_handle(s, how));
+  return mb_tarantool_push_outcome(L, shutdown(s->fd, how) == 0 ? 0 : -errno);
 }
 
 /* s:linger([active, seconds]): returns both; or nil, errno. */
@@ -352,7 +258,7 @@ static int method_linger(lua_State *L) {
 /* s:setsockopt(level, name, value): returns true; or nil, errno. */
 static int method_setsockopt(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
-  return push_outcome(L, mb_tarantool_setsockopt(L, 2, mb_tarantool_descriptor(s)));
+  return mb_tarantool_push_outcome(L, mb_tarantool_setsockopt(L, 2, mb_tarantool_descriptor(s)));
 }
 
 /* s:getsockopt(level, name): returns the value; or nil, errno. */
@@ -396,12 +302,12 @@ static int method_peer(lua_State *L) {
 /* ---- the type ---- */
 
 static const luaL_Reg methods[] = {
-    {"accept", method_accept},
-    {"bind", method_bind},
+    {"accept", mb_tarantool_method_accept},
+    {"bind", mb_tarantool_method_bind},
     {"buffered", mb_tarantool_method_buffered},
     {"close", method_close},
-    {"connect", method_connect},
-    {"connected", method_connected},
+    {"connect", mb_tarantool_method_connect},
+    {"connected", mb_tarantool_method_connected},
     {"fd", method_fd},
     {"fill", mb_tarantool_method_fill},
     {"find", mb_tarantool_method_find},
@@ -410,7 +316,7 @@ static const luaL_Reg methods[] = {
     {"is_pretended", method_is_pretended},
     {"is_stream", method_is_stream},
     {"linger", method_linger},
-    {"listen", method_listen},
+    {"listen", mb_tarantool_method_listen},
     {"name", method_name},
     {"peer", method_peer},
     {"read", mb_tarantool_method_read},

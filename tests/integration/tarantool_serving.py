@@ -244,6 +244,8 @@ local clock = require "moonbridge_io".timeref
 local s = socket('AF_INET', 'SOCK_STREAM', 'tcp')
 local function say(...) print(...) end
 say(s:bind("127.0.0.1", PORT + 1), s:error(), s:errno() == errno.EADDRNOTAVAIL)
+local other = socket('AF_INET', 'SOCK_STREAM', 'tcp') -- what a client may do, and a listener not
+say(other:bind("127.0.0.2", 0), other:listen(1), (other:error():gsub(":%d+: the", ": the")), other:name().host)
 say(s:bind("0.0.0.0", PORT), s:listen(1), s:error())
 say(s:name().host, s:name().port == PORT, s:name().family)
 say(s:bind("0.0.0.0", PORT), s:error())
@@ -260,6 +262,7 @@ say(s:readable(100))
 say("never")
 """.replace("PORT", str(port))
     log = f"""false\tcannot bind to 127.0.0.1:{port + 1}: the connection came in on 127.0.0.1:{port}, and with --style=tarantool a program serves nothing else\ttrue
+true\tfalse\tcannot bind to 127.0.0.2: the connection came in on 127.0.0.1:{port}, and with --style=tarantool a program serves nothing else\t127.0.0.2
 true\ttrue\tnil
 0.0.0.0\ttrue\tAF_INET
 false\tInvalid argument

@@ -244,8 +244,8 @@ end
 function methods:listen(backlog)
   local c = open(self)
   check_number(backlog, "listen")
-  local good, number = c:listen(backlog and math.floor(backlog))
-  return good or fail(self, false, number)
+  local good, number, message = c:listen(backlog and math.floor(backlog))
+  return good or fail(self, false, number, message)
 end
 
 function methods:accept()
