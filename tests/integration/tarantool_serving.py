@@ -180,6 +180,12 @@ end
     )
     equal((done.returncode, done.stdout, done.stderr), (0, b"one\ntwo\nlastend\n", b""), "status, output, log")
     equal(mbtest.read_file(record), "one\ntwo\nlast", "the record")
+    text = WRAP + "assert(s:readline() == 'one\\n' and s.rbuf == 'two\\n') s:shutdown('R') s:write(s:read()) end"
+    done = subprocess.run([HANDLE, script(text)], input=b"one\ntwo\n", capture_output=True, timeout=60, check=False)
+    equal((done.returncode, done.stdout, done.stderr), (0, b"two\n", b""), "after shutdown: what was received")
+    text = WRAP + "s:shutdown('R') s:write(s:read() .. 'end') end"
+    done = subprocess.run([HANDLE, script(text)], input=b"one\ntwo\n", capture_output=True, timeout=60, check=False)
+    equal((done.returncode, done.stdout, done.stderr), (0, b"end", b""), "after shutdown: nothing more")
 
 
 @test("wrap: what came with a PROXY header is not lost, and peer() is the client that it names")
