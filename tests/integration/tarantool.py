@@ -227,7 +227,8 @@ def _():
         r"""
 local a, b = pair()
 equal(a:close(), true, "close") equal(b:read(), "", "the end")
-equal(a:close(), false, "closed twice") equal(a:errno(), errno.EBADF, "errno") equal(a:error(), "Bad file descriptor", "error")
+equal(a:close(), false, "closed twice") equal(a:errno(), errno.EBADF, "errno")
+equal(a:error(), "Bad file descriptor", "error")
 for _, name in ipairs{"sysconnect", "sysread", "syswrite", "nonblock", "shutdown", "sysbind", "bind", "listen", "accept",
   "setsockopt", "getsockopt", "linger", "readable", "writable", "wait", "read", "readline", "write", "recv", "send",
   "recvfrom", "sendto", "name", "peer", "fd"} do
@@ -274,7 +275,8 @@ for _, how in ipairs{"R", "READ", 0, socket.SHUT_RD} do
 end
 for _, how in ipairs{"RW", "READ_WRITE", 2, socket.SHUT_RDWR, false} do
   local a, b = pair()
-  equal(a:shutdown(how or nil), true, tostring(how)) equal(a:read(), "", "the end of input") equal(b:read(), "", "the end")
+  equal(a:shutdown(how or nil), true, tostring(how)) equal(a:read(), "", "the end of input")
+  equal(b:read(), "", "the end")
   equal(a:write("x"), false, "write")
 end
 local s = socket('AF_INET', 'SOCK_STREAM', 'tcp')

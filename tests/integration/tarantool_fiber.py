@@ -24,7 +24,8 @@ fiber.new(f, "e", "f") equal(log, "abcd", "new")
 fiber.sleep(0.01) equal(log, "abcd!!ef!", "all")
 equal(x:status(), "dead", "status")
 local inner
-fiber.create(function() fiber.create(function() inner = fiber.status() end) end) equal(inner, "running", "in one another")
+fiber.create(function() fiber.create(function() inner = fiber.status() end) end)
+equal(inner, "running", "in one another")
 says("usage: fiber.create", fiber.create, 5) says("usage: fiber.create", fiber.new)
 """
     )
@@ -43,7 +44,8 @@ local f = fiber.create(function()
   equal(coroutine.wrap(function() return fiber.self() end)(), inside, "in a coroutine of its own")
   fiber.sleep(0.01)
 end)
-equal(inside, f, "self") equal(f:name(), "worker", "name") equal(fiber.find(f:id()), f, "find") equal(f.storage.x, 5, "storage")
+equal(inside, f, "self") equal(f:name(), "worker", "name") equal(fiber.find(f:id()), f, "find")
+equal(f.storage.x, 5, "storage")
 equal(fiber.info()[f:id()].name, "worker", "info") equal(tostring(f), "fiber: " .. f:id() .. " (worker)", "text")
 f:name("other") equal(fiber.name(f), "other", "name")
 says("too long", f.name, f, ("x"):rep(256)) f:name(("x"):rep(256), {truncate = true}) equal(#f:name(), 255, "cut off")
@@ -51,8 +53,10 @@ fiber.sleep(0.03) equal(f:status(), "dead", "status") equal(fiber.status(f), "de
 equal(fiber.info()[f:id()], nil, "info")
 says("the fiber is dead", function() return f.storage end) says("the fiber is dead", fiber.kill, f:id())
 says("something that is no fiber", f.id, {}) says("usage: fiber.sleep", fiber.sleep)
-equal(math.abs(fiber.time() - os.time()) < 2, true, "time") equal(math.abs(fiber.time64() / 1e6 - fiber.time()) < 1, true, "time64")
-equal(math.abs(fiber.clock() - clock()) < 1, true, "clock") equal(math.abs(fiber.clock64() / 1e6 - clock()) < 1, true, "clock64")
+equal(math.abs(fiber.time() - os.time()) < 2, true, "time")
+equal(math.abs(fiber.time64() / 1e6 - fiber.time()) < 1, true, "time64")
+equal(math.abs(fiber.clock() - clock()) < 1, true, "clock")
+equal(math.abs(fiber.clock64() / 1e6 - clock()) < 1, true, "clock64")
 """
     )
 
@@ -85,7 +89,8 @@ local f = fiber.new(function(...) fiber.sleep(0.02) return ... end, 1, nil, 3)
 f:set_joinable(true)
 equal(f:status(), "suspended", "status")
 local r = table.pack(f:join())
-equal(r.n, 4, "count") equal(r[1], true, "good") equal(r[2], 1, "first") equal(r[4], 3, "third") equal(f:status(), "dead", "status")
+equal(r.n, 4, "count") equal(r[1], true, "good") equal(r[2], 1, "first") equal(r[4], 3, "third")
+equal(f:status(), "dead", "status")
 says("not joinable", f.join, f)
 f = fiber.new(error, "oops", 0) f:set_joinable(true)
 local good, err = f:join() equal(good, false, "bad") equal(err, "oops", "error")
@@ -94,7 +99,8 @@ f = fiber.new(fiber.sleep, 0.2) f:set_joinable(true)
 equal(takes(0.05, f.join, f, 0.05), false, "timeout") equal(f:join(), true, "then")
 f = fiber.new(function() return 5 end) f:set_joinable(true)
 local got fiber.create(function() got = select(2, f:join()) end) fiber.sleep(0.01) equal(got, 5, "in a fiber")
-f = fiber.new(function() end) f:set_joinable(true) fiber.sleep(0.01) equal(f:status(), "suspended", "ended, and not joined")
+f = fiber.new(function() end) f:set_joinable(true) fiber.sleep(0.01)
+equal(f:status(), "suspended", "ended, and not joined")
 """
     )
 
@@ -120,7 +126,8 @@ for name, f in pairs{
 end
 local ran
 fiber.new(function() ran = true end):cancel() fiber.sleep(0.01) equal(ran, nil, "never started")
-local x = fiber.create(function() fiber.self():cancel() ran = true end) equal(x:status(), "dead", "itself") equal(ran, nil, "itself")
+local x = fiber.create(function() fiber.self():cancel() ran = true end) equal(x:status(), "dead", "itself")
+equal(ran, nil, "itself")
 b:write("12345") equal(a:read(5), "12345", "the socket is as it was")
 says("the main program", fiber.self().cancel, fiber.self())
 """
@@ -145,13 +152,15 @@ def _():
     good(
         r"""
 local c = fiber.channel(2)
-equal(c:is_empty(), true, "empty") equal(c:put("a"), true, "put") equal(c:put("b"), true, "put") equal(c:is_full(), true, "full")
+equal(c:is_empty(), true, "empty") equal(c:put("a"), true, "put") equal(c:put("b"), true, "put")
+equal(c:is_full(), true, "full")
 equal(c:count(), 2, "count") equal(takes(0.03, c.put, c, "c", 0.03), false, "no room") equal(c:get(), "a", "get")
 local put fiber.create(function() c:put("c") put = c:put("d") end) equal(c:has_writers(), true, "writers")
 equal(c:get(), "b", "get") equal(c:get(), "c", "get") equal(c:get(1), "d", "get") fiber.yield() equal(put, true, "put")
 equal(takes(0.03, c.get, c, 0.03), nil, "nothing") equal(c:is_closed(), false, "closed")
 local got = "none" fiber.create(function() got = c:get() end) equal(c:has_readers(), true, "readers")
-c:close() fiber.yield() equal(got, nil, "closed") equal(c:put("x"), false, "closed") equal(c:get(), nil, "closed") equal(c:is_closed(), true, "closed")
+c:close() fiber.yield() equal(got, nil, "closed") equal(c:put("x"), false, "closed") equal(c:get(), nil, "closed")
+equal(c:is_closed(), true, "closed")
 c = fiber.channel() -- none in between
 local sum = 0
 fiber.create(function() for i = 1, 100 do c:put(i) end c:close() end)
@@ -197,7 +206,8 @@ local ms = listener() try("accept", ms, ms.accept)
 local a, b = pair() local big = ("x"):rep(20000000)
 try("write", a, function() return a:write(big) end)
 -- Outside of fibers too.
-a, b = pair() fiber.create(function() fiber.sleep(0.02) a:close() end) equal(a:read(5), nil, "read") equal(a:errno(), errno.EBADF, "errno")
+a, b = pair() fiber.create(function() fiber.sleep(0.02) a:close() end) equal(a:read(5), nil, "read")
+equal(a:errno(), errno.EBADF, "errno")
 """
     )
 
@@ -211,7 +221,8 @@ SERVER = (
 local host, port = 'HOST', PORT
 local s, address = socket.tcp_server(host, port, {
   name = "greeter",
-  prepare = function(s, a) print("prepare", a.family, s:fd() > 2) s:setsockopt('SOL_SOCKET', 'SO_REUSEADDR', true) return 5 end,
+  prepare = function(s, a) print("prepare", a.family, s:fd() > 2)
+  s:setsockopt('SOL_SOCKET', 'SO_REUSEADDR', true) return 5 end,
   handler = function(s, from)
     s:write("hello\n")
     local line = s:readline()
@@ -281,7 +292,8 @@ local s, message = socket.tcp_server('127.0.0.1', ms:name().port, print)
 equal(s, nil, "in use") equal(message, "Address already in use", "message")
 s, message = socket.tcp_server('nosuch.invalid', 1, print)
 equal(s, nil, "no name") equal(type(message), "string", "message")
-says("usage: tcp_server", socket.tcp_server, '127.0.0.1', 0) says("usage: tcp_server", socket.tcp_server, '127.0.0.1', 0, {})
+says("usage: tcp_server", socket.tcp_server, '127.0.0.1', 0)
+says("usage: tcp_server", socket.tcp_server, '127.0.0.1', 0, {})
 """
     )
 

@@ -90,7 +90,8 @@ METHODS = (
   end
   linger(false, 0) linger(true, 3, true, 3) linger(true, 3) linger(false, 0, false) -- and not what we have set ourselves
   equal(s:getsockopt('SOL_SOCKET', 'SO_TYPE'), 1, "type")
-  equal(s:setsockopt('SOL_SOCKET', 'SO_KEEPALIVE', true), true, "set") equal(s:getsockopt('SOL_SOCKET', 'SO_KEEPALIVE'), 1, "get")
+  equal(s:setsockopt('SOL_SOCKET', 'SO_KEEPALIVE', true), true, "set")
+  equal(s:getsockopt('SOL_SOCKET', 'SO_KEEPALIVE'), 1, "get")
   equal(s:getsockopt('tcp', 'TCP_NODELAY'), 1, "no delay") s:setsockopt('tcp', 'TCP_NODELAY', false) s:write("set\n")
   equal(s:getsockopt('tcp', 'TCP_NODELAY'), 0, "as it was set")
   equal(s:nonblock(), false, "it blocks at first") equal(s:nonblock(true), true, "nonblock")
@@ -304,7 +305,8 @@ while s:readable() do local c = s:accept() fiber.create(function(c) ({handler})(
         loop.replace("c:close()", ""),
     ):
         leaks = "c:close()" not in text and "tcp_server" not in text
-        serves(tcp_pair(), (server % text) if not leaks else "local socket, fiber = require 'socket', require 'fiber'\n" + text, want, want)
+        serves(tcp_pair(), (server % text)
+        if not leaks else "local socket, fiber = require 'socket', require 'fiber'\n" + text, want, want)
 
 
 @test("--style: over a Unix socket")
