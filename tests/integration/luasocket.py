@@ -1,0 +1,732 @@
+#!/usr/bin/python3
+"""mb.luasocket on the connection that came in: beside the native socket, on every kind of connection, at its end; under
+the real hosts; and below LuaSocket's own client modules. What it shares with LuaSocket is in luasocket_differential.py."""
+
+import http.server
+import os
+import re
+import resource
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhosts
+import mbtest
+from mbhandler import Handler
+from mbtest import DEADLINE, HANDLE, Client, check, equal, free_port, script, tcp_pair, test, unix_pair
+
+mbtest.need("inetd")
+LUA = mbtest.need("lua5.3")
+if subprocess.run([LUA, "-e", 'require "socket.http"'], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+    mbtest.bail("Debian package lua-socket missing")
+
+# The body has the native socket s and the client object c; say prints a line for the test, without nils at its end.
+HEAD = """
+local luasocket = require("mb.luasocket")
+local function say(...)
+  local t = table.pack(...)
+  while t.n > 1 and t[t.n] == nil do t.n = t.n - 1 end
+  for i = 1, t.n do t[i] = tostring(t[i]) end
+  io.stderr:write(table.concat(t, " "), "\\n")
+end
+return function(s)
+  local c = luasocket.wrap(s)
+  local function turn() say("turn") assert(c:receive() == "go") end
+"""
+
+
+def handler(conn, body, *args, env=None):
+    return Handler(conn, f"{HEAD}{body}\nend\n", *args, env=env)
+
+
+def run(body, said=b"", pair=tcp_pair, args=(), status=0, finish=True, says=()):
+    """What the client receives that sends this, and how it ends; the handler says these lines."""
+    client, conn = pair()
+    with client:
+        h = handler(conn, body, *args)
+        client.send(said)
+        if finish:
+            client.finish()
+        got = client.end()
+        for line in says:
+            h.says(line)
+        h.ends(status)
+    return got
+
+
+# --- Beside the native socket ---
+
+
+@test("what one of both has received and not taken, the other has")
+def _():
+    body = """
+    say(s:read(4, "\\n")) say(c:dirty()) say(c:receive(3)) say(s:read(nil, "\\n")) say(c:receive("*a", "rest ")) say(c:dirty())
+    """
+    says = ("one", " term", "true", "two", " three", " term", "rest four", "false")
+    equal(run(body, "one\ntwo three\nfour", says=says), (b"", "eof"), "end")
+
+
+@test("what the native socket has queued goes before what send sends")
+def _():
+    equal(run('s:write("first ") c:send("second ") s:write("third") c:close()'), (b"first second third", "eof"), "order")
+
+
+@test("what the native socket has queued goes out before receive waits, with a timeout and without")
+def _():
+    for timeout in ("nil", "30"):
+        client, conn = tcp_pair()
+        with client:
+            h = handler(conn, f'c:settimeout({timeout}) s:write("question\\n") say(c:receive()) say(c:receive(2))')
+            equal(client.line(), "question", "what is queued")
+            client.send("answer\nxy")
+            for line in ("answer", "xy"):
+                h.says(line)
+            equal(client.end(), (b"", "eof"), "end")
+            h.ends()
+
+
+@test("a wrapper that is collected does not close the connection; what is wrapped twice is the same")
+def _():
+    body = """
+    c = nil collectgarbage() collectgarbage()
+    s:flush("still here\\n") c = luasocket.wrap(s) local d = luasocket.wrap(s) assert(c ~= d)
+    c:receive(1) say(d:receive()) d:close() say(c:receive()) say(pcall(s.read, s))
+    """
+    says = ("bc", "nil closed ", "false the socket is closed")
+    equal(run(body, "abc\n", says=says), (b"still here\n", "eof"), "end")
+
+
+@test("wrap takes sockets only; one that is closed is closed")
+def _():
+    body = """
+    say(pcall(luasocket.wrap)) say(pcall(luasocket.wrap, 5)) s:close() say(luasocket.wrap(s):receive())
+    say(luasocket.wrap(s):getfd()) say(luasocket.wrap(s):getpeername())
+    """
+    says = (
+        "false bad argument #1 to 'mb.luasocket.wrap' (socket expected, got no value)",
+        "false bad argument #1 to 'mb.luasocket.wrap' (socket expected, got number)",
+        "nil closed ", "-1", "nil Bad file descriptor",
+    )
+    equal(run(body, says=says), (b"", "eof"), "end")
+
+
+@test("sockets of moonbridge_io can be wrapped too")
+def _():
+    body = """
+    local l = moonbridge_io.tcplisten("127.0.0.1", 0)
+    local there = luasocket.wrap(moonbridge_io.tcpconnect("127.0.0.1", l.local_tcpport))
+    local here = luasocket.wrap(l:accept())
+    there:send("line\\n") say(here:receive()) say(select("#", there:getpeername()), (there:getpeername())) there:close()
+    say(here:receive())
+    """
+    run(body, says=("line", "3 127.0.0.1", "nil closed "))
+
+
+# --- Kinds of connections ---
+
+
+@test("a Unix socket: names, both directions, shutdown, options that it does not have")
+def _():
+    path = mbtest.tmp("names.sock")
+    body = """
+    say(c:getsockname()) say(c:getpeername()) say(c:receive()) c:send("answer") say(c:setoption("tcp-nodelay", true))
+    say(c:getoption("keepalive")) c:shutdown("send") say(c:receive("*a")) say(c:send("x"))
+    """
+    says = (f"{path} 0 unix", " 0 unix", "line", "nil setsockopt failed", "false", "rest", "nil closed 0.0")
+    equal(run(body, "line\nrest", lambda: unix_pair(path), says=says), (b"answer", "eof"), "end")
+
+
+@test("a replay: a file in, a file out, no names, no options, shutdown, select")
+def _():
+    body = """
+    say(c:receive()) say(c:receive(3)) say(#luasocket.select({c}, {c}, 5), c:getpeername()) say(c:getsockname())
+    say(c:setoption("keepalive", true)) say(c:getoption("linger").on) c:settimeout(0) say(c:receive("*a")) say(c:receive())
+    c:settimeout(5) say(c:send("sent", 2)) c:shutdown("send") say(c:send("x")) say(c:getstats() > 5)
+    """
+    done = subprocess.run([HANDLE, script(f"{HEAD}{body}\nend\n")], input=b"line\r\nabcrest", capture_output=True, check=False)
+    equal(done.returncode, 0, "exit status")
+    equal(done.stdout, b"ent", "output")
+    want = """line\nabc\n1 nil Socket operation on non-socket\nnil Socket operation on non-socket
+nil setsockopt failed\nfalse\nrest\nnil closed \n4.0\nnil closed 0.0\ntrue\n"""
+    equal(done.stderr.decode(), want, "what it says")
+
+
+@test("IPv6; an IPv4 client on a listener for both reads as IPv4")
+def _():
+    body = 'local ip, port, family = c:getpeername() say(ip, family) ip, port, family = c:getsockname() say(ip, family)'
+    run(body, pair=lambda: tcp_pair(socket.AF_INET6, "::1"), says=("::1 inet6", "::1 inet6"))
+    mapped = lambda: tcp_pair(socket.AF_INET6, "::", "127.0.0.1", dual_stack=True)
+    run(body, pair=mapped, says=("127.0.0.1 inet", "127.0.0.1 inet"))
+
+
+@test("behind a proxy, the names are those of its header, and what follows it is read")
+def _():
+    body = "say(c:getpeername()) say(c:getsockname()) say(c:receive())"
+    said = "PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\nafter the header\n"
+    says = ("192.0.2.1 12345 inet", "198.51.100.2 443 inet", "after the header")
+    run(body, said, args=("--proxy-protocol", "--proxy-trust=127.0.0.1"), says=says)
+
+
+@test("--record has what was received")
+def _():
+    record = mbtest.tmp("record")
+    run('c:receive() c:receive("*a")', "a\r\nbc", args=(f"--record={record}",))
+    with open(record, "rb") as f:
+        equal(f.read(), b"a\r\nbc", "record")
+
+
+# --- Its end ---
+
+
+@test("close is seen by the client at once, though the handler works on and others hold the descriptor")
+def _():
+    client, conn = tcp_pair()
+    copy = conn.dup()
+    with client, copy:
+        h = handler(conn, 'c:send("bye\\n") c:close() say("closed") local mio = moonbridge_io mio.poll(nil, nil, 60)')
+        h.says("closed")
+        equal(client.end(), (b"bye\n", "eof"), "end")
+        check(h.child.status is None and mbtest.alive(h.pid), "the handler works on")
+        h.child.kill()
+
+
+@test("unread input does not cost the client the answer")
+def _():
+    equal(run('c:receive() c:send("answer") c:close()', "line\n" + "unread" * 1000, finish=False), (b"answer", "eof"), "end")
+
+
+@test("linger: what kills us resets, a script sees nothing of that, and closes as it says")
+def _():
+    client, conn = tcp_pair()
+    with client:
+        h = handler(conn, 'say(c:getoption("linger").on) turn() moonbridge_io.poll(nil, nil, 60)')
+        h.says("false")
+        h.says("turn")
+        client.send("go\n")
+        h.asleep()
+        h.child.kill()
+        equal(client.end(), (b"", "reset"), "end of a handler that is killed")
+    for linger, how in (("on = true, timeout = 0", "reset"), ("on = true, timeout = 5", "eof"), ("on = false, timeout = 0", "eof")):
+        body = f'c:setoption("linger", {{{linger}}}) c:receive() c:close()'
+        equal(run(body, "x\n", finish=False)[1], how, f"end after {linger}")
+
+
+@test("linger with a timeout: close waits until the client has taken everything")
+def _():
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    port = listener.getsockname()[1]
+    client, conn = tcp_pair()
+    body = f"""
+    local out = assert(luasocket.connect("127.0.0.1", {port}))
+    out:setoption("linger", {{on = true, timeout = 60}}) out:settimeout(0) say((select(3, out:send(("x"):rep(10000000)))) > 1000)
+    out:close() say("closed")
+    """
+    with client, listener:
+        h = handler(conn, body)
+        peer = Client(listener.accept()[0])
+        h.says("true")
+        h.asleep()
+        check(h.silent(), "it is closing")
+        with peer:
+            check(peer.end()[1] == "eof", "a healthy end")
+        h.says("closed")
+        h.ends()
+
+
+@test("a client that resets is an error value, in receive and in send, and no failure of the handler")
+def _():
+    for body in ('say(c:receive("*a")) say(c:receive())',
+                 'local i, m repeat i, m = c:send(("x"):rep(100000)) until not i say(i, m, "") say(c:receive())'):
+        client, conn = tcp_pair()
+        h = handler(conn, 'turn() turn() c:settimeout(60) ' + body)
+        h.says("turn")
+        client.send("go\n")
+        h.says("turn")
+        client.send("go\n")
+        client.reset()
+        h.says("nil closed ")
+        h.says("nil closed ")
+        h.ends()
+
+
+@test("shutdown by mode, as the client sees it")
+def _():
+    equal(run('c:shutdown("send") say(c:receive("*a"))', "after", says=("after",)), (b"", "eof"), "send")
+    equal(run('s:write("queued ") c:send("sent") c:shutdown() s = nil', ""), (b"queued sent", "eof"), "both")
+
+
+@test("a descriptor that is given away is not reset when its new owner closes it")
+def _():
+    body = """
+    local core = assert(package.loadlib(package.searchpath("socket.core", package.cpath), "luaopen_socket_core"))()
+    local theirs = core.tcp() theirs:connect("127.0.0.1", 1) theirs:close() -- a client now
+    theirs:setfd(c:getfd()) c:setfd(-1)
+    assert(theirs:send("from LuaSocket")) theirs:close() say(c:getfd())
+    """
+    client, conn = tcp_pair()
+    with client:
+        h = handler(conn, body)
+        equal(client.end(), (b"from LuaSocket", "eof"), "end")
+        h.says("-1")
+        h.ends()
+
+
+# --- Waiting ---
+
+
+@test("timeouts: a client that sends a byte now and then does not lengthen a block or a total timeout")
+def _():
+    for mode in ("b", "t"):
+        client, conn = tcp_pair()
+        body = f"""
+        c:settimeout(0.4, "{mode}") turn() local t = moonbridge_io.timeref()
+        local line, message, part = c:receive() local took = moonbridge_io.timeref(t)
+        say(line, message, #part >= 2, took >= 0.4 and took < 30) c:settimeout(-1, "{mode}") say(c:receive())
+        """
+        with client:
+            h = handler(conn, body)
+            h.says("turn")
+            client.send("go\n")
+            while h.silent():
+                client.send("x")
+                threading.Event().wait(0.05)
+            h.says("nil timeout true true")
+            client.send("rest\n")
+            check(h.word().endswith("rest"), "the next line")
+            h.ends()
+
+
+@test("send waits for a slow client: block by block, with a timeout and without")
+def _():
+    for timeout in ("60", "-1"):
+        client, conn = tcp_pair()
+        with client:
+            h = handler(conn, f'c:settimeout({timeout}) say(c:send(("0123456789"):rep(2000000)))')
+            h.asleep()
+            got, how = client.end()
+            equal((len(got), how), (20000000, "eof"), "what came")
+            check(got == b"0123456789" * 2000000, "in its order")
+            h.says("20000000.0")
+            h.ends()
+
+
+@test("a call that waits is not in a hurry: no processor time goes by")
+def _():
+    client, conn = tcp_pair()
+    with client:
+        h = handler(conn, 'c:settimeout(60) turn() c:receive() luasocket.select({c}, nil, 60)')
+        h.says("turn")
+        for line in ("go\n", "x\n"):
+            client.send(line)
+            h.asleep()
+        fields = mbtest.read_file(f"/proc/{h.pid}/stat").rpartition(")")[2].split()
+        check(int(fields[11]) + int(fields[12]) < 20, f"ticks: {fields[11]} {fields[12]}")
+        client.finish()
+        h.ends()
+
+
+@test("select: more than 1024 descriptors, in both lists, with a limit that holds each but once")
+def _():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2000:
+        mbtest.diagnose(f"skipped: RLIMIT_NOFILE {hard}")
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2000, hard))
+    try:
+        body = """
+        local all = {}
+        for i = 1, 1500 do all[i] = assert(luasocket.tcp4()) all[i]:bind("127.0.0.1", 0) all[i]:listen() end
+        local _, port = all[1400]:getsockname()
+        local out = luasocket.connect("127.0.0.1", port)
+        all[1501] = out
+        local r, w = luasocket.select(all, all, 5)
+        say(#r, r[1] == all[1400], w[out] ~= nil, r[all[1400]])
+        """
+        client, conn = tcp_pair()
+        with client:
+            h = handler(conn, body)
+            h.says("1 true true 1.0")
+            h.ends()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@test("select: the connection is ready with what the native socket has left, and at its end")
+def _():
+    body = """
+    s:read(1) say(#luasocket.select({c}, nil, 0)) say(c:receive()) say(#luasocket.select({c}, nil, 5)) say(c:receive())
+    say(#luasocket.select({c}, nil, 0)) c:close() say(select(3, luasocket.select({c}, {c}, 0)))
+    """
+    run(body, "abc\n", says=("1", "bc", "1", "nil closed ", "1", "timeout"))
+
+
+@test("descriptors run out: what is garbage is closed, for tcp4, accept and connect")
+def _():
+    body = """
+    local server = luasocket.bind("127.0.0.1", 0) local _, port = server:getsockname()
+    for i = 1, 300 do
+      local o = assert(luasocket.tcp4()) local out = assert(luasocket.connect("127.0.0.1", port)) local a = assert(server:accept())
+      if i % 100 == 0 then say(i) end
+    end
+    """
+    client, conn = tcp_pair()
+    with client:
+        h = handler(conn, "collectgarbage('stop') turn()\n" + body)
+        h.says("turn")
+        resource.prlimit(h.pid, resource.RLIMIT_NOFILE, (64, 64))
+        client.send("go\n")
+        for number in ("100", "200", "300"):
+            h.says(number)
+        h.ends()
+
+
+@test("nothing that it opens is inherited by children")
+def _():
+    body = """
+    local server = luasocket.bind("127.0.0.1", 0) local _, port = server:getsockname()
+    local out = luasocket.connect("127.0.0.1", port) local a = server:accept()
+    local child = moonbridge_io.exec("/bin/ls", "-l", "/proc/self/fd") local text = child.stdout:read()
+    say(text:find("socket:") == nil)
+    """
+    run(body, says=("true",))
+
+
+# --- The module ---
+
+
+@test("install: require gives ours under LuaSocket's names; what is rare is loaded when it is asked for")
+def _():
+    body = """
+    say(package.loaded["socket"] == nil) say(luasocket.install() == luasocket)
+    say(require("socket") == luasocket, require("socket.core") == luasocket, require("mb.luasocket") == luasocket)
+    say(package.loaded["mb.luasocket.streams"] == nil, type(luasocket.sink), package.loaded["mb.luasocket.streams"] ~= nil)
+    local n = {} for k in pairs(luasocket) do n[k] = true end say(n.tcp, n.bind, n.select, n.wrap, n.gettime)
+    n = {} for k in pairs(getmetatable(c).__index) do n[k] = true end say(n.receive, n.class, n.settimeout)
+    say(luasocket.nosuch, c.nosuch, luasocket[1], rawget(luasocket, "nosuch"))
+    luasocket.mine = 1 say(luasocket.mine)
+    """
+    says = ("true", "true", "true true true", "true function true", "true true true true true", "true true true",
+            "nil", "1")
+    run(body, says=says)
+
+
+@test("UDP is LuaSocket's own; where that is not installed, calling it says which package to install")
+def _():
+    body = """
+    local u = luasocket.udp4() u:setsockname("127.0.0.1", 0) local _, port = u:getsockname()
+    luasocket.udp():sendto("datagram", "127.0.0.1", port) say(luasocket.select({c, u}, nil, 5)[1] == u) say((u:receive()))
+    """
+    client, conn = tcp_pair()
+    with client:
+        h = handler(conn, "luasocket.install() " + body)
+        h.says("true")
+        h.says("datagram")
+        h.ends()
+    body = 'package.cpath = "/nowhere/?.so" say(pcall(luasocket.udp))'
+    client, conn = tcp_pair()
+    with client:
+        h = handler(conn, body)
+        check("install LuaSocket (Debian's package lua-socket)" in h.word(), "the package's name")
+        h.child.wait()
+
+
+# --- Below LuaSocket's own modules ---
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path == "/chunked":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for size in (1, 70000, 5):
+                self.wfile.write(b"%x\r\n%s\r\n" % (size, b"c" * size))
+            self.wfile.write(b"0\r\n\r\n")
+            return
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "/page")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.answer(b"page " * 20000)
+
+    def do_POST(self):
+        self.answer(self.rfile.read(int(self.headers["Content-Length"]))[::-1])
+
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@test("socket.http: pages, a redirection, chunks, a POST, an error; by require and with our create")
+def _():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_address[1]
+    body = f"""
+    luasocket.install()
+    local http, ltn12 = require("socket.http"), require("ltn12")
+    local base = "http://127.0.0.1:{port}"
+    local page, status = http.request(base .. "/page") say(#page, status)
+    page, status = http.request(base .. "/away") say(#page, status)
+    page, status = http.request(base .. "/chunked") say(#page, status)
+    page, status = http.request(base .. "/", "backwards") say(page, status)
+    say(http.request("http://127.0.0.1:1/"))
+    local created, parts = 0, {{}}
+    local function create() created = created + 1 local o = luasocket.tcp() o:settimeout(30) return o end
+    say(http.request{{url = base .. "/page", create = create, sink = ltn12.sink.table(parts)}}) say(created, #table.concat(parts))
+    """
+    try:
+        client, conn = tcp_pair()
+        with client:
+            h = handler(conn, body)
+            for line in ("100000 200", "100000 200", "70006 200", "sdrawkcab 200", "nil connection refused"):
+                h.says(line)
+            check(h.word().startswith("1 200 table"), "the request with create")
+            h.says("1 100000")
+            h.ends()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Mail(socketserver.StreamRequestHandler):
+    """One message, as RFC 5321 has it."""
+
+    received = []
+
+    def handle(self):
+        say = lambda line: self.wfile.write(line.encode() + b"\r\n")
+        say("220 mail.example ready")
+        while line := self.rfile.readline():
+            Mail.received.append(line)
+            verb = line.split()[0].upper().split(b":")[0]
+            if verb == b"EHLO":
+                say("250-mail.example")
+                say("250 SIZE 1000000")
+            elif verb == b"DATA":
+                say("354 go ahead")
+                while (line := self.rfile.readline()) not in (b".\r\n", b""):
+                    Mail.received.append(line)
+                say("250 queued")
+            elif verb == b"QUIT":
+                say("221 bye")
+                return
+            else:
+                say("250 fine")
+
+
+@test("socket.smtp sends a message")
+def _():
+    with socketserver.TCPServer(("127.0.0.1", 0), Mail) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        body = f"""
+        luasocket.install()
+        local smtp = require("socket.smtp")
+        say(smtp.send{{from = "<ann@example.org>", rcpt = {{"<bob@example.org>", "<eve@example.org>"}}, server = "127.0.0.1",
+          port = {server.server_address[1]}, create = luasocket.tcp,
+          source = smtp.message{{headers = {{subject = "greetings"}}, body = "hello\\r\\n.leading dot\\r\\n"}}}})
+        """
+        client, conn = tcp_pair()
+        with client:
+            h = handler(conn, body)
+            h.says("1")
+            h.ends()
+    text = b"".join(Mail.received).decode()
+    for part in ("MAIL FROM:<ann@example.org>\r\n", "RCPT TO:<bob@example.org>\r\n", "RCPT TO:<eve@example.org>\r\n",
+                 "greetings\r\n", "\r\n\r\nhello\r\n..leading dot\r\n", "QUIT\r\n"):
+        check(part.lower() in text.lower(), f"{part!r} in {text!r}")
+
+
+# --- Under the real hosts ---
+
+PAGE = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "mb.luasocket.3"))
+BLOCKS = [block.replace("\\en", "\\n") for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", PAGE, re.M | re.S)]
+
+
+def block_with(text):
+    found = [b for b in BLOCKS if text in b]
+    check(found, f"a block with {text!r} in the manual page")
+    return found[-1]
+
+
+@test("the manual page's example under inetd: its script and its line")
+def _():
+    path, port = script(block_with("client:receive()")), free_port()
+    line = block_with("stream tcp nowait")
+    for old, new in (("7 ", f"127.0.0.1:{port} "), ("nobody", mbhosts.USER), ("/usr/local/bin/mb-handle", HANDLE),
+                     ("/srv/echo.lua", path)):
+        equal(line.count(old), 1, f"{old!r} in the line")
+        line = line.replace(old, new)
+    mbtest.Process([mbtest.need("inetd"), "-i", mbtest.write_file(mbtest.tmp("manual.conf"), line)])
+    mbtest.wait_listening(("127.0.0.1", port))
+    for number in range(3):
+        with Client(("127.0.0.1", port)) as client:
+            for text in (f"line {number}\r\n", "\n", "x" * 100000 + "\n"):
+                client.send(text)
+                equal(client.line(), text.rstrip("\r\n"), "echo")
+            client.finish()
+            equal(client.end(), (b"", "eof"), "end")
+
+
+@test("the manual page's other scripts work")
+def _():
+    with tcp_pair()[0]:
+        client, conn = tcp_pair()
+        with client:
+            h = Handler(conn, BLOCKS[0])
+            client.send("hello\r\n")
+            equal(client.end(), (b"you said: hello\n", "eof"), "synopsis")
+            h.ends()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    text = block_with("socket.http")
+    equal(text.count("localhost:8080"), 1, "the page's address")
+    client, conn = tcp_pair()
+    with client:
+        h = Handler(conn, text.replace("localhost:8080", f"127.0.0.1:{server.server_address[1]}"))
+        equal(client.end(), (b"page " * 20000 + b"\n", "eof"), "the page")
+        h.ends()
+    server.shutdown()
+    server.server_close()
+
+
+@test("every method, function and option has its entry in the manual page")
+def _():
+    read = lambda name: mbtest.read_file(os.path.join(mbtest.SRCDIR, "src", name))
+    rows = lambda text: re.findall(r'^ +\{"([\w-]+)", ', text, re.M)
+    entries = re.findall(r"^\.It (?:Fn|Va) (?:\w+[:.])?(\w+)", PAGE, re.M)
+    module = re.findall(r'\{"([\w-]+)", ', read("luasocket.c"))
+    for name in rows(read("luasocket_object.c")) + [n for n in module if n.islower() and n not in ("sinkt", "sourcet")]:
+        check(name in entries, f"{name} has an entry")
+    for name in rows(read("luasocket_options.c")):
+        check(f"\n.It {name} Ta" in PAGE, f"option {name} has an entry")
+
+
+# LuaSocket's manual, "Introduction": the server, unmodified.
+INTRODUCTION = """-- load namespace
+local socket = require("socket")
+-- create a TCP socket and bind it to the local host, at any port
+local server = assert(socket.bind("*", 0))
+-- find out which port the OS chose for us
+local ip, port = server:getsockname()
+-- print a message informing what's up
+print("Please telnet to localhost on port " .. port)
+print("After connecting, you have 10s to enter a line to be echoed")
+-- loop forever waiting for clients
+while 1 do
+  -- wait for a connection from any client
+  local client = server:accept()
+  -- make sure we don't block waiting for this client's line
+  client:settimeout(10)
+  -- receive the line
+  local line, err = client:receive()
+  -- if there was no error, send it back to the client
+  if not err then client:send(line .. "\\n") end
+  -- done with client, close the object
+  client:close()
+end
+"""
+
+
+def introduction(label, inetd):
+    where = ("127.0.0.1", free_port())
+    program = script(INTRODUCTION)
+    host = mbhosts.SocketActivate(where, "--style=luasocket", program, inetd=inetd)
+    mbtest.wait_listening(where)
+
+    @test(f"the echo server of LuaSocket's introduction runs unmodified under systemd-socket-activate, {label}")
+    def _():
+        for number in range(3):
+            with Client(where) as client:
+                client.send(f"line {number}\r\n")
+                equal(client.end(), (f"line {number}\n".encode(), "eof"), "answer")
+        check(f"on port {where[1]}" in host.text(), "its port in the log")
+
+
+mbtest.need("systemd-socket-activate")
+introduction("by LISTEN_FDS", False)
+introduction("with --inetd", True)
+
+
+@test("a program that multiplexes with select and coroutines serves its client, and ends with it")
+def _():
+    program = script("""
+    local socket = require("socket")
+    local server = assert(socket.bind("*", 0))
+    server:settimeout(0)
+    local clients, running = {server}, {}
+    while true do
+      for _, ready in ipairs((socket.select(clients, nil))) do
+        if ready == server then
+          local client = server:accept()
+          if client then
+            client:settimeout(0)
+            clients[#clients + 1] = client
+            running[client] = coroutine.wrap(function()
+              local text = ""
+              while true do
+                local line, message, part = client:receive("*l", text)
+                text = part or ""
+                if message == "closed" then return true end
+                if line then client:send(line:upper() .. "\\n") text = "" end
+                coroutine.yield()
+              end
+            end)
+          end
+        elseif running[ready]() then
+          ready:close()
+          for i, client in ipairs(clients) do if client == ready then table.remove(clients, i) end end
+        end
+      end
+    end
+    """)
+    client, conn = tcp_pair()
+    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-select"), "wb") as log:
+        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+        conn.close()
+        client.send("one\ntw")
+        equal(client.line(), "ONE", "echo")
+        client.send("o\n")
+        equal(client.line(), "TWO", "echo")
+        client.finish()
+        equal(client.end(), (b"", "eof"), "end")
+        equal(child.wait(DEADLINE), 0, "exit status")
+
+
+@test("a program's own connections: bound where the connection came in, or elsewhere, to any port")
+def _():
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    for host in ("127.0.0.1", "127.0.0.2", "*"):
+        program = script(f"""
+        local socket = require("socket")
+        local client = assert(socket.bind("*", 0)):accept()
+        local out = socket.tcp() assert(out:bind("{host}", 0)) assert(out:connect("127.0.0.1", {port}))
+        client:send((out:getsockname())) out:close() client:close()
+        """)
+        client, conn = tcp_pair()
+        with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-own"), "wb") as log:
+            child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+            conn.close()
+            listener.accept()[0].close()
+            want = host if host != "*" else "127.0.0.1"
+            equal(client.end(), (want.encode(), "eof"), f"local address; log: {mbtest.read_file(mbtest.tmp('log-own'))!r}")
+            equal(child.wait(), 0, "exit status")
+    listener.close()
+
+
+mbtest.main()
