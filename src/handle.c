@@ -179,6 +179,19 @@ int mb_handle_close(struct mb_handle *h) {
   return r;
 }
 
+int mb_handle_detach(struct mb_handle *h) {
+  if (h->kind == MB_FD_FILE || h->kind == MB_FD_PIPE) return -ENOTSOCK;
+  if (mb_buf_len(&h->in) > 0) return -EEXIST;
+  if (h->out.len > 0 || h->attempt) return -EAGAIN;
+  int fd = h->in_fd;
+  mb_fd_set_reset_on_close(fd, h->kind, false);
+  h->in_fd = h->out_fd = -1;
+  close_descriptors(h);
+  end_record(h);
+  h->state = MB_HANDLE_CLOSED;
+  return fd;
+}
+
 /*
  * socket:close()
  * Sends what is pending and FIN, and closes. Returns true, or nil, message, errno. Throws when the

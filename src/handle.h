@@ -107,6 +107,14 @@ int mb_handle_close(struct mb_handle *h);
  */
 int mb_handle_end_output(struct mb_handle *h);
 
+/*
+ * Gives the descriptor away; the handle is closed. A close of it by a process that dies is a healthy
+ * one from then on.
+ * Returns it; -ENOTSOCK when it is no socket, -EEXIST when input has been received that nobody has
+ * read, -EAGAIN when output is queued or the connection not there yet.
+ */
+int mb_handle_detach(struct mb_handle *h);
+
 /* Aborts the connection. */
 void mb_handle_reset(struct mb_handle *h);
 

@@ -162,8 +162,11 @@ static void stash(lua_State *L, struct mb_http_input *in, const struct piece *pi
 /*
  * The next content: first what was stashed. Chunks that are small are joined in the stash: as
  * strings of their own they would cost many times their size.
+ * apart  each chunk by itself, but for what is in the stash
  */
-static enum content next_content(lua_State *L, struct mb_http_input *in, struct piece *ret) {
+static enum content next_content(lua_State *L, struct mb_http_input *in, bool apart,
+                                 struct piece *ret) {
+  if (apart && mb_buf_len(&in->stash) == 0) return next_received(L, in, ret);
   while (mb_buf_len(&in->stash) < JOINED_BYTES) {
     enum content state = next_received(L, in, ret);
     bool small = state == CONTENT_BYTES && in->head.framing == MB_HTTP_CHUNKED &&
@@ -199,8 +202,8 @@ static size_t check_most(lua_State *L) {
 }
 
 /*
- * input:read(most)
- * The next piece of content, at most so many bytes.
+ * input:read(most, apart)
+ * The next piece of content, at most so many bytes. apart: chunks are not joined.
  * Returns it; or nil and "block", moved (whether something has been received since it was last said);
  * "end"; "refused", status, reason; or "failed", errno, message.
  */
@@ -208,7 +211,7 @@ int mb_http_input_read(lua_State *L) {
   struct mb_http_input *in = open_input(L);
   size_t most = check_most(L);
   struct piece piece;
-  enum content state = next_content(L, in, &piece);
+  enum content state = next_content(L, in, lua_toboolean(L, 3), &piece);
   if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
   size_t size = piece.span.size < most ? piece.span.size : most;
   take(in, &piece, size);
@@ -243,7 +246,7 @@ int mb_http_input_stash(lua_State *L) {
 int mb_http_input_discard(lua_State *L) {
   struct mb_http_input *in = open_input(L);
   struct piece piece;
-  enum content state = next_content(L, in, &piece);
+  enum content state = next_content(L, in, false, &piece);
   if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
   take(in, &piece, piece.span.size);
   lua_pushboolean(L, 1);
@@ -335,7 +338,7 @@ int mb_http_input_part(lua_State *L) {
   if (in->held.size > 0) return push_held(L, in, most);
   for (;;) {
     struct piece piece;
-    enum content state = next_content(L, in, &piece);
+    enum content state = next_content(L, in, false, &piece);
     if (state == CONTENT_END && !mb_multipart_is_closed(in->multipart)) {
       state = refuse(in, 400, "multipart/form-data without its closing delimiter");
     }

@@ -8,6 +8,7 @@
 #include "http_fields.h"
 #include "http_form.h"
 #include "http_input.h"
+#include "http_list.h"
 #include "http_reason.h"
 #include "http_response.h"
 #include "log.h"
@@ -100,7 +101,13 @@ static int call(lua_State *L) {
   return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
 }
 
-/* core.throw_on(error): throws an error that core.call has returned. */
+/* core.try(f, ...): as core.call, without a limit, and not for one request. */
+static int try(lua_State *L) {
+  mb_state_check_callable(L, 1);
+  return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
+}
+
+/* core.throw_on(error): throws an error that core.call or core.try has returned. */
 static int throw_on(lua_State *L) {
   lua_settop(L, 1);
   return mb_state_throw_on(L);
@@ -183,6 +190,7 @@ static const luaL_Reg functions[] = {
     {"is_open", is_open},
     {"is_writable", is_writable},
     {"list", mb_http_list},
+    {"list_lines", mb_http_list_lines},
     {"log", log_line},
     {"open_file", mb_handle_open_file},
     {"reason", reason},
@@ -190,6 +198,7 @@ static const luaL_Reg functions[] = {
     {"response", mb_http_response_new},
     {"send_file", mb_handle_send_file},
     {"throw_on", throw_on},
+    {"try", try},
     {"unsent", unsent},
     {NULL, NULL},
 };

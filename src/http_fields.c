@@ -29,7 +29,7 @@ int mb_http_input_field(lua_State *L) {
   return 1;
 }
 
-static void push_lower(lua_State *L, struct mb_span text) {
+void mb_http_push_lower(lua_State *L, struct mb_span text) {
   luaL_Buffer b;
   char *to = luaL_buffinitsize(L, &b, text.size);
   for (size_t i = 0; i < text.size; i++) to[i] = (char)tolower((unsigned char)text.data[i]);
@@ -61,7 +61,7 @@ int mb_http_input_fields(lua_State *L) {
   lua_createtable(L, 0, (int)in->head.field_count);
   for (unsigned i = 0; i < in->head.field_count; i++) {
     struct mb_http_field field = in->head.fields[i];
-    push_lower(L, field.name);
+    mb_http_push_lower(L, field.name);
     lua_pushlstring(L, field.value.data, field.value.size);
     append(L, 2);
   }

@@ -9,6 +9,9 @@
 /* Pushes a string, or nil for a span without data. */
 void mb_http_push_span(lua_State *L, struct mb_span span);
 
+/* Pushes the text in lower case. */
+void mb_http_push_lower(lua_State *L, struct mb_span text);
+
 /* Methods of the input object; see http_fields.c. */
 int mb_http_input_field(lua_State *L);
 int mb_http_input_fields(lua_State *L);

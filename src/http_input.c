@@ -9,6 +9,7 @@
 #include "handle_methods.h"
 #include "http_body.h"
 #include "http_fields.h"
+#include "http_list.h"
 
 #define INPUT_TYPE "mb.http.input"
 
@@ -264,6 +265,7 @@ static const luaL_Reg methods[] = {
     {"is_clean", input_is_clean},
     {"is_ended", input_is_ended},
     {"is_head", input_is_head},
+    {"list", mb_http_input_list},
     {"multipart", mb_http_input_multipart},
     {"part", mb_http_input_part},
     {"read", mb_http_input_read},

@@ -1,0 +1,26 @@
+-- mb.http_server: lua-http's http.server, for a connection that is there already; see mb.http_server(3). HTTP/1.x only:
+-- detach() gives the descriptor to the real lua-http for the rest.
+
+local http_server = {}
+
+local HOME = {
+  detach = "mb.http_server.detach",
+  install = "mb.http_server.install",
+  listen = "mb.http_server.listen",
+  new = "mb.http_server.server",
+  wrap = "mb.http_server.server",
+}
+
+-- new(options), listen(options): a server, as in lua-http. wrap(socket, options): one whose only connection is the
+-- socket. install(): makes require "http.server" and require "http.headers" give these. detach(socket): the socket's
+-- descriptor, which is the caller's from then on.
+return setmetatable(http_server, {
+  __index = function(self, key)
+    local home = HOME[key]
+    if not home then return nil end
+    local found = require(home)
+    local value = type(found) == "table" and found[key] or found
+    self[key] = value
+    return value
+  end,
+})

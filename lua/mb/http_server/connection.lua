@@ -1,0 +1,170 @@
+-- A connection, as lua-http's h1_connection: one stream after the other, until either side ends it. What goes wrong is
+-- in mb.http_server.trouble.
+
+local core = require "mb.http.core"
+local stream = require "mb.http_server.stream"
+local timeref = require "moonbridge_io".timeref
+
+local connection = {}
+local mt = {__name = "http.h1_connection", __index = connection}
+
+local HEAD_BYTES = 65536     -- more than any client's head has
+local HEAD_SECONDS = 120     -- for a head that has begun
+local STALL_SECONDS = 60     -- a client that takes or sends nothing for so long is lost
+
+-- Fields, besides lua-http's own (type, version): socket, input, server, request (the stream that is being served),
+-- keepalive (the client may send another one), fault (of the client: message, and status and reason for the response to
+-- it, if there may be one), ended (the client has ended its output), broken (no other request can follow), closed.
+function connection.new(server, socket)
+  return setmetatable({
+    type = "server",
+    version = 1.1,
+    socket = socket,
+    input = core.input(socket, HEAD_BYTES, false),
+    server = server,
+    request = false,
+    keepalive = true,
+    fault = false,
+    ended = false,
+    broken = false,
+    closed = false,
+  }, mt)
+end
+
+-- The point in time so many seconds from now; without a number, that at which a client is given up.
+function connection.after(timeout) return timeref() + (timeout or STALL_SECONDS) end
+
+local after = connection.after
+
+-- Waits until the socket is ready for "r", "w" or "rw". Returns for what, or nil at the deadline.
+function connection:wait(events, deadline) return self.server.wait(self.socket, events, deadline) end
+
+-- Sends strings, and waits until the system has them all. Returns true; or nil, message, errno.
+function connection:send(timeout, ...)
+  local pending, message, number = self.socket:flush_nb(...)
+  if pending == 0 then return true end
+  return self:drain(pending, message, number, timeout)
+end
+
+-- ---- from one request to the next ----
+
+-- Waits for a head, after the input has said that there is none yet. Returns what the input's head method does, or nil
+-- at the end of the connection.
+local function await_head(self, first, state, detail, why, is_proxy_header)
+  local server = self.server
+  local limit = after(first and server.connection_setup_timeout or server.intra_stream_timeout)
+  local begun = false
+  while true do
+    if state == "end" and not detail then
+      self.ended = true
+      return nil
+    elseif state ~= "block" then
+      return self:head_failed(state, detail, why, is_proxy_header)
+    end
+    if detail and not begun then
+      begun, limit = true, after(HEAD_SECONDS)
+    end
+    if not self:wait("r", limit) then
+      if begun then return self:head_failed("slow") end
+      self.keepalive = false -- it had its time
+      return nil
+    end
+    local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
+    if method then return method, path, query, minor, keepalive, has_body, expects end
+    state, detail, why, is_proxy_header = path, query, minor, keepalive
+  end
+end
+
+local function next_head(self, first)
+  -- After a response it is not there yet, in most cases: to wait is cheaper than to look.
+  local method, path, query, minor, keepalive, has_body, expects = self.input:head(first)
+  if method then return method, path, query, minor, keepalive, has_body, expects end
+  return await_head(self, first, path, query, minor, keepalive)
+end
+
+-- Runs the script's function on a stream, and ends the stream. Returns whether the connection goes on.
+local function serve_stream(self, request)
+  local server = self.server
+  while server do
+    local good, err = core.try(server.onstream, server, request)
+    if not good then return self:stream_failed(server, request, err) end
+    server, request.next_server = request.next_server, nil
+  end
+  return self:end_stream(request)
+end
+
+-- Ends a response. Returns whether another request may follow.
+function connection:end_stream(request)
+  if request._taken or self.closed then return false end
+  if request._ended and request._received then
+    request.state = "closed"
+    return not request._closing
+  end
+  return self:end_unusual(request)
+end
+
+-- Serves the connection until its end. Throws what the server's error handler throws.
+function connection:serve()
+  local first = true
+  repeat
+    local method, _, _, minor, keepalive, has_body, expects = next_head(self, first)
+    if not method or self.closed then break end
+    local request = stream.new(self, method, minor, keepalive, has_body, expects)
+    self.request, self.keepalive = request, keepalive
+    local goes_on = serve_stream(self, request)
+    self.request = false
+    first = false
+  until not goes_on or self.server.ending
+  self:finish()
+end
+
+-- The end of the connection.
+function connection:finish()
+  if self.closed then return end
+  local socket = self.socket
+  self.closed = true
+  if not core.is_open(socket) then return end
+  if self.ended or not self.keepalive and self.input:is_clean() and core.is_delivered(socket) then
+    socket:close() -- nothing more comes that could make a reset of it
+  else
+    self:linger()
+  end
+end
+
+-- ---- addresses ----
+
+local AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+
+-- connection:localname(), connection:peername(): address family, and address and port, or path.
+local function name(socket, ip4, ip6, address, port)
+  if not core.is_open(socket) or not core.is_network(socket) then return 0 end
+  if ip4 then return AF_INET, address, port end
+  if ip6 then return AF_INET6, address, port end
+  return AF_UNIX, address, nil
+end
+
+function connection:localname()
+  local s = self.socket
+  return name(s, s.local_ip4, s.local_ip6, s.local_addr, s.local_tcpport)
+end
+
+function connection:peername()
+  local s = self.socket
+  return name(s, s.remote_ip4, s.remote_ip6, s.remote_addr, s.remote_tcpport)
+end
+
+-- connection:checktls(): TLS is never ours.
+function connection.checktls() end
+
+function mt:__tostring() return ("http.h1_connection{type=%q;version=%.1f}"):format(self.type, self.version) end
+
+-- The rest is for connections that have trouble.
+setmetatable(connection, {
+  __index = function(self, key)
+    setmetatable(self, nil)
+    for method_name, method in pairs(require "mb.http_server.trouble") do self[method_name] = method end
+    return self[key]
+  end,
+})
+
+return connection

@@ -1,0 +1,169 @@
+-- The methods of a server that listens, or serves several connections in turns.
+
+local core = require "mb.http.core"
+local timeref = require "moonbridge_io".timeref
+
+local scheduled = {}
+
+-- After an accept that has failed for want of something, such as descriptors.
+local RETRY_SECONDS = 1
+
+-- ---- the tasks ----
+
+local function serve(self, c)
+  c:serve()
+  self:forget(c)
+  if self.accepting then self.scheduler:wake(self.accepting) end
+end
+
+-- The listener's task: accepts as long as it may, and else waits to be woken.
+local function accept(self)
+  local scheduler = self.scheduler
+  while self.socket do
+    if self.paused or self.n_connections >= self.max_concurrent then
+      scheduler:wait(nil, nil, nil)
+    else
+      local socket, message, number = self.socket:accept_nb()
+      if socket then
+        self:add_socket(socket)
+        self:_spawn()
+      elseif socket == false then
+        scheduler:wait(self.socket, "r", nil)
+      else
+        if self.onerror_ then
+          self.onerror_(self, self.socket, "accept", message, number)
+        else
+          core.log("warning", "http_server: accept: " .. message)
+        end
+        scheduler:wait(nil, nil, timeref() + RETRY_SECONDS)
+      end
+    end
+  end
+  self.accepting = false
+end
+
+-- Makes tasks of what is pending. The scheduler is made at the first.
+function scheduled:_spawn()
+  local scheduler = self.scheduler
+  if not scheduler then
+    scheduler = require "mb.scheduler".new()
+    self.scheduler = scheduler
+    self.wait = function(socket, events, deadline) return scheduler:wait(socket, events, deadline) end
+  end
+  for i, c in ipairs(self.pending) do
+    self.pending[i] = nil
+    scheduler:spawn(serve, self, c)
+  end
+  if self.socket and not self.accepting then self.accepting = scheduler:spawn(accept, self) end
+  return scheduler
+end
+
+-- ---- the listener ----
+
+-- server:listen(timeout)
+function scheduled:listen()
+  if not self.address or self.ending then return true end
+  return require "mb.http_server.listen".open(self)
+end
+
+-- server:localname()
+function scheduled:localname()
+  if self.address then
+    local good, message, number = self:listen()
+    if not good then return nil, message, number end
+  end
+  if self.name then return table.unpack(self.name, 1, 3) end
+  local l = self.socket
+  if not l then return 0 end
+  local port = l.local_tcpport
+  if port then return l.local_ip4 and 2 or 10, l.local_addr, port end
+  return 1, l.local_addr, nil
+end
+
+-- server:pause(), server:resume()
+function scheduled:pause()
+  self.paused = true
+  return true
+end
+
+function scheduled:resume()
+  self.paused = false
+  if self.accepting then self.scheduler:wake(self.accepting) end
+  return true
+end
+
+-- server:close(): the requests that are being served are still answered.
+function scheduled:close()
+  self.ending, self.address = true, false
+  if self.accepting then self.scheduler:wake(self.accepting) end
+  if self.socket then self.socket:close() end
+  self.socket = nil
+  return true
+end
+
+-- ---- the loop ----
+
+-- Whether nothing is left to do: there is no connection, and none can come.
+local function is_done(self)
+  return self.n_connections == 0 and (self.paused or not (self.socket or self.style))
+end
+
+-- With --style: the one connection comes, or the program ends.
+local function take(self)
+  local style = require "mb.style"
+  if self.paused or self.ending then return end
+  if style.pending() then
+    self:add_socket(style.take())
+  elseif self.n_connections == 0 then
+    style.finish()
+  end
+end
+
+-- server:step(timeout)
+function scheduled:step(timeout)
+  local good, message, number = self:listen()
+  if not good then return nil, message, number end
+  if self.style then take(self) end
+  local scheduler = self:_spawn()
+  scheduler:step(timeout and (timeout > 0 and timeref() + timeout or 0) or nil)
+  if self.style and not self.ending then take(self) end
+  return true
+end
+
+function scheduled:_loop(timeout)
+  local good, message, number = self:listen()
+  if not good then return nil, message, number end
+  if self.style and not timeout then
+    take(self)
+    self:serve_alone(take)
+  end
+  local deadline = timeout and timeref() + timeout
+  while not is_done(self) do
+    local left = deadline and deadline - timeref()
+    if left and left < 0 then break end
+    self:step(left)
+  end
+  return true
+end
+
+-- server:empty()
+function scheduled:empty()
+  return self.n_connections == 0 and not self.socket and not self.address and not self.style
+end
+
+-- ---- for somebody else's loop ----
+
+-- server:pollfd(), server:events(), server:timeout()
+function scheduled:pollfd()
+  self:listen()
+  return self:_spawn():pollfd()
+end
+
+function scheduled:events() return self:_spawn():events() end
+
+function scheduled:timeout()
+  if not self:listen() then return 0 end
+  return self:_spawn():timeout()
+end
+
+return scheduled

@@ -1,0 +1,197 @@
+-- The methods of a stream that few handlers call, and what a response rarely needs.
+
+local stream = require "mb.http_server.stream"
+
+local receive, is_over, update = stream.receive, stream.is_over, stream.update
+
+local more = {}
+
+-- What one read of a file asks for.
+local FILE_BYTES = 65536
+
+-- ---- the request body ----
+
+-- stream:unget(str): what is read next.
+function more:unget(str)
+  if type(str) ~= "string" then error("unget: expected a string, got " .. type(str), 2) end
+  if str ~= "" then self._unread = str .. (self._unread or "") end
+  return true
+end
+
+-- Reads until enough(everything so far) returns how many bytes of it are wanted. What is left over, and everything when
+-- there is a failure, is read again. Returns the bytes; at the end what there is, or nil for nothing.
+local function read_until(self, timeout, enough)
+  local deadline = self.connection.after(timeout)
+  local text = self._unread or ""
+  self._unread = false
+  while true do
+    local count = enough(text)
+    if count then
+      self._unread = count < #text and text:sub(count + 1)
+      return text:sub(1, count)
+    end
+    local piece, message, number = receive(self, deadline)
+    if not piece then
+      if not message then return text ~= "" and text or nil end
+      self._unread = text ~= "" and text
+      return nil, message, number
+    end
+    text = text .. piece
+  end
+end
+
+-- stream:get_body_chars(n, timeout)
+function more:get_body_chars(n, timeout)
+  if type(n) ~= "number" then error("get_body_chars: expected a number of bytes, got " .. type(n), 2) end
+  if n <= 0 then return nil end
+  n = math.ceil(n)
+  local deadline = self.connection.after(timeout)
+  local pieces, size = {self._unread or nil}, #(self._unread or "")
+  self._unread = false
+  while size < n do
+    local piece, message, number = receive(self, deadline)
+    if not piece and message then
+      local text = table.concat(pieces)
+      self._unread = text ~= "" and text
+      return nil, message, number
+    elseif not piece then
+      break
+    end
+    pieces[#pieces + 1] = piece
+    size = size + #piece
+  end
+  local text = table.concat(pieces)
+  self._unread = size > n and text:sub(n + 1)
+  return text ~= "" and text:sub(1, n) or nil
+end
+
+-- stream:get_body_until(pattern, plain, include_pattern, timeout)
+function more:get_body_until(pattern, plain, include_pattern, timeout)
+  if type(pattern) ~= "string" then error("get_body_until: expected a pattern, got " .. type(pattern), 2) end
+  local skipped = 0
+  local from = 1
+  local text, message, number = read_until(self, timeout, function(all)
+    local first, last = all:find(pattern, plain and from or 1, plain)
+    if not first then
+      from = math.max(1, #all - #pattern + 2) -- of plain text, the rest was looked at
+      return nil
+    end
+    skipped = include_pattern and 0 or last - first + 1
+    return last
+  end)
+  if not text then return nil, message, number end
+  return text:sub(1, #text - skipped)
+end
+
+-- stream:save_body_to_file(file, timeout)
+function more:save_body_to_file(file, timeout)
+  local deadline = self.connection.after(timeout)
+  if self._unread then
+    local written, message, number = file:write(self._unread)
+    if not written then return nil, message, number end
+    self._unread = false
+  end
+  while true do
+    local piece, message, number = receive(self, deadline)
+    if not piece and message then return nil, message, number end
+    if not piece then return true end
+    local written
+    written, message, number = file:write(piece)
+    if not written then return nil, message, number end
+  end
+end
+
+-- stream:get_body_as_file(timeout)
+function more:get_body_as_file(timeout)
+  local file, message, number = io.tmpfile()
+  if not file then return nil, message, number end
+  local saved
+  saved, message, number = more.save_body_to_file(self, file, timeout)
+  if saved then saved, message, number = file:seek("set") end
+  if not saved then
+    file:close()
+    return nil, message, number
+  end
+  return file
+end
+
+-- Receives the rest of the body, which is kept. Returns nil, or nil, message, errno.
+function more:_receive_all(timeout)
+  local body, message, number = stream.get_body_as_string(self, timeout)
+  if body then self._unread = body ~= "" and body end
+  return nil, message, number
+end
+
+-- ---- the response ----
+
+-- stream:write_continue(timeout): tells the client to send its body.
+function more:write_continue(timeout)
+  if is_over(self) then return nil, "Broken pipe", 32 end
+  if self._framing then error("write_continue: the response has begun", 2) end
+  self._expects = false
+  if self._minor == 0 then return true end -- it would not understand
+  return self.connection:send(timeout, "HTTP/1.1 100 Continue\r\n\r\n")
+end
+
+-- A response before the response. After a 101 the connection is another protocol's: connection:take_socket() gives it.
+function more:_write_interim(status, first, lines, connection, timeout)
+  if self._minor == 0 then return true end
+  if status == "100" then self._expects = false end
+  if status == "101" then self._framing, self._closing = "close", true end
+  local last = connection and "connection: " .. connection .. "\r\n\r\n" or "\r\n"
+  return self.connection:send(timeout, first, lines, last)
+end
+
+-- The fields behind a body that is chunked; else they cannot be sent. They end the response.
+function more:_write_trailers(lines, _, timeout)
+  if self._length and self._sent < self._length and not self._bodyless then
+    error(("invalid content-length: %d bytes of body, but %d were announced"):format(self._sent, self._length), 3)
+  end
+  self._ended = true
+  update(self)
+  if self._bodyless or self._framing ~= "chunked" then return true end
+  return self.connection:send(timeout, "0\r\n", lines, "\r\n")
+end
+
+-- stream:write_body_from_file(file, timeout); or a table {file =, count =} in place of the file.
+function more:write_body_from_file(options, timeout)
+  local file, count = options, math.huge
+  if type(options) == "table" then file, count = options.file, options.count or math.huge end
+  if io.type(file) ~= "file" then
+    error("write_body_from_file: expected an open file, got " .. (io.type(file) or type(file)), 2)
+  end
+  if is_over(self) then return nil, "Broken pipe", 32 end
+  local after = self.connection.after
+  local deadline = timeout and after(timeout)
+  local last
+  while count > 0 do
+    local text, message, number = file:read(math.min(FILE_BYTES, count))
+    if not text then
+      if message then return nil, message, number end
+      if count < math.huge then return nil, "the file is shorter than count says", 5 end
+      break
+    end
+    count = count - #text
+    if last then
+      local sent
+      sent, message, number = stream.write_chunk(self, last, false, deadline and deadline - after(0))
+      if not sent then return nil, message, number end
+    end
+    last = text
+  end
+  return stream.write_chunk(self, last or "", true, deadline and deadline - after(0))
+end
+
+-- stream:step(timeout): reads ahead for nobody.
+function more.step() return true end
+
+-- stream:set_state(new)
+function more:set_state(new)
+  if type(new) ~= "string" then error("set_state: expected a state, got " .. type(new), 2) end
+  self.state = new
+  if new == "closed" or new == "half closed (local)" then self._ended = true end
+end
+
+more.read_headers, more.read_next_chunk = stream.get_headers, stream.get_next_chunk
+
+return more

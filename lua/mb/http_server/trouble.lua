@@ -1,0 +1,266 @@
+-- What a connection does when it does not go as usual: writing that blocks, bodies that were not read, requests that
+-- are refused, handlers that fail, upgrades.
+
+local core = require "mb.http.core"
+local connection = require "mb.http_server.connection"
+local headers = require "mb.http_server.headers"
+
+local after = connection.after
+
+local trouble = {}
+
+local EPIPE, EILSEQ, ETIMEDOUT = 32, 84, 110
+
+-- So long the rest of a body is waited for that nobody has read, and the client's end at the end.
+local DRAIN_SECONDS = 2
+local DROP_BYTES = 1024 * 1024
+
+-- Content that is kept for later at most, while a client takes nothing before it has sent everything.
+local STASH_MAX_BYTES = 64 * 1024 * 1024
+
+-- Notes a fault of the client, which makes no failure of ours of what follows. Returns nil, message, errno.
+local function lost(self, message, number, status, reason)
+  self.fault = self.fault or {message = message, status = status, reason = reason}
+  self.broken = true
+  return nil, message, number
+end
+
+-- ---- waiting ----
+
+-- Waits until no more is queued, and meanwhile receives what the client sends of its body: it may not read before it
+-- has sent everything.
+function trouble:drain(pending, message, number, timeout)
+  local limit = after(timeout)
+  local input, socket = self.input, self.socket
+  local receives = not input:is_ended()
+  while pending and pending > 0 do
+    local ready = self:wait(receives and "rw" or "w", limit)
+    if not ready then
+      return lost(self, "write: Connection timed out", ETIMEDOUT)
+    end
+    if receives and ready ~= "w" then
+      local kept, state = input:stash()
+      receives = kept and kept < STASH_MAX_BYTES or state == "block"
+    end
+    local before = pending
+    pending, message, number = socket:flush_nb()
+    if pending and pending < before and not timeout then limit = after() end
+  end
+  if pending then return true end
+  if number ~= EPIPE then message, number = message or "Broken pipe", number or EPIPE end
+  return lost(self, message, number)
+end
+
+-- Waits for the next piece of the request body; tells a client to send it that asks for that. Returns true; or nil,
+-- message, errno.
+function trouble:wait_for_body(request, deadline)
+  if request._expects then
+    request._expects = false
+    if not request._framing then
+      local sent, message, number = self:send(nil, "HTTP/1.1 100 Continue\r\n\r\n")
+      if not sent then return nil, message, number end
+    end
+  end
+  if self:wait("r", deadline) then return true end
+  self.fault = self.fault or
+    {message = "read: Connection timed out", status = 408, reason = "the request body took too long"}
+  return nil, "read: Connection timed out", ETIMEDOUT
+end
+
+-- What an input says that has no body content: "refused" or "failed". Returns nil, message, errno.
+function trouble:input_failed(state, a, b)
+  if state == "failed" then return lost(self, b, a) end
+  return lost(self, "read: " .. b, EILSEQ, a, b)
+end
+
+-- ---- ends of requests ----
+
+local function describe(self)
+  local client = self.socket and self.socket.remote_addr
+  local request = self.request
+  local target = request and (" in %s %s"):format(request.req_method, self.input:target()) or ""
+  return target .. (client and (" (client %s)"):format(client) or "")
+end
+
+-- Sends a response of a status alone.
+local function answer(request, status, reason)
+  local head = headers.new()
+  head:append(":status", tostring(status))
+  if not reason then return request:write_headers(head, true) end
+  local body = ("%d %s: %s\n"):format(status, core.reason(status), reason)
+  head:append("content-type", "text/plain; charset=utf-8")
+  head:append("content-length", tostring(#body))
+  head:append("connection", "close")
+  return request:write_headers(head, false) and request:write_chunk(body, true)
+end
+
+-- Reads over what is left of a body. Returns whether the next request can follow.
+local function skip_body(self, request)
+  if request._received or self.input:is_ended() then return true end
+  if request._expects then return false end
+  local limit = after(DRAIN_SECONDS)
+  repeat
+    local some, state = self.input:discard()
+    if state == "end" then return true end
+    if not some and (state ~= "block" or not self:wait("r", limit)) then return false end
+  until after(0) > limit
+  return false
+end
+
+-- Ends a response that was not ended, or whose request was not read. Returns whether another request may follow.
+function trouble:end_unusual(request)
+  if not core.is_writable(self.socket) then self.broken = true end
+  if self.broken and not request._framing and self.fault and not self.fault.status then
+    request._closing = true -- there is nobody to answer
+  elseif not request._framing then
+    local fault = self.fault
+    request._closing = request._closing or self.broken
+    answer(request, fault and fault.status or 503, fault and fault.reason)
+  elseif not request._ended and not request._bodyless then
+    request._closing = true -- the client sees that it is incomplete, as far as the framing shows it
+  end
+  if self.broken or not request._closing and not skip_body(self, request) then request._closing = true end
+  request.state, request._unread = "closed", false
+  request._received, request._ended = true, true
+  return not request._closing
+end
+
+-- Calls the error handler of the script's. Throws what it throws; then the connection is at its end.
+local function report(self, server, context, operation, message, number)
+  local good, err = core.try(server.onerror_, server, context, operation, message, number)
+  if good then return end
+  self:finish()
+  server:forget(self)
+  core.throw_on(err)
+end
+
+-- After the script's function has thrown. Returns whether another request may follow; throws what the error handler
+-- throws.
+function trouble:stream_failed(server, request, err)
+  local fault = self.fault
+  local theirs = fault and type(err) == "string" and err:find(fault.message, 1, true)
+  -- Without a length, the end of the connection would look like that of the body.
+  if request._framing == "close" and not request._ended and core.is_writable(self.socket) then
+    self.socket:reset()
+    self.closed = true
+  end
+  local goes_on = self:end_stream(request)
+  if server.onerror_ then
+    report(self, server, request, "onstream", err)
+    return goes_on
+  end
+  local about = describe(self)
+  self:finish()
+  if theirs then
+    core.log("info", "http_server: " .. fault.message .. about)
+    return false
+  end
+  core.log("err", "http_server:" .. about)
+  server:forget(self)
+  core.throw_on(err)
+end
+
+-- ---- requests that are none ----
+
+-- What the operator is told of bytes that are another protocol's.
+local function hint(self, status, is_proxy_header)
+  if is_proxy_header then
+    return ": a PROXY protocol header that was not expected (--proxy-protocol, or proxy_protocol = true in listen{})"
+  elseif status == 505 and self.input:target() == "*" then
+    return ": the client speaks HTTP/2 (mb.http_server(3), HTTP/2 AND TLS)"
+  end
+  local begin = status == 400 and self.socket:read_nb(2)
+  if begin == "\22\3" then return ": the client speaks TLS (mb.http_server(3), HTTP/2 AND TLS)", true end
+  return ""
+end
+
+-- There is no head. The client is told, unless it has gone; so is an error handler of the script's own. Returns nil.
+function trouble:head_failed(state, detail, why, is_proxy_header)
+  local message, number, status, reason = why, detail, nil, nil
+  local note, is_tls = "", false
+  if state == "slow" then
+    status, reason, number = 408, "the request head took too long", ETIMEDOUT
+  elseif state == "end" then
+    status, reason, number = 400, "the request head ended early", EILSEQ
+  elseif state == "refused" then
+    status, reason, number = detail, why, EILSEQ
+    note, is_tls = hint(self, status, is_proxy_header)
+  end
+  if reason then message = reason end
+  lost(self, message, number, status)
+  if status and not is_tls and core.is_writable(self.socket) then
+    local stream = require "mb.http_server.stream"
+    answer(stream.new(self, self.input:is_head() and "HEAD" or "GET", 1, false, false, false), status, reason)
+  end
+  core.log("info", ("http_server: %s%s%s%s"):format(status and status .. ": " or "", message, note, describe(self)))
+  local server = self.server
+  if server.onerror_ then
+    self:finish()
+    report(self, server, self, "get_next_incoming_stream", message, number)
+  end
+  return nil
+end
+
+-- ---- the end of the connection ----
+
+-- Closes while the client may still be sending: a close would become a reset, which costs it what it has not read yet
+-- (RFC 9112, section 9.6). So the output is ended first, and input dropped until the client ends too.
+function trouble:linger()
+  local socket = self.socket
+  if core.is_network(socket) and core.is_writable(socket) and core.end_output(socket) then
+    local limit = after(DRAIN_SECONDS)
+    repeat
+      local dropped, state = socket:drain_nb(DROP_BYTES)
+    until not dropped or state == "eof" or after(0) > limit or (state == "block" and not self:wait("r", limit))
+  end
+  if core.is_open(socket) then socket:close() end
+end
+
+-- connection:take_socket(): the connection is the script's from now on, as a socket object.
+function trouble:take_socket()
+  local request = self.request
+  self.closed = true
+  if request then
+    request._taken, request.state, request._ended = true, "closed", true
+  end
+  local socket = self.socket
+  self.socket = nil
+  return socket
+end
+
+-- connection:flush(timeout)
+function trouble:flush(timeout)
+  if self.closed or not core.is_writable(self.socket) then return nil, "Broken pipe", EPIPE end
+  return self:send(timeout)
+end
+
+-- connection:shutdown(), connection:close(): ends the request that is being served, and the connection.
+function trouble:shutdown()
+  if self.closed then return true end
+  if self.request then
+    self.request._closing = true
+    self:end_stream(self.request)
+  end
+  self:finish()
+  return true
+end
+
+trouble.close = trouble.shutdown
+
+-- For somebody else's loop.
+function trouble:pollfd() return self.socket.fd end
+
+function trouble.events() return "" end
+
+function trouble.timeout() return nil end
+
+-- connection:onidle(f): f is not called, as nothing goes on behind the script's back. Returns the one before.
+function trouble:onidle(...)
+  local before = self.onidle_
+  if select("#", ...) > 0 then self.onidle_ = ... end
+  return before
+end
+
+function trouble.new_stream() error("new_stream: the server cannot begin streams in HTTP/1", 2) end
+
+return trouble
