@@ -7,6 +7,7 @@
 #include "deploy_core.h"
 #include "http_core.h"
 #include "http_server_detach.h"
+#include "io_listener.h"
 #include "luasocket.h"
 #include "luasocket_dns.h"
 #include "scheduler_core.h"
@@ -18,6 +19,7 @@ static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
     {"mb.http_server.detach", mb_http_server_detach_open},
+    {"mb.http_server.listener", mb_io_listener_open},
     {"mb.luasocket", mb_luasocket_open},
     {"mb.luasocket.dns", mb_luasocket_dns_open},
     {"mb.scheduler.core", mb_scheduler_core_open},

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -161,13 +162,27 @@ static void open_listener(struct listener *l, int fd, enum mb_fd_kind kind) {
  * Looks an endpoint up and listens there; *ret_fd is a descriptor or -errno.
  * Returns 0, or the number of results of a lookup that has failed.
  */
-static int listen_at(lua_State *L, const struct mb_io_endpoint *endpoint, int *ret_fd) {
+static int listen_at(lua_State *L, const struct mb_io_endpoint *endpoint,
+                     const struct mb_listener_options *options, int *ret_fd) {
   struct addrinfo *addresses;
   int results = mb_io_resolve(L, endpoint, true, &addresses);
   if (results > 0) return results;
-  *ret_fd = mb_listener_tcp(addresses);
+  *ret_fd = mb_listener_tcp(addresses, options);
   freeaddrinfo(addresses);
   return 0;
+}
+
+static int listen_tcp(lua_State *L, int index, const struct mb_listener_options *options) {
+  struct mb_io_endpoint endpoint;
+  mb_io_check_endpoint(L, index, true, &endpoint);
+  struct listener *l = new_listener(L);
+  int fd;
+  int results = listen_at(L, &endpoint, options, &fd);
+  if (results == 0 && mb_io_made_room(L, fd)) results = listen_at(L, &endpoint, options, &fd);
+  if (results > 0) return results;
+  if (fd < 0) return mb_io_push_error(L, endpoint.target, fd);
+  open_listener(l, fd, MB_FD_TCP);
+  return 1;
 }
 
 /*
@@ -177,16 +192,24 @@ static int listen_at(lua_State *L, const struct mb_io_endpoint *endpoint, int *r
  * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
  * Source: reference, "moonbridge_io.tcplisten".
  */
-int mb_io_tcplisten(lua_State *L) {
-  struct mb_io_endpoint endpoint;
-  mb_io_check_endpoint(L, 1, true, &endpoint);
-  struct listener *l = new_listener(L);
-  int fd;
-  int results = listen_at(L, &endpoint, &fd);
-  if (results == 0 && mb_io_made_room(L, fd)) results = listen_at(L, &endpoint, &fd);
+int mb_io_tcplisten(lua_State *L) { return listen_tcp(L, 1, NULL); }
+
+static int listen_local(lua_State *L, int index, const struct mb_listener_options *options) {
+  struct mb_addr addr;
+  int results = mb_io_check_path(L, index, &addr);
   if (results > 0) return results;
-  if (fd < 0) return mb_io_push_error(L, endpoint.target, fd);
-  open_listener(l, fd, MB_FD_TCP);
+  const char *path = lua_tostring(L, index);
+  struct listener *l = new_listener(L);
+  int fd = mb_listener_local(&addr, options);
+  if (mb_io_made_room(L, fd)) fd = mb_listener_local(&addr, options);
+  if (fd == -EEXIST) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: exists and is not a socket", path);
+    lua_pushinteger(L, EEXIST);
+    return 3;
+  }
+  if (fd < 0) return mb_io_push_error(L, path, fd);
+  open_listener(l, fd, MB_FD_LOCAL);
   return 1;
 }
 
@@ -197,20 +220,57 @@ int mb_io_tcplisten(lua_State *L) {
  * Returns a listener; or nil, message, errno.
  * Source: reference, "moonbridge_io.locallisten".
  */
-int mb_io_locallisten(lua_State *L) {
-  struct mb_addr addr;
-  int results = mb_io_check_path(L, 1, &addr);
-  if (results > 0) return results;
-  struct listener *l = new_listener(L);
-  int fd = mb_listener_local(&addr);
-  if (mb_io_made_room(L, fd)) fd = mb_listener_local(&addr);
-  if (fd == -EEXIST) {
-    lua_pushnil(L);
-    lua_pushfstring(L, "%s: exists and is not a socket", lua_tostring(L, 1));
-    lua_pushinteger(L, EEXIST);
-    return 3;
+int mb_io_locallisten(lua_State *L) { return listen_local(L, 1, NULL); }
+
+/* ---- with options ---- */
+
+static bool flag(lua_State *L, const char *name, bool absent) {
+  bool set = lua_getfield(L, 1, name) == LUA_TNIL ? absent : lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return set;
+}
+
+/* Permissions as an octal number, such as "0660". Returns 0 when there are none, or a boolean. */
+static int permissions(lua_State *L, const char *name) {
+  int value = 0;
+  if (lua_getfield(L, 1, name) != LUA_TNIL && !lua_isboolean(L, -1)) {
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    size_t digits = text ? strspn(text, "01234567") : 0;
+    if (digits == 0 || digits != len || len > 5) {
+      luaL_error(L, "%s: expected permissions as octal digits, such as \"0660\"", name);
+    }
+    value = (int)strtol(text, NULL, 8) & 0777;
   }
-  if (fd < 0) return mb_io_push_error(L, lua_tostring(L, 1), fd);
-  open_listener(l, fd, MB_FD_LOCAL);
+  lua_pop(L, 1);
+  return value;
+}
+
+/*
+ * mb.http_server.listener: listen(options)
+ * Listens at host and port, or at path; v6only, reuseaddr (unless it is false), reuseport, unlink,
+ * mode and mask are as in http.server's listen.
+ * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
+ */
+static int listen_with_options(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  struct mb_listener_options options = {
+      .no_reuseaddr = !flag(L, "reuseaddr", true),
+      .reuseport = flag(L, "reuseport", false),
+      .v6only = flag(L, "v6only", false),
+      .keep_file = !flag(L, "unlink", false),
+      .mask = permissions(L, "mask"),
+      .mode = permissions(L, "mode"),
+  };
+  lua_settop(L, 1);
+  if (lua_getfield(L, 1, "path") != LUA_TNIL) return listen_local(L, 2, &options);
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "host");
+  lua_getfield(L, 1, "port");
+  return listen_tcp(L, 2, &options);
+}
+
+int mb_io_listener_open(lua_State *L) {
+  lua_pushcfunction(L, listen_with_options);
   return 1;
 }

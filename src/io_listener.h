@@ -14,4 +14,7 @@ int mb_io_tcplisten(lua_State *L);
  */
 int mb_io_listener_fd(lua_State *L, int index);
 
+/* The module mb.http_server.listener: pushes its function. */
+int mb_io_listener_open(lua_State *L);
+
 #endif

@@ -16,19 +16,29 @@ static int open_socket(int family) {
   return fd < 0 ? -errno : fd;
 }
 
-static int bind_tcp(int fd, const struct addrinfo *address) {
-  int on = 1; /* while connections of a listener before us are still ending */
-  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+static const struct mb_listener_options none;
+
+static bool set_on(int fd, int level, int name, bool on) {
+  int value = 1;
+  return !on || setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+static int bind_tcp(int fd, const struct addrinfo *address, const struct mb_listener_options *o) {
+  /* SO_REUSEADDR: while connections of a listener before us are still ending. */
+  if (!set_on(fd, SOL_SOCKET, SO_REUSEADDR, !o->no_reuseaddr) ||
+      !set_on(fd, SOL_SOCKET, SO_REUSEPORT, o->reuseport) ||
+      !set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only && address->ai_family == AF_INET6) ||
       bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, SOMAXCONN) != 0)
     return -errno;
   return 0;
 }
 
-int mb_listener_tcp(const struct addrinfo *addresses) {
+int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_options *options) {
+  const struct mb_listener_options *o = options ? options : &none;
   int r = -EADDRNOTAVAIL;
   for (const struct addrinfo *a = addresses; a; a = a->ai_next) {
     int fd = open_socket(a->ai_family);
-    r = fd < 0 ? fd : bind_tcp(fd, a);
+    r = fd < 0 ? fd : bind_tcp(fd, a, o);
     if (r == 0) return fd;
     if (fd >= 0) close(fd);
   }
@@ -45,19 +55,30 @@ static int remove_socket_file(const struct mb_addr *addr) {
   return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-static int bind_local(int fd, const struct mb_addr *addr) {
-  if (bind(fd, &addr->any, addr->len) != 0) {
-    if (errno != EADDRINUSE) return -errno;
-    int r = remove_socket_file(addr);
-    if (r < 0) return r;
-    if (bind(fd, &addr->any, addr->len) != 0) return -errno;
+/* The file is never more open than it is meant to be: its mode is set before anyone can connect. */
+static int bind_file(int fd, const struct mb_addr *addr, const struct mb_listener_options *o) {
+  char path[sizeof addr->local.sun_path + 1];
+  int mask = o->mode ? 0777 : o->mask;
+  mode_t before = mask ? umask((mode_t)mask) : 0;
+  int r = bind(fd, &addr->any, addr->len) == 0 ? 0 : -errno;
+  if (mask) umask(before);
+  if (r < 0 || !o->mode || mb_addr_path(addr, path) == 0 || path[0] == '@') return r;
+  return chmod(path, (mode_t)o->mode) == 0 ? 0 : -errno;
+}
+
+static int bind_local(int fd, const struct mb_addr *addr, const struct mb_listener_options *o) {
+  int r = bind_file(fd, addr, o);
+  if (r == -EADDRINUSE && !o->keep_file) {
+    r = remove_socket_file(addr);
+    if (r == 0) r = bind_file(fd, addr, o);
   }
+  if (r < 0) return r;
   return listen(fd, SOMAXCONN) == 0 ? 0 : -errno;
 }
 
-int mb_listener_local(const struct mb_addr *addr) {
+int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_options *options) {
   int fd = open_socket(AF_UNIX);
-  int r = fd < 0 ? fd : bind_local(fd, addr);
+  int r = fd < 0 ? fd : bind_local(fd, addr, options ? options : &none);
   if (r == 0) return fd;
   if (fd >= 0) close(fd);
   return r;

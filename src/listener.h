@@ -7,17 +7,29 @@
 
 #include "peer.h"
 
+/* How to listen otherwise than moonbridge_io does; all zero is as it does. */
+struct mb_listener_options {
+  bool no_reuseaddr; /* not while connections of a listener before are still ending */
+  bool reuseport;    /* several listeners share the port, which the system spreads clients over */
+  bool v6only;       /* an IPv6 address takes no IPv4 clients */
+  bool keep_file;    /* a socket file that is there already is -EADDRINUSE */
+  int mask;          /* the umask while a socket file is made; 0: the process's own */
+  int mode;          /* the socket file's mode; 0: as the umask makes it */
+};
+
 /*
- * Listens at the first of the addresses that can be had. Returns a descriptor, or -errno of the last
- * address.
+ * Listens at the first of the addresses that can be had.
+ * options  NULL: none
+ * Returns a descriptor, or -errno of the last address.
  */
-int mb_listener_tcp(const struct addrinfo *addresses);
+int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_options *options);
 
 /*
  * Listens at a Unix socket; a socket file that is there already is removed first.
+ * options  NULL: none
  * Returns a descriptor, or -errno; -EEXIST when there is a file that is no socket.
  */
-int mb_listener_local(const struct mb_addr *addr);
+int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_options *options);
 
 /*
  * Accepts a connection. A client that has gone before it was accepted is no failure.

@@ -43,7 +43,7 @@ static int port_of(int fd) {
 static int listen_at(const char *host) {
   struct addrinfo *list;
   if (mb_resolve(host, "0", true, &list) != 0) tap_bail("mb_resolve to listen");
-  int fd = mb_listener_tcp(list);
+  int fd = mb_listener_tcp(list, NULL);
   freeaddrinfo(list);
   if (fd < 0) tap_bail("mb_listener_tcp");
   return fd;
@@ -200,7 +200,7 @@ static void listeners(void) {
   tap_int(mb_listener_accept(first, false, &remote), -EAGAIN, "nobody to accept");
   snprintf(port, sizeof port, "%d", port_of(first));
   mb_resolve("127.0.0.1", port, true, &list);
-  tap_int(mb_listener_tcp(list), -EADDRINUSE, "a port that is taken");
+  tap_int(mb_listener_tcp(list, NULL), -EADDRINUSE, "a port that is taken");
   freeaddrinfo(list);
   close(first);
 }
@@ -213,8 +213,8 @@ static void local_sockets(void) {
   snprintf(path, sizeof path, "%s/s", dir);
   tap_int(mb_addr_from_path(path, &addr), 0, "a path");
   tap_int(mb_connect_local(&addr, true), -ENOENT, "nothing there");
-  int first = mb_listener_local(&addr);
-  int second = mb_listener_local(&addr);
+  int first = mb_listener_local(&addr, NULL);
+  int second = mb_listener_local(&addr, NULL);
   tap_ok(first >= 0 && second >= 0, "a socket file is replaced");
   close(first);
   int fd = mb_connect_local(&addr, false);
@@ -229,16 +229,16 @@ static void local_sockets(void) {
   static int (*const makers[])(const char *, mode_t) = {creat, mkdir, mkfifo};
   for (size_t i = 0; i < 3; i++) {
     int made = makers[i](path, 0700);
-    tap_int(mb_listener_local(&addr), -EEXIST, "another kind of file is in the way");
+    tap_int(mb_listener_local(&addr, NULL), -EEXIST, "another kind of file is in the way");
     tap_int(lstat(path, &st), 0, "and stays");
     if (i == 0) close(made);
     remove(path);
   }
   if (symlink("elsewhere", path) != 0) tap_bail("symlink");
-  tap_int(mb_listener_local(&addr), -EEXIST, "a symlink is in the way");
+  tap_int(mb_listener_local(&addr, NULL), -EEXIST, "a symlink is in the way");
   unlink(path);
   rmdir(dir);
-  tap_int(mb_listener_local(&addr), -ENOENT, "no such directory");
+  tap_int(mb_listener_local(&addr, NULL), -ENOENT, "no such directory");
 }
 
 int main(void) {

@@ -88,7 +88,7 @@ local function serve_stream(self, request)
   while server do
     local good, err = core.try(server.onstream, server, request)
     if not good then return self:stream_failed(server, request, err) end
-    server, request.next_server = request.next_server, nil
+    server, request.next_server = request.next_server, false
   end
   return self:end_stream(request)
 end

@@ -97,7 +97,7 @@ function scheduled:close()
   self.ending, self.address = true, false
   if self.accepting then self.scheduler:wake(self.accepting) end
   if self.socket then self.socket:close() end
-  self.socket = nil
+  self.socket = false
   return true
 end
 

@@ -61,7 +61,7 @@ local function wrong_with(options)
   end
 end
 
--- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener; nil: none), address (where
+-- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener; false: none), address (where
 -- to listen: mb.http_server.listen), style (with --style: it has listened), pending (connections that nobody serves
 -- yet), n_connections, scheduler, paused, ending.
 local function make(options)
@@ -76,10 +76,12 @@ local function make(options)
     max_concurrent = options.max_concurrent or math.huge,
     n_connections = 0,
     pending = {},
-    socket = nil,
+    socket = false,
     address = false,
     scheduler = false,
     style = false,
+    name = false,
+    accepting = false,
     paused = false,
     ending = false,
     wait = wait_alone,
@@ -157,7 +159,7 @@ function server:loop(timeout)
 end
 
 function mt:__tostring()
-  return ("http.server{socket=%s;n_connections=%d}"):format(tostring(self.socket), self.n_connections)
+  return ("http.server{socket=%s;n_connections=%d}"):format(tostring(self.socket or nil), self.n_connections)
 end
 
 -- The rest is for servers that listen, or are part of somebody else's loop.

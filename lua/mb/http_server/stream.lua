@@ -15,7 +15,8 @@ local EPIPE = 32
 -- was not asked for yet), _received (the whole body was received), _expects (the client waits for a 100),
 -- _unread (what was put back), _framing (of the response body: "length", "chunked" or "close"; false before the head;
 -- "none" when there is to be no body), _bodyless (the body is counted, not sent), _length, _sent, _closing (the
--- connection ends with the response), _ended (the response is complete), _taken (the connection is the script's).
+-- connection ends with the response), _ended (the response is complete), _taken (the connection is the script's); next_server (see
+-- server:add_stream). None is ever nil: to look for it would load what is rarely needed.
 function stream.new(connection, method, minor, keepalive, has_body, expects)
   return setmetatable({
     connection = connection,
@@ -35,6 +36,7 @@ function stream.new(connection, method, minor, keepalive, has_body, expects)
     _closing = not keepalive or minor == 0,
     _ended = false,
     _taken = false,
+    next_server = false,
   }, mt)
 end
 
