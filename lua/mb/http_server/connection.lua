@@ -107,9 +107,9 @@ end
 function connection:serve()
   local first = true
   repeat
-    local method, _, _, minor, keepalive, has_body, expects = next_head(self, first)
+    local method, _, _, minor, keepalive, _, expects = next_head(self, first)
     if not method or self.closed then break end
-    local request = stream.new(self, method, minor, keepalive, has_body, expects)
+    local request = stream.new(self, method, minor, keepalive, self.input:is_ended(), expects)
     self.request, self.keepalive = request, keepalive
     local goes_on = serve_stream(self, request)
     self.request = false

@@ -27,22 +27,22 @@ function methods:append(name, value, never_index)
   set(self, n, name, value, never_index)
 end
 
--- headers:get(name): all values of a name.
+-- headers:get(name): all values of a name; nothing at all when there is none.
 function methods:get(name)
-  local found, more
+  local known, found, more = false, nil, nil
   for at = 1, 3 * self._n, 3 do
     if self[at] == name then
       if more then
         more[#more + 1] = self[at + 1]
-      elseif found then
+      elseif known then
         more = {found, self[at + 1]}
       else
-        found = self[at + 1]
+        known, found = true, self[at + 1]
       end
     end
   end
   if more then return table.unpack(more) end
-  return found
+  if known then return found end
 end
 
 -- headers:has(name)

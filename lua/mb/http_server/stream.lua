@@ -12,12 +12,12 @@ local mt = {__name = "http.h1_stream", __index = stream}
 local EPIPE = 32
 
 -- Fields, besides lua-http's own (state, connection, type, peer_version, req_method): _minor (of HTTP/1.x), _list (it
--- was not asked for yet), _received (the whole body was received), _expects (the client waits for a 100),
--- _unread (what was put back), _framing (of the response body: "length", "chunked" or "close"; false before the head;
--- "none" when there is to be no body), _bodyless (the body is counted, not sent), _length, _sent, _closing (the
--- connection ends with the response), _ended (the response is complete), _taken (the connection is the script's); next_server (see
--- server:add_stream). None is ever nil: to look for it would load what is rarely needed.
-function stream.new(connection, method, minor, keepalive, has_body, expects)
+-- was not asked for yet), _received (the whole body was received), _expects (the client waits for a 100), _unread (what
+-- was put back: a list, the first of it last), _framing (of the response body: "length", "chunked" or "close"; false
+-- before the head; "none" when there is to be no body), _bodyless (the body is counted, not sent), _length, _sent,
+-- _closing (the connection ends with the response), _ended (the response is complete), _taken (the connection is the
+-- script's); next_server (see server:add_stream). None is ever nil: to look for it would load what is rarely needed.
+function stream.new(connection, method, minor, keepalive, received, expects)
   return setmetatable({
     connection = connection,
     type = "server",
@@ -26,7 +26,7 @@ function stream.new(connection, method, minor, keepalive, has_body, expects)
     req_method = method,
     _minor = minor,
     _list = true,
-    _received = not has_body,
+    _received = received,
     _expects = expects,
     _unread = false,
     _framing = false,
@@ -49,8 +49,8 @@ local function update(self)
   end
 end
 
--- stream:get_headers(timeout): the request's head. Asked for again: the trailer section, when the body has ended, which
--- is not kept; so nil.
+-- stream:get_headers(timeout): the request's head. Asked for again: the trailer section of a body that was chunked, as
+-- soon as it has ended; empty, as nothing of it is kept.
 function stream:get_headers(timeout)
   if self._list then
     self._list = false
@@ -59,8 +59,7 @@ function stream:get_headers(timeout)
     list._n = count
     return setmetatable(list, headers.mt)
   end
-  if self._received or self.state == "closed" then return nil end
-  return self:_receive_all(timeout)
+  return self:_get_trailers(timeout)
 end
 
 -- The next piece of the body as it comes. Returns nil at its end; nil, message, errno when there is none.
@@ -88,8 +87,8 @@ end
 function stream:get_next_chunk(timeout)
   local unread = self._unread
   if unread then
-    self._unread = false
-    return unread
+    if #unread == 1 then self._unread = false end
+    return table.remove(unread)
   end
   return receive(self, self.connection.after(timeout))
 end
@@ -99,17 +98,33 @@ function stream:each_chunk()
   return function() return stream.get_next_chunk(self) end
 end
 
+-- Takes what was put back, as one string.
+local function take_unread(self)
+  local unread = self._unread
+  if not unread then return "" end
+  self._unread = false
+  local text = ""
+  for i = #unread, 1, -1 do text = text .. unread[i] end
+  return text
+end
+
+-- Puts a string back, to be read next.
+local function put_back(self, text)
+  if text == "" then return end
+  self._unread = self._unread or {}
+  table.insert(self._unread, text)
+end
+
 -- stream:get_body_as_string(timeout): what has come before a failure stays, to be read again.
 function stream:get_body_as_string(timeout)
   local deadline = self.connection.after(timeout)
-  local pieces = {self._unread or nil}
-  self._unread = false
+  local pieces = {take_unread(self)}
   while true do
     local piece, message, number = receive(self, deadline)
     if not piece then
       local body = table.concat(pieces)
       if not message then return body end
-      self._unread = body ~= "" and body
+      put_back(self, body)
       return nil, message, number
     end
     pieces[#pieces + 1] = piece
@@ -255,7 +270,9 @@ function mt:__tostring()
   return ("http.h1_stream{connection=%s;state=%q}"):format(tostring(self.connection), self.state)
 end
 
-stream.receive, stream.is_over, stream.update = receive, is_over, update -- for mb.http_server.stream_more
+-- For mb.http_server.stream_more.
+stream.receive, stream.is_over, stream.update = receive, is_over, update
+stream.take_unread, stream.put_back = take_unread, put_back
 
 -- The rest, which few handlers need.
 setmetatable(stream, {

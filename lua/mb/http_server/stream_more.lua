@@ -1,8 +1,10 @@
 -- The methods of a stream that few handlers call, and what a response rarely needs.
 
+local headers = require "mb.http_server.headers"
 local stream = require "mb.http_server.stream"
 
 local receive, is_over, update = stream.receive, stream.is_over, stream.update
+local take_unread, put_back = stream.take_unread, stream.put_back
 
 local more = {}
 
@@ -14,7 +16,7 @@ local FILE_BYTES = 65536
 -- stream:unget(str): what is read next.
 function more:unget(str)
   if type(str) ~= "string" then error("unget: expected a string, got " .. type(str), 2) end
-  if str ~= "" then self._unread = str .. (self._unread or "") end
+  put_back(self, str)
   return true
 end
 
@@ -22,18 +24,17 @@ end
 -- there is a failure, is read again. Returns the bytes; at the end what there is, or nil for nothing.
 local function read_until(self, timeout, enough)
   local deadline = self.connection.after(timeout)
-  local text = self._unread or ""
-  self._unread = false
+  local text = take_unread(self)
   while true do
     local count = enough(text)
     if count then
-      self._unread = count < #text and text:sub(count + 1)
+      put_back(self, text:sub(count + 1))
       return text:sub(1, count)
     end
     local piece, message, number = receive(self, deadline)
     if not piece then
       if not message then return text ~= "" and text or nil end
-      self._unread = text ~= "" and text
+      put_back(self, text)
       return nil, message, number
     end
     text = text .. piece
@@ -46,13 +47,12 @@ function more:get_body_chars(n, timeout)
   if n <= 0 then return nil end
   n = math.ceil(n)
   local deadline = self.connection.after(timeout)
-  local pieces, size = {self._unread or nil}, #(self._unread or "")
-  self._unread = false
+  local pieces = {take_unread(self)}
+  local size = #pieces[1]
   while size < n do
     local piece, message, number = receive(self, deadline)
     if not piece and message then
-      local text = table.concat(pieces)
-      self._unread = text ~= "" and text
+      put_back(self, table.concat(pieces))
       return nil, message, number
     elseif not piece then
       break
@@ -61,7 +61,7 @@ function more:get_body_chars(n, timeout)
     size = size + #piece
   end
   local text = table.concat(pieces)
-  self._unread = size > n and text:sub(n + 1)
+  put_back(self, text:sub(n + 1))
   return text ~= "" and text:sub(1, n) or nil
 end
 
@@ -87,9 +87,12 @@ end
 function more:save_body_to_file(file, timeout)
   local deadline = self.connection.after(timeout)
   if self._unread then
-    local written, message, number = file:write(self._unread)
-    if not written then return nil, message, number end
-    self._unread = false
+    local text = take_unread(self)
+    local written, message, number = file:write(text)
+    if not written then
+      put_back(self, text)
+      return nil, message, number
+    end
   end
   while true do
     local piece, message, number = receive(self, deadline)
@@ -115,11 +118,19 @@ function more:get_body_as_file(timeout)
   return file
 end
 
--- Receives the rest of the body, which is kept. Returns nil, or nil, message, errno.
-function more:_receive_all(timeout)
-  local body, message, number = stream.get_body_as_string(self, timeout)
-  if body then self._unread = body ~= "" and body end
-  return nil, message, number
+-- get_headers again: receives the rest of the body, which is kept. Returns a headers object without fields, as nothing
+-- of a trailer section is kept; nil when there was none; or nil, message, errno.
+function more:_get_trailers(timeout)
+  if self.state == "closed" then return nil end
+  if not self._received then
+    local body, message, number = stream.get_body_as_string(self, timeout)
+    if message then return nil, message, number end
+    put_back(self, body)
+  end
+  local coding = self.connection.input:field("transfer-encoding")
+  if not coding or self._had_trailers then return nil end
+  self._had_trailers = true
+  return headers.new()
 end
 
 -- ---- the response ----
@@ -133,7 +144,8 @@ function more:write_continue(timeout)
   return self.connection:send(timeout, "HTTP/1.1 100 Continue\r\n\r\n")
 end
 
--- A response before the response. After a 101 the connection is another protocol's: connection:take_socket() gives it.
+-- A response before the response. After a 101 the connection is another protocol's: connection:take_socket() gives
+-- it.
 function more:_write_interim(status, first, lines, connection, timeout)
   if self._minor == 0 then return true end
   if status == "100" then self._expects = false end

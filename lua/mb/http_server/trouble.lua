@@ -190,7 +190,7 @@ function trouble:head_failed(state, detail, why, is_proxy_header)
   lost(self, message, number, status)
   if status and not is_tls and core.is_writable(self.socket) then
     local stream = require "mb.http_server.stream"
-    answer(stream.new(self, self.input:is_head() and "HEAD" or "GET", 1, false, false, false), status, reason)
+    answer(stream.new(self, self.input:is_head() and "HEAD" or "GET", 1, false, true, false), status, reason)
   end
   core.log("info", ("http_server: %s%s%s%s"):format(status and status .. ": " or "", message, note, describe(self)))
   local server = self.server

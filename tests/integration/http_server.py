@@ -1,0 +1,616 @@
+#!/usr/bin/python3
+"""mb.http_server: lua-http's server on the connection that is there, and on listeners of its own; what goes wrong; the
+examples of lua-http's documentation, unmodified, with --style=lua-http."""
+
+import os
+import re
+import sys
+import time
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhosts
+import mbspace
+import mbtest
+from mbtest import HANDLE, Child, Client, check, equal, free_port, read_file, script, tcp_pair, test, unix_pair, until
+
+mbtest.need("inetd")
+mbtest.need("curl")
+mbspace.enter()
+
+PAGE = os.path.join(mbtest.SRCDIR, "docs", "mb.http_server.3")
+EXAMPLE = os.path.join(mbtest.SRCDIR, "docs", "examples", "lua-http-hello.lua")
+LUA_PATH = "/usr/share/lua/5.3/?.lua;/usr/share/lua/5.2/?.lua;/usr/share/lua/5.2/?/init.lua;;"
+GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
+
+# `ok(fields)` makes a head; the body of a script defines onstream, and may set options.
+SCRIPT = """
+local http_server = require "mb.http_server"
+http_server.install()
+local http_headers = require "http.headers"
+local options = {}
+local function ok(fields)
+  local headers = http_headers.new()
+  headers:append(":status", "200")
+  for name, value in pairs(fields or {}) do headers:append(name, value) end
+  return headers
+end
+%s
+return function(socket)
+  options.onstream = onstream
+  local server = require "http.server".wrap(socket, options)
+  server:loop()
+end
+"""
+HELLO = """
+function onstream(_, stream)
+  local request = stream:get_headers()
+  assert(stream:write_headers(ok {["content-length"] = "3"}, false))
+  assert(stream:write_chunk("hi\\n", true))
+end
+"""
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi\n"
+
+
+class Handler:
+    """mb-handle with a script on a connection; client is the other end."""
+
+    def __init__(self, text, *args, pair=tcp_pair, env=None, path=None):
+        self.client, conn = pair()
+        self.log = mbtest.tmp(f"log{time.monotonic_ns()}")
+        with conn, open(self.log, "wb") as log, open("/dev/null", "r+b") as null:
+            argv = [HANDLE, *args, *(path or [script(text)])]
+            self.child = Child(argv, {0: null, 1: null, 2: log, 3: conn}, env, listen_fds=1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.sock.close()
+
+    def text(self):
+        return mbtest.without_ends(read_file(self.log))
+
+    def ended(self, status=0):
+        equal(self.child.wait(), status, f"exit status; log: {self.text()!r}")
+        return self.text()
+
+
+def run(text, said, *args, status=0, finish=False, **how):
+    """What the client receives that sends this, how that ends, and the log."""
+    with Handler(text, *args, **how) as h:
+        h.client.send(said)
+        if finish:
+            h.client.finish()
+        data, end = h.client.end()
+        return data, end, h.ended(status)
+
+
+def unchunked(data):
+    body = b""
+    while (size := int(data.partition(b"\r\n")[0], 16)) > 0:
+        data = data.partition(b"\r\n")[2]
+        body, data = body + data[:size], data[size + 2 :]
+    return body
+
+
+CLOSE = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+# --- One connection ---
+
+
+@test("wrap: loop() serves request after request, and returns when the client is done; nothing is logged")
+def _():
+    for pair in (tcp_pair, lambda: unix_pair(mbtest.tmp(f"s{time.monotonic_ns()}"))):
+        with Handler(SCRIPT % HELLO, "--log-level=info", pair=pair) as h:
+            for _ in range(3):
+                h.client.send(GET)
+                got = b""
+                while len(got) < len(ANSWER):
+                    got += h.client.receive()
+                equal(got, ANSWER, "response")
+            h.client.finish()
+            equal(h.client.end(), (b"", "eof"), "end")
+            equal(h.ended(), "", "log")
+
+
+@test("Connection: close ends the connection at once, and so does HTTP/1.0")
+def _():
+    got, end, _ = run(SCRIPT % HELLO, CLOSE)
+    equal((got, end), (ANSWER.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"), "eof"), "1.1")
+    got, end, _ = run(SCRIPT % HELLO, b"GET / HTTP/1.0\r\n\r\n")
+    equal(got.startswith(b"HTTP/1.0 200 OK\r\n"), True, "1.0")
+
+
+@test("the example of docs/examples answers, and HEAD without a body")
+def _():
+    got, _, log = run(None, CLOSE, path=[EXAMPLE])
+    equal(got.rpartition(b"\r\n\r\n")[2], b"Hello from /x\n", "GET")
+    got, _, log = run(None, CLOSE.replace(b"GET", b"HEAD"), path=[EXAMPLE])
+    equal((got.rpartition(b"\r\n\r\n")[2], log), (b"", ""), "HEAD")
+
+
+@test("a replay: the request from a file, the response to another")
+def _():
+    requests = mbtest.tmp("requests")
+    with open(requests, "wb") as f:
+        f.write(GET + GET)
+    text = "function onstream(_, stream) print(stream:localname(), stream:peername()) stream:get_headers() " \
+           "stream:write_headers(ok(), true) end"
+    with open(requests, "rb") as requests, open(mbtest.tmp("out"), "wb") as out, open(mbtest.tmp("err"), "wb") as err:
+        child = Child([HANDLE, script(SCRIPT % text)], {0: requests, 1: out, 2: err})
+        equal(child.wait(), 0, "exit status")
+    equal(read_file(mbtest.tmp("out")), "HTTP/1.1 200 OK\ncontent-length: 0\n\n" * 2, "output")
+    equal(read_file(mbtest.tmp("err")).count("0\t0"), 2, "there are no addresses")
+
+
+@test("a client that sends everything before it reads is served, however much it is")
+def _():
+    size = 24 * 1024 * 1024
+    text = """
+    function onstream(_, stream)
+      stream:get_headers()
+      assert(stream:write_headers(ok(), false))
+      for chunk in stream:each_chunk() do assert(stream:write_chunk(chunk)) end
+      assert(stream:write_chunk("", true))
+    end"""
+    with Handler(SCRIPT % text) as h:
+        h.client.send(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size)
+        block = bytes(range(256)) * 4096
+        for _ in range(size // len(block)):
+            h.client.send(block)
+        got, _ = h.client.end()
+        equal(got.partition(b"\r\n\r\n")[2] == block * (size // len(block)), True, "the body comes back")
+        h.ended()
+
+
+# --- What goes wrong ---
+
+
+@test("a handler that throws: 503, status 70, and the log has the line")
+def _():
+    got, end, log = run(SCRIPT % "function onstream(_, stream)\n  error('boom')\nend", GET, status=70)
+    equal((got, end), (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", "eof"), "response")
+    check("boom" in log and "stack traceback" in log and "in GET /x (client 127.0.0.1)" in log, f"log: {log}")
+
+
+@test("onerror of the script's own gets the error, and the connection goes on")
+def _():
+    text = """
+    options.onerror = function(server, context, op, err) print("onerror", op, (err:gsub("^.*: ", "")), context) end
+    function onstream(_, stream) error("boom") end"""
+    got, _, log = run(SCRIPT % text, GET + GET, finish=True)
+    equal(got.count(b"503"), 2, "responses")
+    equal(log.count("onerror\tonstream\tboom\thttp.h1_stream{"), 2, f"calls, in {log}")
+
+
+@test("an error handler that throws ends the script")
+def _():
+    text = "options.onerror = function() error('again') end function onstream() error('boom') end"
+    got, _, log = run(SCRIPT % text, GET, status=70)
+    equal(got.count(b"503"), 1, "responses")
+    check("again" in log and "boom" not in log, log)
+
+
+@test("a client that goes away is no failure, also when the script asserts that it does not")
+def _():
+    for text in (
+        "stream:write_headers(ok(), false) while true do assert(stream:write_chunk(('x'):rep(100000))) end",
+        "assert(stream:get_body_as_string())",
+    ):
+        text = f"function onstream(_, stream) stream:get_headers() print('begun') {text} end"
+        with Handler(SCRIPT % text, "--log-level=info") as h:
+            h.client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+            until(lambda h=h: "begun" in h.text(), "the handler runs")
+            h.client.reset()
+            log = h.ended().replace("begun\n", "")
+            check(log.startswith("mb-handle: http_server: "), f"log: {log}")
+            equal(log.count("\n"), 1, f"lines: {log}")
+
+
+@test("a body that is wrong is 400 when the script does not answer itself")
+def _():
+    text = "function onstream(_, stream) stream:get_headers() assert(stream:get_body_as_string()) end"
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    got, end, log = run(SCRIPT % text, request, "--log-level=info")
+    check(got.startswith(b"HTTP/1.1 400 Bad Request\r\n") and end == "eof", f"response: {got}")
+    check("http_server: read: bad chunk" in log or "http_server: read: " in log, f"log: {log}")
+
+
+@test("TLS and HTTP/2 are refused with a line for the log that says what it is")
+def _():
+    hello = b"\x16\x03\x01\x00\x05hello"
+    got, _, log = run(SCRIPT % HELLO, hello, "--log-level=info")
+    equal(got, b"", "to TLS nothing is said that it would not understand")
+    check("the client speaks TLS (mb.http_server(3)" in log, f"log: {log}")
+    got, _, log = run(SCRIPT % HELLO, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "--log-level=info")
+    check(got.startswith(b"HTTP/1.1 505 "), f"response: {got}")
+    check("the client speaks HTTP/2 (mb.http_server(3)" in log, f"log: {log}")
+    got, _, log = run(SCRIPT % HELLO, b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n" + GET, "--log-level=info")
+    check(got.startswith(b"HTTP/1.1 400 ") and "--proxy-protocol" in log, f"log: {log}")
+    got, _, log = run(SCRIPT % HELLO, b"\x01\r\n")
+    equal(log, "", "by default a bad request is not logged")
+
+
+@test("an idle client is let go: connection_setup_timeout, then intra_stream_timeout")
+def _():
+    text = SCRIPT % (HELLO + "options.connection_setup_timeout = 0.1 options.intra_stream_timeout = 0.2")
+    with Handler(text) as h:
+        equal(h.client.end(), (b"", "eof"), "nothing was said")
+        h.ended()
+    with Handler(text) as h:
+        h.client.send(GET)
+        equal(h.client.end(), (ANSWER, "eof"), "one request")
+        equal(h.ended(), "", "log")
+
+
+@test("a write to a client that takes nothing ends at its timeout, and what was queued still comes")
+def _():
+    text = """
+    function onstream(_, stream)
+      stream:get_headers()
+      stream:write_headers(ok {["content-length"] = "20000003"}, false)
+      print(stream:write_chunk(("x"):rep(20000000), false, 0.1))
+      print(stream:write_chunk("end", true, 15))
+    end"""
+    with Handler(SCRIPT % text) as h:
+        h.client.send(CLOSE)
+        until(lambda: "\n" in h.text(), "the first write has ended")
+        equal(h.text(), "nil\twrite: Connection timed out\t110\n", "its result")
+        got, _ = h.client.end()
+        equal(len(got.partition(b"\r\n\r\n")[2]), 20000003, "bytes of body")
+        equal(h.ended().splitlines()[1], "true", "the second write")
+
+
+@test("wrong options are errors that say what to do")
+def _():
+    for options, want in (
+        ("{}", "missing 'onstream'"),
+        ("nil", "expected a table of options, got nil"),
+        ("{onstream = 1}", "onstream: expected a function, got number"),
+        ("{onstream = print, tls = true}", "tls = true: TLS is not spoken here; serve such a connection with the real "
+         "lua-http: mb.http_server(3), HTTP/2 AND TLS, says how"),
+        ("{onstream = print, version = 2}", "version = 2: HTTP/2 is not spoken here"),
+        ("{onstream = print, ctx = {}}", "ctx: TLS is not spoken here"),
+        ("{onstream = print, cq = {}}", "cq: connections cannot be served by a cqueue; let it call server:step()"),
+        ("{onstream = print, onerror = 1}", "onerror: expected a function, got number"),
+        ("{onstream = print, max_concurrent = 'x'}", "max_concurrent: expected a number of connections, got x"),
+        ("{onstream = print, intra_stream_timeout = 'x'}", "intra_stream_timeout: expected a number of seconds, got x"),
+    ):  # fmt: skip
+        text = f"return function(socket)\n  require('mb.http_server').wrap(socket, {options})\nend"
+        _, _, log = run(text, b"", status=70)
+        check(f"lua:2: {want}" in log, f"{options}: {log}")
+    _, _, log = run("return function(socket)\n  require('mb.http_server').wrap(1, {onstream = print})\nend", b"", status=70)
+    check("lua:2: wrap: expected a socket of mb-handle, got number" in log, log)
+
+
+@test("detach: the descriptor is the caller's; not in a replay, and not with input that would be lost")
+def _():
+    for body, want in (
+        ("socket:read_call(coroutine.wrap(function() while true do coroutine.yield() end end), 1) return detach(socket)",
+         "detach: the socket has received something that would be lost"),
+        ("socket:write('x') return detach(socket)", "detach: the socket has output that was not sent: flush it first"),
+        ("detach(socket) return detach(socket)", "the socket is closed"),
+        ("return detach(1)", "socket expected, got number"),
+    ):  # fmt: skip
+        text = f"local detach = require('mb.http_server').detach\nreturn function(socket)\n  {body}\nend"
+        _, _, log = run(text, b"abc", status=70)
+        check(want in log, f"{body}: {log}")
+    with open("/dev/null", "rb") as null, open(mbtest.tmp("err2"), "wb") as err:
+        text = "return function(socket) require('mb.http_server').detach(socket) end"
+        equal(Child([HANDLE, script(text)], {0: null, 1: null, 2: err}).wait(), 70, "exit status")
+    check("detach: there is no socket: it is a replay or a pipe" in read_file(mbtest.tmp("err2")), "replay")
+    # Nobody closes it but the process's end, which is a healthy one.
+    text = "return function(socket) print(require('mb.http_server').detach(socket) == fd, socket) end"
+    got, end, log = run(text, b"")
+    equal((got, end, "socket (closed)" in log), (b"", "eof", True), "a descriptor that nobody uses")
+
+
+# --- Upgrades, headers ---
+
+
+@test("take_socket: behind a 101 the connection is the script's")
+def _():
+    text = """
+    function onstream(_, stream)
+      stream:get_headers()
+      local head = http_headers.new()
+      head:append(":status", "101") head:append("upgrade", "lines") head:append("connection", "upgrade")
+      assert(stream:write_headers(head, false))
+      local socket = stream.connection:take_socket()
+      local line = socket:read(100, "\\n")
+      socket:write("got " .. line)
+      socket:close()
+    end"""
+    got, end, _ = run(SCRIPT % text, GET + b"raw\n")
+    equal(got, b"HTTP/1.1 101 Switching Protocols\r\nupgrade: lines\r\nconnection: upgrade\r\n\r\ngot raw\n", "bytes")
+    equal(end, "eof", "end")
+
+
+@test("add_stream: another server's onstream answers")
+def _():
+    text = """
+    local other = http_server.new {onstream = function(_, stream) stream:write_headers(ok {x = "other"}, true) end}
+    function onstream(_, stream) stream:get_headers() other:add_stream(stream) end"""
+    got, _, _ = run(SCRIPT % text, CLOSE)
+    check(b"\r\nx: other\r\n" in got, f"response: {got}")
+
+
+# --- Several connections, listeners ---
+
+# Inside a handler: the server listens, says where, and serves until /stop.
+LISTENS = """
+local http_server = require "mb.http_server"
+local http_headers = require "mb.http_server.headers"
+local server
+local function onstream(_, stream)
+  local path = stream:get_headers():get(":path")
+  local body = stream:get_body_as_string()
+  local head = http_headers.new()
+  head:append(":status", "200")
+  stream:write_headers(head, false)
+  stream:write_chunk(path .. " " .. body .. " " .. server.n_connections, true)
+  if path == "/stop" then server:close() end
+end
+return function(socket)
+  local options = {onstream = onstream, %s}
+  server = http_server.listen(options)
+  assert(server:listen())
+  socket:flush(table.concat({server:localname()}, " ") .. "\\n")
+  %s
+  print("done", server:empty())
+end
+"""
+
+
+def get(where, path, body=b""):
+    with Client(where) as client:
+        client.send(
+            b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (path, len(body), body)
+        )
+        return client.end()[0].partition(b"\r\n\r\n")[2]
+
+
+@test("listen: several clients at once, one of which is slow; close() ends the loop")
+def _():
+    with Handler(LISTENS % ("host = '127.0.0.1', port = 0", "assert(server:loop())")) as h:
+        _, host, port = h.client.line().split()
+        where = (host, int(port))
+        with Client(where) as slow:
+            slow.send(b"POST /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\na")
+            for i in range(5):
+                equal(get(where, b"/fast", b"%d" % i).split()[:2], [b"/fast", b"%d" % i], "a fast one")
+            slow.send("b")
+            equal(slow.end()[0].partition(b"\r\n\r\n")[2].split()[:2], [b"/slow", b"ab"], "the slow one")
+        get(where, b"/stop")
+        check("done\ttrue" in h.ended(), h.text())
+        mbtest.nobody_answers(where)
+
+
+@test("listen at a path: permissions, an old file, unlink")
+def _():
+    path = mbtest.tmp("listen.sock")
+    for options, mode in (("mode = '0620'", 0o620), ("mask = '077', unlink = true", 0o700)):
+        with Handler(LISTENS % (f"path = '{path}', {options}", "assert(server:loop())")) as h:
+            equal(h.client.line(), f"1 {path}", "localname")
+            equal(os.stat(path).st_mode & 0o777, mode, options)
+            get(path, b"/stop")
+            h.ended()
+    with Handler(LISTENS % (f"path = '{path}'", "")) as h:
+        check("Address already in use" in h.ended(70), f"without unlink: {h.text()}")
+    with Handler(LISTENS % ("host = '127.0.0.1', port = 0, reuseport = true, v6only = true", "server:close()")) as h:
+        h.ended()
+
+
+def waiting(port):
+    """How many connections a listener has that were not accepted."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        rows = [line.split() for line in f][1:]
+    return sum(int(r[4].rpartition(":")[2], 16) for r in rows if r[3] == "0A" and r[1].endswith(f":{port:04X}"))
+
+
+@test("max_concurrent: the next client waits until one has gone")
+def _():
+    with Handler(LISTENS % ("host = '127.0.0.1', port = 0, max_concurrent = 2", "assert(server:loop())")) as h:
+        _, host, port = h.client.line().split()
+        where = (host, int(port))
+        slow = [Client(where), Client(where)]
+        for client in slow:
+            client.send(b"POST /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\na")
+        with Client(where) as third:
+            third.send(b"GET /third HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            until(lambda: waiting(where[1]) == 1, "the third is not accepted")
+            slow[0].send("b")
+            slow[0].end()
+            check(third.end()[0].endswith(b"/third  2"), "then it is one of two")
+        slow[1].send("b")
+        slow[1].end()
+        get(where, b"/stop")
+        h.ended()
+
+
+@test("pollfd, events and timeout: the server in somebody else's loop")
+def _():
+    loop = """
+    local poll = require "moonbridge_io".poll
+    while not server:empty() do
+      assert(server:events() == "r")
+      poll({[server:pollfd()] = true}, nil, server:timeout())
+      assert(server:step(0))
+    end"""
+    with Handler(LISTENS % ("host = '127.0.0.1', port = 0", loop)) as h:
+        _, host, port = h.client.line().split()
+        for path in (b"/a", b"/b", b"/stop"):
+            check(path in get((host, int(port)), path), path.decode())
+        h.ended()
+
+
+@test("pause and resume; loop ends when the server is paused and nothing is left")
+def _():
+    loop = "server:pause() print('loop', server:loop(5)) server:resume() assert(server:loop())"
+    with Handler(LISTENS % ("host = '127.0.0.1', port = 0", loop)) as h:
+        _, host, port = h.client.line().split()
+        until(lambda: "loop\ttrue" in h.text(), "the paused loop has ended")
+        check(b"/stop" in get((host, int(port)), b"/stop"), "resumed")
+        h.ended()
+
+
+@test("new with a listener of moonbridge_io; onerror is told when accept fails")
+def _():
+    text = """
+    local io, http_server = require "moonbridge_io", require "mb.http_server"
+    local http_headers = require "mb.http_server.headers"
+    return function(socket)
+      local listener = io.tcplisten("127.0.0.1", 0)
+      local server
+      server = http_server.new {socket = listener, onstream = function(_, stream)
+        local head = http_headers.new()
+        head:append(":status", "200")
+        stream:write_headers(head, true)
+        server:close()
+      end}
+      socket:flush(table.concat({server:localname()}, " ") .. "\\n")
+      assert(server:loop())
+    end"""
+    with Handler(text) as h:
+        _, host, port = h.client.line().split()
+        equal(get((host, int(port)), b"/x"), b"", "an empty body")
+        h.ended()
+
+
+# --- Programs as they are ---
+
+# As lua-http's documentation has them (examples/server_hello.lua and server_sent_events.lua, by their use of the API).
+PROGRAM_HELLO = """
+local port = arg[1] or 0
+local http_server = require "http.server"
+local http_headers = require "http.headers"
+local function reply(myserver, stream)
+  local req_headers = assert(stream:get_headers())
+  local req_method = req_headers:get ":method"
+  assert(io.stdout:write(string.format('[%s] "%s %s HTTP/%g"  "%s" "%s"\\n', os.date("%d/%b/%Y:%H:%M:%S %z"),
+    req_method or "", req_headers:get(":path") or "", stream.connection.version, req_headers:get("referer") or "-",
+    req_headers:get("user-agent") or "-")))
+  local res_headers = http_headers.new()
+  res_headers:append(":status", "200")
+  res_headers:append("content-type", "text/plain")
+  assert(stream:write_headers(res_headers, req_method == "HEAD"))
+  if req_method ~= "HEAD" then
+    assert(stream:write_chunk("Hello world!\\n", true))
+  end
+end
+local myserver = assert(http_server.listen {
+  host = "localhost", port = port, onstream = reply,
+  onerror = function(myserver, context, op, err, errno)
+    local msg = op .. " on " .. tostring(context) .. " failed"
+    if err then msg = msg .. ": " .. tostring(err) end
+    assert(io.stderr:write(msg, "\\n"))
+  end,
+})
+assert(myserver:listen())
+do
+  local bound_port = select(3, myserver:localname())
+  assert(io.stderr:write(string.format("Now listening on port %d\\n", bound_port)))
+end
+assert(myserver:loop())
+"""
+DEBIAN_EXAMPLES = "/usr/share/doc/lua-http/examples"
+
+
+@test("server_hello.lua answers, says the port, and ends with 0 once the connection is done")
+def _():
+    with Handler(PROGRAM_HELLO, "--style=lua-http") as h:
+        port = h.client.sock.getpeername()[1]
+        h.client.send(GET)
+        until(lambda: h.client.receive().endswith(b"0\r\n\r\n"), "response")
+        h.client.finish()
+        equal(h.client.end(), (b"", "eof"), "end")
+        log = h.ended()
+        check(f"Now listening on port {port}\n" in log and '"GET /x HTTP/1.1"  "-" "-"' in log, f"log: {log}")
+
+
+@test("the programs of Debian's lua-http run as they are")
+def _():
+    if not os.path.exists(f"{DEBIAN_EXAMPLES}/server_hello.lua"):
+        check(not mbtest.STRICT, "Debian's lua-http is not installed")
+        return
+    with Handler(None, "--style=lua-http", path=[f"{DEBIAN_EXAMPLES}/server_hello.lua"]) as h:
+        h.client.send(CLOSE)
+        check(h.client.end()[0].endswith(b"\r\n\r\nHello world!\n"), "server_hello.lua")
+        h.ended()
+    with Handler(None, "--style=lua-http", path=[f"{DEBIAN_EXAMPLES}/server_sent_events.lua"], env={"LUA_PATH": LUA_PATH}) as h:
+        h.client.send(GET.replace(b"/x", b"/event-stream"))
+        got = b""
+        while got.count(b"data: The time is now ") < 2:
+            got += h.client.receive()
+        h.client.reset()
+        log = h.ended()
+        check("onstream on http.h1_stream{" in log and "failed" in log, f"its onerror has told: {log}")
+
+
+@test("an echo program runs until the client is done")
+def _():
+    text = """
+    local http_server, http_headers = require "http.server", require "http.headers"
+    local server = http_server.listen {host = "0.0.0.0", port = 0, tls = false, onstream = function(_, stream)
+      local request = stream:get_headers()
+      local head = http_headers.new()
+      head:append(":status", "200")
+      head:append("content-type", request:get("content-type") or "text/plain")
+      stream:write_headers(head, false)
+      for chunk in stream:each_chunk() do stream:write_chunk(chunk, false) end
+      stream:write_chunk("", true)
+    end}
+    while true do assert(server:step(1)) end"""
+    with Handler(text, "--style=lua-http") as h:
+        for body in (b"one", b"two" * 5000):
+            h.client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            got = b""
+            while not got.endswith(b"0\r\n\r\n"):
+                got += h.client.receive()
+            equal(unchunked(got.partition(b"\r\n\r\n")[2]), body, "echo")
+        h.client.finish()
+        equal(h.client.end(), (b"", "eof"), "end")
+        h.ended()
+
+
+@test("a program that listens elsewhere is told where the connection came in")
+def _():
+    with Handler(PROGRAM_HELLO, "--style=lua-http", path=[script(PROGRAM_HELLO), "1"]) as h:
+        port = h.client.sock.getpeername()[1]
+        h.client.end()
+        check(f"cannot bind to localhost:1: the connection came in on 127.0.0.1:{port}" in h.ended(70), h.text())
+
+
+# --- Under inetd ---
+
+
+@test("the example of the manual page runs under inetd as it stands there")
+def _():
+    page = read_file(PAGE)
+    blocks = [b.replace("\\c\n", "") for b in re.findall(r"\.Bd -literal[^\n]*\n(.*?)\.Ed", page, re.DOTALL)]
+    examples = [b for b in blocks if "stream:get_headers" in b and "return function(socket)" in b]
+    lines = [b for b in blocks if "nowait" in b]
+    equal((len(examples), len(lines)), (1, 1), "an example and its line of inetd.conf")
+    path = mbtest.tmp("hello.lua")
+    mbtest.write_file(path, examples[0].replace("\\e", "\\"))
+    port = free_port()
+    entry = lines[0].split()
+    equal(entry[5], "/usr/local/bin/mb-handle", "the program")
+    config = f"127.0.0.1:{port} {' '.join(entry[1:4])} {mbhosts.USER} {HANDLE} mb-handle {path}\n"
+    mbtest.Process([mbtest.need("inetd"), "-i", mbtest.write_file(mbtest.tmp("page.conf"), config)])
+    mbtest.wait_listening(("127.0.0.1", port))
+    equal(mbtest.output_of("curl", "-s", f"http://127.0.0.1:{port}/Ann"), "Hello from /Ann", "GET")
+
+
+@test("server_hello.lua under inetd with --style, for many clients one after the other")
+def _():
+    port = free_port()
+    program = mbtest.write_file(mbtest.tmp("server_hello.lua"), PROGRAM_HELLO)
+    mbhosts.Inetd([(f"127.0.0.1:{port}", "tcp4", f"--style=lua-http {program}")], most=1000)
+    mbtest.wait_listening(("127.0.0.1", port))
+    for _ in range(20):
+        equal(mbtest.output_of("curl", "-s", f"http://127.0.0.1:{port}/"), "Hello world!", "response")
+
+
+mbtest.main()
