@@ -20,7 +20,9 @@ from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
-TESTED = {"daytime", "echo", "finger", "hello", "luasocket-echo", "proxy", "tarantool-echo", "webapp"}
+TESTED = {
+    "daytime", "echo", "finger", "hello", "lua-http-hello", "lua-http2", "luasocket-echo", "proxy", "tarantool-echo", "webapp",
+}
 
 
 def example(name):
