@@ -446,11 +446,24 @@ def _():
 
 @test("pause and resume; loop ends when the server is paused and nothing is left")
 def _():
-    loop = "server:pause() print('loop', server:loop(5)) server:resume() assert(server:loop())"
+    loop = """
+    server:step(0)
+    server:pause()
+    socket:flush("paused\\n")
+    socket:read(1)
+    server:step(0)
+    socket:flush("loop " .. tostring(server:loop(5)) .. "\\n")
+    server:resume()
+    assert(server:loop())"""
     with Handler(LISTENS % ("host = '127.0.0.1', port = 0", loop)) as h:
         _, host, port = h.client.line().split()
-        until(lambda: "loop\ttrue" in h.text(), "the paused loop has ended")
-        check(b"/stop" in get((host, int(port)), b"/stop"), "resumed")
+        equal(h.client.line(), "paused", "paused")
+        with Client((host, int(port))) as client:
+            client.send("GET /stop HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            until(lambda: waiting(int(port)) == 1, "the client waits")
+            h.client.send("x")
+            equal(h.client.line(), "loop true", "the loop has ended, with a client waiting")
+            check(b"/stop" in client.end()[0], "resumed")
         h.ended()
 
 
