@@ -5,6 +5,7 @@ local http_server = {}
 
 local HOME = {
   detach = "mb.http_server.detach",
+  headers = "mb.http_server.headers",
   install = "mb.http_server.install",
   listen = "mb.http_server.listen",
   new = "mb.http_server.server",
@@ -13,7 +14,7 @@ local HOME = {
 
 -- new(options), listen(options): a server, as in lua-http. wrap(socket, options): one whose only connection is the
 -- socket. install(): makes require "http.server" and require "http.headers" give these. detach(socket): the socket's
--- descriptor, which is the caller's from then on.
+-- descriptor, which is the caller's from then on. headers: http.headers.
 return setmetatable(http_server, {
   __index = function(self, key)
     local home = HOME[key]

@@ -20,9 +20,7 @@ from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
-TESTED = {
-    "daytime", "echo", "finger", "hello", "lua-http-hello", "lua-http2", "luasocket-echo", "proxy", "tarantool-echo", "webapp",
-}
+TESTED = {"daytime", "echo", "finger", "hello", "lua-http-hello", "lua-http2", "luasocket-echo", "proxy", "tarantool-echo", "webapp"}
 
 
 def example(name):
@@ -65,6 +63,7 @@ def _():
         ("echo", b"1 tcp [::]:7\n2 tcp [::]:7007\n3 local /run/mb/echo.sock\n"),
         ("finger", b"1 tcp [::]:79\n2 tcp [::]:7979\n"),
         ("hello", b"1 any connection\n"),
+        ("lua-http-hello", b"1 any connection\n"),
         ("luasocket-echo", b"1 tcp [::]:7\n2 tcp [::]:7007\n"),
         ("proxy", b"1 any connection\n"),
         ("webapp", b"1 any connection\n"),
@@ -144,6 +143,16 @@ def _():
             getattr(client, goodbye)()
             equal(child.wait(), 0, f"exit status after {goodbye}")
         equal(mbtest.read_file(mbtest.tmp("log")), "", "log")
+
+
+@test("lua-http-hello: the path comes back, request after request; lua-http2: http_server_real.py, with lua-http")
+def _():
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n" \
+           b"connection: transfer-encoding\r\n\r\n"
+    answers(
+        "lua-http-hello",
+        (b"GET /Ann HTTP/1.1\r\nHost: x\r\n\r\n" * 2, (head + b"10\r\nHello from /Ann\n\r\n0\r\n\r\n") * 2),
+    )
 
 
 @test("luasocket-echo: whole lines come back, without their CRs; the rest does not; over TCP too")

@@ -62,8 +62,8 @@ local function wrong_with(options)
 end
 
 -- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener; false: none), address
--- (where to listen: mb.http_server.listen), style (with --style: it has listened), name, pending (connections that nobody
--- serves yet), n_connections, scheduler, accepting (the listener's task), paused, ending, wait.
+-- (where to listen: mb.http_server.listen), style (with --style: it has listened), name, pending (connections that
+-- nobody serves yet), n_connections, scheduler, accepting (the listener's task), paused, ending, wait.
 local function make(options)
   if type(options) ~= "table" then error("expected a table of options, got " .. type(options), 3) end
   local wrong = wrong_with(options)
