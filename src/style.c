@@ -295,7 +295,8 @@ static int style_bound(lua_State *L) {
  */
 static int style_program(lua_State *L) {
   static const char *const names[] = {"luasocket", "tarantool", "lua-http", NULL};
-  enum mb_style style = MB_STYLE_LUASOCKET + luaL_checkoption(L, 1, NULL, names);
+  static const enum mb_style styles[] = {MB_STYLE_LUASOCKET, MB_STYLE_TARANTOOL, MB_STYLE_LUA_HTTP};
+  enum mb_style style = styles[luaL_checkoption(L, 1, NULL, names)];
   const char *path = luaL_checkstring(L, 2);
   int nargs = lua_gettop(L) - 2;
   for (int i = 1; i <= nargs; i++) luaL_checkstring(L, 2 + i);
