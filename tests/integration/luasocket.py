@@ -160,8 +160,11 @@ def _():
 def _():
     client, conn = tcp_pair()
     with client:
-        h = handler(conn, 'say(c:getoption("linger").on) turn() moonbridge_io.poll(nil, nil, 60)')
+        h = handler(conn, """
+        say(c:getoption("linger").on) say(c:setoption("linger", {on = false, timeout = 0})) turn() moonbridge_io.poll(nil, nil, 60)
+        """)
         h.says("false")
+        h.says("1.0")
         h.says("turn")
         client.send("go\n")
         h.asleep()
