@@ -616,7 +616,7 @@ def _():
     equal(mbtest.output_of("curl", "-s", f"http://127.0.0.1:{port}/Ann"), "Hello from /Ann", "GET")
 
 
-@test("server_hello.lua under inetd with --style, for many clients one after the other")
+@test("server_hello.lua under inetd with --style, for many clients one after the other", native="inetd starts it by its name")
 def _():
     port = free_port()
     program = mbtest.write_file(mbtest.tmp("server_hello.lua"), PROGRAM_HELLO)

@@ -275,7 +275,7 @@ def _():
             h.ends()
 
 
-@test("a call that waits is not in a hurry: no processor time goes by")
+@test("a call that waits is not in a hurry: no processor time goes by", native="processor time")
 def _():
     client, conn = tcp_pair()
     with client:

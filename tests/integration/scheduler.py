@@ -113,7 +113,7 @@ passes("a listener; two tasks that wait for the same thing", """
 
 passes("outside of a task a wait lets the others run, and a coroutine that a task has made waits like that", """
   s:spawn(function() for i = 1, 3 do say(i) coroutine.yield() end end)
-  eq("nil", s:wait(nil, nil, now() + 0.02))
+  eq("nil", s:wait(nil, nil, now() + 0.5))
   heard("1 2 3")
   s:spawn(function()
     local inner = coroutine.wrap(function()

@@ -6,14 +6,13 @@ import os
 import socket
 import sys
 import threading
-import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbnet
 import mbtest
 from mbtarantool import good
-from mbtest import equal, test, tmp
+from mbtest import equal, test, tmp, until
 
 mbnet.private_network()
 
@@ -462,7 +461,7 @@ def _():
         held.connect(path)
 
         def accept():
-            time.sleep(0.1)  # the script must have come to wait
+            until(lambda: os.path.exists(path + ".waits"), "the script waits")
             for _ in range(2):
                 ls.accept()
 
@@ -473,7 +472,13 @@ def _():
 local s = socket('AF_UNIX', 'SOCK_STREAM', 0)
 s:nonblock(true) equal(s:sysconnect('unix/', arg[1]), false, "full") equal(s:errno(), errno.EAGAIN, "errno")
 local ticks = 0
-local ticker = fiber.create(function() while true do fiber.sleep(0.001) ticks = ticks + 1 end end)
+local ticker = fiber.create(function()
+  while true do
+    fiber.sleep(0.001)
+    ticks = ticks + 1
+    if ticks == 3 then io.open(arg[1] .. ".waits", "w"):close() end
+  end
+end)
 s:nonblock(false) equal(s:sysconnect('unix/', arg[1]), true, "waited") equal(ticks > 0, true, "others ran")
 ticker:cancel()
 """,
