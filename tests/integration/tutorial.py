@@ -217,8 +217,8 @@ def page():
 
 
 def sources():
-    """The text of all Lua modules."""
-    paths = sorted(glob.glob(f"{LUA}/**/*.lua", recursive=True))
+    """The text of all Lua modules of HTTP."""
+    paths = [f"{LUA}/moonbridge_http.lua", *sorted(glob.glob(f"{LUA}/mb/http/*.lua"))]
     return "\n".join(mbtest.read_file(path) for path in paths)
 
 
