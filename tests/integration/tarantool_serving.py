@@ -309,6 +309,40 @@ while s:readable() do local c = s:accept() fiber.create(function(c) ({handler})(
         if not leaks else "local socket, fiber = require 'socket', require 'fiber'\n" + text, want, want)
 
 
+@test("--style: a fiber that is cancelled while it waits for another connection does not end the others")
+def _():
+    text = r"""
+local socket, fiber = require "socket", require "fiber"
+local s = socket('AF_INET', 'SOCK_STREAM', 'tcp') assert(s:bind('127.0.0.1', 0)) s:listen(5)
+local f = fiber.create(function()
+  local c = s:accept()
+  fiber.create(function() for i = 1, 3 do fiber.sleep(0.02) c:write(i .. "\n") end c:close() end)
+  s:accept()
+end)
+fiber.yield() fiber.yield()
+f:cancel()
+fiber.yield()
+"""
+    serves(tcp_pair(), text, b"", b"1\n2\n3\n")
+
+
+@test("--style: close() of the listener ends the waits for it")
+def _():
+    text = r"""
+local socket, fiber = require "socket", require "fiber"
+local function listener() local s = socket('AF_INET', 'SOCK_STREAM', 'tcp') assert(s:bind('127.0.0.1', 0)) s:listen(5) return s end
+local early, s, other = listener(), listener(), listener()
+fiber.create(function() print(early:accept(), early:error()) end) -- before the connection is accepted
+early:close()
+fiber.create(function() print(s:readable(), s:error()) end)
+local c = other:accept()
+fiber.create(function() print(other:accept(), other:error()) c:write("served\n") c:close() end)
+fiber.create(function() fiber.sleep(0.02) other:close() end)
+s:close()
+"""
+    serves(tcp_pair(), text, b"", b"served\n", "nil\tBad file descriptor\nfalse\tBad file descriptor\nnil\tBad file descriptor\n")
+
+
 @test("--style: over a Unix socket")
 def _():
     path = tmp("style.sock")

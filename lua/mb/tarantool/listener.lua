@@ -7,8 +7,8 @@ local timeref = require "moonbridge_io".timeref
 
 local listener = {}
 
--- The fibers that wait for another connection; it will not come.
-local waiters, count = {}, 0
+-- The fibers that wait for another connection; it will not come. One that is cancelled leaves, too.
+local waiters = {}
 
 -- What other fibers have to do at once is still done, of those that the connection's end has woken.
 local function finish()
@@ -21,16 +21,13 @@ end
 local function others_are_left()
   local scheduler = waiting.scheduler
   if not scheduler then return false end
-  local here = scheduler:current() and 1 or 0
-  return scheduler:count() > count + here
+  local waiting_here = scheduler:current() and 1 or 0
+  for _ in pairs(waiters) do waiting_here = waiting_here + 1 end
+  return scheduler:count() > waiting_here
 end
 
 local function wait_in_fiber(deadline)
-  if style.serving() then
-    count = count + 1
-    waiting.wait(nil, nil, deadline, waiters)
-    count = count - 1
-  end
+  if style.serving() then waiting.wait(nil, nil, deadline, waiters) end
 end
 
 local function wait_outside(deadline)
@@ -41,13 +38,15 @@ local function wait_outside(deadline)
   end
 end
 
--- Waits for a connection: true when there is one; false at the deadline, while the one that was accepted is open. Else
--- it ends the program: once that is closed, and, without a deadline, when nothing is left to be done.
-function listener.wait(deadline)
+-- Waits for a connection at a listener, of mb.tarantool.core: true when there is one; false at the deadline, while the
+-- one that was accepted is open, or when the listener has been closed. Else it ends the program: once the connection is
+-- closed, and, without a deadline, when nothing is left to be done.
+function listener.wait(c, deadline)
   local in_fiber = waiting.scheduler and waiting.scheduler:current()
   -- A listener has seldom a connection at once: the program expects to get on while the fiber waits for it.
   if in_fiber and style.pending() then coroutine.yield() end
   while not style.pending() do
+    if c:is_closed() then return false end
     if not style.serving() then finish() end
     if deadline and timeref() >= deadline then return false end
     if in_fiber then
@@ -58,10 +57,10 @@ function listener.wait(deadline)
       wait_outside(deadline)
     end
   end
-  return true
+  return not c:is_closed()
 end
 
--- The connection that was accepted has been closed.
+-- The connection that was accepted has been closed, or a listener has.
 function listener.closed() waiting.interrupt(waiters) end
 
 -- The program's chunk has returned: runs the fibers that are left.

@@ -135,7 +135,7 @@ function methods:close()
   -- Before that: they wait for a descriptor whose number may be somebody else's soon.
   if self._waiters and waiting.scheduler then waiting.interrupt(self._waiters) end
   local good, number = c:close()
-  if self._connection then pretended().closed() end
+  if self._connection or c:is_pretended() then pretended().closed() end
   return good or fail(self, false, number)
 end
 
@@ -251,7 +251,8 @@ end
 function methods:accept()
   local c = open(self)
   local style = c:is_pretended()
-  if style then pretended().wait(not self._blocking and 0 or nil) end
+  if style then pretended().wait(c, not self._blocking and 0 or nil) end
+  if c:is_closed() then return fail(self, nil, EBADF) end
   local accepted, number = attempt(self, c, "r", c.accept)
   if not accepted then return fail(self, nil, number) end
   local s = object.new(accepted, true)
@@ -267,8 +268,8 @@ end
 local function is_ready(s, c, events, timeout)
   local deadline = deadline_of(timeout)
   if c:is_pretended() then
-    if pretended().wait(deadline) and events ~= "w" then return "r" end
-    return nil, ETIMEDOUT
+    if pretended().wait(c, deadline) and events ~= "w" then return "r" end
+    return nil, c:is_closed() and EBADF or ETIMEDOUT
   end
   return wait_for(s, c, events, deadline)
 end
