@@ -198,6 +198,36 @@ def _():
     served.ends()
 
 
+@test("iowait knows of what came with a PROXY header, also when a program has accepted the connection")
+def _():
+    text = r"""
+local socket = require "socket"
+local s = socket('AF_INET', 'SOCK_STREAM', 'tcp') assert(s:bind('127.0.0.1', 0)) s:listen(5)
+local c = s:accept()
+c:write(tostring(socket.iowait(c:fd(), 'R', 5)) .. ' ' .. c:readline())
+"""
+    served = Served(tcp_pair(), text, "--style=tarantool", "--proxy-protocol", "--proxy-trust", "127.0.0.1")
+    served.client.send("PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\nhello\n")
+    equal(served.client.end(), (b"R hello\n", "eof"), "answer")
+    served.ends()
+
+
+@test("iowait: a descriptor that was the connection's and is another socket's now")
+def _():
+    text = "return function(connection)\n" + PRELUDE + r"""
+  local s = mb.wrap(connection)
+  local fd = s:fd()
+  s:close()
+  local other = socket('AF_INET', 'SOCK_DGRAM', 'udp') other:bind('127.0.0.1', 0)
+  equal(other:fd(), fd, "descriptor")
+  equal(takes(0.05, socket.iowait, fd, 'R', 0.05), nil, "iowait")
+end
+"""
+    served = Served(tcp_pair(), text)
+    equal(served.client.end(), (b"", "eof"), "answer")
+    served.ends()
+
+
 @test("wrap: misuse says what is no socket")
 def _():
     done = subprocess.run(

@@ -152,7 +152,7 @@ equal(socket.iowait(a:fd(), 'W'), 'W', "iowait") equal(socket.iowait(a:fd(), 2),
 equal(takes(0.05, socket.iowait, b:fd(), 'r', 0.05), nil, "nothing") equal(errno(), errno.ETIMEDOUT, "errno")
 equal(takes(0.05, socket.iowait, nil, nil, 0.05), nil, "a sleep") equal(socket.iowait(-1, nil, 0), nil, "a sleep")
 says("usage: iowait", socket.iowait, a:fd(), '') says("usage: iowait", socket.iowait, nil, 'RW')
-says("usage: iowait", socket.iowait, 0, nil)
+says("usage: iowait", socket.iowait, 0, nil) says("usage: iowait", socket.iowait, 1.5, 'R', 0)
 """
     )
 

@@ -97,12 +97,13 @@ function socket.iowait(fd, events, timeout)
     if events == nil then return waiting.wait(nil, nil, deadline) end
   end
   local wanted = EVENTS[type(events) == "string" and events:lower() or events]
-  if type(fd) ~= "number" or fd < 0 or not wanted then
+  local number = math.tointeger(fd)
+  if not number or number < 0 or not wanted then
     error("usage: iowait(fd, 1 | 'r' | 2 | 'w' | 3 | 'rw' [, timeout])", 2)
   end
   local handle = waiting.handles[fd]
   if handle and handle.fd ~= fd then handle = nil end -- it is closed, and the number is another's
-  local ready = waiting.wait(handle or math.tointeger(fd), wanted, deadline)
+  local ready = waiting.wait(handle or number, wanted, deadline)
   if not ready then
     core.errno(ETIMEDOUT)
     return nil
