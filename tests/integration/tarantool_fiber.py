@@ -124,6 +124,10 @@ for name, f in pairs{
   equal(x:status(), "dead", name)
   x:cancel()
 end
+for _, name in ipairs{"read", "recv", "sysread", "recvfrom"} do
+  local x = fiber.new(function() b[name](b, 5) end) x:set_joinable(true) fiber.yield() x:cancel()
+  equal(select(2, x:join()), "fiber is cancelled", name)
+end
 local ran
 fiber.new(function() ran = true end):cancel() fiber.sleep(0.01) equal(ran, nil, "never started")
 local x = fiber.create(function() fiber.self():cancel() ran = true end) equal(x:status(), "dead", "itself")

@@ -342,6 +342,14 @@ equal(b:recv(2, 2), "ab", "peek")
 equal(b:recv(100), "abc", "at most")
 equal(b:recv(1, "MSG_DONTWAIT"), nil, "dontwait") equal(b:errno(), errno.EAGAIN, "errno")
 equal(b:recv(1, {MSG_DONTWAIT = true}), nil, "dontwait")
+do
+  local reader, full = pair() -- full blocks
+  local filler, sent = ("x"):rep(1000000), nil
+  repeat sent = full:send(filler, "MSG_DONTWAIT") until sent ~= true
+  equal(math.type(sent) == "integer" or full:errno() == errno.EAGAIN, true, "a part, or nothing")
+  equal(full:send("x", "MSG_DONTWAIT"), false, "full") equal(full:errno(), errno.EAGAIN, "errno")
+  reader:close() full:close()
+end
 b:nonblock(true) equal(b:recv(), nil, "nonblock") equal(b:errno(), errno.EAGAIN, "errno")
 a:send("o", "MSG_OOB") fiber.sleep(0) equal(b:recv(1, "MSG_OOB"), "o", "out of band")
 b:nonblock(false)

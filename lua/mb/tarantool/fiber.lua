@@ -4,7 +4,7 @@ local core = require "mb.tarantool.core"
 local timeref = require "moonbridge_io".timeref
 local waiting = require "mb.tarantool.waiting"
 
-local CANCELLED = "fiber is cancelled"
+local CANCELLED = waiting.CANCELLED
 local NAME_BYTES_MAX = 255
 
 local scheduler = waiting.fibers()

@@ -60,6 +60,7 @@ local function call(name, f, ...)
   local results = table.pack(pcall(f, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
   local err = results[2]
+  if err == waiting.CANCELLED then error(err, 0) end
   if type(err) == "string" then -- the core's first argument is the socket
     err = err:gsub("^bad argument #(%d+) to '.-'", function(n)
       return ("bad argument #%d to '%s'"):format(n - 1, name)
@@ -299,8 +300,7 @@ end
 
 function methods:sysread(size)
   local c = open(self)
-  check_number(size, "sysread")
-  local data, number = attempt(self, c, "r", c.read, size)
+  local data, number = call("sysread", attempt, self, c, "r", c.read, size)
   return data or fail(self, nil, number)
 end
 
@@ -394,20 +394,21 @@ local function says_dontwait(flags)
   return false
 end
 
-local function attempt_receive(s, c, f, size, flags)
-  if flags and says_dontwait(flags) then return f(c, size, flags) end
-  return attempt(s, c, "r", f, size, flags)
+-- attempt() of a function whose flags may say that it is not to wait.
+local function attempt_flagged(s, c, events, flags, f, ...)
+  if flags and says_dontwait(flags) then return f(c, ...) end
+  return attempt(s, c, events, f, ...)
 end
 
 function methods:recv(size, flags)
   local c = open(self)
-  local data, number = call("recv", attempt_receive, self, c, c.recv, size, flags)
+  local data, number = call("recv", attempt_flagged, self, c, "r", flags, c.recv, size, flags)
   return data or fail(self, nil, number)
 end
 
 function methods:recvfrom(size, flags)
   local c = open(self)
-  local data, from = call("recvfrom", attempt_receive, self, c, c.recvfrom, size, flags)
+  local data, from = call("recvfrom", attempt_flagged, self, c, "r", flags, c.recvfrom, size, flags)
   if not data then return fail(self, nil, from) end
   return data, from
 end
@@ -448,7 +449,7 @@ function methods:send(data, flags)
   local stream = c:is_stream()
   local sent = 0
   repeat
-    local n, number = call("send", attempt, self, c, "w", c.send, data, flags, sent)
+    local n, number = call("send", attempt_flagged, self, c, "w", flags, c.send, data, flags, sent)
     if not n and sent == 0 then return fail(self, false, number) end
     if not n then break end
     sent = sent + n
@@ -460,7 +461,7 @@ end
 function methods:sendto(host, port, data, flags)
   local c = open(self)
   if data ~= nil then data = check_string(data, "sendto") end
-  local sent, number = call("sendto", attempt, self, c, "w", c.sendto, host, port, data, flags)
+  local sent, number = call("sendto", attempt_flagged, self, c, "w", flags, c.sendto, host, port, data, flags)
   return sent or fail(self, nil, number)
 end
 

@@ -12,6 +12,7 @@ local waiting = {
   check = false, -- check(): set by the fibers; throws in one that was cancelled
   -- By descriptor, the sockets of ours that may hold input of which the system does not know any more.
   handles = setmetatable({}, {__mode = "v"}),
+  CANCELLED = "fiber is cancelled",
 }
 
 -- The scheduler of all fibers.
