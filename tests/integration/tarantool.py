@@ -221,6 +221,38 @@ s:close() equal(tostring(s), "socket (closed)", "text")
 # ---- life ----
 
 
+@test("misuse of what is not a method is blamed on the caller's line, and names the function")
+def _():
+    output = run(
+        r"""
+for want, f in pairs{
+  ["bad timeout: expected a number of seconds, got string"] = function() fiber.channel():get("x") end,
+  ["bad timeout: expected a number of seconds, got boolean"] = function() fiber.cond():wait(true) end,
+  ["bad timeout: expected a number of seconds, got table"] = function() socket.tcp_connect("127.0.0.1", 1, {}) end,
+  ["bad timeout: expected a number of seconds, got function"] = function() socket.iowait(0, "R", print) end,
+  ["usage: fiber.channel([capacity]), a number"] = function() local c = fiber.channel("x") c:close() end,
+  ["bad argument #1 to 'getaddrinfo' (string expected, got table)"] = function() socket.getaddrinfo({}, 1) end,
+  ["bad argument #1 to 'tcp_connect' (string expected, got table)"] = function() local s = socket.tcp_connect({}, 1) s:close() end,
+  ["bad argument #1 to 'bind' (string expected, got table)"] = function() local s = socket.bind({}, 1) s:close() end,
+  ["bad argument #1 to 'tcp_server' (string expected, got table)"] = function() local s = socket.tcp_server({}, 1, print) s:close() end,
+  ["usage: tcp_server(host, port, handler or {handler = ...} [, timeout])"] = function() local s = socket.tcp_server("127.0.0.1", 0) s:close() end,
+  ["bad argument to 'strerror': expected an integer, got string"] = function() errno.strerror("x") end,
+  ["bad argument to 'errno': expected an integer, got boolean"] = function() errno(true) end,
+  ["bad argument #1 to 'sysread' (expected a number of bytes, 0 or more)"] = function() local a = pair() a:sysread(-1) end,
+  ["usage: socket:method(), called with something that is no socket"] = function() local a = pair() a.errno(5) end,
+} do
+  local good, err = pcall(f)
+  local line = debug.getinfo(f, "S").linedefined
+  equal(tostring(err):match(":" .. line .. ": (.*)"), want, tostring(err))
+end
+local count = 0
+for name, number in pairs(errno) do if name:find("^E") then count = count + 1 equal(number, errno[name], name) end end
+equal(count > 100, true, "errno's names")
+"""
+    )
+    equal(output, "", "what the script complains about")
+
+
 @test("close: the peer sees the end; twice is false; every other method of a closed socket throws at its caller")
 def _():
     good(

@@ -6,6 +6,9 @@ local channel = {}
 channel.__index = channel
 
 function channel.new(capacity)
+  if capacity ~= nil and (type(capacity) ~= "number" or capacity < 0) then
+    error("usage: fiber.channel([capacity]), a number", 2)
+  end
   return setmetatable({
     capacity = capacity or 0, closed = false,
     messages = {}, first = 1, last = 0,

@@ -5,8 +5,13 @@ local core = require "mb.tarantool.core"
 
 local names = {}
 
+local function check(number, name)
+  if number == nil or math.tointeger(number) then return number end
+  error(("bad argument to '%s': expected an integer, got %s"):format(name, type(number)), 3)
+end
+
 -- strerror([number]): the last error's text, without a number.
-function names.strerror(number) return core.strerror(number or core.errno()) end
+function names.strerror(number) return core.strerror(check(number, "strerror") or core.errno()) end
 
 -- There are many, and few are asked for: they are there from the first time on that one is.
 local function fill()
@@ -27,5 +32,6 @@ setmetatable(names, {
 
 return setmetatable({}, {
   __index = names,
-  __call = function(_, new) return core.errno(new) end,
+  __call = function(_, new) return core.errno(check(new, "errno")) end,
+  __pairs = function() return pairs(names) end,
 })

@@ -26,11 +26,15 @@ local methods = {}
 
 -- ---- what they share ----
 
-local function is_socket(s) return type(s) == "table" and type(rawget(s, "_core")) == "userdata" end
+local function check_socket(s, level)
+  if type(s) ~= "table" or type(rawget(s, "_core")) ~= "userdata" then
+    error("usage: socket:method(), called with something that is no socket", level or 3)
+  end
+end
 
 -- The descriptor of an open socket; the last error is forgotten.
 local function open(s)
-  if not is_socket(s) then error("usage: socket:method(), called with something that is no socket", 3) end
+  check_socket(s, 4)
   local c = s._core
   if c:is_closed() then error("attempt to use a closed socket", 3) end
   s._errno, s._message = nil, nil
@@ -94,9 +98,13 @@ local function pretended() return require "mb.tarantool.listener" end
 
 -- ---- what was wrong ----
 
-function methods:errno() return self._errno or 0 end
+function methods:errno()
+  check_socket(self)
+  return self._errno or 0
+end
 
 function methods:error()
+  check_socket(self)
   return self._message or self._errno and core.strerror(self._errno) or nil
 end
 
@@ -129,7 +137,7 @@ end
 function object.new(c, blocking) return setmetatable({_core = c, _blocking = blocking}, object) end
 
 function methods:close()
-  if not is_socket(self) then error("usage: socket:close(), called with something that is no socket", 2) end
+  check_socket(self)
   local c = self._core
   if c:is_closed() then return fail(self, false, EBADF) end
   self._errno, self._message = nil, nil
@@ -185,6 +193,17 @@ function methods:peer()
 end
 
 -- ---- connecting, listening ----
+
+-- The core's getaddrinfo for a function of this name, whose caller is to blame for its Lua errors.
+function object.look_up(name, host, port, hints)
+  local good, list, number, message = pcall(core.getaddrinfo, host, port, hints)
+  if good then return list, number, message end
+  if type(list) == "string" then list = list:gsub("^bad argument #(%d) to '.-'", "bad argument #%1 to '" .. name .. "'") end
+  error(list, 3)
+end
+
+-- For look_up: where a listener can be.
+object.PASSIVE = {type = "SOCK_STREAM", protocol = "tcp", flags = "AI_PASSIVE"}
 
 -- Waits for what a started connect comes to.
 local function await_connect(s, c, deadline)

@@ -2,6 +2,7 @@
 
 local core = require "mb.tarantool.core"
 local fiber = require "mb.tarantool.fiber"
+local object = require "mb.tarantool.object"
 local socket = require "mb.tarantool.socket"
 
 local EADDRINUSE, ECONNREFUSED = 98, 111
@@ -68,12 +69,12 @@ end
 -- address, a table; or nil and a message.
 function server.tcp_server(host, port, what)
   local options = type(what) == "table" and what or {handler = what}
-  if options.handler == nil then error("usage: tcp_server(host, port, handler or {handler = ...} [, timeout])", 3) end
-  local list, message
+  if options.handler == nil then error("usage: tcp_server(host, port, handler or {handler = ...} [, timeout])", 2) end
+  local list, _, message
   if host == "unix/" then
     list = {{host = host, port = port, family = "AF_UNIX", type = "SOCK_STREAM"}}
   else
-    list, message = socket.getaddrinfo(host, port, {type = "SOCK_STREAM", protocol = "tcp", flags = "AI_PASSIVE"})
+    list, _, message = object.look_up("tcp_server", host, port, object.PASSIVE)
   end
   for _, a in ipairs(list or {}) do
     local s

@@ -27,7 +27,10 @@ function socket.error() return last ~= 0 and core.strerror(last) or nil end
 -- getaddrinfo(host, port, [timeout], [hints]). Returns an array of tables; or nil and a message.
 function socket.getaddrinfo(host, port, timeout, hints)
   if type(timeout) == "table" then hints = timeout end
-  local list, _, message = core.getaddrinfo(host, port, hints)
+  if hints ~= nil and type(hints) ~= "table" then
+    error("usage: getaddrinfo(host, port [, timeout] [, hints]), hints a table", 2)
+  end
+  local list, _, message = object.look_up("getaddrinfo", host, port, hints)
   if not list then return nil, message end
   return list
 end
@@ -56,7 +59,7 @@ function socket.tcp_connect(host, port, timeout)
   if host == "unix/" then
     list = {{host = host, port = tostring(port), family = "AF_UNIX", type = "SOCK_STREAM"}}
   else
-    list, number, message = core.getaddrinfo(host, port, {type = "SOCK_STREAM", protocol = "tcp"})
+    list, number, message = object.look_up("tcp_connect", host, port, {type = "SOCK_STREAM", protocol = "tcp"})
   end
   local s
   if list then s, number = connect_to(list, deadline) end
@@ -70,9 +73,9 @@ end
 -- bind(host, port): a stream socket that is bound there. Returns it; or nil and a message.
 function socket.bind(host, port)
   local list = {{host = host, port = port, family = "AF_UNIX", type = "SOCK_STREAM"}}
-  local message
+  local _, message
   if host ~= "unix/" then
-    list, message = socket.getaddrinfo(host, port, {type = "SOCK_STREAM", protocol = "tcp", flags = "AI_PASSIVE"})
+    list, _, message = object.look_up("bind", host, port, object.PASSIVE)
   end
   for _, a in ipairs(list or {}) do
     local s = new(a.family, a.type, a.protocol)

@@ -21,9 +21,14 @@ function waiting.fibers()
   return waiting.scheduler
 end
 
--- The time, of timeref(), at which a timeout in seconds is over; nil: never.
+-- The time, of timeref(), at which a timeout in seconds is over; nil: never. What is no number is blamed on the caller
+-- of the function that has been given it, and that calls this.
 function waiting.deadline(timeout)
-  if timeout == nil or timeout >= SECONDS_MAX then return nil end
+  if timeout == nil then return nil end
+  if type(timeout) ~= "number" then
+    error(("bad timeout: expected a number of seconds, got %s"):format(type(timeout)), 3)
+  end
+  if timeout >= SECONDS_MAX then return nil end
   return timeref() + (timeout > 0 and timeout or 0)
 end
 
