@@ -89,6 +89,9 @@ METHODS = (
     equal(a, on, "linger") equal(b, seconds, "linger")
   end
   linger(false, 0) linger(true, 3, true, 3) linger(true, 3) linger(false, 0, false) -- and not what we have set ourselves
+  says("SO_LINGER is read and set with", s.getsockopt, s, 'SOL_SOCKET', 'SO_LINGER')
+  says("SO_LINGER is read and set with", s.getsockopt, s, 1, 13) says("SO_LINGER is read", s.setsockopt, s, 'SOL_SOCKET', 13, 1)
+  says("expected 0 to 32767 seconds", s.linger, s, true, 0/0) says("bad argument #2 to 'linger'", s.linger, s, true, -1)
   equal(s:getsockopt('SOL_SOCKET', 'SO_TYPE'), 1, "type")
   equal(s:setsockopt('SOL_SOCKET', 'SO_KEEPALIVE', true), true, "set")
   equal(s:getsockopt('SOL_SOCKET', 'SO_KEEPALIVE'), 1, "get")

@@ -198,7 +198,7 @@ end
 function object.look_up(name, host, port, hints)
   local good, list, number, message = pcall(core.getaddrinfo, host, port, hints)
   if good then return list, number, message end
-  if type(list) == "string" then list = list:gsub("^bad argument #(%d) to '.-'", "bad argument #%1 to '" .. name .. "'") end
+  if type(list) == "string" then list = list:gsub("^(bad argument #%d to) '.-'", ("%%1 '%s'"):format(name)) end
   error(list, 3)
 end
 
