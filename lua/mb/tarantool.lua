@@ -38,12 +38,17 @@ end
 
 -- install(): from now on require gives these under the names that they have in Tarantool, and the global box has them.
 function tarantool.install()
-  local box = type(_G.box) == "table" and _G.box or {}
   for name in pairs(names) do
-    package.loaded[name], box[name] = tarantool[name], tarantool[name]
+    package.loaded[name] = nil
+    package.preload[name] = function() return tarantool[name] end
+  end
+  -- luacheck: globals box
+  if type(_G.box) == "table" then
+    for name in pairs(names) do box[name] = tarantool[name] end
+  else
+    box = setmetatable({}, {__index = load})
   end
   if box.cfg == nil then box.cfg = cfg end
-  _G.box = box -- luacheck: globals box
   local style = require "mb.style"
   if style.active() then
     style.at_end(function() require "mb.tarantool.listener".run_rest() end)

@@ -5,6 +5,7 @@ tarantool_transfer.py has what passes through them, tarantool_fiber.py fibers, t
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 
@@ -13,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbnet
 import mbtest
 from mbtarantool import good, run
-from mbtest import equal, test, tmp
+from mbtest import HANDLE, equal, script, test, tmp
 
 mbnet.private_network()
 
@@ -219,6 +220,32 @@ s:close() equal(tostring(s), "socket (closed)", "text")
 
 
 # ---- life ----
+
+
+@test("install(): what is not asked for is not loaded; a module that had the name before is replaced")
+def _():
+    loaded = """
+local function loaded(name) return package.loaded["mb.tarantool." .. name] ~= nil end
+local function are(want, ...) for _, name in ipairs{...} do if loaded(name) ~= want then print(name) end end end
+"""
+    text = (
+        loaded
+        + """
+package.loaded.socket = "another"
+require("mb.tarantool").install()
+are(false, "socket", "fiber", "errno", "object", "endpoint", "messages", "address", "channel", "server")
+local socket = require "socket"
+local s = socket('AF_INET', 'SOCK_STREAM', 'tcp')
+s:writable(0)
+are(true, "socket", "object") are(false, "fiber", "errno", "endpoint", "messages", "address")
+s:bind('127.0.0.1', 0) are(true, "endpoint") are(false, "fiber", "errno", "messages", "address")
+if require "errno" ~= box.errno or require "fiber" ~= box.fiber or box.socket ~= socket then print("box") end
+are(true, "fiber", "errno") are(false, "channel", "server", "address")
+return function() end
+"""
+    )
+    done = subprocess.run([HANDLE, script(text)], input=b"", capture_output=True, timeout=60, check=False)
+    equal((done.returncode, done.stdout, done.stderr), (0, b"", b""), "status, output, log")
 
 
 @test("misuse of what is not a method is blamed on the caller's line, and names the function")

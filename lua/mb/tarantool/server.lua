@@ -2,7 +2,7 @@
 
 local core = require "mb.tarantool.core"
 local fiber = require "mb.tarantool.fiber"
-local object = require "mb.tarantool.object"
+local address = require "mb.tarantool.address"
 local socket = require "mb.tarantool.socket"
 
 local EADDRINUSE, ECONNREFUSED = 98, 111
@@ -74,7 +74,7 @@ function server.tcp_server(host, port, what)
   if host == "unix/" then
     list = {{host = host, port = port, family = "AF_UNIX", type = "SOCK_STREAM"}}
   else
-    list, _, message = object.look_up("tcp_server", host, port, object.PASSIVE)
+    list, _, message = address.look_up("tcp_server", host, port, address.PASSIVE)
   end
   for _, a in ipairs(list or {}) do
     local s

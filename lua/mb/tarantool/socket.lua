@@ -10,6 +10,9 @@ local socket = {
   SHUT_RD = 0, SHUT_WR = 1, SHUT_RDWR = 2, -- for s:shutdown()
 }
 
+-- Not every program looks up hosts.
+local function address() return require "mb.tarantool.address" end
+
 -- The last error of making a socket, for socket:errno() and socket:error().
 local last = 0
 
@@ -30,7 +33,7 @@ function socket.getaddrinfo(host, port, timeout, hints)
   if hints ~= nil and type(hints) ~= "table" then
     error("usage: getaddrinfo(host, port [, timeout] [, hints]), hints a table", 2)
   end
-  local list, _, message = object.look_up("getaddrinfo", host, port, hints)
+  local list, _, message = address().look_up("getaddrinfo", host, port, hints)
   if not list then return nil, message end
   return list
 end
@@ -43,7 +46,7 @@ local function connect_to(list, deadline)
     c, number = core.socket(a.family, a.type, a.protocol)
     if c then
       local s = object.new(c, true)
-      good, number = object.connect(s, c, a.host, a.port, deadline)
+      good, number = address().connect(s, c, a.host, a.port, deadline)
       if good then return s end
       s:close()
       if number == EINPROGRESS then return nil, ETIMEDOUT end
@@ -59,7 +62,7 @@ function socket.tcp_connect(host, port, timeout)
   if host == "unix/" then
     list = {{host = host, port = tostring(port), family = "AF_UNIX", type = "SOCK_STREAM"}}
   else
-    list, number, message = object.look_up("tcp_connect", host, port, {type = "SOCK_STREAM", protocol = "tcp"})
+    list, number, message = address().look_up("tcp_connect", host, port, {type = "SOCK_STREAM", protocol = "tcp"})
   end
   local s
   if list then s, number = connect_to(list, deadline) end
@@ -75,7 +78,7 @@ function socket.bind(host, port)
   local list = {{host = host, port = port, family = "AF_UNIX", type = "SOCK_STREAM"}}
   local _, message
   if host ~= "unix/" then
-    list, _, message = object.look_up("bind", host, port, object.PASSIVE)
+    list, _, message = address().look_up("bind", host, port, address().PASSIVE)
   end
   for _, a in ipairs(list or {}) do
     local s = new(a.family, a.type, a.protocol)
