@@ -10,7 +10,7 @@ local MSG_DONTWAIT = 0x40
 local methods = {}
 
 local function says_dontwait(flags)
-  if type(flags) == "number" then return flags & MSG_DONTWAIT ~= 0 end
+  if type(flags) == "number" then return (math.tointeger(flags) or 0) & MSG_DONTWAIT ~= 0 end
   if type(flags) ~= "table" then return flags == "MSG_DONTWAIT" end
   for key, value in pairs(flags) do
     if value == "MSG_DONTWAIT" or key == "MSG_DONTWAIT" and value then return true end
