@@ -88,23 +88,58 @@ static int wait_for_any(struct pollfd *fds, size_t count, int64_t deadline) {
   }
 }
 
+enum { SECONDS = COUNT + 1, READY, ROOM, POLL_ARGUMENTS = ROOM };
+
+/* For one element: what it is, and what poll(2) is told of it. */
+struct place {
+  struct element element;
+  struct pollfd fds[2];
+};
+
 /*
- * core.poll(objects, events, count, seconds)
+ * core.room(count)
+ * Returns what core.poll needs for so many objects.
+ */
+static int core_room(lua_State *L) {
+  lua_newuserdata(L, (size_t)luaL_checkinteger(L, 1) * sizeof(struct place) + 1);
+  return 1;
+}
+
+/* poll(2) wants its part side by side: first those, then the elements. */
+static struct element *room_at(lua_State *L, lua_Integer count, struct pollfd **ret_fds) {
+  size_t size = (size_t)count * sizeof(struct place);
+  if (!lua_isuserdata(L, ROOM)) {
+    lua_newuserdata(L, size + 1);
+    lua_replace(L, ROOM);
+  }
+  luaL_argcheck(L, lua_rawlen(L, ROOM) >= size, ROOM, "too small");
+  *ret_fds = lua_touserdata(L, ROOM);
+  return (struct element *)(*ret_fds + 2 * count);
+}
+
+/*
+ * core.poll(objects, events, count, seconds, [ready, room])
  * Waits until one of the objects 1 to count is ready for one of its events ("r", "w", "rw"), at most
  * so many seconds; nil: for ever. What is closed is ready.
- * Returns a table that has "r", "w" or "rw" for what is ready, and false for the others.
+ * Returns a table, ready if it is given, that has "r", "w" or "rw" for what is ready, and false for
+ * the others. With ready and room nothing is allocated, so that no finalizer changes the lists
+ * meanwhile.
  */
 static int core_poll(lua_State *L) {
-  lua_settop(L, 4);
+  lua_settop(L, POLL_ARGUMENTS);
   lua_Integer count = luaL_checkinteger(L, COUNT);
   int64_t deadline = MB_NO_DEADLINE;
-  if (!lua_isnil(L, 4)) {
-    lua_Number seconds = luaL_checknumber(L, 4);
+  if (!lua_isnil(L, SECONDS)) {
+    lua_Number seconds = luaL_checknumber(L, SECONDS);
     if (!(seconds > 0)) seconds = 0;
     if (seconds < MB_SECONDS_MAX) deadline = mb_now_usec() + (int64_t)ceil(seconds * 1e6);
   }
-  struct element *elements = lua_newuserdata(L, (size_t)count * sizeof *elements + 1);
-  struct pollfd *fds = lua_newuserdata(L, 2 * (size_t)count * sizeof *fds + 1);
+  struct pollfd *fds;
+  struct element *elements = room_at(L, count, &fds);
+  if (!lua_istable(L, READY)) {
+    lua_createtable(L, (int)count, 0);
+    lua_replace(L, READY);
+  }
   for (lua_Integer i = 0; i < count; i++) {
     struct element e = elements[i] = element_at(L, i + 1);
     fds[2 * i] = (struct pollfd){.fd = e.in_fd, .events = POLLIN};
@@ -113,17 +148,17 @@ static int core_poll(lua_State *L) {
   }
   int r = wait_for_any(fds, 2 * (size_t)count, deadline);
   if (r < 0) return luaL_error(L, "poll: %s", strerror(-r));
-  lua_createtable(L, (int)count, 0);
   for (lua_Integer i = 0; i < count; i++) {
-    static const char *const names[] = {"", "r", "w", "rw"};
     short ready = outcome(&elements[i], &fds[2 * i]);
-    if (ready) {
-      lua_pushstring(L, names[(ready & POLLIN ? 1 : 0) + (ready & POLLOUT ? 2 : 0)]);
+    int name = (ready & POLLIN ? 1 : 0) + (ready & POLLOUT ? 2 : 0);
+    if (name) {
+      lua_pushvalue(L, lua_upvalueindex(name));
     } else {
       lua_pushboolean(L, 0);
     }
-    lua_rawseti(L, -2, i + 1);
+    lua_rawseti(L, READY, i + 1);
   }
+  lua_settop(L, READY);
   return 1;
 }
 
@@ -215,12 +250,17 @@ static int core_fill(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"fill", core_fill},
-    {"poll", core_poll},
+    {"room", core_room},
     {"watch", core_watch},
     {NULL, NULL},
 };
 
 int mb_scheduler_core_open(lua_State *L) {
   luaL_newlib(L, functions);
+  lua_pushliteral(L, "r");
+  lua_pushliteral(L, "w");
+  lua_pushliteral(L, "rw");
+  lua_pushcclosure(L, core_poll, 3);
+  lua_setfield(L, -2, "poll");
   return 1;
 }

@@ -4,7 +4,8 @@
 local core = require "mb.scheduler.core"
 local timeref = require "moonbridge_io".timeref
 
-local running, resume, status = coroutine.running, coroutine.resume, coroutine.status
+local running, isyieldable = coroutine.running, coroutine.isyieldable
+local resume, status = coroutine.resume, coroutine.status
 
 local scheduler = {}
 scheduler.__index = scheduler
@@ -20,11 +21,16 @@ function scheduler.new()
     tasks = {}, task_count = 0,
     task = false, -- the one that runs
     watch = false,
+    -- What poll works with, and for how many waiters there is room.
+    ready = {}, over = {}, over_results = {}, room = core.room(4), room_for = 4,
   }, scheduler)
 end
 
--- The running task's coroutine, or nil: also in a coroutine that a task has made itself.
-function scheduler:current() return self.task and running() == self.task and self.task or nil end
+-- The running task's coroutine, or nil: also in a coroutine that a task has made itself, and where a task cannot
+-- yield, as in a finalizer or in what table.sort calls.
+function scheduler:current()
+  return self.task and running() == self.task and isyieldable() and self.task or nil
+end
 
 function scheduler:count() return self.task_count end
 
@@ -107,23 +113,31 @@ function scheduler:start(f, ...)
   return task
 end
 
--- Waits for what is waited for, at most until a deadline; makes those runnable whose wait is over.
+-- Waits for what is waited for, at most until a deadline; makes those runnable whose wait is over. From where it reads
+-- the lists on, it allocates nothing: a finalizer may run this, too, or wake somebody.
 local function poll(self, deadline)
+  if self.waiting > self.room_for then
+    local room_for = 2 * self.waiting
+    self.room, self.room_for = core.room(room_for), room_for
+    return poll(self, deadline)
+  end
   local n = self.waiting
   if n == 0 and deadline == 0 then return end
   for i = 1, n do deadline = math.min(deadline, self.deadlines[i]) end
-  local ready = core.poll(self.objects, self.wanted, n, deadline < math.huge and deadline - timeref() or nil)
+  local ready, over, results = self.ready, self.over, self.over_results
+  core.poll(self.objects, self.wanted, n, deadline < math.huge and deadline - timeref() or nil, ready, self.room)
   local now = timeref()
-  local over
+  local count = 0
   for i = 1, n do
     if ready[i] or self.deadlines[i] <= now then
-      over = over or {}
-      over[#over + 1] = i
+      count = count + 1
+      over[count], results[count] = self.waiters[i], ready[i]
     end
   end
-  if not over then return end
-  for k, i in ipairs(over) do over[k] = {self.waiters[i], ready[i] or nil} end
-  for _, entry in ipairs(over) do self:wake(entry[1], entry[2]) end
+  for k = 1, count do
+    self:wake(over[k], results[k] or nil)
+    over[k] = false
+  end
 end
 
 -- step(deadline): runs all tasks that can run, once; when none can, waits for one until the deadline, of timeref();

@@ -138,6 +138,53 @@ says("the main program", fiber.self().cancel, fiber.self())
     )
 
 
+@test("a wait where a fiber cannot yield, in what gsub calls and in a finalizer, runs the others, and it goes on")
+def _():
+    good(
+        r"""
+local turns, done = 0, 0
+local ticker = fiber.create(function() while true do fiber.sleep(0.005) turns = turns + 1 end end)
+local a, b = pair()
+local x = fiber.new(function()
+  ("ab"):gsub(".", function(c) takes(0.02, fiber.sleep, 0.02) a:write(c) equal(b:read(1), c, "read") end)
+  equal(turns > 2, true, "the others run")
+  setmetatable({}, {__gc = function() takes(0.02, fiber.sleep, 0.02) done = done + 1 end})
+  collectgarbage() collectgarbage()
+  equal(done, 1, "the finalizer")
+  fiber.sleep(0.01)
+  return "end"
+end)
+x:set_joinable(true)
+equal(select(2, x:join()), "end", "join")
+ticker:cancel()
+"""
+    )
+
+
+@test("finalizers that wait and wake, at any time, do not disturb the waits of others")
+def _():
+    good(
+        r"""
+collectgarbage("setpause", 1) collectgarbage("setstepmul", 100000)
+local done, cond = 0, fiber.cond()
+for _ = 1, 40 do
+  fiber.create(function()
+    for j = 1, 25 do
+      setmetatable({}, {__gc = function()
+        if j % 5 == 0 then fiber.sleep(0) elseif j % 5 == 1 then cond:broadcast() elseif j % 5 == 2 then fiber.create(fiber.sleep, 0.001) end
+      end})
+      if j % 3 == 0 then cond:wait(0.001) else fiber.sleep(j % 3 * 0.001) end
+    end
+    done = done + 1
+  end)
+end
+local deadline = clock() + 30
+while done < 40 and clock() < deadline do fiber.sleep(0.005) end
+equal(done, 40, "fibers that came to their end")
+"""
+    )
+
+
 @test("an error in a fiber is logged, with where it was, and the others go on")
 def _():
     output = run(
