@@ -315,6 +315,34 @@ nil\tfalse
     serves((client, conn), text, b"", b"hello\n", log)
 
 
+@test("--style: a program that does not look whether its bind has failed ends with the reason, and listens nowhere")
+def _():
+    for bind, reason in (
+        ("s:bind('127.0.0.2', 0)", "cannot bind to 127.0.0.2:0: the connection came in on 127.0.0.1:"),
+        ("s:sysbind('192.0.2.1', 1)", "cannot bind to 192.0.2.1:1: the connection came in on 127.0.0.1:"),
+        ("s:sysbind('no address', 1)", "Invalid argument"),
+        ("s:bind('no host', 1)", "Name or service not known"),
+    ):
+        text = f"""
+local s = require("socket")('AF_INET', 'SOCK_STREAM', 'tcp')
+{bind}
+s:listen(5) --[[here]]
+while s:readable() do s:accept() end
+"""
+        client, conn = tcp_pair()
+        served = Served((client, conn), text, "--style=tarantool")
+        equal(client.end(), (b"", "reset"), "the end")
+        equal(served.child.wait(), 70, "exit status")
+        log = mbtest.read_file(served.log)
+        where = ":5: cannot accept" if ", 0)" in bind else ":4: cannot listen" # that port may be a client's
+        check(f"{where}, as the bind before it has failed: {reason}" in log, f"log: {log}")
+    # Another bind, at the right address, makes it good; two of which one is refused is no error either.
+    text = ONE_BY_ONE.replace("assert(s:bind", "s:bind('127.0.0.2', 0)\nassert(s:bind")
+    serves(tcp_pair(), text, b"hello\n", b"hello\n")
+    text = ONE_BY_ONE.replace("assert(s:listen", "s:bind('127.0.0.2', 0)\nassert(s:listen")
+    serves(tcp_pair(), text, b"hello\n", b"hello\n")
+
+
 @test("--style: fibers: the program ends with the connection, whatever else sleeps; not before")
 def _():
     server = r"""

@@ -3,6 +3,7 @@
 local core = require "mb.tarantool.core"
 local method = require "mb.tarantool.method"
 local object = require "mb.tarantool.object"
+local style = require "mb.style"
 local waiting = require "mb.tarantool.waiting"
 
 local open, fail, call, check_number = method.open, method.fail, method.call, method.check_number
@@ -58,17 +59,23 @@ function methods:sysconnect(host, port)
   return good or fail(self, false, number)
 end
 
+-- The result of binding. A failure is kept for listen().
+local function bound(s, good, number, message)
+  s._unbound = not good and (message or core.strerror(number)) or nil
+  return good or fail(s, false, number, message)
+end
+
 function methods:sysbind(host, port)
   local c = open(self)
-  local good, number, message = call("sysbind", c.bind, c, host, port)
-  return good or fail(self, false, number, message)
+  return bound(self, call("sysbind", c.bind, c, host, port))
 end
 
 function methods:bind(host, port)
   local c = open(self)
   local good, number, message = call("bind", c.bind, c, host, port)
-  if good then return true end
-  if number ~= EINVAL or type(host) ~= "string" or host == "unix/" then return fail(self, false, number, message) end
+  if good or number ~= EINVAL or type(host) ~= "string" or host == "unix/" then
+    return bound(self, good, number, message)
+  end
   -- No literal: a name.
   local own = c:name()
   local list
@@ -76,27 +83,36 @@ function methods:bind(host, port)
     {family = own.family, type = own.type, protocol = own.protocol, flags = "AI_PASSIVE"})
   for _, a in ipairs(list or {}) do
     good, number, message = c:bind(a.host, a.port)
-    if good then return true end
+    if good then break end
   end
-  return fail(self, false, number, message)
+  return bound(self, good, number, message)
+end
+
+-- A program that has not looked would listen at a port that the system chooses, and wait there for ever.
+local function check_bound(s, c, name)
+  if not s._unbound or c:is_pretended() or not style.active() then return end
+  error(("cannot %s, as the bind before it has failed: %s"):format(name, s._unbound), 3)
 end
 
 function methods:listen(backlog)
   local c = open(self)
   check_number(backlog, "listen")
+  check_bound(self, c, "listen")
   local good, number, message = c:listen(backlog and math.floor(backlog))
+  if message then self._unbound = message end
   return good or fail(self, false, number, message)
 end
 
 function methods:accept()
   local c = open(self)
-  local style = c:is_pretended()
-  if style then pretended().wait(c, not self._blocking and 0 or nil) end
+  check_bound(self, c, "accept")
+  local is_pretended = c:is_pretended()
+  if is_pretended then pretended().wait(c, not self._blocking and 0 or nil) end
   if c:is_closed() then return fail(self, nil, EBADF) end
   local accepted, number = attempt(self, c, "r", c.accept)
   if not accepted then return fail(self, nil, number) end
   local s = object.new(accepted, true)
-  if style then
+  if is_pretended then
     s._connection = true
     waiting.handles[accepted:fd()] = accepted:waitable()
   end
