@@ -138,6 +138,26 @@ says("the main program", fiber.self().cancel, fiber.self())
     )
 
 
+@test("a message that a fiber has been given is not lost when it is cancelled before it runs")
+def _():
+    good(
+        r"""
+local channel = fiber.channel(0)
+local got, put, ended
+local f = fiber.create(function() got = channel:get() fiber.sleep(1) ended = true end)
+equal(channel:put("message"), true, "put")
+f:cancel() fiber.sleep(0.01)
+equal(got, "message", "get") equal(ended, nil, "its next wait throws") equal(f:status(), "dead", "status")
+f = fiber.create(function() put = channel:put("other") fiber.sleep(1) ended = true end)
+equal(channel:get(), "other", "get")
+f:cancel() fiber.sleep(0.01)
+equal(put, true, "put") equal(ended, nil, "its next wait throws")
+f = fiber.create(function() got = channel:get() end) f:cancel() fiber.sleep(0.01)
+equal(f:status(), "dead", "status") equal(channel:has_readers(), false, "readers") equal(channel:put("x", 0), false, "nobody gets it")
+"""
+    )
+
+
 @test("a wait where a fiber cannot yield, in what gsub calls and in a finalizer, runs the others, and it goes on")
 def _():
     good(

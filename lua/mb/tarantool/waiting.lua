@@ -89,10 +89,9 @@ function waiting.park(list, deadline, value)
       end
     end
   end
-  if not entry.woken then
-    for i, other in ipairs(list) do
-      if other == entry then table.remove(list, i) break end
-    end
+  if entry.woken then return entry end -- with what it was woken for: a cancelled fiber's next wait throws
+  for i, other in ipairs(list) do
+    if other == entry then table.remove(list, i) break end
   end
   if entry.task and waiting.check then waiting.check() end
   return entry
