@@ -149,6 +149,9 @@ static ssize_t move_from_handle(lua_State *L, struct mb_tarantool_socket *s, siz
   if (n <= 0) return n;
   if ((size_t)n > size) n = (ssize_t)size;
   make_room(L, s, (size_t)n);
+  size_t left = mb_buf_len(&s->handle->in); /* a finalizer may have read some of it */
+  if (left == 0) return -EAGAIN;
+  if ((size_t)n > left) n = (ssize_t)left;
   size_t room;
   memcpy(mb_buf_room(&s->rbuf, &room), mb_buf_bytes(&s->handle->in), (size_t)n);
   mb_buf_take(&s->handle->in, (size_t)n);

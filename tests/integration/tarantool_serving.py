@@ -167,6 +167,26 @@ end
     check(lines[1] in ("Connection reset by peer", "Broken pipe"), f"write: {lines[1]}")
 
 
+@test("wrap: a finalizer that reads the connection while memory runs out takes its part, and no byte is lost or made up")
+def _():
+    # The buffer grows to 2 MB, which the garbage leaves no room for.
+    text = r"""
+return function(connection)
+  local s = require "mb.tarantool".wrap(connection)
+  collectgarbage("stop")
+  do local junk = {} for i = 1, 120 do junk[i] = ("j"):rep(10000) .. i end end
+  local taken
+  setmetatable({}, {__gc = function() taken = connection:read_nb(60000) end})
+  local line = s:readline()
+  print(taken and taken:find("^x+$") and #taken > 0, line:find("^x+\n$"), #line + #taken)
+end
+"""
+    served = Served(tcp_pair(), text, "--memory-limit", "3000000")
+    served.client.send(b"x" * 800_000 + b"\n")
+    equal(served.client.end(), (b"", "eof"), "the end")
+    served.ends(0, "true\t1\t800001\n")
+
+
 @test("wrap in a replay: a file is read and written; there is no peer and no option; --record has what was read")
 def _():
     record = tmp("record")
