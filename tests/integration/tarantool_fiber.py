@@ -365,6 +365,14 @@ s, message = socket.tcp_server('nosuch.invalid', 1, print)
 equal(s, nil, "no name") equal(type(message), "string", "message")
 says("usage: tcp_server", socket.tcp_server, '127.0.0.1', 0)
 says("usage: tcp_server", socket.tcp_server, '127.0.0.1', 0, {})
+for what, f in pairs{
+  ["usage: tcp_server"] = function() local _ = socket.tcp_server('127.0.0.1', 0) end,
+  ["usage: socket(domain"] = function() local _ = socket({}, 1) end,
+  ["timeout: expected a number of seconds, got string"] = function() local _ = fiber.cond():wait("x") end,
+} do
+  local _, err = pcall(f)
+  equal(err:match("^[^:?]+:%d+: (.*)") and err:find(what, 1, true) ~= nil, true, "the caller's line in " .. err)
+end
 """
     )
 

@@ -18,7 +18,7 @@ local last = 0
 
 local function new(domain, kind, protocol)
   local good, c, number = pcall(core.socket, domain, kind, protocol)
-  if not good then error("usage: socket(domain, type, protocol), names or numbers", 3) end
+  if not good then error("usage: socket(domain, type, protocol), names or numbers", 2) end
   last = number or 0
   return c and object.new(c, true) or nil
 end
