@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "match.h"
+#include "style.h"
 
 static struct mb_listener *first, **next_at = &first;
 static int calls; /* of listen{} */
@@ -122,6 +123,10 @@ static void register_listener(lua_State *L, int index, const struct mb_service *
  * Source: reference, "Global function listen{...}".
  */
 static int listen_call(lua_State *L) {
+  if (mb_style_active())
+    return luaL_error(L,
+                      "listen: not in a program of another library, which accepts by itself: a "
+                      "script with listen{} is started without --style");
   if (closed)
     return luaL_error(L, "listen: cannot be called from a prepare, connect or finish handler");
   if (!lua_istable(L, 1))

@@ -157,13 +157,16 @@ const char *mb_style_name(enum mb_style style) {
   return names[style];
 }
 
-static const char *set_style(struct mb_options *o, const char *value) {
+enum mb_style mb_style_find(const char *name) {
   for (enum mb_style s = MB_STYLE_LUASOCKET; s <= MB_STYLE_LUA_HTTP; s++) {
-    if (strcmp(value, mb_style_name(s)) != 0) continue;
-    o->style = s;
-    return NULL;
+    if (strcmp(name, mb_style_name(s)) == 0) return s;
   }
-  return "luasocket, tarantool or lua-http";
+  return MB_STYLE_NONE;
+}
+
+static const char *set_style(struct mb_options *o, const char *value) {
+  o->style = mb_style_find(value);
+  return o->style == MB_STYLE_NONE ? MB_STYLE_NAMES : NULL;
 }
 
 static const char *set_timeout(struct mb_options *o, const char *value) {

@@ -28,6 +28,12 @@ enum mb_style {
 /* As the command line names it. */
 const char *mb_style_name(enum mb_style style);
 
+/* The style of a name; MB_STYLE_NONE when there is no such library. */
+enum mb_style mb_style_find(const char *name);
+
+/* For a message: what there is. */
+#define MB_STYLE_NAMES "luasocket, tarantool or lua-http"
+
 /* An option that a command line for a service repeats. */
 struct mb_carried {
   const char *name, *value; /* value NULL: it takes none */

@@ -146,13 +146,18 @@ static int run(lua_State *L) {
   int nargs = (int)lua_rawlen(L, lua_upvalueindex(2));
   luaL_checkstack(L, nargs, "too many arguments");
   for (int i = 1; i <= nargs; i++) lua_rawgeti(L, lua_upvalueindex(2), i);
-  lua_call(L, nargs, 0);
+  lua_call(L, nargs, 1);
+  bool is_handler = lua_isfunction(L, -1);
+  lua_pop(L, 1);
   call_at_end(L);
   if (program.taken) return 0;
   char came[MB_ADDR_LABEL_MAX];
   mb_addr_label(&program.local, came);
-  return luaL_error(L, "%s: the program has ended, and has not accepted the connection%s%s",
-                    program.path, program.local.len ? " to " : "", program.local.len ? came : "");
+  return luaL_error(
+      L, "%s: the program has ended, and has not accepted the connection%s%s%s", program.path,
+      program.local.len ? " to " : "", program.local.len ? came : "",
+      is_handler ? "; it has returned a function: a connect handler is started without --style"
+                 : "");
 }
 
 /*
@@ -294,9 +299,12 @@ static int style_bound(lua_State *L) {
  * Compiles a program; returns a connect handler that runs it with the arguments, as --style does.
  */
 static int style_program(lua_State *L) {
-  static const char *const names[] = {"luasocket", "tarantool", "lua-http", NULL};
-  static const enum mb_style styles[] = {MB_STYLE_LUASOCKET, MB_STYLE_TARANTOOL, MB_STYLE_LUA_HTTP};
-  enum mb_style style = styles[luaL_checkoption(L, 1, NULL, names)];
+  const char *name = luaL_checkstring(L, 1);
+  enum mb_style style = mb_style_find(name);
+  if (style == MB_STYLE_NONE) {
+    lua_pushfstring(L, "expected " MB_STYLE_NAMES ", got \"%s\"", name);
+    return luaL_argerror(L, 1, lua_tostring(L, -1));
+  }
   const char *path = luaL_checkstring(L, 2);
   int nargs = lua_gettop(L) - 2;
   for (int i = 1; i <= nargs; i++) luaL_checkstring(L, 2 + i);

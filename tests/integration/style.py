@@ -141,7 +141,7 @@ def _():
     _, how, log = run(text, options=(), status=78)
     check(how == "reset" and "cannot open /nonexistent.lua" in log, f"{how} {log!r}")
     _, _, log = run('return require("mb.style").program("other", "/nonexistent.lua")', options=(), status=78)
-    check("invalid option 'other'" in log, log)
+    check('expected luasocket, tarantool or lua-http, got "other"' in log, log)
     equal(mbtest.output_of(HANDLE, LUASOCKET, "--check", script("error('not run')")), "1 any connection", "--check")
 
 
@@ -311,6 +311,7 @@ def _():
         _, how, log = run(text, status=70)
         check(how == "reset" and "has ended, and has not accepted the connection to 127.0.0.1:" in log, f"{how} {log!r}")
         equal(log.count("\n"), 1, f"lines of the log {log!r}")
+        equal("started without --style" in log, text.startswith("return"), f"a hint in {log!r}")
 
 
 @test("a program that throws: a traceback in the log, a reset for the client, 70")
@@ -319,10 +320,10 @@ def _():
     check((got, how) == ("", "reset") and "oops" in log and "in upvalue 'inner'" in log or "in local 'inner'" in log, log)
 
 
-@test("listen{} cannot be called in a program: it has been started")
+@test("listen{} cannot be called in a program, and the message says how such a script is started")
 def _():
     _, _, log = run("listen{connect = function() end}", status=70)
-    check("listen: cannot be called" in log, log)
+    check("a script with listen{} is started without --style" in log, log)
 
 
 # --- The options that limit a handler ---
