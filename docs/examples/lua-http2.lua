@@ -11,7 +11,9 @@ local http_tls = require "http.tls"
 local detach = require "mb.http_server.detach"
 
 -- MB_TLS=FILE, in the environment: a certificate, those of its chain, and its private key, all in one PEM file. Without
--- it there is no TLS.
+-- it there is no TLS; with it, clients that come without TLS are served all the same: see options.tls below.
+-- In inetd.conf: 8443 stream tcp nowait.60000 mb-handle /usr/bin/env env MB_TLS=FILE mb-handle lua-http2.lua, with full
+-- paths; in a drop-in of systemd: Environment=MB_TLS=FILE. The handler's account has to be able to read it.
 local file = os.getenv "MB_TLS"
 
 local function tls_context()
@@ -52,6 +54,7 @@ return function(socket)
   function options.onerror(_, context, operation, err)
     io.stderr:write(("%s on %s failed: %s\n"):format(operation, tostring(context), tostring(err)))
   end
+  -- nil: with TLS or without, as the client begins; true: with TLS only.
   if file then options.tls, options.ctx = nil, tls_context() end
   local server = http_server.new(options)
   server:add_socket(cqueues_socket.fdopen(detach(socket)))
