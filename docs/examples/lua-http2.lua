@@ -11,7 +11,7 @@ local http_tls = require "http.tls"
 local detach = require "mb.http_server.detach"
 
 -- MB_TLS=FILE, in the environment: a certificate, those of its chain, and its private key, all in one PEM file. Without
--- it there is no TLS; with it, clients that come without TLS are served all the same: see options.tls below.
+-- it there is no TLS; with it there is nothing else.
 -- In inetd.conf: 8443 stream tcp nowait.60000 mb-handle /usr/bin/env env MB_TLS=FILE mb-handle lua-http2.lua, with full
 -- paths; in a drop-in of systemd: Environment=MB_TLS=FILE. The handler's account has to be able to read it.
 local file = os.getenv "MB_TLS"
@@ -54,8 +54,8 @@ return function(socket)
   function options.onerror(_, context, operation, err)
     io.stderr:write(("%s on %s failed: %s\n"):format(operation, tostring(context), tostring(err)))
   end
-  -- nil: with TLS or without, as the client begins; true: with TLS only.
-  if file then options.tls, options.ctx = nil, tls_context() end
+  -- options.tls = nil would serve both, as the client begins.
+  if file then options.tls, options.ctx = true, tls_context() end
   local server = http_server.new(options)
   server:add_socket(cqueues_socket.fdopen(detach(socket)))
   assert(server:loop())

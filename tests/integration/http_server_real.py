@@ -81,7 +81,9 @@ def over_tls(where):
     equal(curl("--http2", *trust, url, url), "Hello over HTTP/2, encrypted\n2" * 2, "two streams of a connection")
     equal(curl("--http1.1", *trust, url), "Hello over HTTP/1.1, encrypted\n1.1", "ALPN http/1.1")
     equal(curl("-k", "--no-alpn", url.replace("localhost", "127.0.0.1")), "Hello over HTTP/1.1, encrypted\n1.1", "no ALPN")
-    equal(curl("--http1.1", url.replace("https", "http")), "Hello over HTTP/1.1, not encrypted\n1.1", "no TLS")
+    with Client(where) as client:
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        check(b"Hello" not in client.end()[0], "who comes without TLS is not served")
 
 
 @test("TLS under inetd: ALPN gives HTTP/2 or HTTP/1.1")
@@ -92,9 +94,15 @@ def _():
 @test("TLS and HTTP/2 under a systemd user manager; no unit is left or failed")
 def _():
     over_tls(activated)
-    equal(
-        curl("--http2-prior-knowledge", f"http://127.0.0.1:{activated[1]}/"), "Hello over HTTP/2, not encrypted\n2", "h2c"
-    )
+    until(lambda: manager.instances() == "", "no instance left")
+    equal(manager.failed(), "", "failed units")
+
+
+@test("HTTP/2 with prior knowledge under the user manager, without a certificate")
+def _():
+    manager.systemctl("unset-environment", "MB_TLS")
+    url = f"http://127.0.0.1:{activated[1]}/"
+    equal(curl("--http2-prior-knowledge", url), "Hello over HTTP/2, not encrypted\n2", "h2c")
     until(lambda: manager.instances() == "", "no instance left")
     equal(manager.failed(), "", "failed units")
 
