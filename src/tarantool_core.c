@@ -12,11 +12,14 @@
 #include "tarantool_errno.h"
 #include "tarantool_socket.h"
 
-/* core.log_error(text): logs an error of several lines, a traceback. */
-static int log_error(lua_State *L) {
+/* core.log(level, text): logs a text, maybe of several lines. level: as --log-level names it. */
+static int log_text(lua_State *L) {
+  static const char *const names[] = {"error", "warning", "notice", "info", "debug", NULL};
+  static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+  int level = levels[luaL_checkoption(L, 1, NULL, names)];
   size_t len;
-  const char *text = luaL_checklstring(L, 1, &len);
-  mb_log_text(LOG_ERR, text, len);
+  const char *text = luaL_checklstring(L, 2, &len);
+  mb_log_text(level, text, len);
   return 0;
 }
 
@@ -47,7 +50,7 @@ static const luaL_Reg functions[] = {
     {"errno", mb_tarantool_errno},
     {"errnos", mb_tarantool_errnos},
     {"getaddrinfo", mb_tarantool_getaddrinfo},
-    {"log_error", log_error},
+    {"log", log_text},
     {"socket", mb_tarantool_socket_new},
     {"strerror", mb_tarantool_strerror},
     {"time", real_time},

@@ -1,9 +1,14 @@
--- Tarantool's socket, fiber and errno modules on the connection, and on sockets of the script's own. Each is loaded
--- when it is first asked for.
+-- Tarantool's socket, fiber, errno and log modules on the connection, and on sockets of the script's own. Each is
+-- loaded when it is first asked for.
 
 local tarantool = {}
 
-local names = {socket = "mb.tarantool.socket", fiber = "mb.tarantool.fiber", errno = "mb.tarantool.errno"}
+local names = {
+  socket = "mb.tarantool.socket",
+  fiber = "mb.tarantool.fiber",
+  errno = "mb.tarantool.errno",
+  log = "mb.tarantool.log",
+}
 
 local function load(t, key)
   local name = names[key]

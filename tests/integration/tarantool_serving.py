@@ -212,6 +212,35 @@ end
     equal((done.returncode, done.stdout, done.stderr), (0, b"end", b""), "after shutdown: nothing more")
 
 
+@test("log: the levels that Tarantool shows by default are shown, formats and values, names of modules")
+def _():
+    text = """
+local log = require('log')
+log.error('%s is %d', 'one', 1) log.warn('100%') log.info({} ~= nil) log.info(nil) log.verbose('unseen') log.debug('unseen')
+log.new('part').info('a\\nb')
+print((select(2, pcall(function() log.info('%d', 'x') end)):gsub('^.-:%d+: ', '')))
+local ms = require('socket')('PF_INET', 'SOCK_STREAM', 'tcp')
+ms:bind('0.0.0.0', 0) ms:listen(1)
+local c = ms:accept() c:write('x') c:close()
+ms:accept()
+"""
+    shown = "one is 1\n100%\ntrue\nnil\npart: a\nb\n"
+    error = "bad argument #2 to 'string.format' (number expected, got string)\n"
+    for options, more in ((), ""), (("--log-level=debug",), "unseen\nunseen\n"):
+        client, conn = tcp_pair()
+        log = tmp("log-of-levels")
+        with client, conn, open(log, "wb") as out, open("/dev/null", "r+b") as null:
+            child = Child(
+                [HANDLE, "--style=tarantool", *options, script(text)], {0: null, 1: null, 2: out, 3: conn},
+                listen_fds=1)
+            conn.close()
+            equal(client.end(), (b"x", "eof"), "answer")
+            equal(child.wait(), 0, "exit status")
+        logged = shown.replace("nil\n", "nil\n" + more)
+        want = "".join(f"mb-handle: {line}\n" for line in logged.splitlines()) + error
+        equal(mbtest.without_ends(mbtest.read_file(log)), want, "log")
+
+
 @test("wrap: what came with a PROXY header is not lost, and peer() is the client that it names")
 def _():
     text = WRAP + "local a = s:peer() s:write(a.host .. ' ' .. a.port .. ' ' .. s:readline()) end"

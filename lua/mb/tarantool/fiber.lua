@@ -51,7 +51,7 @@ local function body(f, run, ...)
   f._done, f.storage = true, nil
   local good, err = f._results[1], f._results[2]
   if not good and not f._joinable and not (f._cancelled and tostring(err):find(CANCELLED, 1, true)) then
-    core.log_error(("fiber %d (%s): %s"):format(f._id, f._name, f._trace or tostring(err)))
+    core.log("error", ("fiber %d (%s): %s"):format(f._id, f._name, f._trace or tostring(err)))
   end
   while waiting.wake(f._joiners) do end
 end
