@@ -192,8 +192,9 @@ static int connect_socket(const struct mb_luasocket *s, int fd, const struct add
                           int64_t start) {
   if (connect(fd, address->ai_addr, address->ai_addrlen) == 0) return 0;
   if (errno == EAGAIN) return -EADDRNOTAVAIL; /* no port is left to connect from */
-  /* Interrupted, it goes on by itself. */
-  if (errno != EINPROGRESS && errno != EINTR) return -errno;
+  /* Interrupted, or after a timeout of an earlier call, it goes on by itself. */
+  bool goes_on = errno == EINPROGRESS || errno == EINTR || (errno == EALREADY && s->block != 0);
+  if (!goes_on) return -errno;
   int r = mb_luasocket_wait(s, fd, POLLOUT, start);
   if (r < 0) return r;
   int error = 0;
@@ -214,14 +215,19 @@ static void attach(struct mb_luasocket *s, int r) {
   s->fd = -1;
 }
 
-/* Tries one address after the other. Returns 0 or -errno; -EAGAIN is a timeout. */
+/*
+ * Tries one address after the other. A block timeout counts for each: one that does not answer leaves
+ * time for the next. Returns 0 or -errno; -EAGAIN is a timeout.
+ */
 static int try_addresses(lua_State *L, struct mb_luasocket *s, const struct addrinfo *list) {
   int64_t start = mb_luasocket_start(s);
   int r = -EADDRNOTAVAIL;
   for (const struct addrinfo *a = list; a; a = a->ai_next) {
+    if (!(s->total >= 0)) start = mb_luasocket_start(s);
     r = ensure_socket(L, s, a->ai_family);
     if (r == 0) r = connect_socket(s, s->fd, a, start);
     if (r == 0 || s->block == 0) break;
+    if (r == -EAGAIN && a->ai_next) disconnect(s->fd, r); /* the same socket may be for the next */
   }
   return r;
 }

@@ -10,7 +10,7 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import DEADLINE, HANDLE, Child, Client, check, equal, script, tcp_pair, test
+from mbtest import DEADLINE, HANDLE, Child, Client, check, equal, free_port, script, tcp_pair, test
 
 LUA = mbtest.need("lua5.3")
 if subprocess.run([LUA, "-e", 'require "socket"'], stderr=subprocess.DEVNULL, check=False).returncode != 0:
@@ -382,6 +382,39 @@ m(t, "connect", "127.0.0.1", port) p(t) p(#select(2, socket.select(nil, {t}, 5))
 m(t, "connect", "127.0.0.1", port) m(t, "connect", "127.0.0.1", port) m(t, "getpeername") m(t, "send", "x")
 t = socket.tcp() t:settimeout(0)
 m(t, "connect", "127.0.0.1", 1) socket.select(nil, {t}, 5) m(t, "send", "x") m(t, "send", "x") m(t, "receive")
+""")
+
+# An address that does not answer: its queue is full. "*" is both, IPv6 first.
+DEAD = r"""
+local kept = {}
+local function deaf(create, address, port)
+  local server = create() server:setoption("reuseaddr", true) assert(server:bind(address, port)) server:listen(0)
+  kept[#kept + 1] = server
+  port = select(2, server:getsockname())
+  repeat
+    local t = create() t:settimeout(0.05) kept[#kept + 1] = t
+  until not t:connect(address, port)
+  return port
+end
+local function timed(t, ...)
+  local began = socket.gettime()
+  p(t:connect(...)) p((t:getpeername()))
+  local took = socket.gettime() - began
+  return took
+end
+"""
+
+PORTS = free_port(), free_port()
+same("connect: a block timeout counts for each address", f"""{DEAD}
+deaf(socket.tcp6, "::1", {PORTS[0]}) deaf(socket.tcp4, "127.0.0.1", {PORTS[0]})
+local t = socket.tcp() t:settimeout(0.3) local took = timed(t, "*", {PORTS[0]}) p(took >= 0.59, took < 5)
+deaf(socket.tcp6, "::1", {PORTS[1]})
+local server = assert(socket.bind("127.0.0.1", {PORTS[1]})) t = socket.tcp() t:settimeout(0.3) timed(t, "*", {PORTS[1]})
+""")
+
+same("connect once more after a timeout waits once more", DEAD + r"""
+local port = deaf(socket.tcp6, "::1", 0)
+local t = socket.tcp() t:settimeout(0.2) p(timed(t, "::1", port) >= 0.19) p(timed(t, "::1", port) >= 0.19)
 """)
 
 same("accept: timeouts, closed servers", r"""
