@@ -158,13 +158,19 @@ static bool is_ready(const struct entry *e, short revents) {
   return revents & ((e->set == RECEIVING ? POLLIN : POLLOUT) | POLLERR | POLLHUP);
 }
 
+/* Whether the next entry is of the same descriptor in the same set: it is reported once. */
+static bool comes_again(const struct selection *all, size_t i) {
+  const struct entry *e = &all->entries[i];
+  return i + 1 < all->count && e[1].fd == e->fd && e[1].set == e->set;
+}
+
 /* Reports what is ready. Returns whether all descriptors were good ones. */
 static bool report_ready(lua_State *L, const struct selection *all, const struct pollfd *fds) {
   bool good = true;
   for (size_t i = 0; i < all->count; i++) {
     const struct entry *e = &all->entries[i];
     if (fds[e->polled].revents & POLLNVAL) good = false;
-    if (!is_ready(e, fds[e->polled].revents)) continue;
+    if (comes_again(all, i) || !is_ready(e, fds[e->polled].revents)) continue;
     if (lua_geti(L, e->set, e->index) != LUA_TNIL) report(L, e->set);
     lua_pop(L, 1);
   }

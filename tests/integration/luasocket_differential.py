@@ -464,6 +464,14 @@ local v = socket.udp() local _, uport = u:getsockname() v:sendto("datagram", "12
 p((u:receive()))
 """)
 
+same("select: what stands in a list twice is reported once, unless it has data in its buffer", r"""
+local s, c, server = pair()
+local function sel(...) local r, w, err = socket.select(...) p(#r, #w, err, r[1] == s, w[1] == s, r[s], w[s]) end
+sel({s, s}, {s, s}, 5) c:send("ab") arrives(s, "ab") sel({s, server, s, s}, {s, c, s}, 5) s:receive(1) sel({s, s}, {s, s}, 5)
+local first, second = {getfd = function() return c:getfd() end}, {getfd = function() return c:getfd() end}
+local _, w = socket.select(nil, {first, second}, 5) p(#w, w[1] == second)
+""")
+
 same("try, newtry, protect, skip", r"""
 local function f(name, ...) p(name, pcall(...)) end
 f("ok", socket.protect(function(...) return ... end), 1, 2, nil, 4) f("error", socket.protect(function() error("x", 0) end))
