@@ -194,7 +194,7 @@ int mb_luasocket_select(lua_State *L) {
   if (!lua_isnil(L, RECEIVING)) luaL_checktype(L, RECEIVING, LUA_TTABLE);
   if (!lua_isnil(L, SENDING)) luaL_checktype(L, SENDING, LUA_TTABLE);
   lua_Number timeout = luaL_optnumber(L, TIMEOUT, -1);
-  int64_t deadline = timeout >= 0 ? mb_luasocket_in(timeout) : MB_NO_DEADLINE;
+  int64_t deadline = timeout < 0 ? MB_NO_DEADLINE : mb_luasocket_in(timeout); /* NaN: now */
   struct selection all = {.count = 0};
   lua_newtable(L);
   lua_newtable(L);

@@ -46,6 +46,7 @@ int mb_luasocket_wait(const struct mb_luasocket *s, int fd, short events, int64_
 int mb_luasocket_method_settimeout(lua_State *L) {
   struct mb_luasocket *s = mb_luasocket_any(L);
   lua_Number seconds = luaL_optnumber(L, 2, -1);
+  if (isnan(seconds)) seconds = 0; /* what nobody meant is not to wait for ever */
   const char *mode = luaL_optstring(L, 3, "b");
   luaL_argcheck(L, *mode == 'b' || *mode == 't' || *mode == 'r', 3, "invalid timeout mode");
   *(*mode == 'b' ? &s->block : &s->total) = seconds;

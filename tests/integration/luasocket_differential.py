@@ -295,6 +295,12 @@ timed(0.2, nil, 0.2, 5) timed(nil, 0.2, 0.2, 5) timed(0.1, 10, 0.1, 5) timed(10,
 timed(0, 10, 0, 5)
 """)
 
+same("a timeout that is not a number does not wait", r"""
+local s, c, server = pair()
+for _, mode in ipairs{"b", "t"} do s:settimeout(0/0, mode) m(s, "receive") s:settimeout(nil, mode) end
+server:settimeout(0/0) m(server, "accept") p(socket.select({s}, nil, 0/0))
+""")
+
 same("getstats and setstats count what was taken and sent", r"""
 local s, c = pair()
 local function stats(o) local r, t, age = o:getstats() p(r, t, age >= 0 and age < 10) end
