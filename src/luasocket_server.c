@@ -17,8 +17,11 @@ const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
   if (mb_style_active() && !s->stands_in && s->fd >= 0) {
     char message[MB_STYLE_MESSAGE_MAX];
     struct mb_addr local = {.len = sizeof local.storage};
-    if (getsockname(s->fd, &local.any, &local.len) == 0 && !mb_style_claims(&local, message))
-      return lua_pushstring(L, message);
+    if (getsockname(s->fd, &local.any, &local.len) == 0) {
+      if (!mb_style_claims(&local, message)) return lua_pushstring(L, message);
+      s->stands_in = true; /* it is not bound: to any port */
+      s->wanted = local;
+    }
   }
   if (!s->stands_in && listen(s->fd, backlog) != 0) return mb_luasocket_strerror(-errno);
   mb_luasocket_become(L, object, MB_LUASOCKET_SERVER);

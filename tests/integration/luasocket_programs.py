@@ -335,4 +335,20 @@ def _():
     listener.close()
 
 
+@test("a program that listens without binding, which is any port, gets the connection")
+def _():
+    program = script("""
+    local server = require("socket").tcp4() assert(server:listen()) server:settimeout(30)
+    local client = assert(server:accept())
+    client:send(tostring((select(2, server:getsockname())))) client:close()
+    """)
+    client, conn = tcp_pair()
+    port = conn.getsockname()[1]
+    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-unbound"), "wb") as log:
+        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+        conn.close()
+        equal(client.end(), (str(port).encode(), "eof"), "port")
+        equal(child.wait(), 0, "exit status")
+
+
 mbtest.main()
