@@ -132,6 +132,7 @@ static void replace_connection(struct mb_luasocket *s, int fd) {
   if (fd >= 0) {
     mb_handle_attach(h, fd, fd, mb_fd_kind_of(fd));
     h->in_error = h->out_error = 0;
+    s->ended = false;
   } else {
     h->in_fd = h->out_fd = -1;
     h->state = MB_HANDLE_CLOSED;

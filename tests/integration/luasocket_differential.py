@@ -533,6 +533,20 @@ local other = socket.tcp4() other:close() other:setfd(fd) p(other:getfd() == fd)
 other:close() s:settimeout(5) m(s, "receive") m(c, "setfd", "x")
 """)
 
+same("setfd: after the end, a reset, shutdown and close, another connection is a fresh one", r"""
+local ends = {
+  function(o, peer) peer:close() o:receive() end, function(o) o:shutdown("send") end, function(o) o:shutdown() end,
+  function(o) o:close() end, function(o, peer) peer:setoption("linger", {on = true, timeout = 0}) peer:close() o:receive() end,
+}
+for _, finish in ipairs(ends) do
+  local s, c, server, port = pair()
+  finish(c, s)
+  local other = assert(socket.connect("127.0.0.1", port)) local peer = server:accept()
+  c:setfd(other:getfd()) other:setfd(socket._SOCKETINVALID)
+  m(c, "send", "to the other\n") peer:settimeout(5) m(peer, "receive") peer:send("back\n") m(c, "receive") c:close() m(peer, "receive")
+end
+""")
+
 # --- a server program, and a peer: with the original it listens, with ours it runs as it is ---
 
 TALKS = """
