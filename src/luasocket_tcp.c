@@ -207,6 +207,7 @@ static int connect_socket(const struct mb_luasocket *s, int fd, const struct add
 static void attach(struct mb_luasocket *s, int r) {
   struct mb_handle *h = s->h;
   h->in_error = h->out_error = 0;
+  s->ended = false;
   h->local.len = h->remote.len = 0;
   h->outgoing = true;
   h->nodelay = false;

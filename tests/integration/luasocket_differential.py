@@ -430,6 +430,12 @@ local other = socket.connect("127.0.0.1", port) m(server, "accept") other:close(
 m(s, "gettimeout") m(server, "close") m(server, "accept")
 """)
 
+same("what was shut down and closed without a connection connects once more", r"""
+local s, _, server, port = pair()
+local t = socket.tcp() m(t, "connect", "127.0.0.1", 1) m(t, "shutdown", "send") m(t, "close")
+m(t, "connect", "127.0.0.1", port) m(t, "send", "x\n") server:settimeout(5) s = server:accept() s:settimeout(2) m(s, "receive")
+""")
+
 same("IPv6", r"""
 local server = assert(socket.bind("::1", 0))
 local _, port = server:getsockname()
