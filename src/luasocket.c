@@ -107,6 +107,20 @@ static int push_other(lua_State *L) {
   return 1;
 }
 
+/* __pairs(socket): with all of it. The upvalue does so for the functions. */
+static int module_pairs(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) lua_getfield(L, 1, numbers[i].name);
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) lua_getfield(L, 1, parts[i].name);
+  lua_getfield(L, 1, "_VERSION");
+  lua_settop(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, 1, 2);
+  return 2;
+}
+
 /* ---- the table ---- */
 
 static const luaL_Reg functions[] = {
@@ -132,6 +146,9 @@ static const luaL_Reg functions[] = {
 int mb_luasocket_open(lua_State *L) {
   lua_createtable(L, 0, 8); /* with room for what is called */
   mb_lazy_functions_push(L, functions, push_other);
+  lua_getfield(L, -1, "__pairs");
+  lua_pushcclosure(L, module_pairs, 1);
+  lua_setfield(L, -2, "__pairs");
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);

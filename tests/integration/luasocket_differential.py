@@ -522,6 +522,14 @@ p(dns.getaddrinfo("localhost")) p(dns.getnameinfo("127.0.0.1", 80)) p(dns.getnam
 p(pcall(dns.getnameinfo)) p(pcall(dns.tohostname, {}) == false)
 """)
 
+same("pairs has all that the module has", r"""
+local ours, theirs, names = {install = true, wrap = true}, {__unload = true}, {}
+for name, value in pairs(socket) do
+  if not ours[name] and not theirs[name] then names[#names + 1] = name .. " " .. type(value) end
+end
+table.sort(names) p(table.unpack(names))
+""")
+
 same("sleep, gettime, constants", r"""
 local began = socket.gettime()
 p(select("#", socket.sleep(0.05)), socket.gettime() - began >= 0.05) socket.sleep(-1) socket.sleep("0")
