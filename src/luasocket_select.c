@@ -102,7 +102,7 @@ static void add_element(lua_State *L, struct selection *all, int set, lua_Intege
     report(L, set);
     all->dirty = true;
   } else if (server) {
-    all->in_vain = true;
+    if (!mb_luasocket_has_pending(s)) all->in_vain = true;
   } else if (fd >= 0) {
     add(L, all, fd, set, index);
   }

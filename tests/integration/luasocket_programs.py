@@ -351,4 +351,19 @@ def _():
         equal(child.wait(), 0, "exit status")
 
 
+@test("a program that selects its server for sending has not accepted, and goes on")
+def _():
+    program = script("""
+    local socket = require("socket") local server = assert(socket.bind("*", 0))
+    local _, can_send, message = socket.select(nil, {server}, 0.05)
+    local client = server:accept() client:send(#can_send .. " " .. message) client:close()
+    """)
+    client, conn = tcp_pair()
+    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-sending"), "wb") as log:
+        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+        conn.close()
+        equal(client.end(), (b"0 timeout", "eof"), "what select says")
+        equal(child.wait(), 0, "exit status")
+
+
 mbtest.main()
