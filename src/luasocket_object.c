@@ -122,13 +122,29 @@ static int method_getfd(lua_State *L) {
 }
 
 /*
- * The connection's descriptor gets a new owner, who will close it: that must not reset it. The
- * buffer and all else stays.
+ * The connection's descriptor gets a new owner, who will close it: that must not reset it, unless the
+ * script has set so.
  */
+static void give_away(const struct mb_luasocket *s) {
+  const struct mb_handle *h = s->h;
+  mb_fd_set_reset_on_close(h->in_fd, h->kind, false);
+  if (s->linger.l_onoff) setsockopt(h->in_fd, SOL_SOCKET, SO_LINGER, &s->linger, sizeof s->linger);
+}
+
+/* The option of a descriptor that is not the object's own yet. */
+static struct linger linger_of(int fd) {
+  struct linger linger;
+  socklen_t len = sizeof linger;
+  if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) != 0) return (struct linger){0, 0};
+  return linger;
+}
+
+/* The buffer and all else stays. */
 static void replace_connection(struct mb_luasocket *s, int fd) {
   struct mb_handle *h = s->h;
-  if (mb_handle_is_open(h) && h->in_fd >= 0 && h->in_fd != fd)
-    mb_fd_set_reset_on_close(h->in_fd, h->kind, false);
+  bool own = mb_handle_is_open(h) && h->in_fd >= 0;
+  if (own && h->in_fd != fd) give_away(s);
+  if (!own || h->in_fd != fd) s->linger = linger_of(fd);
   if (fd >= 0) {
     mb_handle_attach(h, fd, fd, mb_fd_kind_of(fd));
     h->in_error = h->out_error = 0;
@@ -148,6 +164,7 @@ static int method_setfd(lua_State *L) {
   if (s->class == MB_LUASOCKET_CLIENT) {
     replace_connection(s, fd);
   } else {
+    s->linger = linger_of(fd);
     s->fd = fd;
     s->stands_in = false;
   }

@@ -561,6 +561,16 @@ for _, finish in ipairs(ends) do
 end
 """)
 
+same("setfd: linger goes with the descriptor", r"""
+local s, c, server, port = pair()
+local other = assert(socket.connect("127.0.0.1", port)) local peer = server:accept()
+c:setoption("linger", {on = true, timeout = 0})
+local fd = c:getfd() c:setfd(other:getfd()) other:setfd(-1) p(c:getoption("linger").on) c:close()
+local taker = socket.tcp4() taker:close() taker:setfd(fd) p(taker:getoption("linger").on) taker:close()
+peer:settimeout(5) s:settimeout(5) m(peer, "receive") m(peer, "getoption", "error") m(peer, "send", "x")
+socket.select({s}, nil, 5) m(s, "getoption", "error")
+""")
+
 # --- a server program, and a peer: with the original it listens, with ours it runs as it is ---
 
 TALKS = """
