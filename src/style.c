@@ -122,6 +122,25 @@ static void call_at_end(lua_State *L) {
 }
 
 /*
+ * os.exit of a program. A process of its own would leave what was sent to the system, which ends the
+ * connection then; ours would be reset. Upvalue: the true one.
+ */
+static int exit_program(lua_State *L) {
+  mb_serve_end_connection(program.handle, true);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 0);
+  return 0;
+}
+
+static void replace_exit(lua_State *L) {
+  lua_getglobal(L, "os");
+  lua_getfield(L, -1, "exit");
+  lua_pushcclosure(L, exit_program, 1);
+  lua_setfield(L, -2, "exit");
+}
+
+/*
  * The connect handler. Upvalues: the program; the table arg.
  * Throws what the program throws, or when it has not accepted the connection.
  */
@@ -141,6 +160,7 @@ static int run(lua_State *L) {
 
   lua_pushvalue(L, lua_upvalueindex(2));
   lua_setglobal(L, "arg");
+  replace_exit(L);
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(1));
   int nargs = (int)lua_rawlen(L, lua_upvalueindex(2));

@@ -314,6 +314,13 @@ def _():
         equal("started without --style" in log, text.startswith("return"), f"a hint in {log!r}")
 
 
+@test("os.exit ends the connection as the end of a process does, with the program's status")
+def _():
+    for call, status in (("os.exit()", 0), ("os.exit(0, true)", 0), ("os.exit(3)", 3), ("os.exit(false)", 1)):
+        text = ACCEPTS + f'client:send("bye") {call}'
+        equal(run(text, status=status), ("bye", "eof", ""), call)
+
+
 @test("a program that throws: a traceback in the log, a reset for the client, 70")
 def _():
     got, how, log = run(ACCEPTS + 'local function inner() error("oops") end\ninner()', status=70)
