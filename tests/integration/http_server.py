@@ -262,6 +262,87 @@ def _():
         equal(h.ended().splitlines()[1], "true", "the second write")
 
 
+@test("a client that takes nothing ends with its response: nothing more is waited for, and it does not look complete")
+def _():
+    text = """
+    function onstream(_, stream)
+      stream:write_headers(ok(), false)
+      print(stream:write_chunk(("x"):rep(20000000), true, 0.1))
+    end"""
+    for request in (GET, CLOSE, b"GET / HTTP/1.0\r\n\r\n"):
+        for pair in (tcp_pair, lambda: unix_pair(mbtest.tmp(f"s{time.monotonic_ns()}"))):
+            with Handler(SCRIPT % text, pair=pair, said=request) as h:
+                equal(h.ended(), "nil\twrite: Connection timed out\t110\n", "log")
+                if pair == tcp_pair:
+                    equal(h.client.end()[1], "reset", "end")
+
+
+@test("a timeout of one request is not the fault of the next")
+def _():
+    text = """
+    function onstream(_, stream)
+      local head = stream:get_headers()
+      if head:get(":method") == "GET" then error("boom") end
+      print(stream:get_body_as_string(0.01))
+      print(stream:get_body_as_string())
+      stream:write_headers(ok(), true)
+    end
+    options.onerror = function() end"""
+    with Handler(SCRIPT % text, said=CLOSE.replace(b"GET", b"POST").replace(b"close", b"x\r\nContent-Length: 2")) as h:
+        until(lambda: "110" in h.text(), "the timeout")
+        h.client.send(b"ab" + CLOSE)
+        got = h.client.end()[0]
+        check(b"HTTP/1.1 503 Service Unavailable\r\n" in got and b"408" not in got, f"responses: {got}")
+
+
+@test("without a timeout, a body may come as slowly as it likes, as long as it comes")
+def _():
+    text = """
+    local timeref = require "moonbridge_io".timeref
+    require "mb.http_server.connection".after = function(timeout) return timeref() + (timeout or 1) end
+    function onstream(_, stream)
+      local head, begun = stream:get_headers(), timeref()
+      local read = head:get(":path"):sub(2)
+      local arguments = {get_body_chars = 7, get_body_until = "7", save_body_to_file = io.tmpfile()}
+      assert(stream[read](stream, arguments[read]))
+      assert(timeref() - begun > 1)
+      stream:write_headers(ok(), true)
+    end"""
+    for method in ("get_body_as_string", "get_body_chars", "get_body_until", "save_body_to_file"):
+        said = CLOSE.replace(b"GET /x", b"POST /" + method.encode()).replace(b"close", b"close\r\nContent-Length: 7")
+        with Handler(SCRIPT % text, said=said) as h:
+            for piece in range(1, 8):
+                time.sleep(0.25)  # it is what is tested: longer than one wait, all together
+                h.client.send(b"%d" % piece)
+            check(h.client.end()[0].startswith(b"HTTP/1.1 200 OK"), f"{method}: {h.text()}")
+
+
+@test("get_body_chars with any number")
+def _():
+    text = """
+    function onstream(_, stream)
+      for _, n in ipairs {0/0, 0, -1, 2.5, math.huge, 2^63, math.maxinteger} do
+        print(stream:get_body_chars(n))
+        print(stream:get_next_chunk())
+        stream:unget("abcdefghij")
+      end
+    end"""
+    _, _, log = run(SCRIPT % text, CLOSE)
+    lines = ["nil", "nil", "nil", "abcdefghij", "nil", "abcdefghij", "abc", "defghij"] + ["abcdefghij", "nil"] * 3
+    equal(log.splitlines(), lines, "what it gives")
+
+
+@test("a script that ends the connection by itself: no error, and nothing more is served")
+def _():
+    for what, status in (("close", "eof"), ("finish", "eof"), ("reset", "reset")):
+        for answers in ("stream:write_headers(ok(), true)", ""):
+            text = f"function onstream(_, stream) {answers} stream.connection.socket:{what}() end"
+            got, end, log = run(SCRIPT % text, GET + GET, "--log-level=info")
+            if what != "reset":
+                equal(got, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n" if answers else b"", "responses")
+            equal((end, log), (status, ""), f"{what}: end and log")
+
+
 @test("wrong options are errors that say what to do")
 def _():
     for options, want in (
@@ -325,6 +406,20 @@ def _():
     got, end, _ = run(SCRIPT % text, GET + b"raw\n")
     equal(got, b"HTTP/1.1 101 Switching Protocols\r\nupgrade: lines\r\nconnection: upgrade\r\n\r\ngot raw\n", "bytes")
     equal(end, "eof", "end")
+
+
+@test("what a stream says whose socket was taken")
+def _():
+    text = """
+    function onstream(_, stream)
+      local connection = stream.connection
+      local socket = connection:take_socket()
+      print(stream:localname(), stream:peername(), connection:pollfd(), connection:take_socket())
+      print(stream:write_headers(ok(), true))
+      socket:close()
+    end"""
+    _, _, log = run(SCRIPT % text, GET)
+    equal(log.splitlines(), ["nil\tnil\tnil\tnil", "nil\tBroken pipe\t32"], "results")
 
 
 @test("add_stream: another server's onstream answers")
@@ -585,6 +680,43 @@ def _():
         h.client.finish()
         equal(h.client.end(), (b"", "eof"), "end")
         h.ended()
+
+
+ENDS = """
+local http_server, http_headers = require "http.server", require "http.headers"
+local server = http_server.listen {host = "0.0.0.0", port = 0, tls = false, onstream = function(server, stream)
+  local head = http_headers.new()
+  head:append(":status", "200")
+  stream:write_headers(head, true)
+  %s
+end}
+%s
+print("done", server:empty())
+"""
+
+
+@test("server:close() in a program: its loop returns, whatever the loop is")
+def _():
+    loops = ("assert(server:loop())", "while not server:empty() do assert(server:step()) end")
+    for loop in loops:
+        with Handler(ENDS % ("server:close()", loop), "--style=lua-http", said=GET) as h:
+            h.client.finish()
+            equal(h.client.end(), (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "eof"), loop)
+            equal(h.ended(), "done\ttrue\n", loop)
+
+
+@test("a program with a loop of its own takes the connection, and ends behind it")
+def _():
+    loop = """
+    local poll = require "moonbridge_io".poll
+    while true do
+      poll({[server:pollfd()] = true}, nil, server:timeout())
+      assert(server:step(0))
+    end"""
+    with Handler(ENDS % ("", loop), "--style=lua-http", said=GET) as h:
+        h.client.finish()
+        equal(h.client.end(), (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "eof"), "response")
+        equal(h.ended(), "", "log")
 
 
 @test("a program that listens elsewhere is told where the connection came in")

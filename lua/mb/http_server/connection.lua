@@ -96,9 +96,10 @@ end
 -- Ends a response. Returns whether another request may follow.
 function connection:end_stream(request)
   if request._taken or self.closed then return false end
+  if not core.is_writable(self.socket) then self.broken = true end -- the script has ended it by itself
   if request._ended and request._received then
     request.state = "closed"
-    return not request._closing
+    return not (request._closing or self.broken)
   end
   return self:end_unusual(request)
 end
@@ -110,7 +111,7 @@ function connection:serve()
     local method, _, _, minor, keepalive, _, expects = next_head(self, first)
     if not method or self.closed then break end
     local request = stream.new(self, method, minor, keepalive, self.input:is_ended(), expects)
-    self.request, self.keepalive = request, keepalive
+    self.request, self.keepalive, self.fault = request, keepalive, false
     local goes_on = serve_stream(self, request)
     self.request = false
     first = false
@@ -124,7 +125,9 @@ function connection:finish()
   local socket = self.socket
   self.closed = true
   if not core.is_open(socket) then return end
-  if self.ended or not self.keepalive and self.input:is_clean() and core.is_delivered(socket) then
+  if self.broken and core.is_writable(socket) and socket:flush_nb() ~= 0 then
+    socket:reset() -- a client that takes nothing is not waited for again, nor is it to believe that it has everything
+  elseif self.ended or not self.keepalive and self.input:is_clean() and core.is_delivered(socket) then
     socket:close() -- nothing more comes that could make a reset of it
   else
     self:linger()
@@ -145,11 +148,13 @@ end
 
 function connection:localname()
   local s = self.socket
+  if not s then return nil end -- the script has taken it
   return name(s, s.local_ip4, s.local_ip6, s.local_addr, s.local_tcpport)
 end
 
 function connection:peername()
   local s = self.socket
+  if not s then return nil end -- the script has taken it
   return name(s, s.remote_ip4, s.remote_ip6, s.remote_addr, s.remote_tcpport)
 end
 

@@ -94,7 +94,7 @@ end
 
 -- server:close(): the requests that are being served are still answered.
 function scheduled:close()
-  self.ending, self.address = true, false
+  self.ending, self.address, self.style = true, false, false
   if self.accepting then self.scheduler:wake(self.accepting) end
   if self.socket then self.socket:close() end
   self.socket = false
@@ -163,6 +163,7 @@ function scheduled:events() return self:_spawn():events() end
 
 function scheduled:timeout()
   if not self:listen() then return 0 end
+  if self.style and not self.paused and self.n_connections == 0 then return 0 end -- to take the connection, or to end
   return self:_spawn():timeout()
 end
 

@@ -62,7 +62,8 @@ function stream:get_headers(timeout)
   return self:_get_trailers(timeout)
 end
 
--- The next piece of the body as it comes. Returns nil at its end; nil, message, errno when there is none.
+-- The next piece of the body as it comes; deadline nil: each wait has one of its own. Returns nil at its end; nil, message,
+-- errno when there is none.
 local function receive(self, deadline)
   if self._received or self.state == "closed" then return nil end
   local connection = self.connection
@@ -83,6 +84,9 @@ local function receive(self, deadline)
   end
 end
 
+-- The point in time at which the timeout of a call is over; nil without one.
+local function deadline_of(self, timeout) return timeout and self.connection.after(timeout) end
+
 -- stream:get_next_chunk(timeout)
 function stream:get_next_chunk(timeout)
   local unread = self._unread
@@ -90,7 +94,7 @@ function stream:get_next_chunk(timeout)
     if #unread == 1 then self._unread = false end
     return table.remove(unread)
   end
-  return receive(self, self.connection.after(timeout))
+  return receive(self, deadline_of(self, timeout))
 end
 
 -- stream:each_chunk()
@@ -117,7 +121,7 @@ end
 
 -- stream:get_body_as_string(timeout): what has come before a failure stays, to be read again.
 function stream:get_body_as_string(timeout)
-  local deadline = self.connection.after(timeout)
+  local deadline = deadline_of(self, timeout)
   local pieces = {take_unread(self)}
   while true do
     local piece, message, number = receive(self, deadline)
@@ -272,7 +276,7 @@ end
 
 -- For mb.http_server.stream_more.
 stream.receive, stream.is_over, stream.update = receive, is_over, update
-stream.take_unread, stream.put_back = take_unread, put_back
+stream.take_unread, stream.put_back, stream.deadline_of = take_unread, put_back, deadline_of
 
 -- The rest, which few handlers need.
 setmetatable(stream, {

@@ -4,7 +4,7 @@ local headers = require "mb.http_server.headers"
 local stream = require "mb.http_server.stream"
 
 local receive, is_over, update = stream.receive, stream.is_over, stream.update
-local take_unread, put_back = stream.take_unread, stream.put_back
+local take_unread, put_back, deadline_of = stream.take_unread, stream.put_back, stream.deadline_of
 
 local more = {}
 
@@ -23,7 +23,7 @@ end
 -- Reads until enough(everything so far) returns how many bytes of it are wanted. What is left over, and everything when
 -- there is a failure, is read again. Returns the bytes; at the end what there is, or nil for nothing.
 local function read_until(self, timeout, enough)
-  local deadline = self.connection.after(timeout)
+  local deadline = deadline_of(self, timeout)
   local text = take_unread(self)
   while true do
     local count = enough(text)
@@ -44,9 +44,9 @@ end
 -- stream:get_body_chars(n, timeout)
 function more:get_body_chars(n, timeout)
   if type(n) ~= "number" then error("get_body_chars: expected a number of bytes, got " .. type(n), 2) end
-  if n <= 0 then return nil end
-  n = math.ceil(n)
-  local deadline = self.connection.after(timeout)
+  if not (n > 0) then return nil end
+  n = math.tointeger(math.ceil(n)) or math.maxinteger
+  local deadline = deadline_of(self, timeout)
   local pieces = {take_unread(self)}
   local size = #pieces[1]
   while size < n do
@@ -61,7 +61,7 @@ function more:get_body_chars(n, timeout)
     size = size + #piece
   end
   local text = table.concat(pieces)
-  put_back(self, text:sub(n + 1))
+  if size > n then put_back(self, text:sub(n + 1)) end
   return text ~= "" and text:sub(1, n) or nil
 end
 
@@ -85,7 +85,7 @@ end
 
 -- stream:save_body_to_file(file, timeout)
 function more:save_body_to_file(file, timeout)
-  local deadline = self.connection.after(timeout)
+  local deadline = deadline_of(self, timeout)
   if self._unread then
     local text = take_unread(self)
     local written, message, number = file:write(text)

@@ -51,8 +51,8 @@ function trouble:drain(pending, message, number, timeout)
   return lost(self, message, number)
 end
 
--- Waits for the next piece of the request body; tells a client to send it that asks for that. Returns true; or nil,
--- message, errno.
+-- Waits for the next piece of the request body, without a deadline as long as a client is given; tells a client to send
+-- it that asks for that. Returns true; or nil, message, errno.
 function trouble:wait_for_body(request, deadline)
   if request._expects then
     request._expects = false
@@ -61,7 +61,7 @@ function trouble:wait_for_body(request, deadline)
       if not sent then return nil, message, number end
     end
   end
-  if self:wait("r", deadline) then return true end
+  if self:wait("r", deadline or after()) then return true end
   self.fault = self.fault or
     {message = "read: Connection timed out", status = 408, reason = "the request body took too long"}
   return nil, "read: Connection timed out", ETIMEDOUT
@@ -109,11 +109,10 @@ end
 
 -- Ends a response that was not ended, or whose request was not read. Returns whether another request may follow.
 function trouble:end_unusual(request)
-  if not core.is_writable(self.socket) then self.broken = true end
-  if self.broken and not request._framing and self.fault and not self.fault.status then
+  local fault = self.fault
+  if not core.is_writable(self.socket) or self.broken and not request._framing and fault and not fault.status then
     request._closing = true -- there is nobody to answer
   elseif not request._framing then
-    local fault = self.fault
     request._closing = request._closing or self.broken
     answer(request, fault and fault.status or 503, fault and fault.reason)
   elseif not request._ended and not request._bodyless then
@@ -248,7 +247,7 @@ end
 trouble.close = trouble.shutdown
 
 -- For somebody else's loop.
-function trouble:pollfd() return self.socket.fd end
+function trouble:pollfd() return self.socket and self.socket.fd end
 
 function trouble.events() return "" end
 
