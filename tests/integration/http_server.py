@@ -317,6 +317,22 @@ def _():
             check(h.client.end()[0].startswith(b"HTTP/1.1 200 OK"), f"{method}: {h.text()}")
 
 
+@test("a body of very small chunks costs no more than its size")
+def _():
+    text = """
+    function onstream(_, stream)
+      local begun = os.clock()
+      print(#stream:get_body_until("b", true))
+      stream:write_headers(ok(), true)
+      assert(os.clock() - begun < 2, "slow")
+    end"""
+    head = CLOSE.replace(b"GET", b"POST").replace(b"close", b"close\r\nTransfer-Encoding: chunked")
+    with Handler(SCRIPT % text, said=head) as h:
+        h.client.send(b"1\r\na\r\n" * 300000 + b"0\r\n\r\n")
+        h.client.end()
+        equal(h.ended(), "300000\n", "log")
+
+
 @test("get_body_chars with any number")
 def _():
     text = """

@@ -62,13 +62,13 @@ function stream:get_headers(timeout)
   return self:_get_trailers(timeout)
 end
 
--- The next piece of the body as it comes; deadline nil: each wait has one of its own. Returns nil at its end; nil, message,
--- errno when there is none.
-local function receive(self, deadline)
+-- The next piece of the body as it comes; deadline nil: each wait has one of its own. apart: chunks are not joined: to
+-- join many small ones here costs far more. Returns nil at its end; nil, message, errno when there is none.
+local function receive(self, deadline, apart)
   if self._received or self.state == "closed" then return nil end
   local connection = self.connection
   while true do
-    local piece, state, a, b = connection.input:read(math.maxinteger, true)
+    local piece, state, a, b = connection.input:read(math.maxinteger, apart)
     if piece then
       self._expects = false
       return piece
@@ -94,7 +94,7 @@ function stream:get_next_chunk(timeout)
     if #unread == 1 then self._unread = false end
     return table.remove(unread)
   end
-  return receive(self, deadline_of(self, timeout))
+  return receive(self, deadline_of(self, timeout), true)
 end
 
 -- stream:each_chunk()
