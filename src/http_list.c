@@ -91,10 +91,14 @@ static int push_wrong(lua_State *L, struct mb_span name, const char *why) {
   return 2;
 }
 
-static void note_connection(struct special *s, struct mb_span list) {
+static const char *note_connection(struct special *s, struct mb_span list) {
   struct mb_span option;
   s->has_connection = true;
-  while (mb_http_list_next(&list, &option)) s->closes |= mb_http_equals(option, "close");
+  while (mb_http_list_next(&list, &option)) {
+    if (!mb_http_all(option, MB_HTTP_TOKEN)) return "invalid connection option";
+    s->closes |= mb_http_equals(option, "close");
+  }
+  return NULL;
 }
 
 static const char *note_length(struct special *s, struct mb_span value) {
@@ -134,7 +138,7 @@ static bool is_special(struct special *s, struct mb_span name, struct mb_span va
   if (mb_http_equals(name, "content-length")) {
     *ret_wrong = note_length(s, value);
   } else if (mb_http_equals(name, "connection")) {
-    note_connection(s, value);
+    *ret_wrong = note_connection(s, value);
   } else if (mb_http_equals(name, "transfer-encoding")) {
     s->has_coding = true;
     s->other_coding |= !mb_http_equals(value, "chunked");

@@ -182,6 +182,11 @@ for path in ("/length", "/string", "/pieces", "/close", "/names"):
     both(f"GET {path}, HTTP/1.0", get(path, "1.0"))
     both(f"GET {path}, Connection: close", get(path, fields="Connection: close\r\n"))
 
+for count in ("-1", "0.5", "0/0", "'x'"):
+    both(f"a file's count that is none: {count}", get(f"/count={count}"))
+both("an object that has a method read in place of a file", get("/object"))
+both("a 101 for an HTTP/1.0 client is an error", get("/switch", "1.0"))
+
 # --- Request bodies ---
 
 for path in ("/hello", "/body", "/chunks", "/chars", "/until", "/unget", "/to-file", "/save", "/state", "/head-twice"):
@@ -217,6 +222,9 @@ both("names of fields are compared without regard to case", get("/upper-case"),
 both("of a head that is refused nothing is sent", get("/line-end"), (UNAVAILABLE, "open"),
      ['write_headers: false, "write_headers: header \\"x-a\\": the value of a header field must not hold line ends or '
       'other control characters"'])  # fmt: skip
+both("an option of Connection that is none is refused", get("/bad-connection"), None,
+     ['write_headers: false, "write_headers: header \\"connection\\": invalid connection option"',
+      'write_chunk: false, "cannot write body before headers"'])  # fmt: skip
 both("a head without a status is refused", get("/no-status"), (UNAVAILABLE, "open"),
      ['write_headers: false, "write_headers: header \\":status\\" is missing"'])  # fmt: skip
 both("a body of the wrong length is refused before it is sent", get("/too-short"),

@@ -85,7 +85,11 @@ local function receive(self, deadline, apart)
 end
 
 -- The point in time at which the timeout of a call is over; nil without one.
-local function deadline_of(self, timeout) return timeout and self.connection.after(timeout) end
+local function deadline_of(self, timeout)
+  if timeout == nil then return nil end
+  if type(timeout) ~= "number" then error("timeout: expected a number of seconds, got " .. type(timeout), 3) end
+  return self.connection.after(timeout)
+end
 
 -- stream:get_next_chunk(timeout)
 function stream:get_next_chunk(timeout)

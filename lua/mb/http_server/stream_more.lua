@@ -22,8 +22,7 @@ end
 
 -- Reads until enough(everything so far) returns how many bytes of it are wanted. What is left over, and everything when
 -- there is a failure, is read again. Returns the bytes; at the end what there is, or nil for nothing.
-local function read_until(self, timeout, enough)
-  local deadline = deadline_of(self, timeout)
+local function read_until(self, deadline, enough)
   local text = take_unread(self)
   while true do
     local count = enough(text)
@@ -70,7 +69,7 @@ function more:get_body_until(pattern, plain, include_pattern, timeout)
   if type(pattern) ~= "string" then error("get_body_until: expected a pattern, got " .. type(pattern), 2) end
   local skipped = 0
   local from = 1
-  local text, message, number = read_until(self, timeout, function(all)
+  local text, message, number = read_until(self, deadline_of(self, timeout), function(all)
     local first, last = all:find(pattern, plain and from or 1, plain)
     if not first then
       from = math.max(1, #all - #pattern + 2) -- of plain text, the rest was looked at
@@ -147,7 +146,10 @@ end
 -- A response before the response. After a 101 the connection is another protocol's: connection:take_socket() gives
 -- it.
 function more:_write_interim(status, first, lines, connection, timeout)
-  if self._minor == 0 then return true end
+  if self._minor == 0 then
+    if status == "101" then error("write_headers: a 101 cannot be sent to an HTTP/1.0 client", 2) end
+    return true
+  end
   if status == "100" then self._expects = false end
   if status == "101" then self._framing, self._closing = "close", true end
   local last = connection and "connection: " .. connection .. "\r\n\r\n" or "\r\n"
@@ -157,7 +159,7 @@ end
 -- The fields behind a body that is chunked; else they cannot be sent. They end the response.
 function more:_write_trailers(lines, _, timeout)
   if self._length and self._sent < self._length and not self._bodyless then
-    error(("invalid content-length: %d bytes of body, but %d were announced"):format(self._sent, self._length), 3)
+    error(("invalid content-length: %d bytes of body, but %d were announced"):format(self._sent, self._length), 2)
   end
   self._ended = true
   update(self)
@@ -169,25 +171,28 @@ end
 function more:write_body_from_file(options, timeout)
   local file, count = options, math.huge
   if type(options) == "table" then file, count = options.file, options.count or math.huge end
-  if io.type(file) ~= "file" then
-    error("write_body_from_file: expected an open file, got " .. (io.type(file) or type(file)), 2)
+  local kind = io.type(file)
+  if kind ~= "file" and (kind or type(file) ~= "table" or not file.read) then
+    error("write_body_from_file: expected an open file, got " .. (kind or type(file)), 2)
+  end
+  if type(count) ~= "number" or count < 0 or (count % 1 ~= 0 and count ~= math.huge) then
+    error("write_body_from_file: count: expected a number of bytes, got " .. tostring(count), 2)
   end
   if is_over(self) then return nil, "Broken pipe", 32 end
   local after = self.connection.after
   local deadline = timeout and after(timeout)
   local last
   while count > 0 do
-    local text, message, number = file:read(math.min(FILE_BYTES, count))
+    local text, message = file:read(math.tointeger(count) and math.min(FILE_BYTES, math.tointeger(count)) or FILE_BYTES)
     if not text then
-      if message then return nil, message, number end
-      if count < math.huge then return nil, "the file is shorter than count says", 5 end
+      if message then error("write_body_from_file: " .. message, 2) end
+      if count < math.huge then error("write_body_from_file: the file is shorter than count says", 2) end
       break
     end
     count = count - #text
     if last then
-      local sent
-      sent, message, number = stream.write_chunk(self, last, false, deadline and deadline - after(0))
-      if not sent then return nil, message, number end
+      local sent, wrong, number = stream.write_chunk(self, last, false, deadline and deadline - after(0))
+      if not sent then return nil, wrong, number end
     end
     last = text
   end

@@ -72,6 +72,26 @@ paths["/part-of-file"] = function(stream)
   call(stream, "write_headers", head("200", {"content-length", "4"}), false)
   call(stream, "write_body_from_file", {file = file(), count = 4})
 end
+for _, count in ipairs {"-1", "0.5", "0/0", "'x'"} do
+  paths["/count=" .. count] = function(stream)
+    call(stream, "write_headers", head("200"), false)
+    show("good", (pcall(stream.write_body_from_file, stream, {file = file(), count = load("return " .. count)()})))
+    error("ends")
+  end
+end
+paths["/object"] = function(stream)
+  local reader = {left = 3}
+  function reader:read(n)
+    self.left = self.left - 1
+    if self.left >= 0 then return ("abc"):sub(1, n) end
+  end
+  call(stream, "write_headers", head("200"), false)
+  call(stream, "write_body_from_file", {file = reader})
+end
+paths["/switch"] = function(stream)
+  show("good", (pcall(stream.write_headers, stream, head("101"), false)))
+  error("ends")
+end
 paths["/pieces"] = function(stream)
   call(stream, "write_headers", head("200"), false)
   call(stream, "write_chunk", "abc", false)
@@ -89,6 +109,7 @@ simple("/upper-case", "200", {{"Content-Type", "x"}, {"CONTENT-LENGTH", "3"}}, "
 simple("/204-body", "204", {}, "abc")
 simple("/line-end", "200", {{"x-a", "b\r\nc: d"}})
 simple("/too-short", "200", {{"content-length", "8"}}, "body")
+simple("/bad-connection", "200", {{"connection", "a b"}}, "abc")
 paths["/no-status"] = function(stream)
   local headers = http_headers.new()
   headers:append("x", "y")
