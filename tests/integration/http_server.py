@@ -4,6 +4,7 @@ examples of lua-http's documentation, unmodified, with --style=lua-http."""
 
 import os
 import re
+import resource
 import sys
 import time
 
@@ -598,6 +599,32 @@ def _():
     with Handler(text) as h:
         _, host, port = h.client.line().split()
         equal(get((host, int(port)), b"/x"), b"", "an empty body")
+        h.ended()
+
+
+@test("accept fails for want of descriptors: onerror is told, and when it throws, a later step accepts")
+def _():
+    options = "host = '127.0.0.1', port = 0, onerror = function(_, _, op, err) error(op .. ': ' .. err) end"
+    loop = """
+    while not server:empty() do
+      local good, err = pcall(server.step, server, 0.1)
+      if not good then print(err) socket:flush("failed\\n") end
+    end"""
+    with Handler(LISTENS % (options, loop)) as h:
+        _, host, port = h.client.line().split()
+        where, proc = (host, int(port)), f"/proc/{h.child.pid}/fd"
+        limits = resource.prlimit(h.child.pid, resource.RLIMIT_NOFILE)
+        # The lowest one that is free is out of reach.
+        used = {int(name) for name in os.listdir(proc)}
+        lowest = min(set(range(len(used) + 1)) - used)
+        resource.prlimit(h.child.pid, resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        with Client(where) as waits:
+            waits.send(b"GET /waits HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            equal(h.client.line(), "failed", "step throws")
+            check("Too many open files" in h.text(), h.text())
+            resource.prlimit(h.child.pid, resource.RLIMIT_NOFILE, limits)
+            check(b"/waits" in waits.end()[0], "accepted then")
+        get(where, b"/stop")
         h.ended()
 
 

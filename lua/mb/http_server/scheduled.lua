@@ -31,7 +31,11 @@ local function accept(self)
         scheduler:wait(self.socket, "r", nil)
       else
         if self.onerror_ then
-          self.onerror_(self, self.socket, "accept", message, number)
+          local good, err = core.try(self.onerror_, self, self.socket, "accept", message, number)
+          if not good then
+            self.accepting = false -- a step after this one is to begin anew
+            core.throw_on(err)
+          end
         else
           core.log("warning", "http_server: accept: " .. message)
         end

@@ -43,7 +43,7 @@ end
 -- stream:get_body_chars(n, timeout)
 function more:get_body_chars(n, timeout)
   if type(n) ~= "number" then error("get_body_chars: expected a number of bytes, got " .. type(n), 2) end
-  if not (n > 0) then return nil end
+  if n <= 0 or n ~= n then return nil end
   n = math.tointeger(math.ceil(n)) or math.maxinteger
   local deadline = deadline_of(self, timeout)
   local pieces = {take_unread(self)}
