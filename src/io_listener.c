@@ -246,9 +246,27 @@ static int permissions(lua_State *L, const char *name) {
   return value;
 }
 
+/* The family, by its name or number; 0: not said. */
+static int family(lua_State *L) {
+  static const struct {
+    const char *name;
+    int number;
+  } families[] = {
+      {"AF_INET", AF_INET}, {"AF_INET6", AF_INET6}, {"AF_UNIX", AF_UNIX}, {"AF_UNSPEC", 0}};
+  lua_getfield(L, 1, "family");
+  const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  lua_Integer number = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : lua_isnil(L, -1) ? 0 : -1;
+  lua_pop(L, 1);
+  for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+    if (name ? strcmp(name, families[i].name) == 0 : number == families[i].number)
+      return families[i].number;
+  }
+  return luaL_error(L, "family: expected AF_INET, AF_INET6 or AF_UNIX, by name or number");
+}
+
 /*
  * mb.http_server.listener: listen(options)
- * Listens at host and port, or at path; v6only, reuseaddr (unless it is false), reuseport, unlink,
+ * Listens at host and port, or at path; family, v6only, reuseaddr (unless it is false), reuseport, unlink,
  * mode and mask are as in http.server's listen.
  * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
  */
@@ -257,6 +275,7 @@ static int listen_with_options(lua_State *L) {
   struct mb_listener_options options = {
       .no_reuseaddr = !flag(L, "reuseaddr", true),
       .reuseport = flag(L, "reuseport", false),
+      .family = family(L),
       .v6only = flag(L, "v6only", false),
       .keep_file = !flag(L, "unlink", false),
       .mask = permissions(L, "mask"),

@@ -35,8 +35,9 @@ static int bind_tcp(int fd, const struct addrinfo *address, const struct mb_list
 
 int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_options *options) {
   const struct mb_listener_options *o = options ? options : &none;
-  int r = -EADDRNOTAVAIL;
+  int r = o->family ? -EAFNOSUPPORT : -EADDRNOTAVAIL;
   for (const struct addrinfo *a = addresses; a; a = a->ai_next) {
+    if (o->family && a->ai_family != o->family) continue;
     int fd = open_socket(a->ai_family);
     r = fd < 0 ? fd : bind_tcp(fd, a, o);
     if (r == 0) return fd;

@@ -11,6 +11,7 @@
 struct mb_listener_options {
   bool no_reuseaddr; /* not while connections of a listener before are still ending */
   bool reuseport;    /* several listeners share the port, which the system spreads clients over */
+  int family;        /* of TCP: AF_INET or AF_INET6 only; 0: either */
   bool v6only;       /* an IPv6 address takes no IPv4 clients */
   bool keep_file;    /* a socket file that is there already is -EADDRINUSE */
   int mask;          /* the umask while a socket file is made; 0: the process's own */

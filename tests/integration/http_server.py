@@ -513,6 +513,18 @@ def _():
         h.ended()
 
 
+@test("listen with a family: an address of another is an error")
+def _():
+    for family, host in (("'AF_INET'", "127.0.0.1"), (2, "127.0.0.1"), ("'AF_INET6'", "::1"), (10, "::1")):
+        with Handler(LISTENS % (f"host = '{host}', port = 0, family = {family}", "server:close()")) as h:
+            equal(h.client.line().split()[1], host, f"address of family {family}")
+            h.ended()
+    with Handler(LISTENS % ("host = '::1', port = 0, family = 'AF_INET'", "")) as h:
+        check("Address family not supported by protocol" in h.ended(70), h.text())
+    with Handler(LISTENS % ("host = '::1', port = 0, family = 'inet'", "")) as h:
+        check("family: expected AF_INET, AF_INET6 or AF_UNIX" in h.ended(70), h.text())
+
+
 def waiting(port):
     """How many connections a listener has that were not accepted."""
     with open("/proc/net/tcp", encoding="ascii") as f:

@@ -22,7 +22,8 @@ local function listen(options)
   end
   local self = make(options)
   self.address = {
-    host = host, path = path, port = port, v6only = options.v6only, mode = options.mode, mask = options.mask,
+    host = host, path = path, port = port, family = options.family, v6only = options.v6only,
+    mode = options.mode, mask = options.mask,
     unlink = options.unlink, reuseaddr = options.reuseaddr, reuseport = options.reuseport,
   }
   return self
