@@ -176,10 +176,10 @@ end
 
 -- The option "close", and none that says otherwise.
 local function with_close(connection)
-  if not connection then return "close" end
+  if not connection or connection == "close" then return "close" end
   local options = {}
   for option in connection:gmatch("[^,]+") do
-    if option ~= "keep-alive" then options[#options + 1] = option end
+    if option ~= "keep-alive" and option ~= "close" then options[#options + 1] = option end
   end
   options[#options + 1] = "close"
   return table.concat(options, ",")
@@ -204,12 +204,8 @@ function stream:write_headers(list, end_stream, timeout)
     return self:_write_interim(status, first, lines, connection, timeout)
   end
   if self._expects then self._closing = true end -- it was not asked for: nobody knows whether it comes
-  local closing = self._closing
-  if closes then
-    self._closing = true
-  elseif closing then
-    connection = with_close(connection)
-  end
+  if closes then self._closing = true end
+  if self._closing then connection = with_close(connection) end
   local rest = framing(self, status, end_stream, length, coding, connection)
   if end_stream then
     self._ended = true
