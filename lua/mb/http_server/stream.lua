@@ -69,6 +69,7 @@ local function receive(self, deadline, apart)
   local connection = self.connection
   while true do
     local piece, state, a, b = connection.input:read(math.maxinteger, apart)
+    if (piece or state == "end") and connection.fault then connection:forgive() end
     if piece then
       self._expects = false
       return piece

@@ -18,9 +18,10 @@ local DROP_BYTES = 1024 * 1024
 -- Content that is kept for later at most, while a client takes nothing before it has sent everything.
 local STASH_MAX_BYTES = 64 * 1024 * 1024
 
--- Notes a fault of the client, which makes no failure of ours of what follows. Returns nil, message, errno.
+-- Notes a fault of the client, which makes no failure of ours of what follows. A timeout that the script did not care
+-- for was none. Returns nil, message, errno.
 local function lost(self, message, number, status, reason)
-  self.fault = self.fault or {message = message, status = status, reason = reason}
+  self.fault = self.broken and self.fault or {message = message, status = status, reason = reason}
   self.broken = true
   return nil, message, number
 end
@@ -65,6 +66,11 @@ function trouble:wait_for_body(request, deadline)
   self.fault = self.fault or
     {message = "read: Connection timed out", status = 408, reason = "the request body took too long"}
   return nil, "read: Connection timed out", ETIMEDOUT
+end
+
+-- Some of the body has come after all.
+function trouble:forgive()
+  if not self.broken then self.fault = false end
 end
 
 -- What an input says that has no body content: "refused" or "failed". Returns nil, message, errno.
