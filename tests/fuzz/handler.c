@@ -1,6 +1,7 @@
 /*
- * Fuzz harness for the whole of moonbridge_http: the input is what a client sends on a connection,
- * which handler.lua serves. Every response has to be one, nothing follows a refusal, and it is the
+ * Fuzz harness for whole handlers: the input is what a client sends on a connection, which a script
+ * serves: handler.lua with moonbridge_http, or http_server.lua with mb.http_server, as the build says.
+ * What is expected of both is here; what differs, the script's table says. Every response has to be one, nothing follows a refusal, and it is the
  * same in a replay and on a socket, however the input comes and however slowly the output is read.
  */
 #include <fcntl.h>
@@ -31,6 +32,7 @@ __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t counters[C
 static struct mb_alloc alloc;
 static lua_State *state;
 static unsigned inputs;
+static struct response_rules rules;
 
 /* ---- the Lua state ---- */
 
@@ -41,18 +43,36 @@ static void count_line(lua_State *L, lua_Debug *event) {
   counters[hash % COUNTERS]++;
 }
 
-/* As src/script.c does it. Leaves the table of handler.lua on the stack. */
+/* As src/script.c does it. Leaves the script's table on the stack. */
 static int open_state(lua_State *L) {
-  mb_state_open(L, "handler.lua");
+  mb_state_open(L, "fuzz.lua");
   mb_listen_open(L);
   mb_timeout_open(L);
   mb_handle_open(L);
   mb_io_open(L);
   mb_embedded_open(L);
   lua_getglobal(L, "require");
-  lua_pushliteral(L, "fuzz.handler");
+  lua_pushliteral(L, "fuzz.script");
   lua_call(L, 1, 1);
   return 1;
+}
+
+static bool rule(lua_State *L, const char *name) {
+  lua_getfield(L, -1, name);
+  bool holds = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return holds;
+}
+
+static void read_rules(lua_State *L) {
+  lua_getfield(L, 1, "rules");
+  rules.dates = rule(L, "dates");
+  rules.echoes_version = rule(L, "echoes_version");
+  rules.trailers = rule(L, "trailers");
+  rules.upgrades = rule(L, "upgrades");
+  rules.any_status = rule(L, "any_status");
+  rules.tells_half = rule(L, "tells_half");
+  lua_pop(L, 1);
 }
 
 static void new_state(void) {
@@ -63,6 +83,7 @@ static void new_state(void) {
   lua_pushcfunction(state, open_state);
   int status = mb_state_call(state, 0, 1);
   CHECK(status == LUA_OK, "%s", lua_tostring(state, -1));
+  read_rules(state);
   lua_sethook(state, count_line, LUA_MASKLINE, 0);
 }
 
@@ -87,7 +108,8 @@ struct outcome {
   bool thrown;
   const char *message;
   const char *served; /* a line for each request: "GET 1.1" */
-  const char *throws; /* what handler.lua says of its own errors: NULL, "may", "must" */
+  const char *throws; /* what the script says of its own errors: NULL, "may", "must" */
+  const char *half;   /* how it has left the last response: NULL, "returned", "thrown", "reset" */
 };
 
 /* Leaves on the stack what the outcome points to. */
@@ -106,10 +128,11 @@ static struct outcome serve(enum mb_fd_kind kind) {
   if (mb_handle_is_open(h) && outcome.thrown) mb_handle_reset(h);
   if (mb_handle_is_open(h)) mb_handle_close(h);
   lua_getfield(L, 1, "report");
-  CHECK(mb_state_call(L, 0, 3) == LUA_OK, "%s", lua_tostring(L, -1));
-  outcome.served = lua_tostring(L, -3);
-  outcome.throws = lua_tostring(L, -1);
-  CHECK(lua_isnil(L, -2), "%s", lua_tostring(L, -2));
+  CHECK(mb_state_call(L, 0, 4) == LUA_OK, "%s", lua_tostring(L, -1));
+  outcome.served = lua_tostring(L, -4);
+  outcome.throws = lua_tostring(L, -2);
+  outcome.half = lua_tostring(L, -1);
+  CHECK(lua_isnil(L, -3), "%s", lua_tostring(L, -3));
   return outcome;
 }
 
@@ -152,41 +175,66 @@ static unsigned count_text(struct mb_span in, const char *text) {
   return count;
 }
 
-/* Of a request that the handler has not seen. */
-static void check_refusal(const struct response *response, struct mb_span served) {
+/* Of a request that the handler has not seen. lost: the client may have missed the text. */
+static void check_refusal(const struct response *response, struct mb_span served, bool lost) {
   CHECK(is_refusal(response->status), "%d, and nobody has asked", response->status);
   CHECK(response->close && response->is_text && response->has_length, "a refusal that is none");
-  if (response->content > 0) return;
+  if (response->content > 0 || lost) return;
   CHECK(count_text(client.input, "HEAD") > count_text(served, "HEAD "), "a refusal without a text");
 }
 
 /*
- * Reads the responses, and adds what they say to the transcript.
- * cut  the connection ended before it should: the last response may be cut off
+ * The script has not ended its last response, and says so: the client has to see it.
+ * whole  whether what there is of the last response looks complete
  */
-static void read_responses(const struct outcome *outcome, bool cut, struct fuzz_text *transcript) {
+static void check_half(const struct outcome *outcome, bool whole, bool until_close) {
+  if (!rules.tells_half) return;
+  CHECK(!client.reset || outcome->half, "a reset for nothing");
+  if (!outcome->half || strcmp(outcome->half, "reset") == 0) return;
+  CHECK(!whole, "an incomplete response looks complete");
+  bool resets = strcmp(outcome->half, "thrown") == 0 && until_close;
+  CHECK(client.reset == resets, "an end that is %s", client.reset ? "a reset" : "none");
+}
+
+/* Reads a response, and the interim ones before it, which depend on what was there when. */
+static bool read_final(struct mb_span *output, const struct asked *asked, bool cut,
+                       struct response *ret) {
+  while (response_read(output, asked, cut, &rules, ret)) {
+    if (ret->status >= 200 || ret->status == 101) return true;
+    fuzz_text_free(&ret->said);
+  }
+  return false;
+}
+
+/*
+ * Reads the responses, and adds what they say to the transcript.
+ * lost  the client has broken the connection: the last response may be cut off
+ */
+static void read_responses(const struct outcome *outcome, bool lost, struct fuzz_text *transcript) {
   struct mb_span output = fuzz_text_span(&client.output);
   const struct mb_span all = {outcome->served, strlen(outcome->served)};
   struct mb_span served = all;
-  bool closed = false;
+  bool closed = false, whole = false, until_close = false;
   while (output.size > 0) {
     struct asked asked = next_asked(&served);
     struct response response;
     CHECK(!closed, "something follows the last response");
-    bool whole;
-    /* Interim responses depend on what was there when. */
-    while ((whole = response_read(&output, &asked, cut, &response)) && response.status < 200 &&
-           response.status != 101) {
-      fuzz_text_free(&response.said);
-    }
+    whole = read_final(&output, &asked, lost || client.reset || outcome->half, &response);
+    until_close = response.until_close;
     if (!whole) break;
     closed = response.close;
-    if (asked.method.size == 0) check_refusal(&response, all);
+    if (asked.method.size == 0) check_refusal(&response, all, lost);
     fuzz_addf(transcript, "--\n");
     fuzz_add(transcript, fuzz_text_span(&response.said));
     fuzz_text_free(&response.said);
+    if (rules.upgrades && response.status == 101) {
+      fuzz_add(transcript, output);
+      output.size = 0;
+    }
   }
-  if (!cut) CHECK(served.size == 0, "a request without a response");
+  if (lost) return;
+  if (!client.reset) CHECK(served.size == 0, "a request without a response");
+  check_half(outcome, whole, until_close);
 }
 
 /* No wait is longer than the options say, and few follow one another. */
@@ -201,7 +249,7 @@ static void run(struct mb_span input, enum mb_fd_kind kind, const struct client_
   fuzz_show("output", fuzz_text_span(&client.output));
   bool lost = nature->breaks_after < SIZE_MAX;
   check_outcome(&outcome, lost);
-  read_responses(&outcome, lost || client.reset, transcript);
+  read_responses(&outcome, lost, transcript);
   CHECK(lost || client.reset || client.output_ended, "the connection was left open");
   CHECK(client.log_lines <= 1, "%u lines in the log", client.log_lines);
   CHECK(client.log_alarms == 0 || outcome.thrown, "an alarm, and the client is at fault");

@@ -363,6 +363,7 @@ local handler = http.generate_handler(callback, {
 })
 
 -- serve(socket): serves a connection. report(): what was served, what did not hold, whether the script may have thrown.
+-- rules: see handler_response.h.
 return {
   serve = function(socket)
     served, finding, throws = {}, nil, nil
@@ -374,4 +375,5 @@ return {
     end
     return table.concat(served), finding, throws
   end,
+  rules = {dates = true},
 }

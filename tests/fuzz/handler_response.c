@@ -52,14 +52,38 @@ static bool is_date(struct mb_span value) {
   return true;
 }
 
-static void read_field(struct mb_span line, struct response *r, struct fields *fields) {
+/* Takes the next element off a list that commas separate. */
+static struct mb_span next_element(struct mb_span *list) {
+  const char *comma = memchr(list->data, ',', list->size);
+  struct mb_span element = {list->data, comma ? (size_t)(comma - list->data) : list->size};
+  size_t taken = element.size + (comma ? 1 : 0);
+  list->data += taken;
+  list->size -= taken;
+  while (element.size > 0 && strchr(" \t", element.data[0])) element.data++, element.size--;
+  while (element.size > 0 && strchr(" \t", element.data[element.size - 1])) element.size--;
+  return element;
+}
+
+static void read_connection(struct mb_span list, struct fields *fields) {
+  bool closes = false, keeps_alive = false;
+  while (list.size > 0) {
+    struct mb_span option = next_element(&list);
+    closes |= is(option, "close");
+    keeps_alive |= is(option, "keep-alive");
+  }
+  fields->closes += closes;
+  fields->keepalives += keeps_alive;
+}
+
+static void read_field(struct mb_span line, const struct response_rules *rules, struct response *r,
+                       struct fields *fields) {
   const char *colon = memchr(line.data, ':', line.size);
   CHECK(colon && colon > line.data, "a field line without a name");
   struct mb_span name = {line.data, (size_t)(colon - line.data)};
   struct mb_span value = {colon + 1, line.size - name.size - 1};
   while (value.size > 0 && strchr(" \t", value.data[0])) value.data++, value.size--;
   CHECK(only(name, TOKEN), "a field name that is no token");
-  if (is(name, "date")) {
+  if (rules->dates && is(name, "date")) {
     fields->dates++;
     CHECK(is_date(value), "a malformed date");
     return;
@@ -76,36 +100,54 @@ static void read_field(struct mb_span line, struct response *r, struct fields *f
     fields->codings++;
     CHECK(is(value, "chunked"), "a coding that nobody has asked for");
   } else if (is(name, "connection")) {
-    if (is(value, "close")) fields->closes++;
-    if (is(value, "keep-alive")) fields->keepalives++;
+    read_connection(value, fields);
   } else if (is(name, "content-type")) {
     r->is_text = value.size >= 10 && strncmp(value.data, "text/plain", 10) == 0;
   }
 }
 
-static bool read_head(struct mb_span *output, struct response *r, struct fields *fields) {
+static bool read_head(struct mb_span *output, const struct asked *asked,
+                      const struct response_rules *rules, struct response *r,
+                      struct fields *fields) {
   struct mb_span line;
+  const char *version = rules->echoes_version && asked->minor == 0 ? "HTTP/1.0 " : "HTTP/1.1 ";
   if (!read_line(output, &line)) return false;
-  CHECK(line.size >= 13 && memcmp(line.data, "HTTP/1.1 ", 9) == 0, "no status line");
+  CHECK(line.size >= 13 && memcmp(line.data, version, 9) == 0, "no status line");
   CHECK(only((struct mb_span){line.data + 9, 3}, DIGITS) && line.data[12] == ' ', "no status");
   r->status = atoi(line.data + 9);
-  CHECK(r->status >= 100 && r->status < 600, "status %d", r->status);
+  CHECK(r->status >= 100 && r->status < (rules->any_status ? 1000 : 600), "status %d", r->status);
   fuzz_add(&r->said, line);
   fuzz_addf(&r->said, "\n");
   while (read_line(output, &line)) {
     if (line.size == 0) return true;
-    read_field(line, r, fields);
+    read_field(line, rules, r, fields);
   }
   return false;
 }
 
-static bool read_chunked(struct mb_span *output, struct response *r) {
+/* What follows the last chunk. It cannot change how the response is framed. */
+static bool read_trailers(struct mb_span *output, const struct response_rules *rules,
+                          struct response *r) {
+  struct mb_span line;
+  struct fields fields = {0};
+  while (read_line(output, &line)) {
+    if (line.size == 0) return true;
+    CHECK(rules->trailers, "a trailer section, or more content than the chunks'");
+    read_field(line, rules, r, &fields);
+    CHECK(fields.lengths + fields.codings + fields.closes + fields.keepalives == 0, "framing");
+  }
+  return false;
+}
+
+static bool read_chunked(struct mb_span *output, const struct response_rules *rules,
+                         struct response *r) {
   struct mb_span line;
   while (read_line(output, &line)) {
     CHECK(line.size > 0 && line.size < 8 && only(line, DIGITS "abcdefABCDEF"), "a bad chunk size");
     char size_text[8] = "";
     memcpy(size_text, line.data, line.size);
     size_t size = strtoul(size_text, NULL, 16);
+    if (size == 0) return read_trailers(output, rules, r);
     struct mb_span content = {output->data, size};
     if (output->size < size + 2) return false;
     output->data += size;
@@ -113,7 +155,6 @@ static bool read_chunked(struct mb_span *output, struct response *r) {
     CHECK(memcmp(output->data, "\r\n", 2) == 0, "a chunk that is longer than its size");
     output->data += 2;
     output->size -= 2;
-    if (size == 0) return true;
     r->content += size;
     fuzz_add(&r->said, content);
   }
@@ -129,35 +170,39 @@ static bool has_no_content(const struct asked *asked, int status) {
   return is_head(asked) || status < 200 || status == 204 || status == 304;
 }
 
-static void check_fields(const struct asked *asked, const struct response *r,
-                         const struct fields *fields) {
+static void check_fields(const struct asked *asked, const struct response_rules *rules,
+                         const struct response *r, const struct fields *fields) {
   bool interim = r->status < 200 && r->status != 101;
   CHECK(fields->lengths + fields->codings <= 1, "framed twice");
   CHECK(fields->closes + fields->keepalives <= 1, "Connection more than once");
   if (interim) {
     CHECK(asked->minor > 0, "an interim response to HTTP/1.0");
     CHECK(fields->closes == 0, "an interim response that closes");
-  } else {
+  } else if (rules->dates) {
     CHECK(fields->dates == 1, "%u dates", fields->dates);
   }
   if (r->status < 200 || r->status == 204) CHECK(fields->lengths == 0, "a length of nothing");
   if (has_no_content(asked, r->status) && !is_head(asked)) {
     CHECK(fields->codings == 0, "nothing, in chunks");
   }
-  if (r->status == 205) CHECK(fields->codings == 0 && fields->length == 0, "205 with content");
+  if (r->status == 205 && !rules->any_status) {
+    CHECK(fields->codings == 0 && fields->length == 0, "205 with content");
+  }
   if (asked->method.size > 0 && asked->minor == 0) {
     CHECK(fields->codings == 0, "chunks to HTTP/1.0");
     if (!interim && r->status != 101) {
       CHECK(fields->closes + fields->keepalives == 1, "does HTTP/1.0 go on?");
+      CHECK(!rules->echoes_version || fields->closes == 1, "HTTP/1.0 goes on");
     }
   }
 }
 
 /* Returns false when the content was cut off. */
-static bool read_content(struct mb_span *output, const struct asked *asked, struct response *r,
-                         const struct fields *fields) {
+static bool read_content(struct mb_span *output, const struct asked *asked,
+                         const struct response_rules *rules, const struct fields *fields,
+                         struct response *r) {
   if (has_no_content(asked, r->status)) return true;
-  if (fields->codings > 0) return read_chunked(output, r);
+  if (fields->codings > 0) return read_chunked(output, rules, r);
   CHECK(fields->lengths > 0 || r->close, "content without an end");
   /* What was refused may have been a HEAD. */
   if (asked->method.size == 0 && output->size == 0) return true;
@@ -173,19 +218,18 @@ static bool read_content(struct mb_span *output, const struct asked *asked, stru
 }
 
 bool response_read(struct mb_span *output, const struct asked *asked, bool cut,
-                   struct response *ret) {
+                   const struct response_rules *rules, struct response *ret) {
   struct fields fields = {0};
   *ret = (struct response){.said = FUZZ_TEXT_INIT};
-  bool whole = read_head(output, ret, &fields);
+  bool whole = read_head(output, asked, rules, ret, &fields);
   if (whole) {
-    check_fields(asked, ret, &fields);
+    check_fields(asked, rules, ret, &fields);
     ret->close = fields.closes > 0;
     ret->has_length = fields.lengths > 0;
-    whole = read_content(output, asked, ret, &fields);
+    ret->until_close = fields.lengths + fields.codings == 0 && !has_no_content(asked, ret->status);
+    whole = read_content(output, asked, rules, &fields, ret);
     /* Its end is that of the connection: that the connection was reset is all one can see. */
-    if (cut && fields.lengths + fields.codings == 0 && !has_no_content(asked, ret->status)) {
-      whole = false;
-    }
+    if (cut && ret->until_close) whole = false;
   }
   if (whole) return true;
   CHECK(cut, "half a response");
