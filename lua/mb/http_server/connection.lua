@@ -13,8 +13,9 @@ local HEAD_SECONDS = 120     -- for a head that has begun
 local STALL_SECONDS = 60     -- a client that takes or sends nothing for so long is lost
 
 -- Fields, besides lua-http's own (type, version): socket, input, server, request (the stream that is being served),
--- keepalive (the client may send another one), fault (of the client: message, and status and reason for the response to
--- it, if there may be one), ended (the client has ended its output), broken (no other request can follow), closed.
+-- keepalive (the client may send another one), fault (the client's last in this request: message, status and reason for
+-- the response to it, if there may be one, and a set of the messages of all), ended (the client has ended its output),
+-- broken (no other request can follow), closed.
 function connection.new(server, socket)
   return setmetatable({
     type = "server",

@@ -18,10 +18,17 @@ local DROP_BYTES = 1024 * 1024
 -- Content that is kept for later at most, while a client takes nothing before it has sent everything.
 local STASH_MAX_BYTES = 64 * 1024 * 1024
 
--- Notes a fault of the client, which makes no failure of ours of what follows. A timeout that the script did not care
--- for was none. Returns nil, message, errno.
+-- Notes a fault of the client, which makes no failure of ours of what follows. The last one counts; but a script may
+-- throw what it was told of an earlier one.
+local function note(self, message, status, reason)
+  local messages = self.fault and self.fault.messages or {}
+  messages[message] = true
+  self.fault = {message = message, status = status, reason = reason, messages = messages}
+end
+
+-- A fault after which no other request can follow. Returns nil, message, errno.
 local function lost(self, message, number, status, reason)
-  self.fault = self.broken and self.fault or {message = message, status = status, reason = reason}
+  note(self, message, status, reason)
   self.broken = true
   return nil, message, number
 end
@@ -63,8 +70,7 @@ function trouble:wait_for_body(request, deadline)
     end
   end
   if self:wait("r", deadline or after()) then return true end
-  self.fault = self.fault or
-    {message = "read: Connection timed out", status = 408, reason = "the request body took too long"}
+  note(self, "read: Connection timed out", 408, "the request body took too long")
   return nil, "read: Connection timed out", ETIMEDOUT
 end
 
@@ -139,11 +145,19 @@ local function report(self, server, context, operation, message, number)
   core.throw_on(err)
 end
 
+-- Whether an error is what the script was told of the client's faults.
+local function is_theirs(fault, err)
+  for message in pairs(fault and fault.messages or {}) do
+    if type(err) == "string" and err:find(message, 1, true) then return true end
+  end
+  return false
+end
+
 -- After the script's function has thrown. Returns whether another request may follow; throws what the error handler
 -- throws.
 function trouble:stream_failed(server, request, err)
   local fault = self.fault
-  local theirs = fault and type(err) == "string" and err:find(fault.message, 1, true)
+  local theirs = is_theirs(fault, err)
   -- Without a length, the end of the connection would look like that of the body.
   if request._framing == "close" and not request._ended and core.is_writable(self.socket) then
     self.socket:reset()
