@@ -175,15 +175,19 @@ local function framing(self, status, end_stream, length, coding, connection)
   return connection and text .. "connection: " .. connection .. "\r\n\r\n" or text .. "\r\n"
 end
 
--- The option "close", and none that says otherwise.
-local function with_close(connection)
-  if not connection or connection == "close" then return "close" end
+-- The options of Connection but those that say whether it is kept; nil for none.
+local function others(connection)
   local options = {}
   for option in connection:gmatch("[^,]+") do
     if option ~= "keep-alive" and option ~= "close" then options[#options + 1] = option end
   end
-  options[#options + 1] = "close"
-  return table.concat(options, ",")
+  return options[1] and table.concat(options, ",")
+end
+
+-- The option "close", and none that says otherwise.
+local function with_close(connection)
+  local rest = connection and connection ~= "close" and others(connection)
+  return rest and rest .. ",close" or "close"
 end
 
 -- stream:write_headers(headers, end_stream, timeout): the head of the response; once more: its trailer section.
@@ -200,12 +204,12 @@ function stream:write_headers(list, end_stream, timeout)
   if other then error("write_headers: transfer-encoding other than chunked is not supported", 2) end
   local phrase = reason(tonumber(status))
   local first = ("HTTP/1.%d %s %s\r\n"):format(self._minor, status, phrase ~= "" and phrase or "Unassigned")
+  if closes then self._closing = true end
   if status < "200" then
     if end_stream then error("cannot end stream directly after 1xx status code", 2) end
     return self:_write_interim(status, first, lines, connection, timeout)
   end
   if self._expects then self._closing = true end -- it was not asked for: nobody knows whether it comes
-  if closes then self._closing = true end
   if self._closing then connection = with_close(connection) end
   local rest = framing(self, status, end_stream, length, coding, connection)
   if end_stream then
@@ -278,6 +282,7 @@ end
 -- For mb.http_server.stream_more.
 stream.receive, stream.is_over, stream.update = receive, is_over, update
 stream.take_unread, stream.put_back, stream.deadline_of = take_unread, put_back, deadline_of
+stream.others = others
 
 -- The rest, which few handlers need.
 setmetatable(stream, {

@@ -5,6 +5,7 @@ local stream = require "mb.http_server.stream"
 
 local receive, is_over, update = stream.receive, stream.is_over, stream.update
 local take_unread, put_back, deadline_of = stream.take_unread, stream.put_back, stream.deadline_of
+local others = stream.others
 
 local more = {}
 
@@ -143,8 +144,8 @@ function more:write_continue(timeout)
   return self.connection:send(timeout, "HTTP/1.1 100 Continue\r\n\r\n")
 end
 
--- A response before the response. After a 101 the connection is another protocol's: connection:take_socket() gives
--- it.
+-- A response before the response; that the connection closes is for the latter to say. After a 101 the connection is
+-- another protocol's: connection:take_socket() gives it.
 function more:_write_interim(status, first, lines, connection, timeout)
   if self._minor == 0 then
     if status == "101" then error("write_headers: a 101 cannot be sent to an HTTP/1.0 client", 2) end
@@ -152,6 +153,7 @@ function more:_write_interim(status, first, lines, connection, timeout)
   end
   if status == "100" then self._expects = false end
   if status == "101" then self._framing, self._closing = "close", true end
+  connection = connection and others(connection)
   local last = connection and "connection: " .. connection .. "\r\n\r\n" or "\r\n"
   return self.connection:send(timeout, first, lines, last)
 end

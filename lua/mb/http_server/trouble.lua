@@ -20,7 +20,7 @@ local STASH_MAX_BYTES = 64 * 1024 * 1024
 
 -- Notes a fault of the client, which makes no failure of ours of what follows. The last one counts; but a script may
 -- throw what it was told of an earlier one.
-local function note(self, message, status, reason)
+local function note_fault(self, message, status, reason)
   local messages = self.fault and self.fault.messages or {}
   messages[message] = true
   self.fault = {message = message, status = status, reason = reason, messages = messages}
@@ -28,7 +28,7 @@ end
 
 -- A fault after which no other request can follow. Returns nil, message, errno.
 local function lost(self, message, number, status, reason)
-  note(self, message, status, reason)
+  note_fault(self, message, status, reason)
   self.broken = true
   return nil, message, number
 end
@@ -70,7 +70,7 @@ function trouble:wait_for_body(request, deadline)
     end
   end
   if self:wait("r", deadline or after()) then return true end
-  note(self, "read: Connection timed out", 408, "the request body took too long")
+  note_fault(self, "read: Connection timed out", 408, "the request body took too long")
   return nil, "read: Connection timed out", ETIMEDOUT
 end
 
