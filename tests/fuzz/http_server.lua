@@ -1,5 +1,5 @@
--- What the fuzz harness http_server serves, as handler.lua for moonbridge_http: the first piece of a request's path says
--- what is done with it. Whatever must hold of streams and headers is checked here; the responses are checked in C.
+-- What the fuzz harness http_server serves, as handler.lua for moonbridge_http: the first piece of a request's path
+-- says what is done with it. What must hold of streams and headers is checked here; the responses are checked in C.
 
 local http_server = require "mb.http_server"
 local new_headers = require "mb.http_server.headers".new
