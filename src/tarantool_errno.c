@@ -8,8 +8,9 @@
 #define ROW(name) \
   { #name, name }
 
+/* The names in place: pointers to them would cost every start of the program a relocation each. */
 static const struct {
-  const char *name;
+  char name[16];
   int number;
 } errors[] = {
     ROW(E2BIG),

@@ -12,19 +12,19 @@ const struct mb_tarantool_name mb_tarantool_families[] = {
     {"PF_INET", AF_INET},     {"AF_INET6", AF_INET6},     {"PF_INET6", AF_INET6},
     {"AF_UNIX", AF_UNIX},     {"PF_UNIX", AF_UNIX},       {"AF_LOCAL", AF_UNIX},
     {"PF_LOCAL", AF_UNIX},    {"AF_NETLINK", AF_NETLINK}, {"PF_NETLINK", AF_NETLINK},
-    {"AF_PACKET", AF_PACKET}, {"PF_PACKET", AF_PACKET},   {NULL, 0},
+    {"AF_PACKET", AF_PACKET}, {"PF_PACKET", AF_PACKET},   {"", 0},
 };
 
 const struct mb_tarantool_name mb_tarantool_types[] = {
     {"SOCK_STREAM", SOCK_STREAM}, {"SOCK_DGRAM", SOCK_DGRAM},         {"SOCK_RAW", SOCK_RAW},
-    {"SOCK_RDM", SOCK_RDM},       {"SOCK_SEQPACKET", SOCK_SEQPACKET}, {NULL, 0},
+    {"SOCK_RDM", SOCK_RDM},       {"SOCK_SEQPACKET", SOCK_SEQPACKET}, {"", 0},
 };
 
 const struct mb_tarantool_name mb_tarantool_address_flags[] = {
     {"AI_PASSIVE", AI_PASSIVE},         {"AI_CANONNAME", AI_CANONNAME},
     {"AI_NUMERICHOST", AI_NUMERICHOST}, {"AI_NUMERICSERV", AI_NUMERICSERV},
     {"AI_V4MAPPED", AI_V4MAPPED},       {"AI_ALL", AI_ALL},
-    {"AI_ADDRCONFIG", AI_ADDRCONFIG},   {NULL, 0},
+    {"AI_ADDRCONFIG", AI_ADDRCONFIG},   {"", 0},
 };
 
 const struct mb_tarantool_name mb_tarantool_message_flags[] = {
@@ -40,7 +40,7 @@ const struct mb_tarantool_name mb_tarantool_message_flags[] = {
     {"MSG_ERRQUEUE", MSG_ERRQUEUE},
     {"MSG_NOSIGNAL", MSG_NOSIGNAL},
     {"MSG_MORE", MSG_MORE},
-    {NULL, 0},
+    {"", 0},
 };
 
 const struct mb_tarantool_name mb_tarantool_directions[] = {
@@ -54,7 +54,7 @@ const struct mb_tarantool_name mb_tarantool_directions[] = {
     {"READ_WRITE", SHUT_RDWR},
     {"RDWR", SHUT_RDWR},
     {"SHUT_RDWR", SHUT_RDWR},
-    {NULL, 0},
+    {"", 0},
 };
 
 /* Without a line of /etc/protocols read, which a minimal system has not. */
@@ -68,11 +68,11 @@ static const struct mb_tarantool_name protocols[] = {
     {"ipv6-icmp", IPPROTO_ICMPV6},
     {"sctp", IPPROTO_SCTP},
     {"udplite", IPPROTO_UDPLITE},
-    {NULL, 0},
+    {"", 0},
 };
 
 bool mb_tarantool_number(const struct mb_tarantool_name *table, const char *name, int *ret_number) {
-  for (; table->name; table++) {
+  for (; table->name[0]; table++) {
     if (strcmp(table->name, name) != 0) continue;
     *ret_number = table->number;
     return true;
@@ -81,7 +81,7 @@ bool mb_tarantool_number(const struct mb_tarantool_name *table, const char *name
 }
 
 const char *mb_tarantool_name(const struct mb_tarantool_name *table, int number) {
-  for (; table->name; table++) {
+  for (; table->name[0]; table++) {
     if (table->number == number) return table->name;
   }
   return NULL;

@@ -5,9 +5,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A table ends with the name NULL; where a number has several names, the first is its own. */
+/*
+ * A table ends with an empty name; where a number has several names, the first is its own. The names
+ * are in place: pointers to them would cost every start of the program a relocation each.
+ */
 struct mb_tarantool_name {
-  const char *name;
+  char name[16];
   int number;
 };
 

@@ -24,7 +24,7 @@ enum form {
 
 struct option {
   int level;
-  const char *name;
+  char name[20]; /* in place, as in tarantool_names.h */
   int number;
   enum form form;
   bool read_only;
@@ -82,7 +82,7 @@ static const struct mb_tarantool_name levels[] = {
     {"IPPROTO_TCP", IPPROTO_TCP},   {"tcp", IPPROTO_TCP},   {"SOL_IPV6", IPPROTO_IPV6},
     {"IPPROTO_IPV6", IPPROTO_IPV6}, {"ipv6", IPPROTO_IPV6}, {"SOL_IP", IPPROTO_IP},
     {"IPPROTO_IP", IPPROTO_IP},     {"ip", IPPROTO_IP},     {"SOL_UDP", IPPROTO_UDP},
-    {"IPPROTO_UDP", IPPROTO_UDP},   {"udp", IPPROTO_UDP},   {NULL, 0},
+    {"IPPROTO_UDP", IPPROTO_UDP},   {"udp", IPPROTO_UDP},   {"", 0},
 };
 
 /* The connection's own value of it is not the script's to see: see mb_fd_set_reset_on_close. */
