@@ -305,6 +305,7 @@ def _():
       local head, begun = stream:get_headers(), timeref()
       local read = head:get(":path"):sub(2)
       local arguments = {get_body_chars = 7, get_body_until = "7", save_body_to_file = io.tmpfile()}
+      print("reads")
       assert(stream[read](stream, arguments[read]))
       assert(timeref() - begun > 1)
       stream:write_headers(ok(), true)
@@ -312,6 +313,7 @@ def _():
     for method in ("get_body_as_string", "get_body_chars", "get_body_until", "save_body_to_file"):
         said = CLOSE.replace(b"GET /x", b"POST /" + method.encode()).replace(b"close", b"close\r\nContent-Length: 7")
         with Handler(SCRIPT % text, said=said) as h:
+            until(lambda: "reads" in h.text(), "it reads")
             for piece in range(1, 8):
                 time.sleep(0.25)  # it is what is tested: longer than one wait, all together
                 h.client.send(b"%d" % piece)
