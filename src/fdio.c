@@ -26,8 +26,7 @@ int64_t mb_now_usec(void) {
   return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-int mb_fd_poll(int fd, short events, int64_t deadline) {
-  struct pollfd p = {.fd = fd, .events = events};
+int mb_fd_poll_all(struct pollfd *fds, size_t count, int64_t deadline) {
   for (;;) {
     int timeout_ms = -1;
     if (deadline != MB_NO_DEADLINE) {
@@ -36,11 +35,17 @@ int mb_fd_poll(int fd, short events, int64_t deadline) {
       int64_t ms = (left + 999) / 1000;
       timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
     }
-    int n = poll(&p, 1, timeout_ms);
-    if (n > 0) return p.revents & POLLNVAL ? -EBADF : p.revents;
-    if (n == 0 && timeout_ms != INT_MAX) return 0;
+    int n = poll(fds, count, timeout_ms);
+    if (n > 0 || (n == 0 && timeout_ms != INT_MAX)) return n;
     if (n < 0 && errno != EINTR) return -errno;
   }
+}
+
+int mb_fd_poll(int fd, short events, int64_t deadline) {
+  struct pollfd p = {.fd = fd, .events = events};
+  int n = mb_fd_poll_all(&p, 1, deadline);
+  if (n <= 0) return n;
+  return p.revents & POLLNVAL ? -EBADF : p.revents;
 }
 
 /* Blocks until a call that said EAGAIN is worth another try. */

@@ -28,6 +28,16 @@ enum mb_fd_kind {
 /* Monotonic time in microseconds. */
 int64_t mb_now_usec(void);
 
+struct pollfd;
+
+/*
+ * Waits until poll(2) has something to say of one of the descriptors; a signal does not end the wait.
+ * count     0: just waits
+ * deadline  monotonic microseconds, or MB_NO_DEADLINE
+ * Returns how many descriptors that are, 0 at the deadline, or -errno.
+ */
+int mb_fd_poll_all(struct pollfd *fds, size_t count, int64_t deadline);
+
 /*
  * Waits until one of the poll(2) events is there.
  * deadline  monotonic microseconds, or MB_NO_DEADLINE

@@ -266,8 +266,8 @@ static int family(lua_State *L) {
 
 /*
  * mb.http_server.listener: listen(options)
- * Listens at host and port, or at path; family, v6only, reuseaddr (unless it is false), reuseport, unlink,
- * mode and mask are as in http.server's listen.
+ * Listens at host and port, or at path; family, v6only, reuseaddr (unless it is false), reuseport,
+ * unlink, mode and mask are as in http.server's listen.
  * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
  */
 static int listen_with_options(lua_State *L) {

@@ -4,7 +4,6 @@
  */
 #include "luasocket_select.h"
 
-#include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <poll.h>
@@ -138,21 +137,6 @@ static nfds_t fill(struct selection *all, struct pollfd *fds) {
   return n;
 }
 
-/* Returns how many are ready, 0 at the deadline, or -errno. */
-static int wait_for_any(struct pollfd *fds, nfds_t n, int64_t deadline) {
-  for (;;) {
-    int timeout_ms = -1;
-    if (deadline != MB_NO_DEADLINE) {
-      int64_t left = deadline - mb_now_usec();
-      int64_t ms = left > 0 ? (left + 999) / 1000 : 0;
-      timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
-    }
-    int r = poll(fds, n, timeout_ms);
-    if (r > 0 || (r == 0 && timeout_ms != INT_MAX)) return r;
-    if (r < 0 && errno != EINTR) return -errno;
-  }
-}
-
 /* What select(2) calls ready, besides. */
 static bool is_ready(const struct entry *e, short revents) {
   return revents & ((e->set == RECEIVING ? POLLIN : POLLOUT) | POLLERR | POLLHUP);
@@ -209,7 +193,7 @@ int mb_luasocket_select(lua_State *L) {
   if (all.count > 1) qsort(all.entries, all.count, sizeof *all.entries, by_fd);
   struct pollfd *fds = lua_newuserdata(L, (all.count + 1) * sizeof *fds);
   nfds_t n = fill(&all, fds);
-  int r = n == 0 && all.dirty ? 1 : wait_for_any(fds, n, deadline);
+  int r = n == 0 && all.dirty ? 1 : mb_fd_poll_all(fds, n, deadline);
   if (r < 0) return push_outcome(L, "select failed");
   if (r == 0 && !all.dirty) return push_outcome(L, "timeout");
   return push_outcome(L, report_ready(L, &all, fds) ? NULL : "select failed");

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <poll.h>
-#include <time.h>
 
 #include "fdio.h"
 #include "io_args.h"
@@ -47,8 +46,7 @@ bool mb_luasocket_has_pending(const struct mb_luasocket *s) {
 
 void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline) {
   if (deadline == MB_NO_DEADLINE || !mb_style_serving()) mb_style_end(L);
-  struct timespec until = {.tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000};
-  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
+  mb_fd_poll_all(NULL, 0, deadline);
 }
 
 static int accept_style(lua_State *L, const struct mb_luasocket *server) {

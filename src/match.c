@@ -35,6 +35,12 @@ enum mb_match mb_match_host(const char *host, const struct mb_addr *local) {
   return yes ? MB_MATCH_YES : MB_MATCH_NO;
 }
 
+bool mb_match_address(const struct mb_addr *wanted, const struct mb_addr *local) {
+  const unsigned char *ip4 = mb_addr_ip4(wanted);
+  unsigned char ip6[16];
+  return ip4 ? same_ip4(local, ip4) : mb_addr_ip6(wanted, ip6) && same_ip6(local, ip6);
+}
+
 bool mb_match_name(const char *host, const struct mb_addr *local) {
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
   if (getaddrinfo(host, NULL, &hints, &list) != 0) return false;
@@ -42,9 +48,7 @@ bool mb_match_name(const char *host, const struct mb_addr *local) {
   for (const struct addrinfo *a = list; a && !found; a = a->ai_next) {
     struct mb_addr other = {.len = a->ai_addrlen};
     memcpy(&other.storage, a->ai_addr, a->ai_addrlen);
-    const unsigned char *ip4 = mb_addr_ip4(&other);
-    unsigned char ip6[16];
-    found = ip4 ? same_ip4(local, ip4) : mb_addr_ip6(&other, ip6) && same_ip6(local, ip6);
+    found = mb_match_address(&other, local);
   }
   freeaddrinfo(list);
   return found;

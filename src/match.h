@@ -18,6 +18,9 @@ enum mb_match {
  */
 enum mb_match mb_match_host(const char *host, const struct mb_addr *local);
 
+/* Whether two addresses are one but for their ports: an IPv4 address and the same mapped are. */
+bool mb_match_address(const struct mb_addr *wanted, const struct mb_addr *local);
+
 /*
  * Looks a host name up, and tells whether one of its addresses is the local address. Slow: may ask
  * the DNS.

@@ -21,6 +21,7 @@
 /* An element's descriptors; the same for both directions but in a replay. -1: ready without asking. */
 struct element {
   int in_fd, out_fd;
+  int in_place, out_place; /* where in the array of poll(2) */
   short wanted;
 };
 
@@ -36,7 +37,7 @@ static short wanted_at(lua_State *L, lua_Integer i) {
 
 /* An operation on what is closed does not wait, so neither does this. */
 static struct element of_handle(const struct mb_handle *h, short wanted) {
-  struct element e = {-1, -1, wanted};
+  struct element e = {.in_fd = -1, .out_fd = -1, .wanted = wanted};
   if (!mb_handle_is_open(h)) return e;
   if (wanted & POLLIN && !mb_handle_has_input(h)) e.in_fd = h->in_fd;
   if (wanted & POLLOUT && h->state == MB_HANDLE_OPEN && !h->out_error) e.out_fd = h->out_fd;
@@ -46,7 +47,7 @@ static struct element of_handle(const struct mb_handle *h, short wanted) {
 /* The element i of the tables; throws when it is none. */
 static struct element element_at(lua_State *L, lua_Integer i) {
   short wanted = wanted_at(L, i);
-  struct element e = {-1, -1, wanted};
+  struct element e = {.in_fd = -1, .out_fd = -1, .wanted = wanted};
   lua_rawgeti(L, OBJECTS, i);
   const struct mb_handle *h = mb_handle_test(L, -1);
   if (h) {
@@ -64,33 +65,42 @@ static struct element element_at(lua_State *L, lua_Integer i) {
 
 /* ---- poll ---- */
 
-/* Which directions are ready: what poll(2) said of two descriptors, one for each. */
-static short outcome(const struct element *e, const struct pollfd fds[2]) {
+/* What poll(2) has said of a direction, whose descriptor is in that place; -1: not asked. */
+static bool is_ready(int fd, int place, const struct pollfd *fds, short wanted) {
+  if (fd < 0) return true;
+  return fds[place].revents & (wanted | POLLERR | POLLHUP | POLLNVAL);
+}
+
+/* Which directions are ready. */
+static short outcome(const struct element *e, const struct pollfd *fds) {
   short ready = 0;
-  if (e->wanted & POLLIN && (e->in_fd < 0 || fds[0].revents)) ready |= POLLIN;
-  if (e->wanted & POLLOUT && (e->out_fd < 0 || fds[1].revents)) ready |= POLLOUT;
+  if (e->wanted & POLLIN && is_ready(e->in_fd, e->in_place, fds, POLLIN)) ready |= POLLIN;
+  if (e->wanted & POLLOUT && is_ready(e->out_fd, e->out_place, fds, POLLOUT)) ready |= POLLOUT;
   return ready;
 }
 
-/* Returns 0, or -errno; a signal does not end the wait. */
-static int wait_for_any(struct pollfd *fds, size_t count, int64_t deadline) {
-  for (;;) {
-    int64_t left = -1;
-    if (deadline != MB_NO_DEADLINE) {
-      left = (deadline - mb_now_usec() + 999) / 1000;
-      if (left < 0) left = 0;
-      if (left > INT_MAX) left = INT_MAX;
-    }
-    int n = poll(fds, count, (int)left);
-    if (n > 0) return 0;
-    if (n < 0 && errno != EINTR) return -errno;
-    if (n == 0 && deadline != MB_NO_DEADLINE && mb_now_usec() >= deadline) return 0;
+/*
+ * Gives the element its places in the array of poll(2), from n on, which takes no more of them than
+ * the process may have descriptors: one for both directions. Returns n behind them.
+ */
+static int place_element(struct element *e, struct pollfd *fds, int n) {
+  if (e->in_fd >= 0) {
+    e->in_place = n;
+    fds[n++] = (struct pollfd){.fd = e->in_fd, .events = POLLIN};
   }
+  if (e->out_fd >= 0 && e->out_fd == e->in_fd) {
+    e->out_place = e->in_place;
+    fds[e->in_place].events |= POLLOUT;
+  } else if (e->out_fd >= 0) {
+    e->out_place = n;
+    fds[n++] = (struct pollfd){.fd = e->out_fd, .events = POLLOUT};
+  }
+  return n;
 }
 
 enum { SECONDS = COUNT + 1, READY, ROOM, POLL_ARGUMENTS = ROOM };
 
-/* For one element: what it is, and what poll(2) is told of it. */
+/* For one element: what it is, and what poll(2) is told of it at most. */
 struct place {
   struct element element;
   struct pollfd fds[2];
@@ -140,16 +150,16 @@ static int core_poll(lua_State *L) {
     lua_createtable(L, (int)count, 0);
     lua_replace(L, READY);
   }
+  int n = 0;
   for (lua_Integer i = 0; i < count; i++) {
-    struct element e = elements[i] = element_at(L, i + 1);
-    fds[2 * i] = (struct pollfd){.fd = e.in_fd, .events = POLLIN};
-    fds[2 * i + 1] = (struct pollfd){.fd = e.out_fd, .events = POLLOUT};
-    if (outcome(&e, &fds[2 * i])) deadline = 0;
+    elements[i] = element_at(L, i + 1);
+    n = place_element(&elements[i], fds, n);
+    if (outcome(&elements[i], fds)) deadline = 0;
   }
-  int r = wait_for_any(fds, 2 * (size_t)count, deadline);
+  int r = mb_fd_poll_all(fds, (size_t)n, deadline);
   if (r < 0) return luaL_error(L, "poll: %s", strerror(-r));
   for (lua_Integer i = 0; i < count; i++) {
-    short ready = outcome(&elements[i], &fds[2 * i]);
+    short ready = outcome(&elements[i], fds);
     int name = (ready & POLLIN ? 1 : 0) + (ready & POLLOUT ? 2 : 0);
     if (name) {
       lua_pushvalue(L, lua_upvalueindex(name));

@@ -65,13 +65,6 @@ static bool is_every_address(const struct mb_addr *addr) {
   return addr->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
 }
 
-static bool is_same_address(const struct mb_addr *a, const struct mb_addr *b) {
-  unsigned char a6[16], b6[16];
-  if (mb_addr_ip6(a, a6)) return mb_addr_ip6(b, b6) && memcmp(a6, b6, sizeof a6) == 0;
-  const unsigned char *a4 = mb_addr_ip4(a), *b4 = mb_addr_ip4(b);
-  return a4 && b4 && memcmp(a4, b4, 4) == 0;
-}
-
 static bool claims(const struct mb_addr *wanted) {
   const struct mb_addr *local = &program.local;
   char path[sizeof wanted->local.sun_path + 1];
@@ -81,7 +74,7 @@ static bool claims(const struct mb_addr *wanted) {
   if (local->any.sa_family == AF_UNIX) return false;
   uint16_t port = mb_addr_port(wanted);
   if (port && port != mb_addr_port(local)) return false;
-  return is_every_address(wanted) || is_same_address(wanted, local);
+  return is_every_address(wanted) || mb_match_address(wanted, local);
 }
 
 static void refuse(const char *wanted, char message[MB_STYLE_MESSAGE_MAX]) {

@@ -3,6 +3,7 @@
 loop. Handler and test take turns: the handler prints a word, the test acts on it."""
 
 import os
+import resource
 import signal
 import sys
 
@@ -173,6 +174,30 @@ passes("a thousand tasks that wait for times and wake each other", """
   s:run()
   eq("1000 0", over, s:count())
 """)
+
+
+@test("as many can be waited for as the process may have descriptors")
+def _():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    try:
+        client, running = handler("""
+          local listeners = {}
+          for i = 1, 180 do
+            local listener = assert(mb.locallisten("@mb-scheduler-" .. mb.getpid() .. "-" .. i))
+            listeners[i] = listener
+            s:spawn(function() say(s:wait(listener, "rw", now() + 100)) end)
+          end
+          s:step(0) s:step(0)
+          heard("")
+          local client = mb.localconnect("@mb-scheduler-" .. mb.getpid() .. "-180")
+          s:step()
+          heard("r")
+        """)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with client:
+        running.ends()
 
 
 @test("its descriptor stays the same, and is ready when a step has something to do")
