@@ -5,7 +5,7 @@ local core = require "mb.scheduler.core"
 local timeref = require "moonbridge_io".timeref
 
 local running, isyieldable = coroutine.running, coroutine.isyieldable
-local resume, status = coroutine.resume, coroutine.status
+local resume = coroutine.resume
 
 local scheduler = {}
 scheduler.__index = scheduler
@@ -64,7 +64,11 @@ end
 
 local function new_task(self, f, ...)
   local arguments = table.pack(...)
-  local task = coroutine.create(function() return f(table.unpack(arguments, 1, arguments.n)) end)
+  local task
+  task = coroutine.create(function()
+    f(table.unpack(arguments, 1, arguments.n))
+    self.tasks[task] = nil
+  end)
   self.tasks[task] = true
   self.task_count = self.task_count + 1
   return task
@@ -92,13 +96,15 @@ local function fail(self, task, err)
   error(err, 0)
 end
 
+-- From the task's wait to the end of this, nothing is called that may collect garbage, such as coroutine.status: a
+-- finalizer may run the tasks, this one among them.
 local function run(self, task, result)
   local before = self.task
   self.task = task
   local good, err = resume(task, result)
   self.task = before
-  if status(task) == "dead" then
-    self.tasks[task] = nil
+  if not good then self.tasks[task] = nil end
+  if not self.tasks[task] then
     self.task_count = self.task_count - 1
     if not good then fail(self, task, err) end
   elseif not self.place[task] then

@@ -176,6 +176,37 @@ passes("a thousand tasks that wait for times and wake each other", """
 """)
 
 
+@test("a finalizer that runs the tasks, wherever garbage may be collected, disturbs none")
+def _():
+    # What the scheduler calls when a task has gone to wait, and may collect garbage, does so here.
+    collects = """
+    for module, names in pairs {[coroutine] = {"create", "status"}, [table] = {"pack"}} do
+      for _, name in ipairs(names) do
+        local f = module[name]
+        module[name] = function(...) collectgarbage() return f(...) end
+      end
+    end
+    """
+    client, conn = tcp_pair()
+    running = Handler(conn, collects + HEAD + """return function()
+      local ended, resumed = 0, 0
+      for _ = 1, 20 do
+        s:spawn(function()
+          for i = 1, 5 do
+            setmetatable({}, {__gc = function() s:step(0) end})
+            if i % 2 == 0 then coroutine.yield() else eq("nil", s:wait(nil, nil, now())) end
+            resumed = resumed + 1
+          end
+          ended = ended + 1
+        end)
+      end
+      s:run()
+      eq("20 100 0", ended, resumed, s:count())
+    end""")
+    with client:
+        running.ends()
+
+
 @test("as many can be waited for as the process may have descriptors")
 def _():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
