@@ -1,11 +1,11 @@
 /*
- * Fuzz harness for src/http_chunked.c. A simple decoder of whole bodies has to agree, however the
+ * Fuzz harness for src/http/http_chunked.c. A simple decoder of whole bodies has to agree, however the
  * bytes come in pieces and however little the caller takes; what was encoded comes back.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/http_chunked.h"
+#include "http/http_chunked.h"
 #include "fuzz.h"
 
 #define TOKEN                                                      \

@@ -1,12 +1,12 @@
 /*
- * Fuzz harness for what lies within field values: cookies (src/http_form.c) and comma-separated
- * lists (src/http_span.c), against simple splitters.
+ * Fuzz harness for what lies within field values: cookies (src/http/http_form.c) and comma-separated
+ * lists (src/http/http_span.c), against simple splitters.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "../../src/http_form.h"
+#include "http/http_form.h"
 #include "fuzz.h"
 
 static struct mb_span trimmed(struct mb_span span) {

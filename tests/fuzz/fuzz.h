@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../src/http_head.h"
+#include "http/http_head.h"
 
 /* An input grows to this at most: above every limit of the scanners, and still quick. */
 #define FUZZ_INPUT_MAX 40000

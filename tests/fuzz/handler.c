@@ -9,12 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../src/embedded.h"
-#include "../../src/handle.h"
-#include "../../src/io_module.h"
-#include "../../src/listen.h"
-#include "../../src/state.h"
-#include "../../src/timeout.h"
+#include "app/embedded.h"
+#include "socket/handle.h"
+#include "api/io/io_module.h"
+#include "app/listen.h"
+#include "state/state.h"
+#include "socket/timeout.h"
 #include "fuzz.h"
 #include "handler_client.h"
 #include "handler_response.h"
@@ -43,7 +43,7 @@ static void count_line(lua_State *L, lua_Debug *event) {
   counters[hash % COUNTERS]++;
 }
 
-/* As src/script.c does it. Leaves the script's table on the stack. */
+/* As src/app/script.c does it. Leaves the script's table on the stack. */
 static int open_state(lua_State *L) {
   mb_state_open(L, "fuzz.lua");
   mb_listen_open(L);
@@ -124,7 +124,7 @@ static struct outcome serve(enum mb_fd_kind kind) {
   lua_pushvalue(L, -2);
   outcome.thrown = mb_state_call(L, 1, 0) != LUA_OK;
   outcome.message = outcome.thrown ? lua_tostring(L, -1) : "";
-  /* As src/script.c ends a connection. */
+  /* As src/app/script.c ends a connection. */
   if (mb_handle_is_open(h) && outcome.thrown) mb_handle_reset(h);
   if (mb_handle_is_open(h)) mb_handle_close(h);
   lua_getfield(L, 1, "report");

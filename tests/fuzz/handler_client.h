@@ -9,7 +9,7 @@
 #ifndef MB_FUZZ_HANDLER_CLIENT_H
 #define MB_FUZZ_HANDLER_CLIENT_H
 
-#include "../../src/fdio.h"
+#include "base/fdio.h"
 #include "fuzz.h"
 
 /* What kind of client it is. */

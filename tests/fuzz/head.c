@@ -1,5 +1,5 @@
 /*
- * Fuzz harness for src/http_head.c: heads one after another. A second reader has to agree on each;
+ * Fuzz harness for src/http/http_head.c: heads one after another. A second reader has to agree on each;
  * how the bytes come in pieces, and how lines end, must change nothing.
  */
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 /*
- * Fuzz harness for src/http_multipart.c: the first line of the input is a Content-Type value, the
+ * Fuzz harness for src/http/http_multipart.c: the first line of the input is a Content-Type value, the
  * rest a body. A second reader has to agree, however the bytes come in pieces; what was written as
  * browsers do comes back.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/http_multipart.h"
+#include "http/http_multipart.h"
 #include "fuzz.h"
 #include "multipart_reference.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "../../src/http_multipart.h"
+#include "http/http_multipart.h"
 
 #define ALNUM "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 #define TOKEN ALNUM "!#$%&'*+-.^_`|~"

@@ -1,5 +1,5 @@
 /*
- * Fuzz harness for src/proxy_header.c. What was taken for a header says the same when it is written
+ * Fuzz harness for src/base/proxy_header.c. What was taken for a header says the same when it is written
  * anew from what was read; no decision is made before the last byte that it needs, and none changes
  * when more follows.
  */
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/proxy_header.h"
+#include "base/proxy_header.h"
 #include "fuzz.h"
 
 static int parse(struct mb_span span, struct mb_proxy_header *header) {

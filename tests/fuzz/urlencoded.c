@@ -1,12 +1,12 @@
 /*
- * Fuzz harness for the forms and encodings of src/http_form.c: splitting agrees with a simple
+ * Fuzz harness for the forms and encodings of src/http/http_form.c: splitting agrees with a simple
  * splitter, decoding undoes encoding, and nothing that means something to a reader is left in what
  * was encoded.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/http_form.h"
+#include "http/http_form.h"
 #include "fuzz.h"
 
 #define UNRESERVED "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"

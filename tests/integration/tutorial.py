@@ -292,12 +292,12 @@ def _():
 
     text = page()
     for file, name, separator in (
-        ("src/http_head.h", "MB_HTTP_FIELDS_MAX", r"\s+"),
-        ("src/http_chunked.h", "MB_HTTP_CHUNK_LINE_MAX", r"\s+"),
-        ("src/http_chunked.h", "MB_HTTP_CHUNK_EXTRA_MAX", r"\s+"),
-        ("src/http_multipart.h", "MB_MULTIPART_BOUNDARY_MAX", r"\s+"),
-        ("src/http_multipart.h", "MB_MULTIPART_HEAD_MAX", r"\s+"),
-        ("src/http_multipart.h", "MB_MULTIPART_FIELDS_MAX", r"\s+"),
+        ("src/http/http_head.h", "MB_HTTP_FIELDS_MAX", r"\s+"),
+        ("src/http/http_chunked.h", "MB_HTTP_CHUNK_LINE_MAX", r"\s+"),
+        ("src/http/http_chunked.h", "MB_HTTP_CHUNK_EXTRA_MAX", r"\s+"),
+        ("src/http/http_multipart.h", "MB_MULTIPART_BOUNDARY_MAX", r"\s+"),
+        ("src/http/http_multipart.h", "MB_MULTIPART_HEAD_MAX", r"\s+"),
+        ("src/http/http_multipart.h", "MB_MULTIPART_FIELDS_MAX", r"\s+"),
         ("lua/mb/http/body.lua", "PARAMS_MAX", " = "),
     ):
         value = number(file, name, separator)

@@ -1,0 +1,211 @@
+/* The table of mb.http.core, and those of its functions that are not in a file of their own. */
+#include "api/http/http_core.h"
+
+#include <lauxlib.h>
+
+#include "socket/handle_file.h"
+#include "socket/handle_methods.h"
+#include "api/http/http_fields.h"
+#include "http/http_form.h"
+#include "api/http/http_input.h"
+#include "api/http/http_list.h"
+#include "http/http_reason.h"
+#include "api/http/http_response.h"
+#include "base/log.h"
+#include "state/state.h"
+#include "socket/timeout.h"
+
+/* ---- text ---- */
+
+static size_t decode(char *to, struct mb_span from) { return mb_form_decode(to, from, true); }
+
+/* Pushes what a function makes of argument 1, whose result is at most `growth` times as long. */
+static int push_converted(lua_State *L, size_t growth, size_t (*convert)(char *, struct mb_span)) {
+  struct mb_span text;
+  luaL_Buffer b;
+  text.data = luaL_checklstring(L, 1, &text.size);
+  char *to = luaL_buffinitsize(L, &b, growth * text.size);
+  luaL_pushresultsize(&b, convert(to, text));
+  return 1;
+}
+
+/*
+ * core.encode_html(text), core.encode_uri(text), core.decode_uri(text)
+ * See moonbridge_http(3). Each returns a string.
+ */
+static int encode_html(lua_State *L) { return push_converted(L, 6, mb_html_encode); }
+static int encode_uri(lua_State *L) { return push_converted(L, 3, mb_form_encode); }
+static int decode_uri(lua_State *L) { return push_converted(L, 1, decode); }
+
+/*
+ * core.field_line(name, value)
+ * Returns the field line "name: value" with CR LF; or nil and what is wrong with it.
+ */
+static int field_line(lua_State *L) {
+  struct mb_span name, value;
+  name.data = luaL_checklstring(L, 1, &name.size);
+  value.data = luaL_checklstring(L, 2, &value.size);
+  const char *wrong = mb_http_field_wrong(name, value);
+  if (wrong) {
+    lua_pushnil(L);
+    lua_pushstring(L, wrong);
+    return 2;
+  }
+  luaL_Buffer b;
+  luaL_buffinitsize(L, &b, name.size + value.size + 4);
+  luaL_addlstring(&b, name.data, name.size);
+  luaL_addlstring(&b, ": ", 2);
+  luaL_addlstring(&b, value.data, value.size);
+  luaL_addlstring(&b, "\r\n", 2);
+  luaL_pushresult(&b);
+  return 1;
+}
+
+/* core.reason(status): returns the usual phrase, or "". */
+static int reason(lua_State *L) {
+  lua_pushstring(L, mb_http_reason((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/* ---- calls ---- */
+
+static int call_done(lua_State *L, int status, lua_KContext ctx) {
+  (void)ctx;
+  bool good = status == LUA_OK || status == LUA_YIELD;
+  lua_pushboolean(L, good);
+  if (good) return 1;
+  lua_insert(L, -2);
+  return 2;
+}
+
+/* Stack: seconds, the input, a function, and its arguments. */
+static int call_limited(lua_State *L) {
+  const struct mb_http_head *head = &mb_http_input_at(L, 2)->head;
+  struct mb_timeout_label label = {.text = "http: response_timeout: the handler took too long in "};
+  /* As it was sent: "GET /path". */
+  label.about = head->method.data;
+  label.about_size = (size_t)(head->target.data + head->target.size - head->method.data);
+  lua_remove(L, 2);
+  return mb_timeout_call(L, luaL_checknumber(L, 1), label);
+}
+
+/*
+ * core.call(seconds, input, f, ...)
+ * Calls f(...), limited like timeout(seconds, f, ...), for the request that the input has read last.
+ * Returns true; or false and the error, whose traceback is kept for core.throw_on.
+ */
+static int call(lua_State *L) {
+  mb_state_check_callable(L, 3);
+  lua_pushcfunction(L, call_limited);
+  lua_insert(L, 1);
+  return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
+}
+
+/* core.try(f, ...): as core.call, without a limit, and not for one request. */
+static int try(lua_State *L) {
+  mb_state_check_callable(L, 1);
+  return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
+}
+
+/* core.throw_on(error): throws an error that core.call or core.try has returned. */
+static int throw_on(lua_State *L) {
+  lua_settop(L, 1);
+  return mb_state_throw_on(L);
+}
+
+/* core.log(level, text): logs a line; level: "info", "notice", "warning" or "err". */
+static int log_line(lua_State *L) {
+  static const char *const names[] = {"info", "notice", "warning", "err", NULL};
+  static const int levels[] = {LOG_INFO, LOG_NOTICE, LOG_WARNING, LOG_ERR};
+  mb_log(levels[luaL_checkoption(L, 1, NULL, names)], "%s", luaL_checkstring(L, 2));
+  return 0;
+}
+
+/* ---- the socket ---- */
+
+/* core.is_open(socket): whether the script has neither closed nor reset it. */
+static int is_open(lua_State *L) {
+  lua_pushboolean(L, mb_handle_is_open(mb_handle_at(L, 1)));
+  return 1;
+}
+
+/* core.is_writable(socket): whether it is open, and the script has not finished its output. */
+static int is_writable(lua_State *L) {
+  lua_pushboolean(L, mb_handle_at(L, 1)->state == MB_HANDLE_OPEN);
+  return 1;
+}
+
+/* core.is_network(socket): whether there is a peer, which a replay has not. */
+static int is_network(lua_State *L) {
+  enum mb_fd_kind kind = mb_handle_at(L, 1)->kind;
+  lua_pushboolean(L, kind != MB_FD_FILE && kind != MB_FD_PIPE);
+  return 1;
+}
+
+/*
+ * core.end_output(socket)
+ * Sends FIN, also on a Unix socket, whose input stays open (unlike with socket:finish). Nothing may be
+ * pending. Returns whether that was possible.
+ */
+static int end_output(lua_State *L) {
+  lua_pushboolean(L, mb_handle_end_output(mb_handle_at(L, 1)) == 0);
+  return 1;
+}
+
+/*
+ * core.unsent(socket)
+ * Returns how many bytes the system still holds for the client; -1 where that cannot be said.
+ */
+static int unsent(lua_State *L) {
+  const struct mb_handle *h = mb_handle_at(L, 1);
+  int count = mb_fd_unsent(h->out_fd, h->kind);
+  lua_pushinteger(L, count < 0 ? -1 : count);
+  return 1;
+}
+
+/*
+ * core.is_delivered(socket)
+ * Returns whether closing cannot lose what was sent, should the client still send something: its TCP
+ * has acknowledged everything. What waits in other kinds of sockets stays there.
+ */
+static int is_delivered(lua_State *L) {
+  const struct mb_handle *h = mb_handle_at(L, 1);
+  lua_pushboolean(L, h->kind != MB_FD_TCP || mb_fd_unsent(h->out_fd, h->kind) <= 0);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"call", call},
+    {"date", mb_http_date},
+    {"decode_uri", decode_uri},
+    {"encode_html", encode_html},
+    {"encode_uri", encode_uri},
+    {"end_output", end_output},
+    {"field_line", field_line},
+    {"file_size", mb_handle_file_size},
+    {"form", mb_http_form},
+    {"input", mb_http_input_new},
+    {"is_delivered", is_delivered},
+    {"is_network", is_network},
+    {"is_open", is_open},
+    {"is_writable", is_writable},
+    {"list", mb_http_list},
+    {"list_lines", mb_http_list_lines},
+    {"log", log_line},
+    {"open_file", mb_handle_open_file},
+    {"reason", reason},
+    {"request_methods", mb_http_response_methods},
+    {"response", mb_http_response_new},
+    {"send_file", mb_handle_send_file},
+    {"throw_on", throw_on},
+    {"try", try},
+    {"unsent", unsent},
+    {NULL, NULL},
+};
+
+int mb_http_core_open(lua_State *L) {
+  mb_http_input_open(L);
+  mb_http_response_open(L);
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,284 @@
+/* The input object: life, heads, and the content of bodies. */
+#include "api/http/http_input.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "socket/handle_methods.h"
+#include "api/http/http_body.h"
+#include "api/http/http_fields.h"
+#include "api/http/http_list.h"
+
+#define INPUT_TYPE "mb.http.input"
+
+/* A head that was larger than this gives its memory back. */
+#define KEEP_HEAD_BYTES 8192
+
+struct mb_http_input *mb_http_input_at(lua_State *L, int index) {
+  return luaL_checkudata(L, index, INPUT_TYPE);
+}
+
+int mb_http_input_new(lua_State *L) {
+  struct mb_handle *h = mb_handle_at(L, 1);
+  struct mb_http_input *in = lua_newuserdata(L, sizeof *in);
+  /* Not the whole: the fields of the head are 4 KiB that are written when they are used. */
+  memset(in, 0, offsetof(struct mb_http_input, head));
+  memset(&in->ended, 0, sizeof *in - offsetof(struct mb_http_input, ended));
+  in->head.field_count = 0;
+  in->head.method = in->head.target = in->head.host = (struct mb_span){NULL, 0};
+  in->handle = h;
+  in->head_limit = (size_t)luaL_checkinteger(L, 2);
+  in->body_limit = lua_toboolean(L, 3) ? (uint64_t)luaL_checkinteger(L, 3) : UINT64_MAX;
+  in->ended = true;
+  in->stash = MB_BUF_INIT;
+  luaL_setmetatable(L, INPUT_TYPE);
+  lua_pushvalue(L, 1);
+  lua_setuservalue(L, -2);
+  return 1;
+}
+
+static void free_body(struct mb_http_input *in) {
+  struct mb_alloc *alloc = in->handle->alloc;
+  mb_buf_free(&in->stash, alloc);
+  mb_alloc(alloc, in->multipart, in->multipart ? sizeof *in->multipart : 0, 0);
+  in->multipart = NULL;
+  in->held.size = 0;
+}
+
+static int input_gc(lua_State *L) {
+  struct mb_http_input *in = mb_http_input_at(L, 1);
+  free_body(in);
+  mb_alloc(in->handle->alloc, in->head_bytes, in->head_capacity, 0);
+  in->head_bytes = NULL;
+  in->head_capacity = 0;
+  /* A finalizer of the script's that runs later may still ask for them. */
+  in->head.field_count = 0;
+  in->head.method = in->head.target = in->head.host = (struct mb_span){NULL, 0};
+  return 0;
+}
+
+/* ---- heads ---- */
+
+/* Copies the head from the handle's buffer, and takes it from there. */
+static void take_head(lua_State *L, struct mb_http_input *in, size_t size) {
+  struct mb_handle *h = in->handle;
+  bool fits = size <= in->head_capacity;
+  if (!fits || (in->head_capacity > KEEP_HEAD_BYTES && size <= KEEP_HEAD_BYTES)) {
+    char *bytes = mb_alloc(h->alloc, in->head_bytes, in->head_capacity, size);
+    if (!bytes) {
+      mb_handle_collect(L, h);
+      if (mb_buf_len(&h->in) < size) luaL_error(L, "a finalizer has read the request's head");
+      bytes = mb_alloc(h->alloc, in->head_bytes, in->head_capacity, size);
+      if (!bytes) luaL_error(L, "not enough memory");
+    }
+    in->head_bytes = bytes;
+    in->head_capacity = size;
+  }
+  memcpy(in->head_bytes, mb_buf_bytes(&h->in), size);
+  mb_buf_take(&h->in, size);
+}
+
+/* Nothing is left of the request before: the body of the head just read is next. */
+static void begin_body(struct mb_http_input *in) {
+  free_body(in);
+  in->ended = in->head.framing == MB_HTTP_NO_BODY ||
+              (in->head.framing == MB_HTTP_LENGTH && in->head.length == 0);
+  in->left = in->head.length;
+  in->chunked = MB_HTTP_CHUNKED_INIT;
+  in->received = 0;
+  in->refused = false;
+}
+
+static int push_head(lua_State *L, const struct mb_http_input *in) {
+  const struct mb_http_head *head = &in->head;
+  struct mb_span path = head->path;
+  if (path.size > 0 && path.data[0] == '/') {
+    path.data++;
+    path.size--;
+  }
+  mb_http_push_span(L, head->method);
+  mb_http_push_span(L, path);
+  mb_http_push_span(L, head->query);
+  lua_pushinteger(L, head->minor);
+  lua_pushboolean(L, head->keepalive && head->length <= in->body_limit);
+  lua_pushboolean(L, head->framing != MB_HTTP_NO_BODY);
+  lua_pushboolean(L, head->expects);
+  return 7;
+}
+
+/* What the head's limit says to size bytes without an end. */
+static struct mb_http_refusal too_large(const char *data, size_t size) {
+  if (!memchr(data, '\n', size)) {
+    return (struct mb_http_refusal){414, "the request line is too long"};
+  }
+  return (struct mb_http_refusal){431, "the request head is too large"};
+}
+
+/* Empty lines before a request are of no request (RFC 9112, section 2.2). */
+static void drop_empty_lines(struct mb_buf *received) {
+  size_t len;
+  while ((len = mb_buf_len(received)) > 0) {
+    const char *bytes = mb_buf_bytes(received);
+    bool crlf = len > 1 && memcmp(bytes, "\r\n", 2) == 0;
+    if (!crlf && bytes[0] != '\n') return;
+    mb_buf_take(received, crlf ? 2 : 1);
+  }
+}
+
+/*
+ * Whether there is a whole head in the buffer, and its size.
+ * Returns 1, 0 when there is more to come, -1 when it is refused.
+ */
+static int find_head(struct mb_http_input *in, size_t *ret_size) {
+  struct mb_handle *h = in->handle;
+  /* Less than was looked at: the script has read from the socket by itself. */
+  if (in->scanned > mb_buf_len(&h->in)) in->scanned = 0;
+  if (in->scanned == 0) drop_empty_lines(&h->in);
+  size_t len = mb_buf_len(&h->in);
+  if (len == 0) return 0;
+  size_t span = len < in->head_limit ? len : in->head_limit;
+  *ret_size = mb_http_head_end(mb_buf_bytes(&h->in), span, &in->scanned, &in->refusal);
+  if (*ret_size > 0) return 1;
+  if (in->refusal.status == 0 && len >= in->head_limit) {
+    in->refusal = too_large(mb_buf_bytes(&h->in), span);
+  }
+  return in->refusal.status == 0 ? 0 : -1;
+}
+
+/*
+ * Whether it is the header of a proxy, as far as it has come. Of version 2 the two empty lines at its
+ * begin have been dropped.
+ */
+static bool is_proxy_header(const char *head, size_t size) {
+  static const struct mb_span begins[] = {
+      {"PROXY TCP4 ", 11}, {"PROXY TCP6 ", 11}, {"PROXY UNKNOWN", 13}, {"\0\r\nQUIT\n", 8}};
+  for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
+    if (size >= begins[i].size && memcmp(head, begins[i].data, begins[i].size) == 0) return true;
+  }
+  return false;
+}
+
+/*
+ * Pushes the refusal of a head, and whether it is a header of a proxy that nobody has told us about:
+ * for the log only, as the answer must not depend on what comes when.
+ */
+static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head, size_t size) {
+  in->refused = true;
+  mb_http_push_refusal(L, &in->refusal);
+  lua_pushboolean(L, is_proxy_header(head, size));
+  return 5;
+}
+
+/*
+ * input:head(receive)
+ * The next request's head. receive: false to look only at what has been received already.
+ * Returns method, path (nil for "*"), query (nil for "*"), minor version, whether the client keeps
+ * the connection, whether there is a body, whether the client expects a 100; or nil and
+ *   "block", begun     not complete; begun: some of it is there
+ *   "end", begun       the client has ended its output
+ *   "refused", status, reason, whether it looks like the header of a proxy
+ *   "failed", errno, message
+ */
+static int input_head(lua_State *L) {
+  struct mb_http_input *in = mb_http_input_at(L, 1);
+  bool receive = lua_toboolean(L, 2);
+  struct mb_handle *h = in->handle;
+  size_t size;
+  int found;
+  mb_handle_check_open(L, h);
+  if (!in->ended || in->refused) return luaL_error(L, "the request before was not read to its end");
+  h->in_short = false;
+  in->head.method = (struct mb_span){NULL, 0}; /* of the request before */
+  while ((found = find_head(in, &size)) == 0) {
+    ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
+    if (n == -EAGAIN || n == 0) {
+      size_t len = mb_buf_len(&h->in);
+      /* A CR alone may be that of an empty line, which is of no request. */
+      bool begun = len > 1 || (len == 1 && *mb_buf_bytes(&h->in) != '\r');
+      h->in_short = len > 0 && n != 0; /* poll waits for more */
+      lua_pushnil(L);
+      lua_pushstring(L, n == 0 ? "end" : "block");
+      lua_pushboolean(L, begun);
+      return 3;
+    }
+    if (n < 0) return mb_http_push_failure(L, (int)n);
+  }
+  if (found < 0) {
+    return refuse_head(L, in, mb_buf_bytes(&h->in), mb_buf_len(&h->in));
+  }
+  in->scanned = 0;
+  take_head(L, in, size);
+  if (!mb_http_head_parse(in->head_bytes, size, &in->head, &in->refusal)) {
+    in->head.field_count = 0;
+    return refuse_head(L, in, in->head_bytes, size);
+  }
+  begin_body(in);
+  return push_head(L, in);
+}
+
+/*
+ * input:target(), input:host()
+ * What the head says besides. Returns a string, or nil.
+ */
+static int input_target(lua_State *L) {
+  mb_http_push_span(L, mb_http_input_at(L, 1)->head.target);
+  return 1;
+}
+
+static int input_host(lua_State *L) {
+  mb_http_push_span(L, mb_http_input_at(L, 1)->head.host);
+  return 1;
+}
+
+/* input:is_ended(): whether the whole request was received, so that the next one may be read. */
+static int input_is_ended(lua_State *L) {
+  const struct mb_http_input *in = mb_http_input_at(L, 1);
+  lua_pushboolean(L, in->ended && !in->refused);
+  return 1;
+}
+
+/* input:is_head(): whether the method was read, and is HEAD. */
+static int input_is_head(lua_State *L) {
+  struct mb_span method = mb_http_input_at(L, 1)->head.method;
+  lua_pushboolean(L, method.size == 4 && memcmp(method.data, "HEAD", 4) == 0);
+  return 1;
+}
+
+/* input:is_clean(): whether the whole request was received, and nothing behind it. */
+static int input_is_clean(lua_State *L) {
+  const struct mb_http_input *in = mb_http_input_at(L, 1);
+  lua_pushboolean(L, in->ended && !in->refused && mb_buf_len(&in->handle->in) == 0);
+  return 1;
+}
+
+/* ---- the type ---- */
+
+static const luaL_Reg methods[] = {
+    {"cookies", mb_http_input_cookies},
+    {"discard", mb_http_input_discard},
+    {"field", mb_http_input_field},
+    {"fields", mb_http_input_fields},
+    {"head", input_head},
+    {"host", input_host},
+    {"is_clean", input_is_clean},
+    {"is_ended", input_is_ended},
+    {"is_head", input_is_head},
+    {"list", mb_http_input_list},
+    {"multipart", mb_http_input_multipart},
+    {"part", mb_http_input_part},
+    {"read", mb_http_input_read},
+    {"stash", mb_http_input_stash},
+    {"target", input_target},
+    {NULL, NULL},
+};
+
+void mb_http_input_open(lua_State *L) {
+  luaL_newmetatable(L, INPUT_TYPE);
+  lua_pushcfunction(L, input_gc);
+  lua_setfield(L, -2, "__gc");
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,323 @@
+/*
+ * The response writer. What a script says goes out as late as possible: a response that is small goes
+ * out in one piece, with its length.
+ */
+#include "api/http/http_response.h"
+
+#include <lauxlib.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "socket/handle_methods.h"
+#include "http/http_date.h"
+#include "api/http/http_response_head.h"
+#include "api/http/http_response_output.h"
+#include "api/http/http_response_state.h"
+#include "state/state.h"
+
+static struct mb_response *response_at(lua_State *L, int index) {
+  return luaL_checkudata(L, index, MB_RESPONSE_TYPE);
+}
+
+int mb_http_response_new(lua_State *L) {
+  struct mb_response *r = lua_newuserdata(L, sizeof *r);
+  *r = (struct mb_response){
+      .state = MB_RESPONSE_START,
+      .is_head = lua_toboolean(L, 1),
+      .minor = (int)luaL_checkinteger(L, 2),
+      .keepalive = lua_toboolean(L, 3),
+      .minimum = (size_t)luaL_checkinteger(L, 4),
+      .head = MB_BUF_INIT,
+      .body = MB_BUF_INIT,
+  };
+  luaL_setmetatable(L, MB_RESPONSE_TYPE);
+  return 1;
+}
+
+static int response_gc(lua_State *L) {
+  mb_response_free_gathered(L, response_at(L, 1));
+  return 0;
+}
+
+/*
+ * request:finish_headers()
+ * Source: reference, "request:finish_headers".
+ */
+static int finish_headers(lua_State *L) {
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH_HEADERS);
+  lua_settop(L, 2);
+  if (r->interim) {
+    mb_response_end_interim(L, r, mb_response_nothing_more);
+  } else if (r->head_pending) {
+    mb_response_emit_body(L, r, 0, true, mb_response_nothing_more);
+  } else {
+    r->state = MB_RESPONSE_BODY;
+  }
+  return 0;
+}
+
+/* ---- the body ---- */
+
+/* Throws when so many bytes more may not be sent. */
+static void check_size(lua_State *L, const struct mb_response *r, enum mb_response_call call,
+                       uint64_t size) {
+  if (r->interim) {
+    mb_response_misused(L, call, "an interim response has no body: request:finish_headers ends it");
+  }
+  if (r->is_head) return;
+  if (size > 0 && mb_response_is_bodyless(r)) {
+    mb_response_misused(L, call, "a %d response has no body", r->code);
+  }
+  if (r->has_length && size > r->length - r->sent) {
+    mb_response_misused(L, call, "%I bytes of body, but Content-Length is %I%s",
+                        (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length,
+                        r->length_of_file
+                            ? ", as send_file has set it: call request:finish_headers "
+                              "before, where more is to follow the file"
+                            : "");
+  }
+}
+
+/* Makes one string of all arguments behind the request, at index 2. May run the script's code. */
+static void concatenate(lua_State *L) {
+  int top = lua_gettop(L);
+  if (top == 2 && lua_type(L, 2) == LUA_TSTRING) return;
+  for (int i = 2; i <= top; i++) {
+    luaL_tolstring(L, i, NULL);
+    lua_replace(L, i);
+  }
+  lua_concat(L, top > 1 ? top - 1 : 0);
+}
+
+/*
+ * request:send_data(...)
+ * Source: reference, "request:send_data".
+ */
+static int send_data(lua_State *L) {
+  if (lua_istable(L, 1)) concatenate(L);
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_DATA);
+  size_t size;
+  const char *data = lua_tolstring(L, 3, &size);
+  check_size(L, r, MB_RESPONSE_SEND_DATA, size);
+  r->state = MB_RESPONSE_BROKEN;
+  r->sent += size;
+  if (r->is_head || size == 0) {
+    r->state = MB_RESPONSE_BODY;
+  } else if (mb_buf_len(&r->body) + size >= r->minimum) {
+    mb_response_emit_body(L, r, 3, false, mb_response_nothing_more);
+  } else {
+    mb_response_append(L, &r->body, data, size);
+    r->state = MB_RESPONSE_BODY;
+  }
+  return 0;
+}
+
+/*
+ * request:flush()
+ * Source: reference, "request:flush".
+ */
+static int flush(lua_State *L) {
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FLUSH);
+  lua_settop(L, 2);
+  if (r->state == MB_RESPONSE_BODY) {
+    mb_response_emit_body(L, r, 0, true, mb_response_nothing_more);
+  } else {
+    mb_response_drain(L, 0, mb_response_nothing_more);
+  }
+  return 0;
+}
+
+/*
+ * request:finish()
+ * Source: reference, "request:finish".
+ */
+static int finish(lua_State *L) {
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH);
+  lua_settop(L, 2);
+  if (r->state == MB_RESPONSE_FINISHED) {
+    /* The wait for the client may have been cut off by an error. */
+    mb_response_push_of_wire(L, "socket");
+    if (mb_handle_at(L, -1)->out.len > 0) mb_response_drain(L, 0, mb_response_nothing_more);
+    return 0;
+  }
+  check_size(L, r, MB_RESPONSE_FINISH, 0);
+  if (r->has_length && r->sent != r->length && !r->is_head && !mb_response_is_bodyless(r)) {
+    return mb_response_misused(L, MB_RESPONSE_FINISH, "%I bytes of body, but Content-Length is %I",
+                               (LUAI_UACINT)r->sent, (LUAI_UACINT)r->length);
+  }
+  if (r->code == 101 && !r->head_pending) {
+    r->state = MB_RESPONSE_FINISHED; /* the connection is the script's */
+    return 0;
+  }
+  r->state = MB_RESPONSE_BROKEN;
+  /* A script that knows HEAD sends nothing: that says nothing of the size. */
+  bool known = !(r->is_head && r->sent == 0);
+  if (r->head_pending) mb_response_end_head(L, r, known ? &r->sent : NULL);
+  mb_response_emit(L, r, 0, true, MB_RESPONSE_FINISHED, mb_response_nothing_more);
+  return 0;
+}
+
+/*
+ * request:close_after_finish()
+ * Source: reference, "request:close_after_finish".
+ */
+static int close_after_finish(lua_State *L) {
+  mb_response_end_connection(L, mb_response_enter(L, MB_RESPONSE_CLOSE_AFTER_FINISH));
+  return 0;
+}
+
+/* ---- for the Lua modules ---- */
+
+int mb_http_date(lua_State *L) {
+  lua_pushstring(L, mb_http_date_line());
+  return 1;
+}
+
+/* request:_begin_monologue(): close_after_finish under another name. */
+static int begin_monologue(lua_State *L) {
+  mb_response_end_connection(L, mb_response_enter(L, MB_RESPONSE_MONOLOGUE));
+  return 0;
+}
+
+/* request:_check_file(): throws when request:send_file may not be called now. */
+static int check_file(lua_State *L) {
+  mb_response_enter(L, MB_RESPONSE_SEND_FILE);
+  return 0;
+}
+
+/* What is known of the size of a body that is one file. */
+static void set_length(lua_State *L, struct mb_response *r, uint64_t size) {
+  char line[48];
+  bool whole = r->head_pending && !r->interim && !r->has_length && r->sent == 0;
+  if (!whole || mb_response_is_bodyless(r)) return;
+  r->state = MB_RESPONSE_BROKEN;
+  snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)size);
+  mb_response_append_text(L, &r->head, line);
+  r->has_length = r->length_of_file = true;
+  r->length = size;
+}
+
+/* What comes before the bytes of a file is sent. Stack: request, response, size of the file. */
+static int begin_file_bytes(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  struct mb_response *r = response_at(L, 2);
+  uint64_t size = (uint64_t)lua_tointeger(L, 3);
+  /* While that waited, a stream handler may have sent something. */
+  if (r->state != MB_RESPONSE_BODY) mb_response_refuse_state(L, MB_RESPONSE_SEND_FILE, r->state);
+  check_size(L, r, MB_RESPONSE_SEND_FILE, size);
+  r->state = MB_RESPONSE_BROKEN;
+  r->sent += size;
+  if (r->chunked) {
+    char line[24];
+    mb_response_push_of_wire(L, "socket");
+    mb_response_queue(L, mb_handle_at(L, -1), line,
+                      (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
+  }
+  r->state = MB_RESPONSE_FILE;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/*
+ * request:_begin_file(size)
+ * So many bytes of body follow, which the caller sends by itself, if this returns true: sends what
+ * comes before them. Nothing else can be sent until request:_end_file().
+ */
+static int begin_file(lua_State *L) {
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_FILE);
+  uint64_t size = (uint64_t)luaL_checkinteger(L, 3);
+  check_size(L, r, MB_RESPONSE_SEND_FILE, size);
+  set_length(L, r, size);
+  if (r->is_head || size == 0) {
+    r->sent += size;
+    r->state = MB_RESPONSE_BODY;
+    return 0;
+  }
+  mb_response_emit_body(L, r, 0, false, begin_file_bytes);
+  return begin_file_bytes(L, LUA_OK, 0);
+}
+
+/* request:_end_file(): all bytes of the file were sent. */
+static int end_file(lua_State *L) {
+  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_END_FILE);
+  r->state = MB_RESPONSE_BROKEN;
+  if (r->chunked) {
+    mb_response_push_of_wire(L, "socket");
+    mb_response_queue(L, mb_handle_at(L, -1), "\r\n", 2);
+  }
+  r->state = MB_RESPONSE_BODY;
+  return 0;
+}
+
+/*
+ * response:state()
+ * Returns "start" (no status was sent), "begun" or "finished"; whether it is interim; how many bytes
+ * of body were sent so far.
+ */
+static int response_state(lua_State *L) {
+  const struct mb_response *r = response_at(L, 1);
+  lua_pushstring(L, r->state == MB_RESPONSE_START      ? "start"
+                    : r->state == MB_RESPONSE_FINISHED ? "finished"
+                                                       : "begun");
+  lua_pushboolean(L, r->interim);
+  lua_pushinteger(L, (lua_Integer)r->sent);
+  return 3;
+}
+
+/* response:has_left(): whether some of the response, which is not an interim one, may have gone out:
+ * it cannot be taken back any more. */
+static int has_left(lua_State *L) {
+  const struct mb_response *r = response_at(L, 1);
+  lua_pushboolean(L, r->state != MB_RESPONSE_START && !r->head_pending);
+  return 1;
+}
+
+/* response:is_whole(): whether it is finished, and the connection still HTTP's. */
+static int is_whole(lua_State *L) {
+  const struct mb_response *r = response_at(L, 1);
+  lua_pushboolean(L, r->state == MB_RESPONSE_FINISHED && r->code != 101);
+  return 1;
+}
+
+/* response:keeps_connection() */
+static int keeps_connection(lua_State *L) {
+  lua_pushboolean(L, response_at(L, 1)->keepalive);
+  return 1;
+}
+
+/* A new method that every response may need is a function, a row here and in `calls`, and a test. */
+static const luaL_Reg request_methods[] = {
+    {"_begin_file", begin_file},
+    {"_begin_monologue", begin_monologue},
+    {"_check_file", check_file},
+    {"_end_file", end_file},
+    {"close_after_finish", close_after_finish},
+    {"finish", finish},
+    {"finish_headers", finish_headers},
+    {"flush", flush},
+    {"send_data", send_data},
+    {"send_header", mb_response_send_header},
+    {"send_status", mb_response_send_status},
+    {NULL, NULL},
+};
+
+int mb_http_response_methods(lua_State *L) {
+  luaL_newlib(L, request_methods);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"has_left", has_left},    {"is_whole", is_whole}, {"keeps_connection", keeps_connection},
+    {"state", response_state}, {NULL, NULL},
+};
+
+void mb_http_response_open(lua_State *L) {
+  luaL_newmetatable(L, MB_RESPONSE_TYPE);
+  lua_pushcfunction(L, response_gc);
+  lua_setfield(L, -2, "__gc");
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}

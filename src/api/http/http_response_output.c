@@ -1,0 +1,114 @@
+/* The way out of a response: what was gathered, framed, into the socket's queue and to the client. */
+#include "api/http/http_response_output.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "socket/handle_methods.h"
+#include "api/http/http_response_head.h"
+#include "state/state.h"
+
+/* Output that may be queued before a write waits for the client. */
+#define QUEUE_MAX_BYTES 65536
+
+void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
+  size_t room;
+  struct mb_alloc *alloc = mb_state_alloc(L);
+  if (mb_buf_reserve(to, alloc, size) < 0) {
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    if (mb_buf_reserve(to, alloc, size) < 0) luaL_error(L, "not enough memory");
+  }
+  memcpy(mb_buf_room(to, &room), text, size);
+  mb_buf_added(to, size);
+}
+
+void mb_response_append_text(lua_State *L, struct mb_buf *to, const char *text) {
+  mb_response_append(L, to, text, strlen(text));
+}
+
+void mb_response_free_gathered(lua_State *L, struct mb_response *r) {
+  mb_buf_free(&r->head, mb_state_alloc(L));
+  mb_buf_free(&r->body, mb_state_alloc(L));
+}
+
+void mb_response_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size) {
+  if (size == 0 || mb_wqueue_append(&h->out, h->alloc, bytes, size) == 0) return;
+  mb_handle_collect(L, h);
+  mb_handle_check_output(L, h); /* a finalizer may have finished it */
+  if (mb_wqueue_append(&h->out, h->alloc, bytes, size) < 0) luaL_error(L, "not enough memory");
+}
+
+/* Queues what was gathered, and empties it. */
+static void queue_gathered(lua_State *L, struct mb_handle *h, struct mb_buf *from) {
+  if (mb_buf_len(from) == 0) return;
+  mb_response_queue(L, h, mb_buf_bytes(from), mb_buf_len(from));
+  mb_buf_take(from, mb_buf_len(from));
+}
+
+/* Calls a method of the connection with the argument on top of the stack, and pops that. */
+static void call_wire(lua_State *L, const char *method, lua_KFunction then) {
+  lua_getfield(L, 1, "_wire");
+  lua_getfield(L, -1, method);
+  lua_rotate(L, -3, 1);
+  lua_insert(L, -2);
+  lua_callk(L, 2, 0, 0, then);
+}
+
+void mb_response_drain(lua_State *L, lua_Integer most, lua_KFunction then) {
+  lua_pushinteger(L, most);
+  call_wire(L, "drain", then);
+}
+
+int mb_response_nothing_more(lua_State *L, int status, lua_KContext ctx) {
+  (void)L;
+  (void)status;
+  (void)ctx;
+  return 0;
+}
+
+void mb_response_emit(lua_State *L, struct mb_response *r, int data, bool flush, unsigned next,
+                      lua_KFunction then) {
+  r->state = MB_RESPONSE_BROKEN;
+  mb_response_push_of_wire(L, "socket");
+  struct mb_handle *h = mb_handle_at(L, -1);
+  mb_handle_check_output(L, h);
+  size_t size = mb_buf_len(&r->body) + (data ? lua_rawlen(L, data) : 0);
+  if (r->head_pending) {
+    r->head_pending = false;
+    queue_gathered(L, h, &r->head);
+  }
+  if (r->chunked && size > 0) {
+    char line[24];
+    mb_response_queue(L, h, line, (size_t)snprintf(line, sizeof line, "%zx\r\n", size));
+  }
+  queue_gathered(L, h, &r->body);
+  lua_pushcfunction(L, flush ? mb_handle_method_flush_nb : mb_handle_method_write_nb);
+  lua_insert(L, -2);
+  if (data) {
+    lua_pushvalue(L, data);
+  } else {
+    lua_pushliteral(L, "");
+  }
+  bool last = next == MB_RESPONSE_FINISHED;
+  lua_pushstring(L, !r->chunked        ? ""
+                    : size > 0 && last ? "\r\n0\r\n\r\n"
+                    : last             ? "0\r\n\r\n"
+                    : size > 0         ? "\r\n"
+                                       : "");
+  lua_call(L, 3, 2);
+  if (lua_isnil(L, -2)) call_wire(L, "lose", NULL); /* throws */
+  r->state = next;
+  if (last) mb_response_free_gathered(L, r);
+  lua_Integer most = flush ? 0 : QUEUE_MAX_BYTES;
+  bool wait = lua_tointeger(L, -2) > most;
+  lua_pop(L, 2);
+  if (wait) mb_response_drain(L, most, then);
+}
+
+void mb_response_emit_body(lua_State *L, struct mb_response *r, int data, bool flush,
+                           lua_KFunction then) {
+  r->state = MB_RESPONSE_BROKEN;
+  if (r->head_pending) mb_response_end_head(L, r, NULL);
+  mb_response_emit(L, r, data, flush, MB_RESPONSE_BODY, then);
+}

@@ -1,0 +1,56 @@
+/* The table of moonbridge_io, and those of its functions that are a line. */
+#include "api/io/io_module.h"
+
+#include <lauxlib.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "api/io/io_child.h"
+#include "api/io/io_connect.h"
+#include "socket/listener_object.h"
+#include "api/io/io_poll.h"
+
+/*
+ * moonbridge_io.getpid()
+ * Returns the process's number.
+ */
+static int io_getpid(lua_State *L) {
+  lua_pushinteger(L, getpid());
+  return 1;
+}
+
+/*
+ * moonbridge_io.timeref([previous])
+ * Returns the time in seconds, with fractions, since a point in the past that does not change; or
+ * since an earlier result. The clock is monotonic.
+ */
+static int io_timeref(lua_State *L) {
+  lua_Number previous = luaL_optnumber(L, 1, 0);
+  lua_pushnumber(L, (lua_Number)mb_now_usec() / 1e6 - previous);
+  return 1;
+}
+
+/* A new function is a function, a row here, a test, and an entry in moonbridge_io(3). */
+static const luaL_Reg functions[] = {
+    {"catch_sigterm", mb_io_catch_sigterm},
+    {"exec", mb_io_exec},
+    {"getpid", io_getpid},
+    {"localconnect", mb_io_localconnect},
+    {"localconnect_nb", mb_io_localconnect_nb},
+    {"locallisten", mb_io_locallisten},
+    {"poll", mb_io_poll},
+    {"tcpconnect", mb_io_tcpconnect},
+    {"tcpconnect_nb", mb_io_tcpconnect_nb},
+    {"tcplisten", mb_io_tcplisten},
+    {"timeref", io_timeref},
+    {NULL, NULL},
+};
+
+void mb_io_open(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  luaL_newlib(L, functions);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "moonbridge_io");
+  lua_setglobal(L, "moonbridge_io");
+  lua_pop(L, 1);
+}

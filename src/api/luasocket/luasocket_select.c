@@ -1,0 +1,200 @@
+/*
+ * socket.select, over poll(2): as many sockets as the process may have. What stands in the tables may
+ * be of anybody's making, if it has the method getfd, and maybe dirty.
+ */
+#include "api/luasocket/luasocket_select.h"
+
+#include <lauxlib.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fdio.h"
+#include "api/luasocket/luasocket_object.h"
+#include "api/luasocket/luasocket_server.h"
+
+/* The places on the stack: the arguments, what they come to, and the memory. */
+enum { RECEIVING = 1, SENDING, TIMEOUT, CAN_RECEIVE, CAN_SEND, MEMORY };
+
+struct entry {
+  int fd;
+  int set;           /* RECEIVING or SENDING */
+  lua_Integer index; /* in that table */
+  int polled;        /* where in the array of poll(2) */
+};
+
+struct selection {
+  struct entry *entries; /* in the userdata at MEMORY */
+  size_t count, capacity;
+  bool dirty;   /* something needs no waiting */
+  bool in_vain; /* a server is in it that nothing more comes to */
+};
+
+/* ---- collecting ---- */
+
+static void add(lua_State *L, struct selection *all, int fd, int set, lua_Integer index) {
+  if (all->count == all->capacity) {
+    size_t capacity = all->capacity ? all->capacity * 2 : 16;
+    struct entry *entries = lua_newuserdata(L, capacity * sizeof *entries);
+    if (all->count) memcpy(entries, all->entries, all->count * sizeof *entries);
+    lua_replace(L, MEMORY);
+    all->entries = entries;
+    all->capacity = capacity;
+  }
+  all->entries[all->count++] = (struct entry){.fd = fd, .set = set, .index = index};
+}
+
+/* Adds the object on top of the stack to a set's result, as element and as key. */
+static void report(lua_State *L, int set) {
+  int result = set == RECEIVING ? CAN_RECEIVE : CAN_SEND;
+  lua_Integer n = (lua_Integer)lua_rawlen(L, result) + 1;
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, result, n);
+  lua_pushvalue(L, -1);
+  lua_pushnumber(L, (lua_Number)n);
+  lua_rawset(L, result);
+}
+
+/* Calls a method of the object on top of the stack, if it has that. Pushes the result, or nil. */
+static void call_method(lua_State *L, const char *name) {
+  if (lua_getfield(L, -1, name) == LUA_TNIL) return;
+  lua_pushvalue(L, -2);
+  lua_call(L, 1, 1);
+}
+
+static int fd_by_method(lua_State *L) {
+  call_method(L, "getfd");
+  lua_Number fd = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : -1;
+  lua_pop(L, 1);
+  return fd >= 0 && fd <= INT_MAX ? (int)fd : -1;
+}
+
+static bool dirty_by_method(lua_State *L) {
+  call_method(L, "dirty");
+  bool dirty = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return dirty;
+}
+
+/* Whether the object can be received from, or accepted on, without asking the system. */
+static bool is_dirty(lua_State *L, const struct mb_luasocket *s) {
+  if (!s) return dirty_by_method(L);
+  if (s->class != MB_LUASOCKET_CLIENT) return mb_luasocket_has_pending(s);
+  return mb_handle_is_open(s->h) &&
+         (mb_buf_len(&s->h->in) > 0 || s->h->in_eof || s->h->in_error != 0);
+}
+
+/* The descriptor of the object on top of the stack, or -1. */
+static int fd_of(lua_State *L, const struct mb_luasocket *s, int set) {
+  if (!s) return fd_by_method(L);
+  bool connection = s->class == MB_LUASOCKET_CLIENT && mb_handle_is_open(s->h);
+  if (connection) return set == RECEIVING ? s->h->in_fd : s->h->out_fd;
+  return mb_luasocket_fd(s);
+}
+
+static void add_element(lua_State *L, struct selection *all, int set, lua_Integer index) {
+  const struct mb_luasocket *s = mb_luasocket_test(L, -1);
+  bool server = s && s->class == MB_LUASOCKET_SERVER && s->stands_in;
+  int fd = fd_of(L, s, set);
+  if (set == RECEIVING && (fd >= 0 || server) && is_dirty(L, s)) {
+    report(L, set);
+    all->dirty = true;
+  } else if (server) {
+    if (!mb_luasocket_has_pending(s)) all->in_vain = true;
+  } else if (fd >= 0) {
+    add(L, all, fd, set, index);
+  }
+}
+
+static void add_set(lua_State *L, struct selection *all, int set) {
+  if (lua_isnil(L, set)) return;
+  for (lua_Integer i = 1; lua_geti(L, set, i) != LUA_TNIL; i++) {
+    add_element(L, all, set, i);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* ---- waiting ---- */
+
+static int by_fd(const void *a, const void *b) {
+  const struct entry *x = a, *y = b;
+  if (x->fd != y->fd) return x->fd < y->fd ? -1 : 1;
+  if (x->set != y->set) return x->set < y->set ? -1 : 1;
+  return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* poll(2) takes no more than a process may have descriptors: each is in it once. Returns how many. */
+static nfds_t fill(struct selection *all, struct pollfd *fds) {
+  nfds_t n = 0;
+  for (size_t i = 0; i < all->count; i++) {
+    struct entry *e = &all->entries[i];
+    if (n == 0 || fds[n - 1].fd != e->fd) fds[n++] = (struct pollfd){.fd = e->fd};
+    fds[n - 1].events |= e->set == RECEIVING ? POLLIN : POLLOUT;
+    e->polled = (int)n - 1;
+  }
+  return n;
+}
+
+/* What select(2) calls ready, besides. */
+static bool is_ready(const struct entry *e, short revents) {
+  return revents & ((e->set == RECEIVING ? POLLIN : POLLOUT) | POLLERR | POLLHUP);
+}
+
+/* Whether the next entry is of the same descriptor in the same set: it is reported once. */
+static bool comes_again(const struct selection *all, size_t i) {
+  const struct entry *e = &all->entries[i];
+  return i + 1 < all->count && e[1].fd == e->fd && e[1].set == e->set;
+}
+
+/* Reports what is ready. Returns whether all descriptors were good ones. */
+static bool report_ready(lua_State *L, const struct selection *all, const struct pollfd *fds) {
+  bool good = true;
+  for (size_t i = 0; i < all->count; i++) {
+    const struct entry *e = &all->entries[i];
+    if (fds[e->polled].revents & POLLNVAL) good = false;
+    if (comes_again(all, i) || !is_ready(e, fds[e->polled].revents)) continue;
+    if (lua_geti(L, e->set, e->index) != LUA_TNIL) report(L, e->set);
+    lua_pop(L, 1);
+  }
+  return good;
+}
+
+static int push_outcome(lua_State *L, const char *error) {
+  lua_settop(L, CAN_SEND);
+  if (!error) return 2;
+  lua_pushstring(L, error);
+  return 3;
+}
+
+/*
+ * socket.select(recvt, sendt [, timeout])
+ * Returns the sockets that can be received from (or accepted on), and those that can be sent to, each
+ * in a table that has them as elements and as keys; and "timeout" when there is none.
+ */
+int mb_luasocket_select(lua_State *L) {
+  lua_settop(L, TIMEOUT);
+  if (!lua_isnil(L, RECEIVING)) luaL_checktype(L, RECEIVING, LUA_TTABLE);
+  if (!lua_isnil(L, SENDING)) luaL_checktype(L, SENDING, LUA_TTABLE);
+  lua_Number timeout = luaL_optnumber(L, TIMEOUT, -1);
+  int64_t deadline = timeout < 0 ? MB_NO_DEADLINE : mb_luasocket_in(timeout); /* NaN: now */
+  struct selection all = {.count = 0};
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_pushnil(L);
+  add_set(L, &all, RECEIVING);
+  add_set(L, &all, SENDING);
+  if (all.dirty) {
+    deadline = 0; /* has passed */
+  } else if (all.in_vain && all.count == 0) {
+    mb_luasocket_wait_in_vain(L, deadline);
+  }
+  if (all.count > 1) qsort(all.entries, all.count, sizeof *all.entries, by_fd);
+  struct pollfd *fds = lua_newuserdata(L, (all.count + 1) * sizeof *fds);
+  nfds_t n = fill(&all, fds);
+  int r = n == 0 && all.dirty ? 1 : mb_fd_poll_all(fds, n, deadline);
+  if (r < 0) return push_outcome(L, "select failed");
+  if (r == 0 && !all.dirty) return push_outcome(L, "timeout");
+  return push_outcome(L, report_ready(L, &all, fds) ? NULL : "select failed");
+}

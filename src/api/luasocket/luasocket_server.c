@@ -1,0 +1,111 @@
+/* LuaSocket's servers: listen, accept. */
+#include "api/luasocket/luasocket_server.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <poll.h>
+
+#include "base/fdio.h"
+#include "state/io_args.h"
+#include "base/listener.h"
+#include "api/luasocket/luasocket_methods.h"
+#include "socket/standin.h"
+
+const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
+  struct mb_luasocket *s = lua_touserdata(L, object);
+  if (mb_style_active() && !s->stands_in && s->fd >= 0) {
+    char message[MB_STYLE_MESSAGE_MAX];
+    struct mb_addr local = {.len = sizeof local.storage};
+    if (getsockname(s->fd, &local.any, &local.len) == 0) {
+      if (!mb_style_claims(&local, message)) return lua_pushstring(L, message);
+      s->stands_in = true; /* it is not bound: to any port */
+      s->wanted = local;
+    }
+  }
+  if (!s->stands_in && listen(s->fd, backlog) != 0) return mb_luasocket_strerror(-errno);
+  mb_luasocket_become(L, object, MB_LUASOCKET_SERVER);
+  return NULL;
+}
+
+/*
+ * master:listen([backlog])
+ * Makes a server of it. Returns 1; or nil, message.
+ */
+int mb_luasocket_method_listen(lua_State *L) {
+  mb_luasocket_check(L, MB_LUASOCKET_MASTER);
+  int backlog = (int)luaL_optnumber(L, 2, MB_LUASOCKET_BACKLOG);
+  const char *error = mb_luasocket_listen(L, 1, backlog);
+  return error ? mb_luasocket_fail(L, error) : mb_luasocket_done(L);
+}
+
+/* ---- accept, of the connection that we were started for ---- */
+
+bool mb_luasocket_has_pending(const struct mb_luasocket *s) {
+  return s->stands_in && mb_style_pending();
+}
+
+void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline) {
+  if (deadline == MB_NO_DEADLINE || !mb_style_serving()) mb_style_end(L);
+  mb_fd_poll_all(NULL, 0, deadline);
+}
+
+static int accept_style(lua_State *L, const struct mb_luasocket *server) {
+  if (mb_style_take(L)) {
+    struct mb_luasocket *client = mb_luasocket_new(L, MB_LUASOCKET_CLIENT, -1);
+    client->family = server->family;
+    client->owns = true;
+    return 1;
+  }
+  mb_luasocket_wait_in_vain(L, mb_luasocket_deadline(server, mb_luasocket_start(server)));
+  return mb_luasocket_fail(L, "timeout");
+}
+
+/* ---- accept, of a server of our own ---- */
+
+/* Returns a descriptor or -errno; -EAGAIN: the client has gone meanwhile. */
+static int accept_one(lua_State *L, const struct mb_luasocket *s, struct mb_addr *ret_remote) {
+  int fd = mb_listener_accept(s->fd, false, ret_remote);
+  if (mb_io_made_room(L, fd)) fd = mb_listener_accept(s->fd, false, ret_remote);
+  return fd;
+}
+
+/* Fills in the client on top of the stack. Returns 0 or -errno. */
+static int accept_into(lua_State *L, const struct mb_luasocket *s, struct mb_luasocket *client) {
+  int64_t start = mb_luasocket_start(s);
+  for (;;) {
+    if (s->fd < 0) return -EBADF; /* a finalizer may have closed it */
+    struct mb_addr remote;
+    int fd = accept_one(L, s, &remote);
+    if (fd == -EAGAIN) {
+      int r = mb_luasocket_wait(s, s->fd, POLLIN, start);
+      if (r < 0) return r;
+      continue;
+    }
+    if (fd < 0) return fd;
+    mb_handle_attach(client->h, fd, fd, MB_FD_TCP);
+    client->h->remote = remote;
+    client->family = s->family;
+    client->linger = s->linger; /* the system has it so too */
+    return 0;
+  }
+}
+
+/*
+ * server:accept()
+ * Returns a client; or nil, message: "timeout", "closed".
+ */
+int mb_luasocket_method_accept(lua_State *L) {
+  const struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_SERVER);
+  if (s->stands_in) return accept_style(L, s);
+  if (s->fd < 0) return mb_luasocket_fail(L, "closed");
+  if (s->block == 0) { /* first, as asking in a loop should make no garbage */
+    int r = mb_fd_poll(s->fd, POLLIN, 0);
+    if (r <= 0) return mb_luasocket_fail(L, mb_luasocket_io_error(r < 0 ? r : -EAGAIN));
+  }
+  mb_handle_new(L);
+  struct mb_luasocket *client = mb_luasocket_new(L, MB_LUASOCKET_CLIENT, -1);
+  client->owns = true;
+  int r = accept_into(L, s, client);
+  if (r < 0) return mb_luasocket_fail(L, mb_luasocket_io_error(r));
+  return 1;
+}

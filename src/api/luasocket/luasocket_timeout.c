@@ -1,0 +1,90 @@
+/* LuaSocket's two timeouts, on the monotonic clock, and the statistics with their age. */
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+
+#include "base/fdio.h"
+#include "api/luasocket/luasocket_methods.h"
+#include "api/luasocket/luasocket_object.h"
+
+static int64_t microseconds(double seconds) {
+  return (int64_t)ceil((seconds > MB_SECONDS_MAX ? MB_SECONDS_MAX : seconds) * 1e6);
+}
+
+int64_t mb_luasocket_in(double seconds) {
+  return mb_now_usec() + (seconds > 0 ? microseconds(seconds) : 0);
+}
+
+int64_t mb_luasocket_start(const struct mb_luasocket *s) {
+  return mb_luasocket_waits(s) ? 0 : mb_now_usec();
+}
+
+/*
+ * A block timeout alone counts from the beginning of the call; beside a total timeout it counts from
+ * the beginning of each wait. The original does so too.
+ */
+int64_t mb_luasocket_deadline(const struct mb_luasocket *s, int64_t start) {
+  bool block = s->block >= 0, total = s->total >= 0;
+  if (!block && !total) return MB_NO_DEADLINE;
+  if (!total) return start + microseconds(s->block);
+  int64_t end = start + microseconds(s->total);
+  if (!block) return end;
+  int64_t next = mb_luasocket_in(s->block);
+  return next < end ? next : end;
+}
+
+int mb_luasocket_wait(const struct mb_luasocket *s, int fd, short events, int64_t start) {
+  if (s->block == 0) return -EAGAIN;
+  int r = mb_fd_poll(fd, events, mb_luasocket_deadline(s, start));
+  return r == 0 ? -EAGAIN : r < 0 ? r : 0;
+}
+
+/*
+ * object:settimeout(value [, mode])
+ * value in seconds; nil or negative: none. mode "b", "t" ("r" is an older name of "t"). Returns 1.
+ */
+int mb_luasocket_method_settimeout(lua_State *L) {
+  struct mb_luasocket *s = mb_luasocket_any(L);
+  lua_Number seconds = luaL_optnumber(L, 2, -1);
+  if (isnan(seconds)) seconds = 0; /* what nobody meant is not to wait for ever */
+  const char *mode = luaL_optstring(L, 3, "b");
+  luaL_argcheck(L, *mode == 'b' || *mode == 't' || *mode == 'r', 3, "invalid timeout mode");
+  *(*mode == 'b' ? &s->block : &s->total) = seconds;
+  return mb_luasocket_done(L);
+}
+
+/* object:gettimeout(): the block timeout and the total timeout, -1 where there is none. */
+int mb_luasocket_method_gettimeout(lua_State *L) {
+  const struct mb_luasocket *s = mb_luasocket_any(L);
+  lua_pushnumber(L, s->block);
+  lua_pushnumber(L, s->total);
+  return 2;
+}
+
+/* object:getstats(): bytes received, bytes sent, and the object's age in seconds. */
+int mb_luasocket_method_getstats(lua_State *L) {
+  const struct mb_luasocket *s = mb_luasocket_any(L);
+  lua_pushnumber(L, (lua_Number)s->received);
+  lua_pushnumber(L, (lua_Number)s->sent);
+  lua_pushnumber(L, (lua_Number)(mb_now_usec() - s->born) / 1e6);
+  return 3;
+}
+
+/* A count that a script sets; out of range it stays what it was. */
+static uint64_t opt_count(lua_State *L, int index, uint64_t count) {
+  lua_Number n = luaL_optnumber(L, index, (lua_Number)count);
+  return n >= 0 && n < 9e18 ? (uint64_t)n : count;
+}
+
+/* object:setstats([received [, sent [, age]]]): what is nil stays. Returns 1. */
+int mb_luasocket_method_setstats(lua_State *L) {
+  struct mb_luasocket *s = mb_luasocket_any(L);
+  uint64_t received = opt_count(L, 2, s->received);
+  uint64_t sent = opt_count(L, 3, s->sent);
+  lua_Number age = luaL_optnumber(L, 4, 0);
+  s->received = received;
+  s->sent = sent;
+  if (!lua_isnoneornil(L, 4) && fabs(age) <= MB_SECONDS_MAX)
+    s->born = mb_now_usec() - (int64_t)(age * 1e6);
+  return mb_luasocket_done(L);
+}

@@ -1,0 +1,123 @@
+/*
+ * client:send() and shutdown(). Output is not buffered: when send returns, the system has what it says
+ * was sent. What the native socket has queued before goes first.
+ */
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <poll.h>
+
+#include "base/fdio.h"
+#include "socket/handle_methods.h"
+#include "api/luasocket/luasocket_methods.h"
+#include "api/luasocket/luasocket_object.h"
+
+/* Whether an error says that the connection is gone for good. */
+static bool is_lost(int r) { return r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT; }
+
+/* Sends what is queued. Returns 0, -EAGAIN at the deadline, or -errno. */
+static int send_queued(const struct mb_luasocket *s, int64_t start) {
+  struct mb_handle *h = s->h;
+  while (h->out.len > 0) {
+    int r = mb_handle_send_queue(h, mb_luasocket_waits(s));
+    if (r < 0) return r;
+    if (h->out.len == 0) break;
+    r = mb_luasocket_wait(s, h->out_fd, POLLOUT, start);
+    if (r < 0) return r;
+  }
+  return 0;
+}
+
+/* Why nothing can be sent: -errno, or 0 when something can. */
+static int refusal(const struct mb_luasocket *s) {
+  const struct mb_handle *h = s->h;
+  if (!mb_handle_is_open(h)) return -EBADF;
+  if (h->state == MB_HANDLE_FINISHED || s->ended) return -EPIPE;
+  return -h->out_error;
+}
+
+/* Sends bytes. *sent is how many the system has taken. Returns 0, -EAGAIN at the deadline, -errno. */
+static int send_bytes(struct mb_luasocket *s, const char *data, size_t len, size_t *sent) {
+  struct mb_handle *h = s->h;
+  int64_t start = mb_luasocket_start(s);
+  int r = refusal(s);
+  if (r == 0 && h->out.len > 0) r = send_queued(s, start);
+  while (r == 0 && *sent < len) {
+    struct iovec piece = {(char *)data + *sent, len - *sent};
+    ssize_t n = mb_fd_writev(h->out_fd, h->kind, &piece, 1, mb_luasocket_waits(s));
+    if (n == -EAGAIN) {
+      r = mb_luasocket_wait(s, h->out_fd, POLLOUT, start);
+    } else if (n < 0) {
+      r = is_lost((int)n) ? mb_handle_output_failed(h, (int)n) : (int)n;
+    } else {
+      mb_handle_sent(h, (size_t)n);
+      *sent += (size_t)n;
+    }
+  }
+  s->sent += *sent;
+  return r;
+}
+
+/* Positions as string.sub takes them, clipped to 1…len. */
+static void clip(lua_Number *first, lua_Number *last, size_t len) {
+  lua_Number size = (lua_Number)len;
+  if (*first < 0) *first += size + 1;
+  if (*last < 0) *last += size + 1;
+  if (!(*first >= 1)) *first = 1;
+  if (!(*last <= size)) *last = size;
+}
+
+/*
+ * client:send(data [, i [, j]])
+ * Returns the index of the last byte that was sent; or nil, message ("closed", "timeout"), and that
+ * index.
+ */
+int mb_luasocket_method_send(lua_State *L) {
+  struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_CLIENT);
+  size_t len, sent = 0;
+  const char *data = luaL_checklstring(L, 2, &len);
+  lua_Number first = lua_isnoneornil(L, 3) ? 1 : trunc(luaL_checknumber(L, 3));
+  lua_Number last = lua_isnoneornil(L, 4) ? -1 : trunc(luaL_checknumber(L, 4));
+  clip(&first, &last, len);
+  int r = 0;
+  if (first <= last) {
+    r = send_bytes(s, data + (size_t)first - 1, (size_t)(last - first + 1), &sent);
+  }
+  if (r < 0) {
+    lua_pushnil(L);
+    lua_pushstring(L, mb_luasocket_io_error(r));
+    lua_pushnumber(L, (lua_Number)sent + first - 1);
+  } else {
+    lua_pushnumber(L, (lua_Number)sent + first - 1);
+    lua_pushnil(L);
+    lua_pushnil(L);
+  }
+  return 3;
+}
+
+static void end_output(struct mb_luasocket *s) {
+  struct mb_handle *h = s->h;
+  if (h->out.len > 0) mb_handle_send_queue(h, true);
+  mb_handle_end_output(h);
+  s->ended = true;
+}
+
+/* Of input that has come already nothing is lost. */
+static void end_input(const struct mb_luasocket *s) {
+  if (s->h->kind != MB_FD_FILE && s->h->kind != MB_FD_PIPE) shutdown(s->h->in_fd, SHUT_RD);
+}
+
+/*
+ * client:shutdown([mode])
+ * mode: "both", "send" or "receive". Returns 1.
+ */
+int mb_luasocket_method_shutdown(lua_State *L) {
+  static const char *const modes[] = {"both", "send", "receive", NULL};
+  struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_CLIENT);
+  int mode = luaL_checkoption(L, 2, "both", modes);
+  if (mb_handle_is_open(s->h)) {
+    if (mode != 2) end_output(s);
+    if (mode != 1) end_input(s);
+  }
+  return mb_luasocket_done(L);
+}

@@ -1,0 +1,66 @@
+/* The table of mb.tarantool.core. */
+#include "api/tarantool/tarantool_core.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <poll.h>
+#include <time.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "api/tarantool/tarantool_address.h"
+#include "api/tarantool/tarantool_errno.h"
+#include "api/tarantool/tarantool_socket.h"
+
+/* core.log(level, text): logs a text, maybe of several lines. level: as --log-level names it. */
+static int log_text(lua_State *L) {
+  static const char *const names[] = {"error", "warning", "notice", "info", "debug", NULL};
+  static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+  int level = levels[luaL_checkoption(L, 1, NULL, names)];
+  size_t len;
+  const char *text = luaL_checklstring(L, 2, &len);
+  mb_log_text(level, text, len);
+  return 0;
+}
+
+/* core.time(): seconds since 1970, with fractions. */
+static int real_time(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9);
+  return 1;
+}
+
+/* core.time64(): microseconds since 1970. */
+static int real_time64(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  lua_pushinteger(L, (lua_Integer)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+  return 1;
+}
+
+/* core.clock64(): monotonic microseconds. */
+static int clock64(lua_State *L) {
+  lua_pushinteger(L, mb_now_usec());
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"clock64", clock64},
+    {"errno", mb_tarantool_errno},
+    {"errnos", mb_tarantool_errnos},
+    {"getaddrinfo", mb_tarantool_getaddrinfo},
+    {"log", log_text},
+    {"socket", mb_tarantool_socket_new},
+    {"strerror", mb_tarantool_strerror},
+    {"time", real_time},
+    {"time64", real_time64},
+    {"wrap", mb_tarantool_socket_wrap},
+    {NULL, NULL},
+};
+
+int mb_tarantool_core_open(lua_State *L) {
+  mb_tarantool_socket_open(L);
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,125 @@
+/* Connecting, and listening; with --style, the connection may stand where a listener would: style.h. */
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+
+#include "socket/standin.h"
+#include "api/tarantool/tarantool_address.h"
+#include "api/tarantool/tarantool_socket.h"
+
+/* ---- connecting ---- */
+
+/*
+ * s:connect(host, port)
+ * Starts to connect. Returns true; or nil, errno: EINPROGRESS when it is not decided yet.
+ */
+int mb_tarantool_method_connect(lua_State *L) {
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct mb_addr addr;
+  if (s->handle) return mb_tarantool_push_error(L, -EISCONN);
+  int r = mb_tarantool_check_address(L, 2, s->domain, &addr);
+  if (r < 0) return mb_tarantool_push_error(L, r);
+  do {
+    r = connect(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno;
+  } while (r == -EINTR);
+  return mb_tarantool_push_outcome(L, r);
+}
+
+/* s:connected(): what has become of connecting. Returns true; or nil, errno. */
+int mb_tarantool_method_connected(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct mb_addr remote;
+  int error = 0;
+  socklen_t len = sizeof error;
+  if (getsockopt(mb_tarantool_descriptor(s), SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+    return mb_tarantool_push_error(L, -errno);
+  if (error) return mb_tarantool_push_error(L, -error);
+  remote.len = sizeof remote.storage;
+  int r = getpeername(s->fd, &remote.any, &remote.len) == 0 ? 0 : -errno;
+  return mb_tarantool_push_outcome(L, r == -ENOTCONN ? -EINPROGRESS : r);
+}
+
+/* ---- listening ---- */
+
+static int push_refusal(lua_State *L, const char *message) {
+  mb_tarantool_push_error(L, -EADDRNOTAVAIL);
+  lua_pushstring(L, message);
+  return 3;
+}
+
+/*
+ * Whether a stream socket may be bound in order to connect from there; with --style, whether it is
+ * to be a listener shows when it is to listen.
+ */
+static bool may_be_client(const struct mb_addr *addr) {
+  return addr->any.sa_family != AF_UNIX && mb_addr_port(addr) == 0;
+}
+
+/*
+ * s:bind(host, port)
+ * Returns true; or nil, errno, and a message where the number does not say it all.
+ */
+int mb_tarantool_method_bind(lua_State *L) {
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct mb_addr addr;
+  if (s->handle || s->pretended) return mb_tarantool_push_error(L, -EINVAL);
+  int r = mb_tarantool_check_address(L, 2, s->domain, &addr);
+  if (r < 0) return mb_tarantool_push_error(L, r);
+  char message[MB_STYLE_MESSAGE_MAX];
+  bool is_listener = mb_style_active() && s->type == SOCK_STREAM;
+  if (is_listener && mb_style_claims(&addr, message)) {
+    mb_style_bound(&addr, &s->bound);
+    s->pretended = true;
+    return mb_tarantool_push_outcome(L, 0);
+  }
+  if (is_listener && !may_be_client(&addr)) return push_refusal(L, message);
+  return mb_tarantool_push_outcome(L, bind(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno);
+}
+
+/* Whether a socket has no address of its own yet. */
+static bool is_unbound(const struct mb_addr *local) {
+  char path[sizeof local->local.sun_path + 1];
+  return local->any.sa_family == AF_UNIX ? mb_addr_path(local, path) == 0
+                                         : mb_addr_port(local) == 0;
+}
+
+/* s:listen(backlog): returns true; or nil, errno, and a message as bind does. */
+int mb_tarantool_method_listen(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  lua_Integer backlog = luaL_optinteger(L, 2, SOMAXCONN);
+  if (backlog < 0 || backlog > SOMAXCONN) backlog = SOMAXCONN;
+  if (s->pretended) return mb_tarantool_push_outcome(L, 0);
+  if (s->handle) return mb_tarantool_push_error(L, -EINVAL);
+  char message[MB_STYLE_MESSAGE_MAX];
+  struct mb_addr local = {.len = sizeof local.storage};
+  if (mb_style_active() && getsockname(s->fd, &local.any, &local.len) == 0 && !is_unbound(&local) &&
+      !mb_style_claims(&local, message))
+    return push_refusal(L, message);
+  return mb_tarantool_push_outcome(L, listen(s->fd, (int)backlog) == 0 ? 0 : -errno);
+}
+
+static int accept_pretended(lua_State *L) {
+  if (!mb_style_take(L)) return mb_tarantool_push_error(L, -EAGAIN);
+  struct mb_tarantool_socket *accepted = mb_tarantool_push_new(L);
+  mb_tarantool_set_handle(L, accepted, lua_gettop(L) - 1, true);
+  return 1;
+}
+
+/*
+ * s:accept(): returns an object; or nil, errno. A client that has gone before is passed over.
+ */
+int mb_tarantool_method_accept(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  if (s->pretended) return accept_pretended(L);
+  if (s->handle) return mb_tarantool_push_error(L, -EINVAL);
+  struct mb_tarantool_socket *accepted = mb_tarantool_push_new(L);
+  if (s->closed) return mb_tarantool_push_error(L, -EBADF); /* by a finalizer */
+  int fd;
+  do {
+    fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+  if (mb_tarantool_made_room(L, fd)) fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return mb_tarantool_push_error(L, -errno);
+  mb_tarantool_set_descriptor(accepted, fd);
+  return 1;
+}

@@ -1,0 +1,343 @@
+/* Life and addresses of the descriptors below mb.tarantool's socket objects. */
+#include "api/tarantool/tarantool_socket.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "socket/handle_methods.h"
+#include "state/state.h"
+#include "socket/standin.h"
+#include "api/tarantool/tarantool_address.h"
+#include "api/tarantool/tarantool_names.h"
+#include "api/tarantool/tarantool_options.h"
+
+#define TYPE "mb.tarantool.socket"
+
+#define LINGER_MAX_SECONDS 32767 /* what fits everywhere */
+
+struct mb_tarantool_socket *mb_tarantool_push_new(lua_State *L) {
+  struct mb_tarantool_socket *s = lua_newuserdata(L, sizeof *s);
+  memset(s, 0, sizeof *s);
+  s->fd = -1;
+  s->rbuf = MB_BUF_INIT;
+  s->alloc = mb_state_alloc(L);
+  luaL_setmetatable(L, TYPE);
+  return s;
+}
+
+struct mb_tarantool_socket *mb_tarantool_check_socket(lua_State *L) {
+  struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
+  if (s->closed || (s->handle && !mb_handle_is_open(s->handle)))
+    luaL_error(L, "attempt to use a closed socket");
+  return s;
+}
+
+int mb_tarantool_descriptor(const struct mb_tarantool_socket *s) {
+  if (!s->handle) return s->fd;
+  return s->handle->kind == MB_FD_FILE ? -1 : s->handle->in_fd;
+}
+
+static int last_error; /* of any call, for errno() */
+
+int mb_tarantool_errno(lua_State *L) {
+  lua_pushinteger(L, last_error);
+  if (!lua_isnoneornil(L, 1)) last_error = (int)luaL_checkinteger(L, 1);
+  return 1;
+}
+
+int mb_tarantool_push_error(lua_State *L, int r) {
+  last_error = -r;
+  lua_pushnil(L);
+  lua_pushinteger(L, -r);
+  return 2;
+}
+
+int mb_tarantool_push_outcome(lua_State *L, int r) {
+  if (r < 0) return mb_tarantool_push_error(L, r);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* ---- life ---- */
+
+void mb_tarantool_set_descriptor(struct mb_tarantool_socket *s, int fd) {
+  socklen_t len = sizeof s->domain;
+  s->fd = fd;
+  getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &s->domain, &len);
+  len = sizeof s->type;
+  getsockopt(fd, SOL_SOCKET, SO_TYPE, &s->type, &len);
+  len = sizeof s->protocol;
+  getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &s->protocol, &len);
+}
+
+bool mb_tarantool_made_room(lua_State *L, int fd) {
+  if (fd >= 0 || (errno != EMFILE && errno != ENFILE)) return false;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  return true;
+}
+
+int mb_tarantool_socket_new(lua_State *L) {
+  int domain, type, protocol;
+  if (mb_tarantool_check_number(L, 1, mb_tarantool_families, &domain) < 0)
+    return mb_tarantool_push_error(L, -EAFNOSUPPORT);
+  if (mb_tarantool_check_number(L, 2, mb_tarantool_types, &type) < 0)
+    return mb_tarantool_push_error(L, -ESOCKTNOSUPPORT);
+  if (mb_tarantool_check_protocol(L, 3, &protocol) < 0)
+    return mb_tarantool_push_error(L, -EPROTONOSUPPORT);
+  struct mb_tarantool_socket *s = mb_tarantool_push_new(L);
+  int fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  if (mb_tarantool_made_room(L, fd))
+    fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  if (fd < 0) return mb_tarantool_push_error(L, -errno);
+  mb_tarantool_set_descriptor(s, fd);
+  return 1;
+}
+
+/*
+ * Small writes are not held back for an acknowledgement, as with socket:flush; the script may change
+ * that.
+ */
+static void set_nodelay(struct mb_handle *h) {
+  if (h->nodelay || h->kind != MB_FD_TCP) return;
+  h->nodelay = true;
+  mb_fd_set_nodelay(h->out_fd);
+}
+
+void mb_tarantool_set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner) {
+  struct mb_handle *h = mb_handle_at(L, index);
+  lua_pushvalue(L, index);
+  lua_setuservalue(L, -2);
+  set_nodelay(h);
+  s->handle = h;
+  s->owner = owner;
+  s->type = SOCK_STREAM;
+  s->domain = h->local.len ? h->local.any.sa_family : AF_UNSPEC;
+  s->protocol = h->kind == MB_FD_TCP ? IPPROTO_TCP : 0;
+}
+
+int mb_tarantool_socket_wrap(lua_State *L) {
+  mb_handle_check_open(L, mb_handle_at(L, 1));
+  bool owner = lua_toboolean(L, 2);
+  mb_tarantool_set_handle(L, mb_tarantool_push_new(L), 1, owner);
+  return 1;
+}
+
+static int close_handle(struct mb_tarantool_socket *s) {
+  if (!mb_handle_is_open(s->handle)) return 0;
+  if (s->linger.l_onoff && s->linger.l_linger == 0) {
+    mb_handle_reset(s->handle); /* what the script has asked for */
+    return 0;
+  }
+  return mb_handle_close(s->handle);
+}
+
+static int close_socket(struct mb_tarantool_socket *s) {
+  int r = 0;
+  if (s->handle && s->owner) r = close_handle(s);
+  if (s->fd >= 0 && close(s->fd) != 0 && errno != EINTR) r = -errno;
+  s->fd = -1;
+  s->closed = true;
+  mb_buf_free(&s->rbuf, s->alloc);
+  return r;
+}
+
+/* s:close(): returns true; or nil, errno: also when it is closed already. */
+static int method_close(lua_State *L) {
+  struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
+  if (s->closed) return mb_tarantool_push_error(L, -EBADF);
+  s->owner = true; /* a wrapped socket is closed when that is said, and not as garbage */
+  return mb_tarantool_push_outcome(L, close_socket(s));
+}
+
+static int socket_gc(lua_State *L) {
+  close_socket(luaL_checkudata(L, 1, TYPE));
+  return 0;
+}
+
+/* s:is_closed() */
+static int method_is_closed(lua_State *L) {
+  const struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
+  lua_pushboolean(L, s->closed || (s->handle && !mb_handle_is_open(s->handle)));
+  return 1;
+}
+
+/* s:is_stream(): whether what is sent has no ends. */
+static int method_is_stream(lua_State *L) {
+  lua_pushboolean(L, mb_tarantool_check_socket(L)->type == SOCK_STREAM);
+  return 1;
+}
+
+/* s:is_pretended(): whether it is a listener that --style stands behind. */
+static int method_is_pretended(lua_State *L) {
+  const struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
+  lua_pushboolean(L, s->pretended);
+  return 1;
+}
+
+/* s:fd() */
+static int method_fd(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  lua_pushinteger(L, s->pretended ? mb_style_fd() : s->handle ? s->handle->in_fd : s->fd);
+  return 1;
+}
+
+/* s:waitable(): what mb.scheduler waits for: the handle, or the descriptor. */
+static int method_waitable(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  if (s->handle) {
+    lua_getuservalue(L, 1);
+  } else {
+    lua_pushinteger(L, s->fd);
+  }
+  return 1;
+}
+
+/* ---- ends ---- */
+
+static int shut_handle(struct mb_tarantool_socket *s, int how) {
+  struct mb_handle *h = s->handle;
+  int r = 0;
+  bool replay = h->kind == MB_FD_FILE;
+  if (how != SHUT_RD && !s->output_shut) {
+    r = mb_handle_send_queue(h, true);
+    if (r == 0 && h->state == MB_HANDLE_OPEN) r = mb_handle_end_output(h);
+    s->output_shut = true;
+  }
+  if (how != SHUT_WR) {
+    if (replay) s->input_shut = true;
+    /* ENOTCONN: the client has gone, there is nothing left to shut. */
+    if (!replay && shutdown(h->in_fd, SHUT_RD) != 0 && errno != ENOTCONN && r == 0) r = -errno;
+  }
+  return r;
+}
+
+/* s:shutdown(how): a name or a number, nil: both ends. Returns true; or nil, errno. */
+static int method_shutdown(lua_State *L) {
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  int how = SHUT_RDWR;
+  if (!lua_isnoneornil(L, 2)) {
+    if (mb_tarantool_check_number(L, 2, mb_tarantool_directions, &how) < 0)
+      return mb_tarantool_push_error(L, -EINVAL);
+  }
+  if (how < SHUT_RD || how > SHUT_RDWR) return mb_tarantool_push_error(L, -EINVAL);
+  if (s->handle) return mb_tarantool_push_outcome(L, shut_handle(s, how));
+  return mb_tarantool_push_outcome(L, shutdown(s->fd, how) == 0 ? 0 : -errno);
+}
+
+/* s:linger([active, seconds]): returns both; or nil, errno. */
+static int method_linger(lua_State *L) {
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct linger linger = s->linger;
+  socklen_t len = sizeof linger;
+  if (!s->handle && getsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, &len) != 0)
+    return mb_tarantool_push_error(L, -errno);
+  if (!lua_isnoneornil(L, 2)) {
+    linger.l_onoff = lua_isnumber(L, 2) ? lua_tonumber(L, 2) != 0 : lua_toboolean(L, 2);
+    lua_Number seconds = luaL_optnumber(L, 3, 0);
+    luaL_argcheck(L, seconds >= 0 && seconds <= LINGER_MAX_SECONDS, 3,
+                  "expected 0 to 32767 seconds");
+    linger.l_linger = (int)seconds;
+    if (s->handle) {
+      s->linger = linger;
+    } else if (setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0) {
+      return mb_tarantool_push_error(L, -errno);
+    }
+  }
+  lua_pushboolean(L, linger.l_onoff);
+  lua_pushinteger(L, linger.l_linger);
+  return 2;
+}
+
+/* ---- options and addresses ---- */
+
+/* s:setsockopt(level, name, value): returns true; or nil, errno. */
+static int method_setsockopt(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  return mb_tarantool_push_outcome(L, mb_tarantool_setsockopt(L, 2, mb_tarantool_descriptor(s)));
+}
+
+/* s:getsockopt(level, name): returns the value; or nil, errno. */
+static int method_getsockopt(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  int r = mb_tarantool_getsockopt(L, 2, mb_tarantool_descriptor(s));
+  return r < 0 ? mb_tarantool_push_error(L, r) : 1;
+}
+
+typedef int name_function(int fd, struct sockaddr *addr, socklen_t *len);
+
+static int push_address(lua_State *L, const struct mb_tarantool_socket *s, name_function *ask,
+                        const struct mb_addr *known) {
+  struct mb_addr addr;
+  if (known) {
+    addr = *known;
+    if (addr.len == 0) return mb_tarantool_push_error(L, -ENOTCONN);
+  } else {
+    memset(&addr, 0, sizeof addr);
+    addr.len = sizeof addr.storage;
+    if (ask(s->fd, &addr.any, &addr.len) != 0) return mb_tarantool_push_error(L, -errno);
+  }
+  mb_tarantool_push_address(L, &addr, s->handle != NULL);
+  mb_tarantool_set_kind(L, s->type, s->protocol);
+  return 1;
+}
+
+/* s:name(): the local address, a table; or nil, errno. */
+static int method_name(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  const struct mb_addr *known = s->pretended ? &s->bound : s->handle ? &s->handle->local : NULL;
+  return push_address(L, s, getsockname, known);
+}
+
+/* s:peer(): the peer's address, a table; or nil, errno. */
+static int method_peer(lua_State *L) {
+  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  return push_address(L, s, getpeername, s->handle ? &s->handle->remote : NULL);
+}
+
+/* ---- the type ---- */
+
+static const luaL_Reg methods[] = {
+    {"accept", mb_tarantool_method_accept},
+    {"bind", mb_tarantool_method_bind},
+    {"buffered", mb_tarantool_method_buffered},
+    {"close", method_close},
+    {"connect", mb_tarantool_method_connect},
+    {"connected", mb_tarantool_method_connected},
+    {"fd", method_fd},
+    {"fill", mb_tarantool_method_fill},
+    {"find", mb_tarantool_method_find},
+    {"getsockopt", method_getsockopt},
+    {"is_closed", method_is_closed},
+    {"is_pretended", method_is_pretended},
+    {"is_stream", method_is_stream},
+    {"linger", method_linger},
+    {"listen", mb_tarantool_method_listen},
+    {"name", method_name},
+    {"peer", method_peer},
+    {"read", mb_tarantool_method_read},
+    {"recv", mb_tarantool_method_recv},
+    {"recvfrom", mb_tarantool_method_recvfrom},
+    {"send", mb_tarantool_method_send},
+    {"sendto", mb_tarantool_method_sendto},
+    {"setsockopt", method_setsockopt},
+    {"shutdown", method_shutdown},
+    {"take", mb_tarantool_method_take},
+    {"waitable", method_waitable},
+    {"write", mb_tarantool_method_write},
+    {NULL, NULL},
+};
+
+void mb_tarantool_socket_open(lua_State *L) {
+  if (luaL_newmetatable(L, TYPE)) {
+    lua_pushcfunction(L, socket_gc);
+    lua_setfield(L, -2, "__gc");
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_pop(L, 1);
+}

@@ -1,0 +1,94 @@
+/*
+ * The descriptor below a socket object of mb.tarantool: one of its own, or the connection, which is
+ * read and written through its handle. The calls never wait; who has to, waits and calls again.
+ */
+#ifndef MB_TARANTOOL_SOCKET_H
+#define MB_TARANTOOL_SOCKET_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "socket/handle.h"
+#include "base/addr.h"
+
+struct mb_tarantool_socket {
+  int fd;                   /* its own, O_NONBLOCK; -1: none */
+  struct mb_handle *handle; /* the connection, kept by the user value; NULL: none */
+  bool closed;
+  bool owner;       /* the handle is closed with it, also by the garbage collector */
+  bool pretended;   /* a listener with --style, see style.h: bound is its address */
+  bool input_shut;  /* shutdown() of a replay, which no system call knows of */
+  bool output_shut; /* the same */
+  int domain, type, protocol;
+  struct linger linger; /* of the handle, which has that of its own: see mb_fd_set_reset_on_close */
+  struct mb_buf rbuf;   /* what read and readline have received and not returned */
+  struct mb_alloc *alloc;
+  struct mb_addr bound;
+};
+
+/* Registers the type, with the methods of all files. May throw. */
+void mb_tarantool_socket_open(lua_State *L);
+
+/* core.socket(domain, type, protocol): names or numbers. Returns an object; or nil, errno. */
+int mb_tarantool_socket_new(lua_State *L);
+
+/*
+ * core.wrap(socket, owner): the object of a socket of ours. Returns it. Throws when the socket is no
+ * socket or closed.
+ */
+int mb_tarantool_socket_wrap(lua_State *L);
+
+/* The object at index 1; throws when it is none, or closed. */
+struct mb_tarantool_socket *mb_tarantool_check_socket(lua_State *L);
+
+/* The descriptor that options and addresses are asked of; -1 in a replay. */
+int mb_tarantool_descriptor(const struct mb_tarantool_socket *s);
+
+/* core.errno([new]): returns the number of the last error of any call, and sets it. */
+int mb_tarantool_errno(lua_State *L);
+
+/* Pushes true, or nil and the number of an error r < 0. Returns how many. */
+int mb_tarantool_push_outcome(lua_State *L, int r);
+
+/* Pushes an object with nothing below it. */
+struct mb_tarantool_socket *mb_tarantool_push_new(lua_State *L);
+
+/* Makes a descriptor the object's. */
+void mb_tarantool_set_descriptor(struct mb_tarantool_socket *s, int fd);
+
+/* Makes the handle at an index the object's, which is on top of the stack. */
+void mb_tarantool_set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner);
+
+/*
+ * Whether a call that has returned fd is worth another try: it lacked descriptors, and garbage, which
+ * may have some, was collected.
+ */
+bool mb_tarantool_made_room(lua_State *L, int fd);
+
+/* Pushes nil and the number of an error -r, which is the last one from now on. Returns 2. */
+int mb_tarantool_push_error(lua_State *L, int r);
+
+/* ---- methods of tarantool_listen.c ---- */
+
+int mb_tarantool_method_accept(lua_State *L);
+int mb_tarantool_method_bind(lua_State *L);
+int mb_tarantool_method_connect(lua_State *L);
+int mb_tarantool_method_connected(lua_State *L);
+int mb_tarantool_method_listen(lua_State *L);
+
+/* ---- methods of tarantool_transfer.c ---- */
+
+int mb_tarantool_method_read(lua_State *L);
+int mb_tarantool_method_write(lua_State *L);
+int mb_tarantool_method_recv(lua_State *L);
+int mb_tarantool_method_recvfrom(lua_State *L);
+int mb_tarantool_method_send(lua_State *L);
+int mb_tarantool_method_sendto(lua_State *L);
+int mb_tarantool_method_fill(lua_State *L);
+int mb_tarantool_method_find(lua_State *L);
+int mb_tarantool_method_take(lua_State *L);
+int mb_tarantool_method_buffered(lua_State *L);
+
+#endif

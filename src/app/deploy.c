@@ -1,0 +1,256 @@
+/*
+ * From a script's listen{} calls to a service. Must not be reached by a connection: the text is made
+ * in Lua (lua/mb/deploy.lua), from the table that is put together here.
+ */
+#include "app/deploy.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "app/listen.h"
+#include "base/log.h"
+#include "app/script.h"
+#include "state/state.h"
+
+#define ACCOUNT "mb-handle" /* units/mb-handle.sysusers.in makes it */
+
+/* ---- the table ---- */
+
+static void set_string(lua_State *L, const char *name, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_boolean(lua_State *L, const char *name, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, lua_Integer value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static const char *name_of(enum mb_proto proto) {
+  switch (proto) {
+    case MB_PROTO_ANY:
+      return "any";
+    case MB_PROTO_TCP:
+      return "tcp";
+    case MB_PROTO_TCP4:
+      return "tcp4";
+    case MB_PROTO_TCP6:
+      return "tcp6";
+    case MB_PROTO_LOCAL:
+      return "local";
+    case MB_PROTO_INTERVAL:
+      return "interval";
+    case MB_PROTO_MAIN:
+      return "main";
+  }
+  return NULL;
+}
+
+static void push_listener(lua_State *L, const struct mb_listener *l) {
+  lua_createtable(L, 0, 8);
+  set_string(L, "proto", name_of(l->proto));
+  set_integer(L, "service", l->service->number);
+  if (l->service->max_fork) set_integer(L, "max_fork", l->service->max_fork);
+  switch (l->proto) {
+    case MB_PROTO_TCP:
+    case MB_PROTO_TCP4:
+    case MB_PROTO_TCP6:
+      set_string(L, "host", l->text);
+      set_integer(L, "port", l->port);
+      set_boolean(L, "proxy_protocol", l->proxy_protocol);
+      break;
+    case MB_PROTO_LOCAL:
+      set_string(L, "path", l->text);
+      set_boolean(L, "proxy_protocol", l->proxy_protocol);
+      break;
+    case MB_PROTO_INTERVAL:
+      lua_pushnumber(L, l->delay);
+      lua_setfield(L, -2, "delay");
+      set_boolean(L, "strict", l->strict);
+      set_string(L, "name", l->text);
+      break;
+    case MB_PROTO_MAIN:
+      set_string(L, "name", l->text);
+      break;
+    case MB_PROTO_ANY:
+      break;
+  }
+}
+
+static void push_listeners(lua_State *L) {
+  lua_Integer n = 0;
+  lua_newtable(L);
+  for (const struct mb_listener *l = mb_listen_first(); l; l = l->next) {
+    push_listener(L, l);
+    lua_rawseti(L, -2, ++n);
+  }
+}
+
+/* { {"log-level", "info"}, {"proxy-protocol"} } */
+static void push_options(lua_State *L, const struct mb_options *o) {
+  lua_createtable(L, o->ncarried, 0);
+  for (int i = 0; i < o->ncarried; i++) {
+    lua_createtable(L, 2, 0);
+    lua_pushstring(L, o->carried[i].name);
+    lua_rawseti(L, -2, 1);
+    lua_pushstring(L, o->carried[i].value);
+    lua_rawseti(L, -2, 2);
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+static void push_arguments(lua_State *L, const struct mb_options *o) {
+  lua_createtable(L, o->nargs, 0);
+  for (int i = 0; i < o->nargs; i++) {
+    lua_pushstring(L, o->args[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+/* The program as it is running now: what has been tried is what will be started. */
+static int find_program(char path[PATH_MAX]) {
+  ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+  if (n < 0) return -errno;
+  path[n] = '\0';
+  return 0;
+}
+
+/* Services are started in "/". Symbolic links stay: what they lead to may change. */
+static int make_absolute(const char *name, char path[PATH_MAX]) {
+  char cwd[PATH_MAX] = "";
+  if (name[0] != '/' && !getcwd(cwd, sizeof cwd)) return -errno;
+  while (name[0] == '.' && name[1] == '/') {
+    for (name += 2; *name == '/';) name++;
+  }
+  int n = snprintf(path, PATH_MAX, name[0] == '/' ? "%s%s" : "%s/%s", cwd, name);
+  return n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* Whether everybody may pass the directories on the way to a file. Changes the path. */
+static bool is_reachable_for_all(char path[PATH_MAX]) {
+  struct stat st;
+  for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
+    *slash = '\0';
+    if (stat(path, &st) != 0 || !(st.st_mode & S_IXOTH)) return false;
+  }
+  return true;
+}
+
+/* Whether everybody may do that with the file, also on the way that links lead. */
+static bool is_allowed_for_all(const char *absolute, mode_t what) {
+  char path[PATH_MAX], real[PATH_MAX];
+  struct stat st;
+  if (stat(absolute, &st) != 0 || !(st.st_mode & what) || !realpath(absolute, real)) return false;
+  strcpy(path, absolute);
+  return is_reachable_for_all(path) && is_reachable_for_all(real);
+}
+
+struct deployment {
+  const struct mb_options *options;
+  FILE *out;
+  char program[PATH_MAX], script[PATH_MAX];
+};
+
+static void push_plan(lua_State *L, const struct deployment *d) {
+  const struct mb_options *o = d->options;
+  lua_createtable(L, 0, 9);
+  set_string(L, "program", d->program);
+  set_string(L, "script", d->script);
+  set_boolean(L, "user", o->user);
+  set_string(L, "account", ACCOUNT);
+  set_boolean(L, "account_exists", getpwnam(ACCOUNT) != NULL);
+  set_boolean(L, "readable", is_allowed_for_all(d->script, S_IROTH));
+  set_boolean(L, "runnable", is_allowed_for_all(d->program, S_IXOTH));
+  push_options(L, o);
+  lua_setfield(L, -2, "options");
+  push_arguments(L, o);
+  lua_setfield(L, -2, "args");
+  push_listeners(L);
+  lua_setfield(L, -2, "listeners");
+}
+
+/* ---- the text ---- */
+
+static const char *mode_of(const struct mb_options *o) {
+  return o->mode == MB_MODE_UNITS ? "units" : o->mode == MB_MODE_INETD ? "inetd" : "xinetd";
+}
+
+/* Calls mb.deploy: returns a text; or nil, what is wrong, and "system" if the system has failed. */
+static int make_text(lua_State *L) {
+  const struct deployment *d = lua_touserdata(L, 1);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "mb.deploy");
+  lua_call(L, 1, 1);
+  push_plan(L, d);
+  lua_pushstring(L, mode_of(d->options));
+  lua_pushstring(L, d->options->mode_value);
+  lua_call(L, 3, 3);
+  return 3;
+}
+
+static enum mb_exit print(struct deployment *d, const char *text, size_t len) {
+  fwrite(text, 1, len, d->out);
+  if (fflush(d->out) == 0 && !ferror(d->out)) return MB_EXIT_OK;
+  mb_log(LOG_ERR, "cannot write to standard output: %s", strerror(errno));
+  return MB_EXIT_SYSTEM;
+}
+
+static enum mb_exit deploy(lua_State *L, const struct mb_script *script, struct deployment *d) {
+  int r = find_program(d->program);
+  if (r == 0) r = make_absolute(script->path, d->script);
+  if (r < 0) {
+    mb_log(LOG_ERR, "cannot find out where the program and the script are: %s", strerror(-r));
+    return MB_EXIT_SYSTEM;
+  }
+  for (int i = 0; i < d->options->nargs; i++) {
+    const char *arg = d->options->args[i];
+    if (!mb_options_is_one(arg)) continue;
+    mb_log(LOG_WARNING, "%s stands behind the script, and so is an argument of the script's", arg);
+  }
+  /* A --memory-limit is for what is started, not for saying how. */
+  mb_state_alloc(L)->limit = 0;
+  lua_pushcfunction(L, make_text);
+  lua_pushlightuserdata(L, d);
+  if (mb_state_call(L, 1, 3) != LUA_OK) {
+    mb_script_log_error(L);
+    return MB_EXIT_HANDLER;
+  }
+  size_t len;
+  const char *text = lua_tolstring(L, -3, &len);
+  if (text) return print(d, text, len);
+  text = lua_tolstring(L, -2, &len);
+  mb_log_text(LOG_ERR, text, len);
+  return lua_isnil(L, -1) ? MB_EXIT_CONFIG : MB_EXIT_SYSTEM;
+}
+
+static enum mb_exit run(lua_State *L, const struct mb_script *script, void *context) {
+  struct deployment *d = context;
+  if (script->options->mode != MB_MODE_CHECK) return deploy(L, script, d);
+  mb_listen_print(d->out);
+  return print(d, "", 0);
+}
+
+enum mb_exit mb_deploy(const struct mb_options *options, int out) {
+  struct deployment d = {.options = options, .out = fdopen(out, "w")};
+  if (!d.out) {
+    mb_log(LOG_ERR, "cannot write to standard output: %s", strerror(errno));
+    return MB_EXIT_SYSTEM;
+  }
+  enum mb_exit exit = mb_script_run(options, NULL, run, &d);
+  if (fclose(d.out) == 0 || exit != MB_EXIT_OK) return exit;
+  mb_log(LOG_ERR, "cannot write to standard output: %s", strerror(errno));
+  return MB_EXIT_SYSTEM;
+}

@@ -1,0 +1,141 @@
+/*
+ * Files and addresses for the Lua modules below mb.deploy. Must never follow a link in a file's
+ * place, nor leave half a file: root writes units with it, maybe where others can write too.
+ */
+#include "app/deploy_core.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <lauxlib.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A path of systemd's is at most this long. */
+#define PATH_SIZE 4096
+
+static int fail(lua_State *L, int error) {
+  lua_pushnil(L);
+  lua_pushstring(L, strerror(error));
+  lua_pushinteger(L, error);
+  return 3;
+}
+
+/*
+ * core.address(text)
+ * Returns the IP address in its usual spelling, and "ip4" or "ip6"; nil when the text is no
+ * address. An IPv4 address that is mapped into IPv6 is an IPv4 address.
+ */
+static int address(lua_State *L) {
+  const char *text = luaL_checkstring(L, 1);
+  struct in_addr ip4;
+  struct in6_addr ip6;
+  char usual[INET6_ADDRSTRLEN];
+  int family = AF_INET;
+  if (inet_pton(AF_INET, text, &ip4) != 1) {
+    if (inet_pton(AF_INET6, text, &ip6) != 1) return 0;
+    family = IN6_IS_ADDR_V4MAPPED(&ip6) ? AF_INET : AF_INET6;
+    if (family == AF_INET) memcpy(&ip4, ip6.s6_addr + 12, sizeof ip4);
+  }
+  const void *bytes = family == AF_INET ? (const void *)&ip4 : (const void *)&ip6;
+  lua_pushstring(L, inet_ntop(family, bytes, usual, sizeof usual));
+  lua_pushstring(L, family == AF_INET ? "ip4" : "ip6");
+  return 2;
+}
+
+/*
+ * core.kind(path)
+ * Returns "file", "directory", "link", "socket" or "other"; false when there is nothing; or nil,
+ * message, errno.
+ */
+static int kind(lua_State *L) {
+  struct stat st;
+  if (lstat(luaL_checkstring(L, 1), &st) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) return fail(L, errno);
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  lua_pushstring(L, S_ISREG(st.st_mode)    ? "file"
+                    : S_ISDIR(st.st_mode)  ? "directory"
+                    : S_ISLNK(st.st_mode)  ? "link"
+                    : S_ISSOCK(st.st_mode) ? "socket"
+                                           : "other");
+  return 1;
+}
+
+/* core.real_path(path): returns the absolute path without links; or nil, message, errno. */
+static int real_path(lua_State *L) {
+  char *path = realpath(luaL_checkstring(L, 1), NULL);
+  if (!path) return fail(L, errno);
+  lua_pushstring(L, path);
+  free(path);
+  return 1;
+}
+
+/* core.list(directory): returns the names in it, in no order; or nil, message, errno. */
+static int list(lua_State *L) {
+  DIR *dir = opendir(luaL_checkstring(L, 1));
+  if (!dir) return fail(L, errno);
+  /* The directory would stay open if memory ran out: the process ends then. */
+  lua_newtable(L);
+  const struct dirent *entry;
+  for (lua_Integer n = 1; (entry = readdir(dir)) != NULL; n++) {
+    lua_pushstring(L, entry->d_name);
+    lua_rawseti(L, -2, n);
+  }
+  closedir(dir);
+  return 1;
+}
+
+/* Returns 0 or an errno. */
+static int write_all(int fd, const char *data, size_t size) {
+  while (size > 0) {
+    ssize_t n = write(fd, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    data += n;
+    size -= (size_t)n;
+  }
+  return 0;
+}
+
+/*
+ * core.write(path, text)
+ * Writes a file that all may read, or puts it in the place of the one that is there: whoever looks
+ * sees the old one or the new one. Returns true; or nil, message, errno, and the old one is whole.
+ */
+static int write_file(lua_State *L) {
+  size_t size;
+  const char *path = luaL_checkstring(L, 1);
+  const char *text = luaL_checklstring(L, 2, &size);
+  char temporary[PATH_SIZE];
+  /* No name that a manager would take for a unit's. */
+  int length = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
+  if (length < 0 || (size_t)length >= sizeof temporary) return fail(L, ENAMETOOLONG);
+  int fd = mkstemp(temporary);
+  if (fd < 0) return fail(L, errno);
+  int error = write_all(fd, text, size);
+  if (!error && fchmod(fd, 0644) != 0) error = errno;
+  if (!error && fsync(fd) != 0) error = errno;
+  if (close(fd) != 0 && !error) error = errno;
+  if (!error && rename(temporary, path) != 0) error = errno;
+  if (error) {
+    unlink(temporary);
+    return fail(L, error);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+int mb_deploy_core_open(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"address", address},     {"kind", kind},        {"list", list},
+      {"real_path", real_path}, {"write", write_file}, {NULL, NULL},
+  };
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,61 @@
+/* Lets require find the modules that are part of the program. */
+#include "app/embedded.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "app/deploy_core.h"
+#include "api/http/http_core.h"
+#include "api/http/http_server_detach.h"
+#include "socket/listener_object.h"
+#include "api/luasocket/luasocket.h"
+#include "api/luasocket/luasocket_dns.h"
+#include "api/mb/scheduler_core.h"
+#include "socket/standin.h"
+#include "api/tarantool/tarantool_core.h"
+
+/* Modules of C functions: a new one is a row here. */
+static const luaL_Reg native[] = {
+    {"mb.deploy.core", mb_deploy_core_open},
+    {"mb.http.core", mb_http_core_open},
+    {"mb.http_server.detach", mb_http_server_detach_open},
+    {"mb.http_server.listener", mb_io_listener_open},
+    {"mb.luasocket", mb_luasocket_open},
+    {"mb.luasocket.dns", mb_luasocket_dns_open},
+    {"mb.scheduler.core", mb_scheduler_core_open},
+    {"mb.style", mb_style_open},
+    {"mb.tarantool.core", mb_tarantool_core_open},
+    {NULL, NULL},
+};
+
+/* A searcher (Lua manual, package.searchers): returns a loader, or a text that says what was tried. */
+static int search(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  for (const struct mb_embedded *m = mb_embedded_modules; m->name; m++) {
+    if (strcmp(m->name, name) != 0) continue;
+    lua_pushfstring(L, "=%s", name);
+    if (luaL_loadbufferx(L, (const char *)m->code, m->size, lua_tostring(L, -1), "b") != LUA_OK) {
+      return lua_error(L);
+    }
+    return 1;
+  }
+  for (const luaL_Reg *m = native; m->name; m++) {
+    if (strcmp(m->name, name) != 0) continue;
+    lua_pushcfunction(L, m->func);
+    return 1;
+  }
+  lua_pushfstring(L, "\n\tno module '%s' in mb-handle", name);
+  return 1;
+}
+
+void mb_embedded_open(lua_State *L) {
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "searchers");
+  for (lua_Integer i = (lua_Integer)lua_rawlen(L, -1); i >= 1; i--) {
+    lua_rawgeti(L, -1, i);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_pushcfunction(L, search);
+  lua_rawseti(L, -2, 1);
+  lua_pop(L, 2);
+}

@@ -1,0 +1,153 @@
+/*
+ * mb-handle: serves the one connection it was started for. The order of start-up, and the exit
+ * status.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/activation.h"
+#include "app/connection_log.h"
+#include "app/deploy.h"
+#include "base/exits.h"
+#include "base/log.h"
+#include "app/options.h"
+#include "app/serve.h"
+#include "base/stdfds.h"
+#include "app/task.h"
+
+static void ignore(int signal_number) { (void)signal_number; }
+
+/*
+ * Signals that would kill us and can be told from an errno: a write to a closed pipe, to a file at
+ * its limit. A handler that does nothing, not SIG_IGN: that would be inherited by the script's
+ * children, and `yes | head` would not end. And one that the parent may have ignored, without which
+ * os.execute cannot wait.
+ */
+static void set_signals(void) {
+  struct sigaction action = {.sa_handler = ignore, .sa_flags = SA_RESTART};
+  sigaction(SIGPIPE, &action, NULL);
+  sigaction(SIGXFSZ, &action, NULL);
+  signal(SIGCHLD, SIG_DFL);
+}
+
+static enum mb_exit failed(const char *what, int r) {
+  mb_log(LOG_ERR, "%s: %s", what, strerror(-r));
+  return MB_EXIT_SYSTEM;
+}
+
+static enum mb_exit refuse(const struct mb_activation *activation) {
+  if (activation->given == MB_GIVEN_LISTENER) {
+    mb_log(LOG_ERR,
+           "fd %d is a listening socket: mb-handle serves one accepted connection (systemd: "
+           "Accept=yes; inetd: nowait)",
+           activation->fd);
+  } else {
+    mb_log(LOG_ERR,
+           "fd %d is not a stream socket: mb-handle serves connections (systemd: ListenStream=; "
+           "inetd: stream)",
+           activation->fd);
+  }
+  return MB_EXIT_CONFIG;
+}
+
+/* What is replayed has to be readable. Returns 0 or -errno. */
+static int check_input(int fd) {
+  struct stat st;
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fstat(fd, &st) != 0) return -errno;
+  if (S_ISDIR(st.st_mode)) return -EISDIR;
+  return (flags & O_ACCMODE) == O_WRONLY ? -EBADF : 0;
+}
+
+/* Finds out who is at the other end. Returns 0, 1 when the client has gone already, or -errno. */
+static int look_at_peer(struct mb_connection *connection) {
+  int r = mb_addr_of(connection->fds.in, &connection->local, &connection->remote);
+  return r == -ENOTCONN ? 1 : r;
+}
+
+static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
+  struct mb_activation activation;
+  int r = mb_activation_find(&activation);
+  if (r < 0) return failed("cannot use what LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES offer", r);
+  if (activation.fd == 0 && closed & 1)
+    return failed("fd 0 is closed: there is no connection and nothing to replay", -EBADF);
+  if (activation.given == MB_GIVEN_FILE && closed & 2)
+    return failed("fd 1 is closed: a replay has nowhere to write to", -EBADF);
+
+  if (activation.given == MB_GIVEN_FILE) {
+    r = check_input(activation.fd);
+    if (r < 0) return failed("cannot read a replay from fd 0", r);
+  }
+
+  struct mb_connection connection = {.kind = MB_FD_FILE};
+  r = mb_stdfds_take(&activation, &connection.fds);
+  if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
+  if (activation.given == MB_GIVEN_LISTENER || activation.given == MB_GIVEN_DATAGRAM)
+    return refuse(&activation);
+  if (activation.count > 1) {
+    mb_log(LOG_WARNING, "%d descriptors were handed over: fd %d is served, the others are not",
+           activation.count, activation.fd);
+  }
+  if (activation.given == MB_GIVEN_CONNECTION) {
+    connection.kind = mb_fd_kind_of(connection.fds.in);
+    /* From here on, a death of the process is a reset: half an answer is not a whole one. */
+    mb_fd_set_reset_on_close(connection.fds.in, connection.kind, true);
+    r = look_at_peer(&connection);
+    if (r >= 0) mb_connection_log_begin(options, &connection);
+    if (r < 0) return failed("cannot ask for the connection's addresses", r);
+    if (r > 0) {
+      mb_log(LOG_INFO, "the client has gone before it was served");
+      return MB_EXIT_OK;
+    }
+  }
+  return mb_serve(options, &connection);
+}
+
+/* The modes in which there is no connection: 0 becomes /dev/null, print goes to the log. */
+static enum mb_exit work(const struct mb_options *options, unsigned closed) {
+  bool task = options->mode == MB_MODE_INTERVAL || options->mode == MB_MODE_MAIN;
+  if (!task && closed & 2) return failed("fd 1 is closed: there is nowhere to print to", -EBADF);
+  const struct mb_activation none = {.given = MB_GIVEN_FILE};
+  struct mb_stdfds fds;
+  int r = mb_stdfds_take(&none, &fds);
+  if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
+  if (!task) return mb_deploy(options, fds.out);
+  close(fds.out);
+  close(fds.in);
+  return mb_task_run(options);
+}
+
+/* --help and --version. */
+static enum mb_exit print(const struct mb_options *options) {
+  if (options->help) {
+    mb_options_help(stdout);
+  } else {
+    puts("mb-handle " PACKAGE_VERSION);
+  }
+  if (fflush(stdout) == 0 && !ferror(stdout)) return MB_EXIT_OK;
+  return failed("cannot write to standard output", -errno);
+}
+
+static enum mb_exit run(int argc, char **argv) {
+  unsigned closed;
+  struct mb_options options;
+  char error[MB_OPTIONS_ERROR_MAX];
+  int r = mb_stdfds_prepare(&closed);
+  if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
+  set_signals();
+  if (!mb_options_parse(argc, argv, &options, error)) {
+    mb_log(LOG_ERR, "%s", error);
+    return MB_EXIT_USAGE;
+  }
+  mb_log_set_level(options.log_level);
+  if (options.help || options.version) return print(&options);
+  if (options.mode != MB_MODE_SERVE) return work(&options, closed);
+  return serve(&options, closed);
+}
+
+int main(int argc, char **argv) { return (int)run(argc, argv); }

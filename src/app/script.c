@@ -1,0 +1,201 @@
+/*
+ * From a script's name to its listeners. Whatever happens in Lua ends here, in a status, never in an
+ * abort.
+ */
+#include "app/script.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <lua.h>
+#include <string.h>
+
+#include "app/embedded.h"
+#include "socket/handle.h"
+#include "api/io/io_module.h"
+#include "app/listen.h"
+#include "base/log.h"
+#include "app/script_path.h"
+#include "state/state.h"
+#include "socket/standin.h"
+#include "socket/timeout.h"
+
+#define OUT_OF_MEMORY "not enough memory" /* Lua's message */
+
+void mb_script_log_error(lua_State *L) {
+  size_t len;
+  const char *text = lua_tolstring(L, -1, &len);
+  mb_log_text(LOG_ERR, text, len);
+  /* With a position in front, where the library says so. */
+  if (mb_state_alloc(L)->refused && strstr(text, OUT_OF_MEMORY)) {
+    mb_log(LOG_ERR, "the limit is %zu bytes: memory_limit in listen{}, or --memory-limit",
+           mb_state_alloc(L)->limit);
+  }
+  lua_pop(L, 1);
+}
+
+static int open_state(lua_State *L) {
+  const struct mb_script *script = lua_touserdata(L, 1);
+  mb_state_open(L, script->path);
+  mb_listen_open(L);
+  mb_timeout_open(L);
+  mb_handle_open(L);
+  mb_io_open(L);
+  mb_embedded_open(L);
+  return 0;
+}
+
+/* Compiles the script; returns the chunk, or nil and a message, which needs no traceback. */
+static int compile(lua_State *L) {
+  struct mb_script *script = lua_touserdata(L, 1);
+  errno = 0;
+  script->compiled = luaL_loadfile(L, script->path);
+  if (script->compiled == LUA_OK) return 1;
+  /* The C library found no memory to open the file with. */
+  if (script->compiled == LUA_ERRFILE && errno == ENOMEM) script->compiled = LUA_ERRMEM;
+  lua_pushnil(L);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/*
+ * Calls the chunk with the script's arguments; what it returns may be a connect handler. A program in
+ * another library's style is one itself.
+ */
+static int run_chunk(lua_State *L) {
+  const struct mb_script *script = lua_touserdata(L, 1);
+  const struct mb_options *o = script->options;
+  if (o->style) {
+    mb_style_wrap(L, o->style, script->path, o->args, o->nargs);
+    mb_listen_any(L);
+    return 0;
+  }
+  luaL_checkstack(L, o->nargs, "too many arguments");
+  for (int i = 0; i < o->nargs; i++) lua_pushstring(L, o->args[i]);
+  lua_call(L, o->nargs, 1);
+  if (lua_isfunction(L, -1)) {
+    mb_listen_any(L);
+  } else if (!lua_isnil(L, -1)) {
+    return luaL_error(
+        L, "%s: the script returned a %s: expected a connect handler (a function) or nothing",
+        script->path, luaL_typename(L, -1));
+  }
+  return 0;
+}
+
+static enum mb_exit load_failed(lua_State *L, int lua_status) {
+  mb_script_log_error(L);
+  return lua_status == LUA_ERRMEM ? MB_EXIT_HANDLER : MB_EXIT_CONFIG;
+}
+
+static int prefix(lua_State *L) {
+  lua_pushfstring(L, "%s: %s", (const char *)lua_touserdata(L, 1), lua_tostring(L, 2));
+  return 1;
+}
+
+/*
+ * The error on top of the stack has no position when the call that has failed was the script's last
+ * (return generate_handler(...): a tail call): puts the script's name before it.
+ */
+static void name_script(lua_State *L, const char *path) {
+  const char *message = lua_tostring(L, -1);
+  if (strncmp(message, path, strlen(path)) == 0 ||
+      strncmp(message, OUT_OF_MEMORY, strlen(OUT_OF_MEMORY)) == 0)
+    return;
+  lua_pushcfunction(L, prefix);
+  lua_pushlightuserdata(L, (void *)path);
+  lua_pushvalue(L, -3);
+  if (mb_state_call(L, 2, 1) == LUA_OK) {
+    lua_replace(L, -2);
+  } else {
+    lua_pop(L, 1);
+  }
+}
+
+static enum mb_exit load(lua_State *L, struct mb_script *script) {
+  lua_pushcfunction(L, open_state);
+  lua_pushlightuserdata(L, script);
+  int status = mb_state_call(L, 1, 0);
+  if (status != LUA_OK) return load_failed(L, status);
+
+  lua_pushcfunction(L, compile);
+  lua_pushlightuserdata(L, script);
+  status = mb_state_call(L, 1, 2);
+  if (status != LUA_OK) return load_failed(L, status);
+  if (script->compiled != LUA_OK) {
+    enum mb_exit exit = load_failed(L, script->compiled);
+    return script->compiled == LUA_ERRFILE ? MB_EXIT_NO_SCRIPT : exit;
+  }
+  lua_pop(L, 1);
+
+  lua_pushcfunction(L, run_chunk);
+  lua_insert(L, -2);
+  lua_pushlightuserdata(L, script);
+  lua_insert(L, -2);
+  status = mb_state_call(L, 2, 0);
+  if (status != LUA_OK) {
+    name_script(L, script->path);
+    return load_failed(L, status);
+  }
+  if (mb_listen_first()) return MB_EXIT_OK;
+  mb_log(LOG_ERR,
+         "%s: no handler: the script neither called listen{connect = function(socket) ... end} nor "
+         "returned a function",
+         script->path);
+  return MB_EXIT_CONFIG;
+}
+
+enum mb_exit mb_script_call(lua_State *L, int handler) {
+  if (handler == LUA_NOREF) return MB_EXIT_OK;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, handler);
+  if (mb_state_call(L, 0, 0) == LUA_OK) return MB_EXIT_OK;
+  mb_script_log_error(L);
+  return MB_EXIT_HANDLER;
+}
+
+static int describe_listeners(lua_State *L) {
+  mb_listen_describe(L);
+  return 1;
+}
+
+const char *mb_script_push_offer(lua_State *L) {
+  lua_pushcfunction(L, describe_listeners);
+  mb_state_call(L, 0, 1); /* at worst this leaves "not enough memory", which is as good an answer */
+  return lua_tostring(L, -1);
+}
+
+void mb_script_limit_memory(lua_State *L, lua_Integer limit) {
+  struct mb_alloc *alloc = mb_state_alloc(L);
+  size_t wanted = (size_t)limit;
+  if (wanted && (alloc->limit == 0 || wanted < alloc->limit)) alloc->limit = wanted;
+}
+
+static bool find_script(struct mb_script *script, const struct mb_addr *local,
+                        char path[PATH_MAX]) {
+  script->path = mb_script_path(script->options, local, path);
+  if (script->path) return true;
+  char tried[MB_SCRIPT_TRIED_MAX];
+  mb_script_tried(script->options, local, tried);
+  mb_log(LOG_ERR, "no script: tried %s; name one as an argument or in $MB_SCRIPT", tried);
+  return false;
+}
+
+enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
+                           mb_script_body *body, void *context) {
+  static const struct mb_addr none;
+  char path[PATH_MAX];
+  struct mb_script script = {.options = options};
+  if (!find_script(&script, local ? local : &none, path)) return MB_EXIT_NO_SCRIPT;
+  /* Else it is for what will be started. */
+  if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
+  struct mb_alloc alloc = {.limit = options->memory_limit};
+  lua_State *L = mb_state_new(&alloc);
+  if (!L) {
+    mb_log(LOG_ERR, "not enough memory for a Lua state");
+    return MB_EXIT_HANDLER;
+  }
+  enum mb_exit exit = load(L, &script);
+  if (exit == MB_EXIT_OK) exit = body(L, &script, context);
+  lua_close(L);
+  return exit;
+}

@@ -1,0 +1,73 @@
+/* Intervals and main processes: systemd's timers and services start them. */
+#include "app/task.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "app/listen.h"
+#include "base/log.h"
+#include "app/script.h"
+#include "state/state.h"
+#include "socket/timeout.h"
+
+/* The table that connect gets in place of a socket (DESIGN.md, listen{}). */
+static int new_table(lua_State *L) {
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, lua_touserdata(L, 1));
+  lua_setfield(L, -2, lua_touserdata(L, 2));
+  return 1;
+}
+
+static enum mb_exit run_connect(lua_State *L, const struct mb_listener *l) {
+  lua_pushcfunction(L, new_table);
+  lua_pushlightuserdata(L, (void *)mb_listen_name(l));
+  lua_pushlightuserdata(L, l->proto == MB_PROTO_INTERVAL ? "interval" : "main");
+  int status = mb_state_call(L, 2, 1);
+  if (status == LUA_OK) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, l->service->connect);
+    lua_insert(L, -2);
+    status = mb_state_call(L, 1, 0);
+  }
+  if (status == LUA_OK) return MB_EXIT_OK;
+  mb_script_log_error(L);
+  return MB_EXIT_HANDLER;
+}
+
+static enum mb_exit run_handlers(lua_State *L, const struct mb_listener *l) {
+  mb_listen_close();
+  mb_script_limit_memory(L, l->service->memory_limit);
+  enum mb_exit exit = mb_script_call(L, l->service->prepare);
+  mb_timeout_clear();
+  if (exit != MB_EXIT_OK) return exit;
+  exit = run_connect(L, l);
+  mb_timeout_clear();
+  enum mb_exit finished = mb_script_call(L, l->service->finish);
+  return exit == MB_EXIT_OK ? finished : exit;
+}
+
+static enum mb_exit run(lua_State *L, const struct mb_script *script, void *context) {
+  (void)context;
+  const struct mb_options *o = script->options;
+  bool interval = o->mode == MB_MODE_INTERVAL;
+  const char *kind = interval ? "interval" : "main";
+  const struct mb_listener *found = NULL;
+  for (const struct mb_listener *l = mb_listen_first(); l; l = l->next) {
+    if (l->proto != (interval ? MB_PROTO_INTERVAL : MB_PROTO_MAIN)) continue;
+    if (strcmp(mb_listen_name(l), o->mode_value) != 0) continue;
+    if (found) {
+      mb_log(LOG_ERR, "%s: two listeners are %s %s: give them names of their own", script->path,
+             kind, o->mode_value);
+      return MB_EXIT_CONFIG;
+    }
+    found = l;
+  }
+  if (found) return run_handlers(L, found);
+  mb_log(LOG_ERR, "%s: no %s %s: the script has: %s", script->path, kind, o->mode_value,
+         mb_script_push_offer(L));
+  lua_pop(L, 1);
+  return MB_EXIT_CONFIG;
+}
+
+enum mb_exit mb_task_run(const struct mb_options *options) {
+  return mb_script_run(options, NULL, run, NULL);
+}

@@ -1,0 +1,132 @@
+/* The two addresses of a connection. Must not look up names: this runs for every connection. */
+#include "base/addr.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct sockaddr_in *as_in(const struct mb_addr *addr) {
+  return addr->len >= sizeof(struct sockaddr_in) && addr->any.sa_family == AF_INET
+             ? (const struct sockaddr_in *)&addr->storage
+             : NULL;
+}
+
+static const struct sockaddr_in6 *as_in6(const struct mb_addr *addr) {
+  return addr->len >= sizeof(struct sockaddr_in6) && addr->any.sa_family == AF_INET6
+             ? (const struct sockaddr_in6 *)&addr->storage
+             : NULL;
+}
+
+int mb_addr_of(int fd, struct mb_addr *ret_local, struct mb_addr *ret_remote) {
+  ret_local->len = sizeof ret_local->storage;
+  if (getsockname(fd, &ret_local->any, &ret_local->len) != 0) return -errno;
+  ret_remote->len = sizeof ret_remote->storage;
+  if (getpeername(fd, &ret_remote->any, &ret_remote->len) != 0) {
+    ret_remote->len = 0;
+    return -errno;
+  }
+  return 0;
+}
+
+const unsigned char *mb_addr_ip4(const struct mb_addr *addr) {
+  const struct sockaddr_in *in = as_in(addr);
+  if (in) return (const unsigned char *)&in->sin_addr;
+  const struct sockaddr_in6 *in6 = as_in6(addr);
+  return in6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) ? in6->sin6_addr.s6_addr + 12 : NULL;
+}
+
+bool mb_addr_is_pure_ip6(const struct mb_addr *addr) {
+  const struct sockaddr_in6 *in6 = as_in6(addr);
+  return in6 && !IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+}
+
+bool mb_addr_ip6(const struct mb_addr *addr, unsigned char ret_bytes[16]) {
+  const struct sockaddr_in6 *in6 = as_in6(addr);
+  if (!in6) return false;
+  memcpy(ret_bytes, in6->sin6_addr.s6_addr, 16);
+  return true;
+}
+
+uint16_t mb_addr_port(const struct mb_addr *addr) {
+  const struct sockaddr_in *in = as_in(addr);
+  if (in) return ntohs(in->sin_port);
+  const struct sockaddr_in6 *in6 = as_in6(addr);
+  return in6 ? ntohs(in6->sin6_port) : 0;
+}
+
+size_t mb_addr_path(const struct mb_addr *addr,
+                    char ret_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1]) {
+  const size_t head = offsetof(struct sockaddr_un, sun_path);
+  ret_path[0] = '\0';
+  if (addr->len <= head || addr->any.sa_family != AF_UNIX) return 0;
+  size_t len = addr->len - head;
+  if (len > sizeof addr->local.sun_path) len = sizeof addr->local.sun_path;
+  memcpy(ret_path, addr->local.sun_path, len);
+  if (ret_path[0] == '\0') {
+    ret_path[0] = '@'; /* abstract: the whole length is the name */
+  } else {
+    len = strnlen(ret_path, len);
+  }
+  ret_path[len] = '\0';
+  return len;
+}
+
+bool mb_addr_text(const struct mb_addr *addr, char ret_text[MB_ADDR_TEXT_MAX]) {
+  ret_text[0] = '\0';
+  const unsigned char *ip4 = mb_addr_ip4(addr);
+  if (ip4) return inet_ntop(AF_INET, ip4, ret_text, MB_ADDR_TEXT_MAX) != NULL;
+  const struct sockaddr_in6 *in6 = as_in6(addr);
+  if (in6) {
+    if (!inet_ntop(AF_INET6, &in6->sin6_addr, ret_text, MB_ADDR_TEXT_MAX)) return false;
+    char name[IF_NAMESIZE];
+    if (in6->sin6_scope_id && if_indextoname(in6->sin6_scope_id, name)) {
+      size_t at = strlen(ret_text);
+      snprintf(ret_text + at, MB_ADDR_TEXT_MAX - at, "%%%s", name);
+    }
+    return true;
+  }
+  char path[sizeof addr->local.sun_path + 1];
+  if (mb_addr_path(addr, path) == 0) return false;
+  /* A relative path that looks like an IP address, or a user, is still one. */
+  snprintf(ret_text, MB_ADDR_TEXT_MAX, "%s%s", path[0] == '/' || path[0] == '@' ? "" : "./", path);
+  return true;
+}
+
+void mb_addr_label(const struct mb_addr *addr, char ret_text[MB_ADDR_LABEL_MAX]) {
+  char text[MB_ADDR_TEXT_MAX];
+  if (!mb_addr_text(addr, text)) {
+    strcpy(ret_text, "unnamed");
+  } else if (mb_addr_ip4(addr)) {
+    snprintf(ret_text, MB_ADDR_LABEL_MAX, "%s:%u", text, mb_addr_port(addr));
+  } else if (as_in6(addr)) {
+    snprintf(ret_text, MB_ADDR_LABEL_MAX, "[%s]:%u", text, mb_addr_port(addr));
+  } else {
+    strcpy(ret_text, text);
+  }
+}
+
+void mb_addr_peer_label(int fd, const struct mb_addr *remote, char ret_text[MB_ADDR_LABEL_MAX]) {
+  struct ucred who;
+  socklen_t len = sizeof who;
+  mb_addr_label(remote, ret_text);
+  if (remote->len > 0 && remote->any.sa_family == AF_UNIX &&
+      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+    snprintf(ret_text, MB_ADDR_LABEL_MAX, "uid %u", who.uid);
+}
+
+int mb_addr_from_path(const char *path, struct mb_addr *ret) {
+  size_t len = strlen(path);
+  bool abstract = path[0] == '@';
+  if (len <= (abstract ? 1U : 0U)) return -EINVAL;
+  /* The NUL that ends a path is part of the address; an abstract name has none. */
+  if (len + (abstract ? 0 : 1) > sizeof ret->local.sun_path) return -ENAMETOOLONG;
+  memset(&ret->local, 0, sizeof ret->local);
+  ret->local.sun_family = AF_UNIX;
+  memcpy(ret->local.sun_path, path, len);
+  if (abstract) ret->local.sun_path[0] = '\0';
+  ret->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (abstract ? 0 : 1));
+  return 0;
+}

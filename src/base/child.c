@@ -1,0 +1,225 @@
+/* Child processes. Knows neither Lua nor the log. */
+#include "base/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+
+struct mb_child {
+  pid_t pid; /* 0: abandoned, and reaped */
+  struct mb_child *next;
+};
+
+/* Those that nobody waits for. Changed only while SIGCHLD is blocked. */
+static struct mb_child *abandoned;
+
+static volatile sig_atomic_t has_signalled;
+
+/* Nothing that a handler has opened may go on living in a child of ours: see run. */
+#define FIRST_CLOSED 4
+#define REPORT_FD    3
+
+/*
+ * All have their default action. The C library hides two from sigaction, and its posix_spawn leaves
+ * those ignored in whoever was started by it: make, say, and then us.
+ */
+static void reset_signals(void) {
+  static const struct sigaction standard; /* all zero, as the kernel's own structure is then */
+  for (int number = 1; number < NSIG; number++) {
+    if (sigaction(number, &standard, NULL) != 0)
+      syscall(SYS_rt_sigaction, number, &standard, NULL, NSIG / 8);
+  }
+}
+
+/* In the child: becomes the program, or reports why not. Must not change what the parent uses. */
+static void __attribute__((noreturn))
+run(const char *const argv[], const int stdio[3], int report) {
+  reset_signals();
+  bool ready = true;
+  for (int i = 0; i < 3; i++) ready = ready && dup2(stdio[i], i) == i;
+  if (ready && report != REPORT_FD) ready = dup3(report, REPORT_FD, O_CLOEXEC) == REPORT_FD;
+  if (ready) {
+    report = REPORT_FD;
+    closefrom(FIRST_CLOSED);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execvp(argv[0], (char *const *)argv);
+  }
+  int error = errno;
+  while (write(report, &error, sizeof error) < 0 && errno == EINTR) continue;
+  _exit(127);
+}
+
+/* Starts the process, which writes to report[1] when it cannot become the program. */
+static pid_t start_process(const char *const argv[], const int stdio[3], const int report[2]) {
+  /* Our handlers must not run in the child, whose memory is ours until it has become the program. */
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  pid_t pid = vfork();
+  if (pid == 0) run(argv, stdio, report[1]);
+  int r = pid < 0 ? -errno : pid;
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  return r;
+}
+
+static int reap(pid_t pid, int options, int *ret_status) {
+  pid_t reaped;
+  do {
+    reaped = waitpid(pid, ret_status, options);
+  } while (reaped < 0 && errno == EINTR);
+  return reaped < 0 ? -errno : reaped;
+}
+
+/* Whether the program was executed: the pipe is closed by that. Returns 0 or -errno. */
+static int read_report(int fd) {
+  int error;
+  ssize_t n = mb_fd_read(fd, MB_FD_PIPE, &error, sizeof error, true);
+  if (n < 0) return (int)n;
+  return n == 0 ? 0 : -error;
+}
+
+static void close_all(const int *fds, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (fds[i] >= 0) close(fds[i]);
+  }
+}
+
+static int start_and_check(const char *const argv[], const int stdio[3], pid_t *ret_pid) {
+  int report[2];
+  if (pipe2(report, O_CLOEXEC) != 0) return -errno;
+  int r = start_process(argv, stdio, report);
+  close(report[1]);
+  if (r > 0) {
+    pid_t pid = r;
+    r = read_report(report[0]);
+    if (r < 0) {
+      reap(pid, 0, NULL);
+    } else {
+      *ret_pid = pid;
+    }
+  }
+  close(report[0]);
+  return r;
+}
+
+/* Three pipes: ours[i] and theirs[i] are the ends for the child's descriptor i. */
+static int make_pipes(int ours[3], int theirs[3]) {
+  for (int i = 0; i < 3; i++) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
+    int to_child = i == 0;
+    ours[i] = ends[to_child];
+    theirs[i] = ends[!to_child];
+    int r = mb_fd_set_nonblocking(ours[i], true);
+    if (r < 0) return r;
+  }
+  return 0;
+}
+
+int mb_child_start(const char *const argv[], struct mb_child_pipes *ret_pipes,
+                   struct mb_child **ret) {
+  int ours[3] = {-1, -1, -1}, theirs[3] = {-1, -1, -1};
+  struct mb_child *child = malloc(sizeof *child);
+  int r = child ? make_pipes(ours, theirs) : -ENOMEM;
+  if (r == 0) r = start_and_check(argv, theirs, &child->pid);
+  close_all(theirs, 3);
+  if (r < 0) {
+    close_all(ours, 3);
+    free(child);
+    return r;
+  }
+  memcpy(ret_pipes->fd, ours, sizeof ours);
+  *ret = child;
+  return 0;
+}
+
+pid_t mb_child_pid(const struct mb_child *child) { return child->pid; }
+
+int mb_child_wait(struct mb_child *child, bool wait, int *ret_result) {
+  int status;
+  int r = reap(child->pid, wait ? 0 : WNOHANG, &status);
+  if (r < 0) return r;
+  if (r == 0) return -EAGAIN;
+  *ret_result = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+  free(child);
+  return 0;
+}
+
+int mb_child_kill(const struct mb_child *child, int signal_number) {
+  return kill(child->pid, signal_number) == 0 ? 0 : -errno;
+}
+
+bool mb_child_has_ended(const struct mb_child *child) {
+  siginfo_t info = {.si_pid = 0};
+  int r = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+  /* Reaped by somebody else, it has ended as well. */
+  return r == 0 ? info.si_pid != 0 : errno == ECHILD;
+}
+
+/* SIGCHLD: reaps those that were abandoned, and no others, which somebody waits for. */
+static void reap_abandoned(int signal_number) {
+  (void)signal_number;
+  int error = errno;
+  for (struct mb_child *c = abandoned; c; c = c->next) {
+    if (c->pid != 0 && waitpid(c->pid, NULL, WNOHANG) != 0) c->pid = 0;
+  }
+  has_signalled = 1;
+  errno = error;
+}
+
+/* Holds SIGCHLD back; returns the mask as it was. */
+static sigset_t block_signal(void) {
+  sigset_t ours, before;
+  sigemptyset(&ours);
+  sigaddset(&ours, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &ours, &before);
+  return before;
+}
+
+void mb_child_catch_signal(void) {
+  const struct sigaction action = {.sa_handler = reap_abandoned,
+                                   .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+  sigaction(SIGCHLD, &action, NULL);
+  sigset_t mask = block_signal();
+  sigdelset(&mask, SIGCHLD); /* whoever started us may have blocked it */
+  sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+static void free_reaped(void) {
+  for (struct mb_child **at = &abandoned; *at;) {
+    struct mb_child *c = *at;
+    if (c->pid == 0) {
+      *at = c->next;
+      free(c);
+    } else {
+      at = &c->next;
+    }
+  }
+}
+
+void mb_child_abandon(struct mb_child *child) {
+  mb_child_catch_signal();
+  sigset_t before = block_signal();
+  /* It may have ended already. */
+  if (waitpid(child->pid, NULL, WNOHANG) != 0) child->pid = 0;
+  child->next = abandoned;
+  abandoned = child;
+  free_reaped();
+  sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+bool mb_child_take_signal(void) {
+  bool signalled = has_signalled;
+  has_signalled = 0;
+  return signalled;
+}

@@ -1,0 +1,121 @@
+/* Listening sockets. Knows neither Lua nor the log. */
+#include "base/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+
+/* A client may vanish between poll and accept: the socket never blocks, whoever asks. */
+static int open_socket(int family) {
+  int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  return fd < 0 ? -errno : fd;
+}
+
+static const struct mb_listener_options none;
+
+static bool set_on(int fd, int level, int name, bool on) {
+  int value = 1;
+  return !on || setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+static int bind_tcp(int fd, const struct addrinfo *address, const struct mb_listener_options *o) {
+  /* SO_REUSEADDR: while connections of a listener before us are still ending. */
+  if (!set_on(fd, SOL_SOCKET, SO_REUSEADDR, !o->no_reuseaddr) ||
+      !set_on(fd, SOL_SOCKET, SO_REUSEPORT, o->reuseport) ||
+      !set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only && address->ai_family == AF_INET6) ||
+      bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, SOMAXCONN) != 0)
+    return -errno;
+  return 0;
+}
+
+int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_options *options) {
+  const struct mb_listener_options *o = options ? options : &none;
+  int r = o->family ? -EAFNOSUPPORT : -EADDRNOTAVAIL;
+  for (const struct addrinfo *a = addresses; a; a = a->ai_next) {
+    if (o->family && a->ai_family != o->family) continue;
+    int fd = open_socket(a->ai_family);
+    r = fd < 0 ? fd : bind_tcp(fd, a, o);
+    if (r == 0) return fd;
+    if (fd >= 0) close(fd);
+  }
+  return r;
+}
+
+/* Removes what is in the way, if it is a socket. Returns 0 or -errno. */
+static int remove_socket_file(const struct mb_addr *addr) {
+  char path[sizeof addr->local.sun_path + 1];
+  struct stat st;
+  if (mb_addr_path(addr, path) == 0 || path[0] == '@') return -EADDRINUSE;
+  if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : -errno; /* gone meanwhile */
+  if (!S_ISSOCK(st.st_mode)) return -EEXIST;
+  return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+/* The file is never more open than it is meant to be: its mode is set before anyone can connect. */
+static int bind_file(int fd, const struct mb_addr *addr, const struct mb_listener_options *o) {
+  char path[sizeof addr->local.sun_path + 1];
+  int mask = o->mode ? 0777 : o->mask;
+  mode_t before = mask ? umask((mode_t)mask) : 0;
+  int r = bind(fd, &addr->any, addr->len) == 0 ? 0 : -errno;
+  if (mask) umask(before);
+  if (r < 0 || !o->mode || mb_addr_path(addr, path) == 0 || path[0] == '@') return r;
+  return chmod(path, (mode_t)o->mode) == 0 ? 0 : -errno;
+}
+
+static int bind_local(int fd, const struct mb_addr *addr, const struct mb_listener_options *o) {
+  int r = bind_file(fd, addr, o);
+  if (r == -EADDRINUSE && !o->keep_file) {
+    r = remove_socket_file(addr);
+    if (r == 0) r = bind_file(fd, addr, o);
+  }
+  if (r < 0) return r;
+  return listen(fd, SOMAXCONN) == 0 ? 0 : -errno;
+}
+
+int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_options *options) {
+  int fd = open_socket(AF_UNIX);
+  int r = fd < 0 ? fd : bind_local(fd, addr, options ? options : &none);
+  if (r == 0) return fd;
+  if (fd >= 0) close(fd);
+  return r;
+}
+
+/* What accept(2) reports of a connection that is not there any more, or of the way to it. */
+static bool is_of_the_client(int error) {
+  switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+      return true;
+    default:
+      return false;
+  }
+}
+
+int mb_listener_accept(int fd, bool wait, struct mb_addr *ret_remote) {
+  for (;;) {
+    struct mb_addr remote = {.len = sizeof remote.storage};
+    int connection = accept4(fd, &remote.any, &remote.len, SOCK_CLOEXEC);
+    if (connection >= 0) {
+      *ret_remote = remote;
+      return connection;
+    }
+    if (is_of_the_client(errno)) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return -errno;
+    if (!wait) return -EAGAIN;
+    int r = mb_fd_poll(fd, POLLIN, MB_NO_DEADLINE);
+    if (r < 0) return r;
+  }
+}

@@ -1,0 +1,101 @@
+/* Networks as text. Must not look up names: this runs for every connection that a proxy passes on. */
+#include "base/proxy_trust.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LOOPBACK "127.0.0.0/8,::1"
+
+struct network {
+  int family;
+  unsigned char bytes[16];
+  unsigned bits; /* of the prefix */
+};
+
+/* "/24" and nothing behind it; an empty text is the whole address. */
+static bool parse_bits(const char *text, size_t len, unsigned most, unsigned *ret_bits) {
+  if (len == 0) {
+    *ret_bits = most;
+    return true;
+  }
+  unsigned bits = 0;
+  if (text[0] != '/' || len < 2 || len > 4 || (text[1] == '0' && len > 2)) return false;
+  for (size_t i = 1; i < len; i++) {
+    if (text[i] < '0' || text[i] > '9') return false;
+    bits = bits * 10 + (unsigned)(text[i] - '0');
+  }
+  *ret_bits = bits;
+  return bits <= most;
+}
+
+/* Whether the first bits of two addresses are the same. */
+static bool same_prefix(const unsigned char *a, const unsigned char *b, unsigned bits) {
+  if (memcmp(a, b, bits / 8) != 0) return false;
+  if (bits % 8 == 0) return true;
+  unsigned char mask = (unsigned char)(0xff << (8 - bits % 8));
+  return ((a[bits / 8] ^ b[bits / 8]) & mask) == 0;
+}
+
+/* Whether nothing but zeros is behind the prefix. */
+static bool is_prefix(const struct network *n, size_t size) {
+  for (unsigned bit = n->bits; bit < size * 8; bit++) {
+    if (n->bytes[bit / 8] & (0x80 >> bit % 8)) return false;
+  }
+  return true;
+}
+
+static bool parse(const char *text, size_t len, struct network *ret) {
+  char address[INET6_ADDRSTRLEN];
+  const char *slash = memchr(text, '/', len);
+  size_t address_len = slash ? (size_t)(slash - text) : len;
+  if (address_len >= sizeof address) return false;
+  memcpy(address, text, address_len);
+  address[address_len] = '\0';
+  size_t size;
+  if (inet_pton(AF_INET, address, ret->bytes) == 1) {
+    ret->family = AF_INET;
+    size = 4;
+  } else if (inet_pton(AF_INET6, address, ret->bytes) == 1 &&
+             !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)ret->bytes)) {
+    /* Not a mapped one: IPv4 is written, and compared, as such. */
+    ret->family = AF_INET6;
+    size = 16;
+  } else {
+    return false;
+  }
+  return parse_bits(text + address_len, len - address_len, (unsigned)size * 8, &ret->bits) &&
+         is_prefix(ret, size);
+}
+
+const char *mb_trust_find_wrong(const char *list) {
+  struct network network;
+  for (;;) {
+    size_t len = strcspn(list, ",");
+    if (!parse(list, len, &network)) return list;
+    if (list[len] == '\0') return NULL;
+    list += len + 1;
+  }
+}
+
+bool mb_trust_is_network(const char *entry) {
+  struct network network;
+  return parse(entry, strlen(entry), &network);
+}
+
+bool mb_trust_contains(const char *list, const struct mb_addr *addr) {
+  if (addr->any.sa_family == AF_UNIX) return true;
+  unsigned char ip6[16];
+  const unsigned char *ip4 = mb_addr_ip4(addr);
+  if (!ip4 && !mb_addr_ip6(addr, ip6)) return false;
+  for (const char *at = list ? list : LOOPBACK;;) {
+    struct network network;
+    size_t len = strcspn(at, ",");
+    if (parse(at, len, &network) && network.family == (ip4 ? AF_INET : AF_INET6) &&
+        same_prefix(ip4 ? ip4 : ip6, network.bytes, network.bits))
+      return true;
+    if (at[len] == '\0') return false;
+    at += len + 1;
+  }
+}

@@ -1,0 +1,31 @@
+/* SIGTERM. Knows neither Lua nor the log. */
+#include "base/sigterm.h"
+
+#include <signal.h>
+#include <stddef.h>
+
+static volatile sig_atomic_t has_come, is_new;
+
+static void note(int signal_number) {
+  (void)signal_number;
+  has_come = is_new = 1;
+}
+
+void mb_sigterm_catch(void) {
+  static bool caught;
+  if (caught) return;
+  const struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
+  caught = sigaction(SIGTERM, &action, NULL) == 0;
+  sigset_t set; /* whoever started us may have blocked it */
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+bool mb_sigterm_has_come(void) { return has_come; }
+
+bool mb_sigterm_take(void) {
+  bool taken = is_new;
+  is_new = 0;
+  return taken;
+}

@@ -1,0 +1,18 @@
+/* The Content-Disposition of a part of multipart/form-data (RFC 7578, section 4.2; RFC 8187), as browsers
+ * and mail libraries write it. No memory of its own: values are decoded where they stand. */
+#ifndef MB_HTTP_DISPOSITION_H
+#define MB_HTTP_DISPOSITION_H
+
+#include "http/http_span.h"
+
+/*
+ * Reads a value.
+ * head           the bytes that the value is a part of, to be written to
+ * ret_name       decoded, into head
+ * ret_file_name  the same; from filename* where there is one; data NULL: none was sent
+ * Returns NULL, or what is wrong with it.
+ */
+const char *mb_http_disposition(char *head, struct mb_span value, struct mb_span *ret_name,
+                                struct mb_span *ret_file_name);
+
+#endif

@@ -1,0 +1,14 @@
+/* What a socket object shows of itself: its attributes, and tostring. */
+#ifndef MB_HANDLE_ATTR_H
+#define MB_HANDLE_ATTR_H
+
+#include <lua.h>
+
+#include "state/object.h"
+
+extern const struct mb_attribute mb_handle_attributes[];
+
+/* __tostring(socket) */
+int mb_handle_tostring(lua_State *L);
+
+#endif

@@ -1,0 +1,143 @@
+/* Sending a file over a handle, by sendfile(2) where there is a socket. */
+#include "socket/handle_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "socket/handle_methods.h"
+
+/* What is read at once where sendfile(2) does not serve. */
+#define COPY_BYTES 16384
+
+static FILE *check_file(lua_State *L, int index) {
+  luaL_Stream *stream = luaL_checkudata(L, index, LUA_FILEHANDLE);
+  luaL_argcheck(L, stream->closef, index, "the file is closed");
+  return stream->f;
+}
+
+static int push_errno(lua_State *L, int number) {
+  lua_pushnil(L);
+  lua_pushstring(L, strerror(number));
+  lua_pushinteger(L, number);
+  return 3;
+}
+
+static int close_file(lua_State *L) {
+  luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
+}
+
+/*
+ * core.open_file(path)
+ * As io.open(path, "rb"), but does not wait where the path is that of a FIFO. Returns a Lua file; or
+ * nil, message, errno.
+ */
+int mb_handle_open_file(lua_State *L) {
+  size_t len;
+  const char *path = luaL_checklstring(L, 1, &len);
+  if (strlen(path) != len) return push_errno(L, ENOENT); /* no name has a NUL in it */
+  luaL_Stream *stream = lua_newuserdata(L, sizeof *stream);
+  stream->closef = NULL; /* closed */
+  luaL_setmetatable(L, LUA_FILEHANDLE);
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+    lua_gc(L, LUA_GCCOLLECT, 0); /* files that are garbage hold descriptors */
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  }
+  if (fd < 0) return luaL_fileresult(L, 0, path);
+  stream->f = fdopen(fd, "rb");
+  if (!stream->f) {
+    int number = errno;
+    close(fd);
+    errno = number;
+    return luaL_fileresult(L, 0, path);
+  }
+  stream->closef = close_file;
+  return 1;
+}
+
+/*
+ * core.file_size(file)
+ * Of a Lua file, whose buffered output is written first. Returns bytes; or nil, message, errno, also
+ * for what is no regular file or was not opened for reading.
+ */
+int mb_handle_file_size(lua_State *L) {
+  FILE *file = check_file(L, 1);
+  struct stat about;
+  int flags = fcntl(fileno(file), F_GETFL);
+  if (flags < 0 || fstat(fileno(file), &about) != 0) return push_errno(L, errno);
+  if ((flags & O_ACCMODE) == O_WRONLY) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "the file was not opened for reading");
+    lua_pushinteger(L, EBADF);
+    return 3;
+  }
+  if (S_ISDIR(about.st_mode)) return push_errno(L, EISDIR);
+  if (!S_ISREG(about.st_mode)) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "not a regular file");
+    lua_pushinteger(L, EINVAL);
+    return 3;
+  }
+  if (fflush(file) != 0 || fstat(fileno(file), &about) != 0) return push_errno(L, errno);
+  lua_pushinteger(L, about.st_size);
+  return 1;
+}
+
+/* Copies a little; where the socket is a pipe or a file, or the file system knows no sendfile. */
+static ssize_t copy_some(const struct mb_handle *h, int fd, off_t offset, size_t count) {
+  static char bytes[COPY_BYTES]; /* not on the stack: touched only when it is needed */
+  ssize_t n;
+  do {
+    n = pread(fd, bytes, count < sizeof bytes ? count : sizeof bytes, offset);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return -errno;
+  if (n == 0) return 0;
+  struct iovec piece = {bytes, (size_t)n};
+  return mb_fd_writev(h->out_fd, h->kind, &piece, 1, false);
+}
+
+/* Whether an error is one of the connection, and not of the file or the system. */
+static bool is_lost(int r) {
+  return r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT || r == -ENOTCONN ||
+         r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNABORTED;
+}
+
+/*
+ * core.send_file(socket, file, offset, count)
+ * Sends, behind what is queued and without waiting, as much of the file as the system takes. The
+ * position of the file does not change.
+ * Returns the number of bytes (0: it would block); or false and a message when the file or the system
+ * is the trouble; or nil, message, errno for an error of the connection.
+ */
+int mb_handle_send_file(lua_State *L) {
+  struct mb_handle *h = mb_handle_for_output(L);
+  int fd = fileno(check_file(L, 2));
+  off_t offset = (off_t)luaL_checkinteger(L, 3);
+  size_t count = (size_t)luaL_checkinteger(L, 4);
+  int r = mb_handle_send_queue(h, false);
+  if (r < 0) return mb_handle_push_error(L, h, r);
+  ssize_t sent = -EAGAIN;
+  if (h->out.len == 0) {
+    sent = mb_fd_sendfile(h->out_fd, h->kind, fd, offset, count);
+    if (sent == -EINVAL || sent == -ENOSYS) sent = copy_some(h, fd, offset, count);
+  }
+  if (sent == -EAGAIN) {
+    lua_pushinteger(L, 0);
+  } else if (sent > 0) {
+    mb_handle_sent(h, (size_t)sent);
+    lua_pushinteger(L, sent);
+  } else if (is_lost((int)sent)) {
+    return mb_handle_push_error(L, h, mb_handle_output_failed(h, (int)sent));
+  } else {
+    lua_pushboolean(L, 0);
+    lua_pushstring(L, sent == 0 ? "it has become shorter" : strerror((int)-sent));
+    return 2;
+  }
+  return 1;
+}

@@ -1,0 +1,107 @@
+/* PROXY protocol over a handle. Runs before any handler of the script's. */
+#include "socket/handle_proxy.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "app/connection_log.h"
+#include "socket/handle_methods.h"
+#include "base/log.h"
+#include "base/proxy_header.h"
+#include "base/proxy_trust.h"
+#include "app/script.h"
+#include "state/state.h"
+
+/* A proxy sends it with its first packet, which may be lost once or twice (section 2: at least 3 s). */
+#define PATIENCE_USEC 5000000
+
+struct taking {
+  struct mb_handle *handle;
+  int64_t deadline;
+  const char *wrong; /* why there is nothing to serve; NULL: all is well */
+  bool silent;       /* nothing at all was said */
+};
+
+/* Whether the header has been taken, or what came is wrong. */
+static bool take(struct taking *t) {
+  struct mb_handle *h = t->handle;
+  struct mb_proxy_header header;
+  size_t size = mb_buf_len(&h->in);
+  bool replay = h->kind == MB_FD_FILE;
+  if (size == 0) return false;
+  int taken = mb_proxy_header_parse(mb_buf_bytes(&h->in), size, &header, &t->wrong);
+  if (taken == -EPROTO && replay) {
+    t->wrong = NULL;
+    return true;
+  }
+  if (taken < 0) return true;
+  if (taken == 0) return false;
+  mb_buf_take(&h->in, (size_t)taken);
+  if (header.has_addresses) {
+    h->local = header.destination;
+    h->remote = header.source;
+    mb_connection_log_client(&h->remote);
+  }
+  return true;
+}
+
+/* Protected: receiving may run out of memory. */
+static int receive_header(lua_State *L) {
+  struct taking *t = lua_touserdata(L, 1);
+  struct mb_handle *h = t->handle;
+  while (!take(t)) {
+    ssize_t n = mb_handle_receive(L, h, MB_PROXY_HEADER_MAX - mb_buf_len(&h->in), false);
+    if (n == -EAGAIN) {
+      n = mb_fd_poll(h->in_fd, POLLIN, t->deadline);
+      if (n == 0) t->wrong = "the header did not come in time";
+      if (n == 0) return 0;
+      if (n > 0) continue;
+    }
+    if (n > 0) continue;
+    if (n == 0 && h->kind == MB_FD_FILE) return 0; /* the replay of a client that says nothing */
+    t->silent = mb_buf_len(&h->in) == 0;
+    t->wrong = n == 0 ? "the connection ended before its header" : strerror((int)-n);
+    return 0;
+  }
+  return 0;
+}
+
+static bool is_abstract(const struct mb_addr *addr) {
+  char path[sizeof addr->local.sun_path + 1];
+  return mb_addr_path(addr, path) > 0 && path[0] == '@';
+}
+
+static void refuse(struct taking *t) {
+  char peer[MB_ADDR_LABEL_MAX];
+  mb_addr_peer_label(t->handle->in_fd, &t->handle->remote, peer);
+  /* Ports are scanned, and load balancers look whether there is somebody: no news. */
+  mb_log(t->silent ? LOG_INFO : LOG_NOTICE, "PROXY protocol: connection from %s refused: %s", peer,
+         t->wrong);
+  mb_handle_reset(t->handle);
+  mb_connection_log_end_by("refused");
+}
+
+bool mb_handle_take_proxy_header(lua_State *L, const char *trust, enum mb_exit *ret_exit) {
+  struct taking t = {.handle = lua_touserdata(L, -1)};
+  t.deadline = t.handle->kind == MB_FD_FILE ? MB_NO_DEADLINE : mb_now_usec() + PATIENCE_USEC;
+  *ret_exit = MB_EXIT_OK;
+  if (is_abstract(&t.handle->local)) {
+    t.wrong = "an abstract socket has no permissions: anybody on this machine could forge one";
+  } else if (t.handle->kind != MB_FD_FILE && !mb_trust_contains(trust, &t.handle->remote)) {
+    t.wrong = trust ? "it is not in proxy_trust"
+                    : "without proxy_trust only loopback addresses are believed";
+  } else {
+    lua_pushcfunction(L, receive_header);
+    lua_pushlightuserdata(L, &t);
+    if (mb_state_call(L, 1, 0) != LUA_OK) {
+      mb_script_log_error(L);
+      mb_handle_reset(t.handle);
+      *ret_exit = MB_EXIT_HANDLER;
+      return false;
+    }
+  }
+  if (!t.wrong) return true;
+  refuse(&t);
+  return false;
+}

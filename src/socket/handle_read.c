@@ -1,0 +1,231 @@
+/* socket:read and socket:drain, blocking and not. */
+#include <errno.h>
+#include <lauxlib.h>
+#include <poll.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "socket/handle_methods.h"
+#include "base/log.h"
+#include "base/record.h"
+
+/* What one receive asks for: see make_room. */
+#define RECEIVE_FIRST_BYTES 4096
+#define RECEIVE_MAX_BYTES   65536
+
+/* An empty buffer larger than this gives its memory back: a long read is over. */
+#define KEEP_MAX_BYTES (256 * 1024)
+
+struct mb_read_request mb_read_request_at(lua_State *L, int index) {
+  struct mb_read_request request = {.maxlen = SIZE_MAX, .terminator = -1};
+  if (!lua_isnoneornil(L, index)) {
+    lua_Integer maxlen = luaL_checkinteger(L, index);
+    luaL_argcheck(L, maxlen >= 0, index, "maximum length must not be negative");
+    request.maxlen = (size_t)maxlen;
+  }
+  if (!lua_isnoneornil(L, index + 1)) {
+    size_t len;
+    const char *text = luaL_checklstring(L, index + 1, &len);
+    luaL_argcheck(L, len == 1, index + 1, "terminator must be a single character");
+    request.terminator = (unsigned char)text[0];
+  }
+  return request;
+}
+
+/*
+ * A read that has to wait sends first what is pending: the peer may be waiting for it. Returns 0 or
+ * -errno.
+ */
+static int send_while_waiting(struct mb_handle *h) {
+  while (h->out.len > 0 && h->out_error == 0) {
+    if (mb_handle_send_queue(h, false) < 0 || h->out.len == 0) break; /* writing will report it */
+    struct pollfd both[2] = {{.fd = h->in_fd, .events = POLLIN},
+                             {.fd = h->out_fd, .events = POLLOUT}};
+    if (poll(both, 2, -1) < 0 && errno != EINTR) return -errno;
+    if (both[0].revents) break;
+  }
+  return 0;
+}
+
+static ssize_t receive(struct mb_handle *h, void *data, size_t len, bool wait) {
+  if (wait && h->out.len > 0 && h->state == MB_HANDLE_OPEN) {
+    ssize_t n = mb_fd_read(h->in_fd, h->kind, data, len, false);
+    if (n != -EAGAIN) return n;
+    int r = send_while_waiting(h);
+    if (r < 0) return r;
+  }
+  return mb_fd_read(h->in_fd, h->kind, data, len, wait);
+}
+
+/* How much room a receive of about `wanted` bytes needs; 0: there is enough. */
+static size_t room_needed(struct mb_handle *h, size_t wanted) {
+  size_t room;
+  if (mb_buf_len(&h->in) == 0 && h->in.capacity > KEEP_MAX_BYTES) mb_buf_free(&h->in, h->alloc);
+  mb_buf_room(&h->in, &room);
+  /* Little at first, as most requests are short; what makes calls cheap once the peer filled it. */
+  size_t usual = h->in_streams ? RECEIVE_MAX_BYTES : RECEIVE_FIRST_BYTES;
+  if (room >= usual || room >= wanted) return 0;
+  /* With an end in sight, no more than that; else it grows as it goes. */
+  return wanted > usual && wanted <= RECEIVE_MAX_BYTES ? wanted : usual;
+}
+
+/* Throws when memory runs out, after garbage was collected. */
+static void make_room(lua_State *L, struct mb_handle *h, size_t wanted) {
+  size_t need = room_needed(h, wanted);
+  if (need == 0 || mb_buf_reserve(&h->in, h->alloc, need) == 0) return;
+  mb_handle_collect(L, h);
+  if (mb_buf_reserve(&h->in, h->alloc, need) < 0) luaL_error(L, "not enough memory");
+}
+
+/* A recording that fails never disturbs the connection. */
+static void record(struct mb_handle *h, const char *data, size_t len) {
+  int r = mb_record_write(h->record_fd, data, len);
+  if (r == 0) return;
+  mb_log(LOG_WARNING, "--record: stopped, cannot write: %s", strerror(-r));
+  close(h->record_fd);
+  h->record_fd = -1;
+}
+
+/*
+ * The system tells once that a connection was lost. When it has told a write, reads look like a
+ * healthy end: half of what the peer meant to send must not pass for the whole.
+ */
+static bool is_lost(const struct mb_handle *h) {
+  return h->out_error == ECONNRESET || h->out_error == ETIMEDOUT;
+}
+
+ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
+  if (h->in_error) return -h->in_error;
+  int r = mb_handle_decide(h, wait);
+  if (r < 0) return r;
+  make_room(L, h, wanted);
+  if (h->in_eof) return 0; /* a finalizer has finished it */
+  size_t room;
+  char *to = mb_buf_room(&h->in, &room);
+  if (room > RECEIVE_MAX_BYTES) room = RECEIVE_MAX_BYTES;
+  ssize_t n = receive(h, to, room, wait);
+  if (n == 0 && is_lost(h)) n = -h->out_error;
+  if (n > 0) {
+    h->in_streams = (size_t)n == room;
+    if (h->record_fd >= 0) record(h, to, (size_t)n);
+    if (h->traffic) h->traffic->in += (uint64_t)n;
+    mb_buf_added(&h->in, (size_t)n);
+  } else if (n == 0) {
+    h->in_eof = true;
+  } else if (n != -EAGAIN) {
+    h->in_error = (int)-n;
+  }
+  return n;
+}
+
+/* Whether what is in the buffer meets the request, or nothing more will come. */
+static bool is_met(struct mb_handle *h, const struct mb_read_request *request,
+                   struct mb_read_result *ret) {
+  size_t len = mb_buf_len(&h->in);
+  size_t span = len < request->maxlen ? len : request->maxlen;
+  if (request->terminator >= 0) {
+    size_t found = mb_buf_find(&h->in, (unsigned char)request->terminator, span);
+    if (found) {
+      *ret = (struct mb_read_result){found, MB_READ_TERM};
+      return true;
+    }
+  }
+  *ret = (struct mb_read_result){span, len >= request->maxlen ? MB_READ_MAXLEN : MB_READ_EOF};
+  return len >= request->maxlen || h->in_eof;
+}
+
+int mb_handle_fill(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
+                   bool wait, struct mb_read_result *ret) {
+  while (!is_met(h, request, ret)) {
+    ssize_t n = mb_handle_receive(L, h, request->maxlen - mb_buf_len(&h->in), wait);
+    if (n == -EAGAIN) {
+      ret->status = MB_READ_BLOCK;
+      return 0;
+    }
+    if (n < 0) return (int)n;
+  }
+  return 0;
+}
+
+static void push_status(lua_State *L, enum mb_read_status status) {
+  static const char *const names[] = {"term", "maxlen", "eof", "block"};
+  lua_pushstring(L, names[status]);
+}
+
+int mb_handle_push_read(lua_State *L, struct mb_handle *h, const struct mb_read_result *result) {
+  /* Taken first: pushing may run the script's finalizers, and those may read or close. */
+  const char *bytes = mb_buf_bytes(&h->in);
+  mb_buf_take(&h->in, result->len);
+  lua_pushlstring(L, bytes, result->len);
+  push_status(L, result->status);
+  return 2;
+}
+
+int mb_handle_push_count(lua_State *L, size_t count, enum mb_read_status status) {
+  lua_pushinteger(L, (lua_Integer)count);
+  push_status(L, status);
+  return 2;
+}
+
+int mb_handle_discard(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
+                      bool wait, size_t *count, enum mb_read_status *ret_status) {
+  struct mb_read_result result;
+  for (;;) {
+    struct mb_read_request rest = *request;
+    if (rest.maxlen != SIZE_MAX) rest.maxlen -= *count;
+    bool met = is_met(h, &rest, &result);
+    mb_buf_take(&h->in, result.len);
+    *count += result.len;
+    if (met) break;
+    ssize_t n = mb_handle_receive(L, h, rest.maxlen - result.len, wait);
+    if (n == -EAGAIN) {
+      result.status = MB_READ_BLOCK;
+      break;
+    }
+    if (n < 0) return (int)n;
+  }
+  *ret_status = result.status;
+  return 0;
+}
+
+static int read_now(lua_State *L, bool wait) {
+  struct mb_handle *h = mb_handle_for_input(L);
+  struct mb_read_request request = mb_read_request_at(L, 2);
+  struct mb_read_result result;
+  int r = mb_handle_fill(L, h, &request, wait, &result);
+  if (r < 0) return mb_handle_push_error(L, h, r);
+  return mb_handle_push_read(L, h, &result);
+}
+
+static int drain_now(lua_State *L, bool wait) {
+  struct mb_handle *h = mb_handle_for_input(L);
+  struct mb_read_request request = mb_read_request_at(L, 2);
+  size_t count = 0;
+  enum mb_read_status status;
+  int r = mb_handle_discard(L, h, &request, wait, &count, &status);
+  if (r < 0) return mb_handle_push_error(L, h, r);
+  return mb_handle_push_count(L, count, status);
+}
+
+/*
+ * socket:read(maxlen, terminator)
+ * Reads up to maxlen bytes (nil: no limit), or up to and including the terminator (one character;
+ * nil: none).
+ * Returns the bytes and "term", "maxlen" or "eof"; or nil, message, errno.
+ */
+int mb_handle_method_read(lua_State *L) { return read_now(L, true); }
+
+/* socket:read_nb(maxlen, terminator): does not wait; the status may be "block" as well. */
+int mb_handle_method_read_nb(lua_State *L) { return read_now(L, false); }
+
+/*
+ * socket:drain(maxlen, terminator): as read, but returns the number of bytes, which are discarded.
+ */
+int mb_handle_method_drain(lua_State *L) { return drain_now(L, true); }
+
+/*
+ * socket:drain_nb(maxlen, terminator): as read_nb, but returns the number of bytes, which are
+ * discarded.
+ */
+int mb_handle_method_drain_nb(lua_State *L) { return drain_now(L, false); }

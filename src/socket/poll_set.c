@@ -1,0 +1,196 @@
+/*
+ * One poll(2) over everything. It takes no more descriptors than the process may have, so children,
+ * which need none, stand beside its array.
+ */
+#include "socket/poll_set.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/fdio.h"
+#include "base/sigterm.h"
+
+/* An element of which poll(2) alone cannot tell all: one of these three. */
+struct special {
+  const struct mb_child *child;
+  struct mb_handle *in_short;   /* see forget_shortness */
+  struct mb_handle *connecting; /* not connected yet: polled until that is decided */
+  size_t at;                    /* the index of its descriptor */
+  short wanted;                 /* what is waited for when it is connected */
+};
+
+struct mb_poll_set {
+  size_t capacity;             /* of both arrays */
+  size_t count, special_count; /* more than capacity: not all were taken in */
+  bool ready;                  /* something need not be waited for */
+  bool any_child;
+  struct special *specials;
+  struct pollfd fds[];
+};
+
+size_t mb_poll_set_size(size_t capacity) {
+  return sizeof(struct mb_poll_set) + capacity * (sizeof(struct pollfd) + sizeof(struct special));
+}
+
+void mb_poll_set_init(struct mb_poll_set *set, size_t capacity) {
+  set->capacity = capacity;
+  set->specials = (struct special *)(set->fds + capacity);
+  mb_poll_set_clear(set);
+}
+
+void mb_poll_set_clear(struct mb_poll_set *set) {
+  set->count = set->special_count = 0;
+  set->ready = set->any_child = false;
+}
+
+size_t mb_poll_set_lacks(const struct mb_poll_set *set) {
+  size_t needed = set->count > set->special_count ? set->count : set->special_count;
+  return needed > set->capacity ? needed : 0;
+}
+
+void mb_poll_set_add_fd(struct mb_poll_set *set, int fd, short events) {
+  if (set->count < set->capacity)
+    set->fds[set->count] = (struct pollfd){.fd = fd, .events = events};
+  set->count++;
+}
+
+static void add_special(struct mb_poll_set *set, struct special s) {
+  if (set->special_count < set->capacity) set->specials[set->special_count] = s;
+  set->special_count++;
+}
+
+void mb_poll_set_add_handle(struct mb_poll_set *set, struct mb_handle *h, short wanted) {
+  if (wanted & POLLIN && h->in_short) add_special(set, (struct special){.in_short = h});
+  if ((wanted & POLLIN && mb_handle_has_input(h)) || (wanted & POLLOUT && h->out_error)) {
+    set->ready = true;
+  } else if (h->attempt) {
+    add_special(set, (struct special){.connecting = h, .at = set->count, .wanted = wanted});
+    mb_poll_set_add_fd(set, h->in_fd, POLLOUT);
+  } else if (h->in_fd == h->out_fd) {
+    mb_poll_set_add_fd(set, h->in_fd, wanted);
+  } else {
+    if (wanted & POLLIN) mb_poll_set_add_fd(set, h->in_fd, POLLIN);
+    if (wanted & POLLOUT) mb_poll_set_add_fd(set, h->out_fd, POLLOUT);
+  }
+}
+
+void mb_poll_set_add_child(struct mb_poll_set *set, const struct mb_child *child) {
+  if (!child) {
+    set->ready = true;
+    return;
+  }
+  add_special(set, (struct special){.child = child});
+  set->any_child = true;
+}
+
+/* ---- waiting ---- */
+
+/* Returns how many descriptors have something to say, 0 at the deadline, or -errno. */
+static int wait_once(struct mb_poll_set *set, int64_t deadline, const sigset_t *mask) {
+  struct timespec left;
+  if (deadline != MB_NO_DEADLINE) {
+    int64_t usec = deadline - mb_now_usec();
+    if (usec < 0) usec = 0;
+    left = (struct timespec){(time_t)(usec / 1000000), (long)(usec % 1000000) * 1000};
+  }
+  int n = ppoll(set->fds, set->count, deadline == MB_NO_DEADLINE ? NULL : &left, mask);
+  return n < 0 ? -errno : n;
+}
+
+static bool any_child_has_ended(const struct mb_poll_set *set) {
+  for (size_t i = 0; i < set->special_count; i++) {
+    if (set->specials[i].child && mb_child_has_ended(set->specials[i].child)) return true;
+  }
+  return false;
+}
+
+/*
+ * The same, but the signals of interest are let in only while waiting: none can come unseen between
+ * the look at what they tell and the wait.
+ */
+static int wait_for_signals_too(struct mb_poll_set *set, int64_t deadline, bool wakeup_on_sigterm) {
+  sigset_t signals, before;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &signals, &before);
+  int r;
+  if (wakeup_on_sigterm && mb_sigterm_has_come()) {
+    r = -EINTR;
+  } else if (any_child_has_ended(set)) {
+    set->ready = true;
+    r = 1;
+  } else {
+    r = wait_once(set, deadline, &before);
+  }
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  return r;
+}
+
+/*
+ * Goes on connecting where poll(2) says so. Returns whether what is waited for is there; if not, the
+ * descriptor is polled for what is still to come.
+ */
+static bool is_ready_after_connecting(struct pollfd *fd, const struct special *s) {
+  if (!s->connecting->attempt) return true;
+  int r = mb_handle_decide(s->connecting, false);
+  if (r == -EAGAIN) return false;
+  if (r < 0 || s->wanted & POLLOUT) return true;
+  fd->events = s->wanted;
+  return false;
+}
+
+/* Whether something is ready, of which poll(2) says so. Returns 1, 0, or -EBADF with *ret_fd. */
+static int look(struct mb_poll_set *set, int *ret_fd) {
+  for (size_t i = 0; i < set->special_count; i++) {
+    const struct special *s = &set->specials[i];
+    if (!s->connecting) continue;
+    struct pollfd *fd = &set->fds[s->at];
+    if (fd->revents && !is_ready_after_connecting(fd, s)) fd->revents = 0;
+  }
+  int ready = 0;
+  for (size_t i = 0; i < set->count; i++) {
+    if (set->fds[i].revents & POLLNVAL) {
+      *ret_fd = set->fds[i].fd;
+      return -EBADF;
+    }
+    if (set->fds[i].revents) ready = 1;
+  }
+  return ready;
+}
+
+/*
+ * What is buffered and not enough for a read_call is passed over once: whoever waits still says so
+ * again when he is resumed, and he may have been given up.
+ */
+static void forget_shortness(const struct mb_poll_set *set) {
+  for (size_t i = 0; i < set->special_count; i++) {
+    if (set->specials[i].in_short) set->specials[i].in_short->in_short = false;
+  }
+}
+
+/* Whether what has interrupted us is of interest to nobody: a child that was not waited for. */
+static bool is_only_a_child(void) {
+  bool child = mb_child_take_signal(), sigterm = mb_sigterm_take();
+  return child && !sigterm;
+}
+
+int mb_poll_set_wait(struct mb_poll_set *set, int64_t deadline, bool wakeup_on_sigterm,
+                     int *ret_fd) {
+  forget_shortness(set);
+  if (wakeup_on_sigterm && mb_sigterm_has_come()) return -EINTR;
+  if (set->ready) return 1;
+  if (set->any_child) mb_child_catch_signal();
+  is_only_a_child(); /* before: what matters is who interrupts us now */
+  for (;;) {
+    int r = wakeup_on_sigterm || set->any_child
+                ? wait_for_signals_too(set, deadline, wakeup_on_sigterm)
+                : wait_once(set, deadline, NULL);
+    if (r == -EINTR && is_only_a_child()) continue;
+    if (r <= 0 || set->ready) return r;
+    r = look(set, ret_fd);
+    if (r != 0) return r;
+  }
+}

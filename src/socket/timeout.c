@@ -1,0 +1,247 @@
+/*
+ * timeout(). Deadlines, not durations: what is set are points in time, and the alarm timer stands
+ * at the earliest, so that nesting, throwing and yielding cannot stretch a limit.
+ */
+#include "socket/timeout.h"
+
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "app/connection_log.h"
+#include "base/log.h"
+#include "state/state.h"
+
+#define SUB_TIMER "mb.timeout"
+
+/* After this long, a log that does not take its line is not waited for. */
+#define LAST_LINE_PATIENCE_USEC 50000
+
+/* Of what the log says; more of a long URL helps nobody. */
+#define LABEL_MAX_BYTES 512
+
+/*
+ * A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in
+ * any case.
+ */
+struct sub_timer {
+  int64_t deadline;
+  int64_t inner; /* what f has set by timeout(seconds); ends with f */
+  struct mb_timeout_label label;
+  const lua_State *coroutine;
+  struct sub_timer *next;
+};
+
+static int64_t limit = MB_NO_DEADLINE; /* of the whole process */
+static int64_t outer = MB_NO_DEADLINE; /* set by timeout(seconds) outside of all sub-timers */
+static struct sub_timer *running;      /* the one started last goes first */
+
+static volatile sig_atomic_t guarded_fd = -1;
+static volatile sig_atomic_t guarded_kind;
+
+static const struct mb_timeout_label usual = {"timeout: time is up", NULL, 0};
+
+/* What the log says at the alarm that is set now. */
+static const struct mb_timeout_label *volatile alarm_label = &usual;
+
+static void unblock(int signal_number) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal_number);
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* Adds bytes to a line, as many as fit. Returns how many there are now. */
+static size_t add(char *line, size_t size, const char *text, size_t count) {
+  if (count > LABEL_MAX_BYTES - size) count = LABEL_MAX_BYTES - size;
+  memcpy(line + size, text, count);
+  return size + count;
+}
+
+static void log_label(const struct mb_timeout_label *label, bool was_reset) {
+  static const char reset[] = ", connection reset";
+  static char line[LABEL_MAX_BYTES + sizeof reset];
+  size_t size = add(line, 0, label->text, strlen(label->text));
+  if (label->about_size > 0) size = add(line, size, label->about, label->about_size);
+  if (was_reset) {
+    memcpy(line + size, reset, sizeof reset - 1);
+    size += sizeof reset - 1;
+  }
+  mb_log_text(LOG_WARNING, line, size);
+}
+
+static void time_is_up(int signal_number) {
+  bool guarded = guarded_fd >= 0;
+  if (guarded) mb_fd_reset((int)guarded_fd, (enum mb_fd_kind)guarded_kind);
+  /* The log may block, on a pipe that nobody reads: the next alarm kills us then. */
+  const struct itimerval last = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
+  signal(signal_number, SIG_DFL);
+  unblock(signal_number);
+  setitimer(ITIMER_REAL, &last, NULL);
+  mb_log_flush();
+  log_label(alarm_label, guarded);
+  mb_connection_log_end_by("time is up");
+  raise(signal_number);
+}
+
+void mb_timeout_guard(int fd, enum mb_fd_kind kind) {
+  guarded_kind = (sig_atomic_t)kind;
+  guarded_fd = fd;
+}
+
+/* The point in time that is next, and the label of what has set it. */
+static int64_t earliest(const struct mb_timeout_label **ret_label) {
+  int64_t deadline = limit < outer ? limit : outer;
+  *ret_label = &usual;
+  for (const struct sub_timer *s = running; s; s = s->next) {
+    if (s->deadline < deadline) {
+      deadline = s->deadline;
+      *ret_label = &s->label;
+    }
+    if (s->inner < deadline) {
+      deadline = s->inner;
+      *ret_label = &usual;
+    }
+  }
+  return deadline;
+}
+
+static void catch_alarm(void) {
+  static bool caught;
+  if (caught) return;
+  caught = true;
+  struct sigaction action = {.sa_handler = time_is_up};
+  sigaction(SIGALRM, &action, NULL);
+  unblock(SIGALRM); /* the parent may have blocked it */
+}
+
+static void arm(void) {
+  const struct mb_timeout_label *label;
+  int64_t deadline = earliest(&label);
+  alarm_label = label;
+  struct itimerval timer = {0};
+  if (deadline != MB_NO_DEADLINE) {
+    int64_t left = deadline - mb_now_usec();
+    if (left < 1) left = 1; /* 0 would disarm it */
+    timer.it_value.tv_sec = (time_t)(left / 1000000);
+    timer.it_value.tv_usec = (suseconds_t)(left % 1000000);
+    catch_alarm();
+  }
+  setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* Seconds until the alarm; 0 when none is set. */
+static double remaining(void) {
+  const struct mb_timeout_label *label;
+  int64_t deadline = earliest(&label);
+  if (deadline == MB_NO_DEADLINE) return 0;
+  int64_t left = deadline - mb_now_usec();
+  return left < 1 ? 1e-6 : (double)left / 1e6;
+}
+
+static int64_t deadline_after(double seconds) {
+  if (seconds <= 0) return MB_NO_DEADLINE;
+  if (seconds > MB_SECONDS_MAX) seconds = MB_SECONDS_MAX;
+  return mb_now_usec() + (int64_t)(seconds * 1e6) + 1;
+}
+
+void mb_timeout_limit(double seconds) {
+  limit = deadline_after(seconds);
+  if (limit != MB_NO_DEADLINE) arm();
+}
+
+void mb_timeout_clear(void) {
+  if (outer == MB_NO_DEADLINE && !running) return;
+  outer = MB_NO_DEADLINE;
+  /* Those left behind in coroutines that wait to be resumed. */
+  for (struct sub_timer *s = running; s; s = s->next) s->deadline = s->inner = MB_NO_DEADLINE;
+  arm();
+}
+
+/* Takes a sub-timer out; false when it is out already. */
+static bool leave(const struct sub_timer *sub) {
+  for (struct sub_timer **at = &running; *at; at = &(*at)->next) {
+    if (*at != sub) continue;
+    *at = sub->next;
+    return true;
+  }
+  return false;
+}
+
+/* Collected while it runs: its coroutine was dropped. */
+static int sub_timer_gc(lua_State *L) {
+  if (leave(lua_touserdata(L, 1))) arm();
+  return 0;
+}
+
+static double check_seconds(lua_State *L) {
+  double seconds = luaL_checknumber(L, 1);
+  luaL_argcheck(L, seconds >= 0, 1, "expected a number of seconds, 0 or more");
+  return seconds;
+}
+
+/*
+ * The function has returned or thrown: stack is seconds, sub-timer, message handler, results or
+ * error.
+ */
+static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
+  (void)ctx;
+  const struct sub_timer *sub = lua_touserdata(L, 2);
+  leave(sub);
+  arm();
+  if (status != LUA_OK && status != LUA_YIELD) return mb_state_throw_on(L);
+  return lua_gettop(L) - 3;
+}
+
+int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label) {
+  int nargs = lua_gettop(L) - 2;
+  struct sub_timer *sub = lua_newuserdata(L, sizeof *sub);
+  luaL_setmetatable(L, SUB_TIMER);
+  lua_insert(L, 2);
+  *sub = (struct sub_timer){deadline_after(seconds), MB_NO_DEADLINE, label, L, running};
+  running = sub;
+  arm();
+  return sub_timer_done(L, mb_state_pcall_keep(L, nargs, LUA_MULTRET, sub_timer_done), 0);
+}
+
+/* Where timeout(seconds) goes: to the innermost sub-timer of this coroutine, if there is one. */
+static int64_t *slot_of(const lua_State *L) {
+  for (struct sub_timer *s = running; s; s = s->next) {
+    if (s->coroutine == L) return &s->inner;
+  }
+  return &outer;
+}
+
+/*
+ * timeout()              seconds until the process is killed, 0 if there is no limit
+ * timeout(seconds)       kills it after so many seconds (fractions too); 0: never; returns what was
+ *                        left before
+ * timeout(seconds, f, …) calls f(…) and returns its results; kills the process if it takes
+ *                        longer; 0: only the limits that are set already hold
+ * Source: reference, "Global function timeout(...)".
+ */
+static int timeout(lua_State *L) {
+  double before = remaining();
+  if (lua_gettop(L) > 0) {
+    double seconds = check_seconds(L);
+    if (lua_gettop(L) > 1) {
+      mb_state_check_callable(L, 2);
+      return mb_timeout_call(L, seconds, usual);
+    }
+    *slot_of(L) = deadline_after(seconds);
+    arm();
+  }
+  lua_pushnumber(L, before);
+  return 1;
+}
+
+void mb_timeout_open(lua_State *L) {
+  luaL_newmetatable(L, SUB_TIMER);
+  lua_pushcfunction(L, sub_timer_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+  lua_register(L, "timeout", timeout);
+}

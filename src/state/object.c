@@ -1,0 +1,129 @@
+/* How a script's obj.NAME and obj.NAME = value find their way, for every userdata type of ours. */
+#include "state/object.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+void mb_object_push_fd(lua_State *L, int fd) {
+  if (fd >= 0) {
+    lua_pushinteger(L, fd);
+  } else {
+    lua_pushnil(L);
+  }
+}
+
+void mb_object_push_ip4(lua_State *L, const struct mb_addr *addr) {
+  const unsigned char *bytes = mb_addr_ip4(addr);
+  if (bytes) {
+    lua_pushlstring(L, (const char *)bytes, 4);
+  } else {
+    lua_pushnil(L);
+  }
+}
+
+void mb_object_push_ip6(lua_State *L, const struct mb_addr *addr) {
+  unsigned char bytes[16];
+  if (mb_addr_ip6(addr, bytes)) {
+    lua_pushlstring(L, (const char *)bytes, sizeof bytes);
+  } else {
+    lua_pushnil(L);
+  }
+}
+
+void mb_object_push_port(lua_State *L, const struct mb_addr *addr) {
+  if (mb_addr_port(addr)) {
+    lua_pushinteger(L, mb_addr_port(addr));
+  } else {
+    lua_pushnil(L);
+  }
+}
+
+void mb_object_push_text(lua_State *L, const struct mb_addr *addr) {
+  char text[MB_ADDR_TEXT_MAX];
+  if (mb_addr_text(addr, text)) {
+    lua_pushstring(L, text);
+  } else {
+    lua_pushnil(L);
+  }
+}
+
+/* The upvalues of the metamethods. */
+#define METATABLE  lua_upvalueindex(1)
+#define METHODS    lua_upvalueindex(2)
+#define ATTRIBUTES lua_upvalueindex(3)
+
+/* The object at index 1: the debug library can call a metamethod with anything. */
+static void *check_object(lua_State *L) {
+  if (!lua_getmetatable(L, 1) || !lua_rawequal(L, -1, METATABLE))
+    luaL_argerror(L, 1, "an object of another type");
+  lua_pop(L, 1);
+  return lua_touserdata(L, 1);
+}
+
+/* __index(object, key) */
+static int object_index(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TUSERDATA);
+  if (lua_getuservalue(L, 1) == LUA_TTABLE) {
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, -2) != LUA_TNIL) return 1;
+  }
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, METHODS) != LUA_TNIL) return 1;
+  if (lua_type(L, 2) != LUA_TSTRING) return 1;
+  const char *name = lua_tostring(L, 2);
+  for (const struct mb_attribute *a = lua_touserdata(L, ATTRIBUTES); a->name; a++) {
+    if (strcmp(name, a->name) != 0) continue;
+    a->push(L, check_object(L));
+    return 1;
+  }
+  return 1; /* nil; so is socket.interval but in an interval's handler */
+}
+
+/* __newindex(object, key, value): a script's own fields stand in a table of the userdata's. */
+static int object_newindex(lua_State *L) {
+  check_object(L);
+  if (lua_getuservalue(L, 1) != LUA_TTABLE) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setuservalue(L, 1);
+  }
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 3);
+  lua_rawset(L, -3);
+  return 0;
+}
+
+static int count(const luaL_Reg *methods) {
+  int n = 0;
+  while (methods[n].name) n++;
+  return n;
+}
+
+/*
+ * Known under its name only when it is whole: memory may run out half-way. The metatable itself is
+ * kept from scripts: the metamethods trust what Lua calls them with.
+ */
+void mb_object_push_type(lua_State *L, const struct mb_object_type *type) {
+  if (luaL_getmetatable(L, type->key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 6); /* what follows */
+  lua_pushcfunction(L, type->gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, type->tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pushstring(L, type->name);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__name"); /* for messages */
+  lua_setfield(L, -2, "__metatable");
+  lua_pushvalue(L, -1);
+  lua_pushcclosure(L, object_newindex, 1);
+  lua_setfield(L, -2, "__newindex");
+  lua_pushvalue(L, -1);
+  lua_createtable(L, 0, count(type->methods));
+  luaL_setfuncs(L, type->methods, 0);
+  lua_pushlightuserdata(L, (void *)type->attributes);
+  lua_pushcclosure(L, object_index, 3);
+  lua_setfield(L, -2, "__index");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, type->key);
+}

@@ -1,0 +1,190 @@
+/* The Lua state. Must never end the process by itself but in a panic, which is a fault of ours. */
+#include "state/state.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/exits.h"
+#include "base/log.h"
+
+/* What a script may allocate before garbage is looked for. */
+#define COLLECT_FROM_KIBIBYTES 256
+
+/* Keys of the registry, by address. */
+static char kept_error, kept_traceback;
+
+static lua_CFunction kept_by; /* who throws the kept error on */
+
+static int panic(lua_State *L) {
+  const char *message = lua_tostring(L, -1);
+  mb_log(LOG_ERR, "error outside of any protection: %s", message ? message : "(no message)");
+  _exit(MB_EXIT_HANDLER);
+}
+
+lua_State *mb_state_new(struct mb_alloc *alloc) {
+  lua_State *L = lua_newstate(mb_alloc, alloc);
+  if (!L) return NULL;
+  lua_atpanic(L, panic);
+  /* Until a script runs there is next to no garbage. */
+  lua_gc(L, LUA_GCSTOP, 0);
+  return L;
+}
+
+/*
+ * A script's own modules stand beside it: services are started in "/", so "./?.lua" does not find
+ * them.
+ */
+static void add_script_directory(lua_State *L, const char *script) {
+  const char *slash = strrchr(script, '/');
+  if (!slash) return;
+  /* A name with package.path's own signs in it cannot be said in package.path. */
+  size_t len = slash == script ? 1 : (size_t)(slash - script);
+  if (memchr(script, ';', len) || memchr(script, '?', len)) return;
+  lua_getglobal(L, "package");
+  lua_pushlstring(L, script, len);
+  lua_getfield(L, -2, "path");
+  const char *directory = lua_tostring(L, -2);
+  const char *path = lua_tostring(L, -1);
+  lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", directory, directory, path ? path : "");
+  lua_setfield(L, -4, "path");
+  lua_pop(L, 3);
+}
+
+void mb_state_open(lua_State *L, const char *script) {
+  luaL_openlibs(L);
+  add_script_directory(L, script);
+  lua_gc(L, LUA_GCRESTART, 0);
+  /*
+   * A step of a negative size puts the collector into credit: most connections end before it has
+   * anything to do. Where memory is limited, it runs when an allocation fails.
+   */
+  lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
+}
+
+struct mb_alloc *mb_state_alloc(lua_State *L) {
+  void *alloc;
+  lua_getallocf(L, &alloc);
+  return alloc;
+}
+
+void mb_state_check_callable(lua_State *L, int index) {
+  if (lua_isfunction(L, index)) return;
+  if (luaL_getmetafield(L, index, "__call") == LUA_TNIL) luaL_checktype(L, index, LUA_TFUNCTION);
+  lua_pop(L, 1);
+}
+
+void mb_state_insert_yield(lua_State *L, int index) {
+  luaL_checkany(L, index - 1);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, "coroutine");
+  lua_getfield(L, -1, "yield");
+  lua_insert(L, index);
+  lua_pop(L, 2);
+}
+
+/*
+ * In a message handler: whether the error at index 1 is one that mb_state_pcall_keep's caller throws
+ * on, whose traceback was kept. Pushes that traceback then.
+ */
+static bool push_kept(lua_State *L) {
+  /* The same string may be another error: this one is thrown by that caller. */
+  lua_Debug thrower;
+  if (!kept_by || !lua_getstack(L, 1, &thrower)) return false;
+  lua_getinfo(L, "f", &thrower);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_error);
+  bool kept = lua_tocfunction(L, -2) == kept_by && lua_rawequal(L, 1, -1);
+  lua_pop(L, 2);
+  if (kept) lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_traceback);
+  return kept;
+}
+
+static void set_kept(lua_State *L) {
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_traceback);
+  lua_pushvalue(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_error);
+}
+
+/* Whether a line of a traceback is of our own: Lua modules without names and lines, and C functions. */
+static bool is_ours(const char *frame, bool last) {
+  static const char *const begins[] = {"\t?: in ", "\t[C]: in ?", "\t[C]: in function 'mb."};
+  for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
+    if (strncmp(frame, begins[i], strlen(begins[i])) == 0) return true;
+  }
+  return last && strcmp(frame, "\t(...tail calls...)") == 0;
+}
+
+/*
+ * Pushes a traceback without the frames that say nothing to the author of a script, with a line end
+ * in front; nothing of it when no frame is left.
+ */
+static void push_without_ours(lua_State *L, const char *traceback) {
+  luaL_Buffer kept;
+  luaL_buffinit(L, &kept);
+  luaL_addchar(&kept, '\n');
+  while (*traceback) {
+    size_t size = strcspn(traceback, "\n");
+    if (traceback[size] == '\n') size++;
+    bool last = traceback[size] == '\0';
+    if (!is_ours(traceback, last)) luaL_addlstring(&kept, traceback, size);
+    traceback += size;
+  }
+  luaL_pushresult(&kept);
+  if (strcmp(lua_tostring(L, -1), "\nstack traceback:\n") != 0) return;
+  lua_pop(L, 1);
+  lua_pushliteral(L, "");
+}
+
+/* Message handler: the error as text, and its traceback. */
+static int with_traceback(lua_State *L) {
+  lua_settop(L, 1);
+  luaL_tolstring(L, 1, NULL);
+  if (!push_kept(L)) luaL_traceback(L, L, NULL, 1);
+  push_without_ours(L, lua_tostring(L, -1));
+  lua_remove(L, -2);
+  lua_concat(L, 2);
+  return 1;
+}
+
+int mb_state_call(lua_State *L, int nargs, int nresults) {
+  int base = lua_gettop(L) - nargs;
+  lua_pushcfunction(L, with_traceback);
+  lua_insert(L, base);
+  int status = lua_pcall(L, nargs, nresults, base);
+  lua_remove(L, base);
+  /* Out of memory, or an error in an error's __tostring: maybe Lua gives no string. */
+  if (status != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
+    lua_pop(L, 1);
+    lua_pushliteral(L, "error while handling an error");
+  }
+  return status;
+}
+
+/* Message handler: leaves the error as it is. */
+static int keep_traceback(lua_State *L) {
+  lua_settop(L, 1);
+  if (!push_kept(L)) {
+    luaL_traceback(L, L, NULL, 1);
+    set_kept(L);
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+int mb_state_throw_on(lua_State *L) {
+  lua_Debug self;
+  lua_getstack(L, 0, &self);
+  lua_getinfo(L, "f", &self);
+  kept_by = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return lua_error(L);
+}
+
+int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KFunction k) {
+  int base = lua_gettop(L) - nargs;
+  lua_pushcfunction(L, keep_traceback);
+  lua_insert(L, base);
+  return lua_pcallk(L, nargs, nresults, base, 0, k);
+}

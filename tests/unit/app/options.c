@@ -1,0 +1,143 @@
+/* src/app/options.c: every option, right and wrong. */
+#include "app/options.h"
+
+#include <getopt.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "../../lib/tap.h"
+
+static struct mb_options o;
+static char error[MB_OPTIONS_ERROR_MAX];
+
+/* Parses "a b c". */
+static bool parse(const char *line) {
+  static char text[256];
+  static char *argv[16];
+  int argc = 0;
+  snprintf(text, sizeof text, "mb-handle %s", line);
+  for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
+  argv[argc] = NULL;
+  optind = 0; /* glibc: from the start */
+  error[0] = '\0';
+  return mb_options_parse(argc, argv, &o, error);
+}
+
+static void refused(const char *line, const char *part) {
+  bool parsed = parse(line);
+  tap_ok(!parsed && strstr(error, part), "%s is refused: %s", line, error);
+  tap_ok(strchr(error, '\n') == NULL, "in one line");
+}
+
+int main(void) {
+  tap_ok(parse(""), "no argument at all");
+  tap_ok(
+      o.script == NULL && o.nargs == 0 && o.listener == 0 && o.timeout == 0 && o.memory_limit == 0,
+      "the defaults");
+  tap_str(o.handlers, MB_HANDLERS_DIR, "the default directory");
+  tap_int(o.log_level, LOG_NOTICE, "the default level");
+
+  tap_ok(parse("script.lua --check -x y"), "options behind the script are the script's");
+  tap_str(o.script, "script.lua", "the script");
+  tap_int(o.nargs, 3, "its arguments");
+  tap_str(o.args[0], "--check", "the first");
+  tap_ok(!(o.mode == MB_MODE_CHECK), "are not ours");
+  tap_ok(parse("-- --odd.lua"), "-- ends the options");
+  tap_str(o.script, "--odd.lua", "a script with an odd name");
+
+  tap_ok(parse("--help") && o.help, "--help");
+  tap_ok(parse("--version") && o.version, "--version");
+  tap_ok(parse("--check s.lua") && (o.mode == MB_MODE_CHECK), "--check");
+  tap_ok(parse("--handlers /h") && strcmp(o.handlers, "/h") == 0, "--handlers");
+  tap_ok(parse("--handlers=/h") && strcmp(o.handlers, "/h") == 0, "--handlers=");
+  tap_ok(parse("--listener 3") && o.listener == 3, "--listener");
+  tap_ok(parse("--timeout 1.5") && o.timeout == 1.5, "--timeout");
+  tap_ok(parse("--record /r.%p.%t%%") && strcmp(o.record, "/r.%p.%t%%") == 0, "--record");
+  tap_ok(parse("--memory-limit 1000") && o.memory_limit == 1000, "--memory-limit in bytes");
+  tap_ok(parse("--memory-limit 4K") && o.memory_limit == 4096, "--memory-limit in KiB");
+  tap_ok(parse("--memory-limit 2M") && o.memory_limit == 2 << 20, "--memory-limit in MiB");
+  tap_ok(parse("--log-level debug") && o.log_level == LOG_DEBUG, "--log-level debug");
+  tap_ok(parse("--log-level error") && o.log_level == LOG_ERR, "--log-level error");
+
+  tap_ok(parse("--log-format journal") && o.log_journal, "--log-format journal");
+  tap_ok(parse("--log-format journal --log-format plain") && !o.log_journal, "the last one holds");
+  tap_ok(parse("--style tarantool s.lua") && o.style == MB_STYLE_TARANTOOL, "--style");
+  tap_ok(parse("--style=lua-http --check s.lua") && o.style == MB_STYLE_LUA_HTTP,
+         "--style with --check: does the program compile?");
+  tap_ok(parse("s.lua") && o.style == MB_STYLE_NONE, "a script of ours");
+  tap_ok(parse("--proxy-protocol") && o.proxy_protocol && !o.proxy_trust, "--proxy-protocol");
+  tap_ok(parse("--proxy-protocol --proxy-trust 10.0.0.0/8,::1") &&
+             strcmp(o.proxy_trust, "10.0.0.0/8,::1") == 0,
+         "--proxy-trust");
+
+  static const struct {
+    const char *line, *value;
+    enum mb_mode mode;
+  } modes[] = {
+      {"--units /d s.lua", "/d", MB_MODE_UNITS},      {"--inetd s.lua", NULL, MB_MODE_INETD},
+      {"--xinetd s.lua", NULL, MB_MODE_XINETD},       {"--main m s.lua", "m", MB_MODE_MAIN},
+      {"--interval i s.lua", "i", MB_MODE_INTERVAL},  {"s.lua", NULL, MB_MODE_SERVE},
+      {"--main a --main b s.lua", "b", MB_MODE_MAIN},
+  };
+  for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+    tap_ok(parse(modes[i].line) && o.mode == modes[i].mode, "%s: the mode", modes[i].line);
+    tap_str(o.mode_value, modes[i].value, "%s: its value", modes[i].line);
+  }
+  tap_ok(parse("--units /d --user s.lua") && o.user, "--user");
+  refused("--units /d --inetd s.lua", "--inetd cannot be combined with --units");
+  refused("--main a --interval b s.lua", "--interval cannot be combined with --main");
+  refused("--main a --record f s.lua", "--main serves no connection");
+  refused("--interval a --listener 1 s.lua", "--interval serves no connection");
+  refused("--units", "--units");
+  refused("--units app.lua", "--units needs a script: mb-handle --units DIR SCRIPT");
+  refused("--units /d --handlers /h app.lua", "--handlers does not go with it");
+  tap_ok(mb_options_is_one("--user") && mb_options_is_one("--timeout=5"), "options are known");
+  tap_ok(!mb_options_is_one("--use") && !mb_options_is_one("user") && !mb_options_is_one("--"),
+         "what is none is not");
+  refused("--inetd", "--inetd needs a script: mb-handle --inetd SCRIPT");
+  refused("--user s.lua", "--user goes with --units");
+  refused("--log-format xml", "\"xml\"");
+  refused("--proxy-trust ::1 s.lua", "--proxy-protocol");
+  refused("--style none s.lua", "luasocket, tarantool or lua-http");
+  refused("--style luasocket --listener 1 s.lua", "--listener");
+  refused("--main m --style luasocket s.lua", "--main");
+  refused("--style=lua-http --inetd s.lua", "--inetd");
+  refused("--proxy-protocol --proxy-trust 10.0.0.1/8 s.lua", "\"10.0.0.1/8\"");
+
+  parse("--units /d --timeout 5 --proxy-protocol --timeout 6 --log-level=info s.lua");
+  tap_int(o.ncarried, 3, "what a service's command line repeats");
+  tap_str(o.carried[0].name, "timeout", "in the order in which it was given");
+  tap_str(o.carried[0].value, "6", "with the value that holds");
+  tap_str(o.carried[1].name, "proxy-protocol", "or without one");
+  tap_str(o.carried[1].value, NULL, "as the option is");
+  tap_str(o.carried[2].value, "info", "the last");
+  parse(
+      "--log-format plain --log-level info --memory-limit 1 --proxy-protocol --proxy-trust ::1 "
+      "--timeout 1 s.lua");
+  tap_int(o.ncarried, 6, "there is room for all of them");
+
+  refused("--bogus", "--bogus");
+  refused("-x", "-x");
+  refused("--listener", "--listener");
+  refused("--listener 0", "--listener");
+  refused("--listener 1x", "\"1x\"");
+  refused("--listener 99999999999999999999", "--listener");
+  refused("--timeout 0", "--timeout");
+  refused("--timeout -1", "--timeout");
+  refused("--timeout nan", "--timeout");
+  refused("--timeout inf", "--timeout");
+  refused("--timeout 1s", "--timeout");
+  refused("--memory-limit 0", "--memory-limit");
+  refused("--memory-limit -1", "--memory-limit");
+  refused("--memory-limit K", "--memory-limit");
+  refused("--memory-limit 1KB", "--memory-limit");
+  refused("--memory-limit 99999999999999999999", "--memory-limit");
+  refused("--memory-limit 99999999999999999G", "--memory-limit");
+  refused("--log-level loud", "\"loud\"");
+  refused("--record %x", "--record");
+  refused("--record a%", "--record");
+  refused("--check --record f s.lua", "--record");
+  refused("--check --listener 1 s.lua", "--listener");
+  refused("--help=yes", "--help");
+  return tap_done();
+}

@@ -1,0 +1,87 @@
+/* src/base/record.c: file names that are made from a template, and what is no file to record to. */
+#include "base/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../lib/tap.h"
+
+static char dir[] = "/tmp/mb-record-XXXXXX";
+
+static const char *in_dir(const char *name) {
+  static char path[4][256];
+  static int turn;
+  turn = (turn + 1) % 4;
+  snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
+  return path[turn];
+}
+
+static void records(void) {
+  char name[64];
+  struct stat st;
+  int fd = mb_record_open(in_dir("r-%p"), STDIN_FILENO);
+  tap_ok(fd >= 0, "a file is made");
+  snprintf(name, sizeof name, "r-%ld", (long)getpid());
+  tap_ok(stat(in_dir(name), &st) == 0, "with the process id in its name");
+  tap_int(st.st_mode & 0777, 0600, "for its owner only");
+  tap_int(mb_record_write(fd, "a\0b", 3), 0, "bytes are written");
+  tap_ok(stat(in_dir(name), &st) == 0 && st.st_size == 3, "all of them");
+  close(fd);
+  if (chmod(in_dir(name), 0666) != 0) tap_bail("chmod");
+  fd = mb_record_open(in_dir(name), STDIN_FILENO);
+  close(fd);
+  tap_ok(stat(in_dir(name), &st) == 0 && st.st_size == 0, "a file that was there is emptied");
+  tap_int(st.st_mode & 0777, 0600, "and is for its owner only from then on");
+  int input = open(in_dir(name), O_RDONLY);
+  tap_int(mb_record_open(in_dir(name), input), -EINVAL, "a file is not recorded onto itself");
+  close(input);
+  if (symlink(name, in_dir("link")) != 0) tap_bail("symlink");
+  tap_int(mb_record_open(in_dir("link"), STDIN_FILENO), -ELOOP, "a symbolic link is not followed");
+  unlink(in_dir("link"));
+  unlink(in_dir(name));
+  fd = mb_record_open(in_dir("a%%b"), STDIN_FILENO);
+  close(fd);
+  tap_ok(unlink(in_dir("a%b")) == 0, "two percent signs stand for one");
+  time_t before = time(NULL);
+  fd = mb_record_open(in_dir("%t"), STDIN_FILENO);
+  close(fd);
+  snprintf(name, sizeof name, "%lld", (long long)before);
+  bool now = stat(in_dir(name), &st) == 0;
+  snprintf(name, sizeof name, "%lld", (long long)before + 1);
+  tap_ok(now || stat(in_dir(name), &st) == 0, "the time in its name");
+  unlink(in_dir(name));
+  snprintf(name, sizeof name, "%lld", (long long)before);
+  unlink(in_dir(name));
+
+  tap_int(mb_record_open(in_dir("missing/r"), STDIN_FILENO), -ENOENT,
+          "a directory that is not there");
+  tap_int(mb_record_open("/dev/null", STDIN_FILENO), -EINVAL, "a device is no file to record to");
+  if (mkfifo(in_dir("fifo"), 0600) != 0) tap_bail("mkfifo");
+  tap_int(mb_record_open(in_dir("fifo"), STDIN_FILENO), -ENXIO,
+          "a FIFO without a reader does not block");
+  int reader = open(in_dir("fifo"), O_RDONLY | O_NONBLOCK);
+  tap_int(mb_record_open(in_dir("fifo"), STDIN_FILENO), -EINVAL, "nor is one with a reader taken");
+  close(reader);
+  unlink(in_dir("fifo"));
+  fd = open("/dev/full", O_WRONLY);
+  tap_int(mb_record_write(fd, "x", 1), -ENOSPC, "a full disk is an error");
+  close(fd);
+  char *lots = malloc(10001);
+  memset(lots, 'x', 10000);
+  lots[10000] = '\0';
+  tap_int(mb_record_open(lots, STDIN_FILENO), -ENAMETOOLONG, "so is a name that is too long");
+  free(lots);
+}
+
+int main(void) {
+  if (!mkdtemp(dir)) tap_bail("mkdtemp");
+  records();
+  rmdir(dir);
+  return tap_done();
+}
