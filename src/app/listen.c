@@ -123,7 +123,7 @@ static void register_listener(lua_State *L, int index, const struct mb_service *
  * Source: reference, "Global function listen{...}".
  */
 static int listen_call(lua_State *L) {
-  if (mb_style_active())
+  if (mb_standin_active())
     return luaL_error(L,
                       "listen: not in a program of another library, which accepts by itself: a "
                       "script with listen{} is started without --style");

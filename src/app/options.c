@@ -147,23 +147,6 @@ static const char *set_record(struct mb_options *o, const char *value) {
   return NULL;
 }
 
-const char *mb_style_name(enum mb_style style) {
-  static const char *const names[] = {
-      [MB_STYLE_NONE] = "none",
-      [MB_STYLE_LUASOCKET] = "luasocket",
-      [MB_STYLE_TARANTOOL] = "tarantool",
-      [MB_STYLE_LUA_HTTP] = "lua-http",
-  };
-  return names[style];
-}
-
-enum mb_style mb_style_find(const char *name) {
-  for (enum mb_style s = MB_STYLE_LUASOCKET; s <= MB_STYLE_LUA_HTTP; s++) {
-    if (strcmp(name, mb_style_name(s)) == 0) return s;
-  }
-  return MB_STYLE_NONE;
-}
-
 static const char *set_style(struct mb_options *o, const char *value) {
   o->style = mb_style_find(value);
   return o->style == MB_STYLE_NONE ? MB_STYLE_NAMES : NULL;

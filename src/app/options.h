@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "api/mb/style.h"
+
 /* What the program is to do. */
 enum mb_mode {
   MB_MODE_SERVE, /* the connection that it was started for, or a replay */
@@ -16,23 +18,6 @@ enum mb_mode {
   MB_MODE_INTERVAL,
   MB_MODE_MAIN,
 };
-
-/* What the script is. */
-enum mb_style {
-  MB_STYLE_NONE,      /* a script of ours */
-  MB_STYLE_LUASOCKET, /* a server program for that library, which runs as it is */
-  MB_STYLE_TARANTOOL,
-  MB_STYLE_LUA_HTTP,
-};
-
-/* As the command line names it. */
-const char *mb_style_name(enum mb_style style);
-
-/* The style of a name; MB_STYLE_NONE when there is no such library. */
-enum mb_style mb_style_find(const char *name);
-
-/* For a message: what there is. */
-#define MB_STYLE_NAMES "luasocket, tarantool or lua-http"
 
 /* An option that a command line for a service repeats. */
 struct mb_carried {

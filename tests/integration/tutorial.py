@@ -245,7 +245,7 @@ def keys(name):
 
 def methods():
     """The request's methods: those of the Lua modules, and those of the response writer in C."""
-    writer = mbtest.read_file(os.path.join(mbtest.SRCDIR, "src", "http_response.c"))
+    writer = mbtest.read_file(os.path.join(mbtest.SRCDIR, "src", "api", "http", "http_response.c"))
     rows = re.search(r"request_methods\[\] = {\n(.*?)^};", writer, re.MULTILINE | re.DOTALL)
     check(rows, "the table request_methods in the sources")
     return found(r"^(?:function )?methods\.(\w+)") | set(re.findall(r'{"([a-z]\w*)",', rows[1]))

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "api/tarantool/tarantool_names.h"
-#include "api/tarantool/tarantool_socket.h"
+#include "api/tarantool/tarantool_errno.h"
 
 /* ---- names and numbers ---- */
 
