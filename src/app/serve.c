@@ -128,7 +128,8 @@ static bool take_proxy_header(lua_State *L, const struct serving *s, enum mb_exi
 static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
   struct serving *s = context;
   const struct mb_addr *local = &s->connection->local;
-  s->listener = mb_listen_find(local->len ? local : NULL, script->options->listener);
+  s->listener =
+      mb_listen_find(local->len ? local : NULL, s->connection->fds.in, script->options->listener);
   if (!s->listener) {
     log_no_match(L, script, local);
     return MB_EXIT_CONFIG;

@@ -3,11 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 static const struct sockaddr_in *as_in(const struct mb_addr *addr) {
   return addr->len >= sizeof(struct sockaddr_in) && addr->any.sa_family == AF_INET
@@ -155,38 +157,49 @@ static bool is_interface_name(const char *text) {
   return len > 0 && len < IF_NAMESIZE && text[len] == '\0';
 }
 
-/* Returns 0, -ENODEV, or -errno. */
-static int find_scope(const char *text, uint32_t *ret_scope) {
-  unsigned long number = if_nametoindex(text);
-  if (number == 0) {
-    int r = -errno;
-    if (text[strspn(text, "0123456789")] != '\0') return r;
-    number = strtoul(text, NULL, 10);
-    if (number == 0 || number > INT32_MAX)
-      return -ENODEV; /* the system numbers from 1, in an int */
+/* Returns the number of an interface, or -errno. The name fits. */
+static int find_interface(const char *name, int fd) {
+  struct ifreq request = {.ifr_ifindex = 0};
+  if (fd < 0) {
+    unsigned number = if_nametoindex(name);
+    return number ? (int)number : -errno;
   }
-  *ret_scope = (uint32_t)number;
+  strcpy(request.ifr_name, name);
+  return ioctl(fd, SIOCGIFINDEX, &request) == 0 ? request.ifr_ifindex : -errno;
+}
+
+/* Returns 0, -ENODEV, or -errno. */
+static int find_scope(const char *text, int fd, uint32_t *ret_scope) {
+  int r = find_interface(text, fd);
+  if (r < 0) {
+    if (text[strspn(text, "0123456789")] != '\0') return r;
+    unsigned long number = strtoul(text, NULL, 10);
+    /* The system keeps these numbers, from 1, in an int. */
+    if (number == 0 || number > INT_MAX) return -ENODEV;
+    r = (int)number;
+  }
+  *ret_scope = (uint32_t)r;
   return 0;
 }
 
-static int from_scoped_text(const char *text, const char *scope, struct mb_addr *ret) {
+static int from_scoped_text(const char *text, const char *scope, int fd, struct mb_addr *ret) {
   struct mb_addr addr;
   char front[INET6_ADDRSTRLEN];
   size_t len = (size_t)(scope - 1 - text);
   if (len >= sizeof front || !is_interface_name(scope)) return -EBADMSG;
   memcpy(front, text, len);
   front[len] = '\0';
-  if (mb_addr_from_text(front, &addr) != 0 || !mb_addr_is_link_local(&addr)) return -EBADMSG;
-  int r = find_scope(scope, &((struct sockaddr_in6 *)&addr.storage)->sin6_scope_id);
+  if (mb_addr_from_text(front, fd, &addr) != 0 || !mb_addr_is_link_local(&addr)) return -EBADMSG;
+  int r = find_scope(scope, fd, &((struct sockaddr_in6 *)&addr.storage)->sin6_scope_id);
   *ret = addr;
   return r;
 }
 
-int mb_addr_from_text(const char *text, struct mb_addr *ret) {
+int mb_addr_from_text(const char *text, int fd, struct mb_addr *ret) {
   struct sockaddr_in in = {.sin_family = AF_INET};
   struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
   const char *percent = strchr(text, '%');
-  if (percent) return from_scoped_text(text, percent + 1, ret);
+  if (percent) return from_scoped_text(text, percent + 1, fd, ret);
   if (inet_pton(AF_INET, text, &in.sin_addr) == 1) {
     memcpy(&ret->storage, &in, sizeof in);
     ret->len = sizeof in;

@@ -97,6 +97,9 @@ void mb_addr_peer_label(int fd, const struct mb_addr *remote, char ret_text[MB_A
  * number. No other address has a scope: getaddrinfo takes a number there, which the system ignores
  * then; here it is an error, as it is with a name.
  *
+ * fd  a socket: the name is looked for in the network that the socket belongs to; below 0: in the
+ *     network of this process, which is another one with PrivateNetwork= of systemd
+ *
  * Returns 0, or
  * -EINVAL   the text is no address, but it may be a name
  * -EBADMSG  the text has a "%" and is no address: no name has one either
@@ -104,7 +107,7 @@ void mb_addr_peer_label(int fd, const struct mb_addr *remote, char ret_text[MB_A
  * -errno    it is an address, but the interface cannot be looked for, without a free descriptor say;
  *           ret is filled in the same way
  */
-int mb_addr_from_text(const char *text, struct mb_addr *ret);
+int mb_addr_from_text(const char *text, int fd, struct mb_addr *ret);
 
 /*
  * Makes the address of a Unix socket of a path; a leading "@" stands for the NUL of an abstract one.

@@ -34,7 +34,7 @@ int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo
       .ai_socktype = SOCK_STREAM,
   };
   struct mb_addr addr;
-  int r = mb_addr_from_text(host, &addr);
+  int r = mb_addr_from_text(host, -1, &addr);
   if (r == -EBADMSG) return EAI_NONAME; /* no name server is asked for a name with a "%" */
   if (r == -ENODEV) {
     errno = ENODEV;

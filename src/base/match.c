@@ -16,9 +16,9 @@ static bool same_ip6(const struct mb_addr *local, const void *bytes) {
   return mb_addr_ip6(local, ip6) && memcmp(ip6, bytes, 16) == 0;
 }
 
-enum mb_match mb_match_host(const char *host, const struct mb_addr *local) {
+enum mb_match mb_match_host(const char *host, const struct mb_addr *local, int fd) {
   struct mb_addr wanted;
-  int r = mb_addr_from_text(host, &wanted);
+  int r = mb_addr_from_text(host, fd, &wanted);
   if (r == -EINVAL) return MB_MATCH_NAME;
   if (r < 0) return MB_MATCH_NO; /* no connection came in on an interface that is not there */
   bool yes;

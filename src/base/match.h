@@ -14,10 +14,11 @@ enum mb_match {
 
 /*
  * Compares a host, written as an address, with a local address. "::" means every address, "0.0.0.0"
- * every IPv4 address; otherwise see mb_match_address. The interface of a scope is looked for at each
- * call, in the network namespace of this process: one that is not there matches nothing.
+ * every IPv4 address; otherwise see mb_match_address. The interface that a scope names is looked for
+ * at each call: one that is not there matches nothing.
+ * fd  the connection, or below 0: see mb_addr_from_text
  */
-enum mb_match mb_match_host(const char *host, const struct mb_addr *local);
+enum mb_match mb_match_host(const char *host, const struct mb_addr *local, int fd);
 
 /*
  * Returns whether two addresses are the same but for their ports. An IPv4 address and the same

@@ -95,7 +95,7 @@ static bool parse_v1_address(const char *ip, const char *port_word, int family,
                              struct mb_addr *ret) {
   uint16_t port;
   /* A scope would be an interface of the sender's machine: it is not even looked for on ours. */
-  if (strchr(ip, '%') || mb_addr_from_text(ip, ret) != 0 || ret->any.sa_family != family ||
+  if (strchr(ip, '%') || mb_addr_from_text(ip, -1, ret) != 0 || ret->any.sa_family != family ||
       !parse_port(port_word, &port))
     return false;
   mb_addr_set_port(ret, port);

@@ -49,7 +49,7 @@ static bool is_prefix(const struct network *n, size_t size) {
   return true;
 }
 
-static bool parse(const char *text, size_t len, struct network *ret) {
+static bool parse(const char *text, size_t len, int fd, struct network *ret) {
   struct mb_addr addr;
   char address[INET6_ADDRSTRLEN + IF_NAMESIZE];
   const char *slash = memchr(text, '/', len);
@@ -57,7 +57,7 @@ static bool parse(const char *text, size_t len, struct network *ret) {
   if (address_len >= sizeof address) return false;
   memcpy(address, text, address_len);
   address[address_len] = '\0';
-  int r = mb_addr_from_text(address, &addr);
+  int r = mb_addr_from_text(address, fd, &addr);
   if (r == -EINVAL || r == -EBADMSG) return false;
   size_t size = 16;
   if (addr.any.sa_family == AF_INET) {
@@ -77,7 +77,7 @@ const char *mb_trust_find_wrong(const char *list) {
   struct network network;
   for (;;) {
     size_t len = strcspn(list, ",");
-    if (!parse(list, len, &network)) return list;
+    if (!parse(list, len, -1, &network)) return list;
     if (list[len] == '\0') return NULL;
     list += len + 1;
   }
@@ -85,10 +85,10 @@ const char *mb_trust_find_wrong(const char *list) {
 
 bool mb_trust_is_network(const char *entry) {
   struct network network;
-  return parse(entry, strlen(entry), &network);
+  return parse(entry, strlen(entry), -1, &network);
 }
 
-bool mb_trust_contains(const char *list, const struct mb_addr *addr) {
+bool mb_trust_contains(const char *list, const struct mb_addr *addr, int fd) {
   if (addr->any.sa_family == AF_UNIX) return true;
   unsigned char ip6[16];
   const unsigned char *ip4 = mb_addr_ip4(addr);
@@ -96,7 +96,7 @@ bool mb_trust_contains(const char *list, const struct mb_addr *addr) {
   for (const char *at = list ? list : LOOPBACK;;) {
     struct network network;
     size_t len = strcspn(at, ",");
-    if (parse(at, len, &network) && network.is_here &&
+    if (parse(at, len, fd, &network) && network.is_here &&
         network.family == (ip4 ? AF_INET : AF_INET6) &&
         same_prefix(ip4 ? ip4 : ip6, network.bytes, network.bits) &&
         (network.scope == 0 || network.scope == mb_addr_scope(addr)))

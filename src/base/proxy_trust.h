@@ -25,7 +25,8 @@ bool mb_trust_is_network(const char *entry);
  * addresses of this machine alone, 127.0.0.0/8 and ::1. A Unix socket's peer is always trusted: the
  * permissions of its file say who may connect. IPv4 mapped into IPv6 counts as IPv4. A network with
  * a scope has addresses of that interface only; one without a scope has those of all interfaces.
+ * fd  the connection, or below 0: see mb_addr_from_text
  */
-bool mb_trust_contains(const char *list, const struct mb_addr *addr);
+bool mb_trust_contains(const char *list, const struct mb_addr *addr, int fd);
 
 #endif

@@ -88,7 +88,8 @@ bool mb_handle_take_proxy_header(lua_State *L, const char *trust, enum mb_exit *
   *ret_exit = MB_EXIT_OK;
   if (is_abstract(&t.handle->local)) {
     t.wrong = "an abstract socket has no permissions: anybody on this machine could forge one";
-  } else if (t.handle->kind != MB_FD_FILE && !mb_trust_contains(trust, &t.handle->remote)) {
+  } else if (t.handle->kind != MB_FD_FILE &&
+             !mb_trust_contains(trust, &t.handle->remote, t.handle->in_fd)) {
     t.wrong = trust ? "it is not in proxy_trust"
                     : "without proxy_trust only loopback addresses are believed";
   } else {

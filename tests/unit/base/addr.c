@@ -17,7 +17,7 @@
 
 static struct mb_addr ip(const char *text, uint16_t port) {
   struct mb_addr addr;
-  if (mb_addr_from_text(text, &addr) != 0) tap_bail("not an address");
+  if (mb_addr_from_text(text, -1, &addr) != 0) tap_bail("not an address");
   mb_addr_set_port(&addr, port);
   return addr;
 }
@@ -85,7 +85,7 @@ static void bytes(void) {
 static void makes(const char *text, const char *want, int want_code) {
   char label[MB_ADDR_LABEL_MAX];
   struct mb_addr addr = {.len = 0};
-  int code = mb_addr_from_text(text, &addr);
+  int code = mb_addr_from_text(text, -1, &addr);
   tap_int(code, want_code, "\"%s\" is read", text);
   mb_addr_set_port(&addr, 80);
   mb_addr_label(&addr, label);
@@ -148,7 +148,7 @@ static void from_text(void) {
   getrlimit(RLIMIT_NOFILE, &limit);
   setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max});
   struct mb_addr addr;
-  int code = mb_addr_from_text("fe80::1%lo", &addr);
+  int code = mb_addr_from_text("fe80::1%lo", -1, &addr);
   setrlimit(RLIMIT_NOFILE, &limit);
   tap_ok(code < 0 && code != -ENODEV && code != -EINVAL && code != -EBADMSG,
          "the interface cannot be looked for: %d", code);
@@ -193,19 +193,28 @@ static void scopes(void) {
   ((struct sockaddr_in6 *)&here.storage)->sin6_scope_id = 1;
   ((struct sockaddr_in6 *)&elsewhere.storage)->sin6_scope_id = 2;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    tap_int(mb_match_host(rows[i].host, &here), rows[i].want, "host %s and fe80::1%%lo",
+    tap_int(mb_match_host(rows[i].host, &here, -1), rows[i].want, "host %s and fe80::1%%lo",
             rows[i].host);
-    tap_int(mb_match_host(rows[i].host, &elsewhere), rows[i].want_elsewhere,
+    tap_int(mb_match_host(rows[i].host, &elsewhere, -1), rows[i].want_elsewhere,
             "host %s and fe80::1 on another interface", rows[i].host);
   }
-  tap_int(mb_match_host("fe80::1%lo", &nowhere), MB_MATCH_NO, "an address that lost its scope");
+  tap_int(mb_match_host("fe80::1%lo", &nowhere, -1), MB_MATCH_NO, "an address that lost its scope");
   /* What a program of another library binds to has come through getaddrinfo. */
-  if (mb_addr_from_text("fe80::1%lo", &wanted) != 0) tap_bail("no interface lo");
+  if (mb_addr_from_text("fe80::1%lo", -1, &wanted) != 0) tap_bail("no interface lo");
   tap_ok(mb_match_address(&wanted, &here), "an address with a scope is the same with that scope");
   tap_ok(!mb_match_address(&wanted, &elsewhere), "and not with another");
   tap_ok(mb_match_address(&nowhere, &elsewhere), "one without a scope is the same with any");
   tap_ok(mb_match_name("fe80::1%lo", &here) && !mb_match_name("fe80::1%lo", &elsewhere),
          "scopes that getaddrinfo has found count too");
+
+  /* The same, where a socket says in which network to look. */
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  tap_int(mb_match_host("fe80::1%lo", &here, fd), MB_MATCH_YES, "a name in a socket's network");
+  tap_int(mb_match_host("fe80::1%lo", &elsewhere, fd), MB_MATCH_NO, "and the other interface");
+  tap_int(mb_match_host("fe80::1%1", &here, fd), MB_MATCH_YES, "a number there");
+  tap_int(mb_addr_from_text("fe80::1%mb-none", fd, &wanted), -ENODEV, "no such interface there");
+  close(fd);
+  tap_int(mb_addr_from_text("fe80::1%lo", fd, &wanted), -EBADF, "no socket to ask at");
 }
 
 static void hosts(void) {
@@ -232,7 +241,7 @@ static void hosts(void) {
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     struct mb_addr addr = ip(rows[i].local, 1);
-    tap_int(mb_match_host(rows[i].host, &addr), rows[i].want, "host %s and a connection to %s",
+    tap_int(mb_match_host(rows[i].host, &addr, -1), rows[i].want, "host %s and a connection to %s",
             rows[i].host, rows[i].local);
   }
   struct mb_addr loopback = ip("127.0.0.1", 1), mapped = ip("::ffff:127.0.0.1", 1),
