@@ -7,9 +7,9 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 static const struct sockaddr_in *as_in(const struct mb_addr *addr) {
   return addr->len >= sizeof(struct sockaddr_in) && addr->any.sa_family == AF_INET
@@ -160,25 +160,25 @@ static bool is_interface_name(const char *text) {
 /* Returns the number of an interface, or -errno. The name fits. */
 static int find_interface(const char *name, int fd) {
   struct ifreq request = {.ifr_ifindex = 0};
-  if (fd < 0) {
-    unsigned number = if_nametoindex(name);
-    return number ? (int)number : -errno;
-  }
+  int asked = fd < 0 ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : fd;
+  if (asked < 0) return -errno;
   strcpy(request.ifr_name, name);
-  return ioctl(fd, SIOCGIFINDEX, &request) == 0 ? request.ifr_ifindex : -errno;
+  int r = ioctl(asked, SIOCGIFINDEX, &request) == 0 ? request.ifr_ifindex : -errno;
+  if (fd < 0) close(asked);
+  return r;
 }
 
-/* Returns 0, -ENODEV, or -errno. */
+/* Returns 0, -ENODEV, or -errno. The text has less than IF_NAMESIZE bytes. */
 static int find_scope(const char *text, int fd, uint32_t *ret_scope) {
-  int r = find_interface(text, fd);
-  if (r < 0) {
-    if (text[strspn(text, "0123456789")] != '\0') return r;
-    unsigned long number = strtoul(text, NULL, 10);
+  int64_t number = find_interface(text, fd);
+  if (number < 0) {
+    if (text[strspn(text, "0123456789")] != '\0') return (int)number;
+    number = 0;
+    for (; *text; text++) number = number * 10 + (*text - '0');
     /* The system keeps these numbers, from 1, in an int. */
     if (number == 0 || number > INT_MAX) return -ENODEV;
-    r = (int)number;
   }
-  *ret_scope = (uint32_t)r;
+  *ret_scope = (uint32_t)number;
   return 0;
 }
 

@@ -1,4 +1,4 @@
-/* The two addresses of a connection, and how they read as text. */
+/* The two addresses of a connection, as the system has them, as bytes and as text. */
 #ifndef MB_ADDR_H
 #define MB_ADDR_H
 
@@ -104,8 +104,8 @@ void mb_addr_peer_label(int fd, const struct mb_addr *remote, char ret_text[MB_A
  * -EINVAL   the text is no address, but it may be a name
  * -EBADMSG  the text has a "%" and is no address: no name has one either
  * -ENODEV   it is an address, but no interface has that name; ret is filled, without the scope
- * -errno    it is an address, but the interface cannot be looked for, without a free descriptor say;
- *           ret is filled in the same way
+ * -errno    it is an address, but the interface cannot be looked for (-EMFILE, for example); ret is
+ *           filled in the same way
  */
 int mb_addr_from_text(const char *text, int fd, struct mb_addr *ret);
 

@@ -36,8 +36,8 @@ int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo
   struct mb_addr addr;
   int r = mb_addr_from_text(host, -1, &addr);
   if (r == -EBADMSG) return EAI_NONAME; /* no name server is asked for a name with a "%" */
-  if (r == -ENODEV) {
-    errno = ENODEV;
+  if (r < 0 && r != -EINVAL) {
+    errno = -r;
     return EAI_SYSTEM;
   }
   if (r == 0) hints.ai_flags |= AI_NUMERICHOST;

@@ -1,6 +1,6 @@
 /*
  * Opens connections. A name becomes addresses, and the first address that accepts us is the peer.
- * Only the lookup of a name waits, and what is told to.
+ * The lookup of a name may wait. The rest waits only where the caller asks for it.
  */
 #ifndef MB_CONNECT_H
 #define MB_CONNECT_H
@@ -46,7 +46,7 @@ int mb_attempt_start(struct mb_attempt *a);
 /*
  * Finds out how the attempt stands, and goes on with the next address when one has refused.
  * fd    keeps its number; it is -1 afterwards when no socket for the next address could be made
- * wait  waits until it is decided
+ * wait  true: waits until it is decided
  * Returns 0 when connected, with both addresses (a->lost says whether the connection still is there);
  * -EAGAIN while undecided; or -errno of the last address when all have refused.
  */
@@ -60,7 +60,7 @@ void mb_attempt_describe(const struct mb_attempt *a, char ret_text[MB_ATTEMPT_TE
 
 /*
  * Connects to a Unix socket.
- * wait  waits while the listener's queue is full; without it a full queue is -EAGAIN
+ * wait  true: waits while the listener's queue is full; false: returns -EAGAIN then
  * Returns a descriptor, or -errno.
  */
 int mb_connect_local(const struct mb_addr *addr, bool wait);

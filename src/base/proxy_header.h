@@ -19,8 +19,7 @@
 #define MB_PROXY_HEADER_MAX 4096
 
 struct mb_proxy_header {
-  bool
-      has_addresses; /* false: the connection is the proxy's own, or the proxy does not know the client */
+  bool has_addresses; /* false: the connection is the proxy's own, or it has no known client */
   struct mb_addr source, destination; /* the client's, and the address that it connected to */
 };
 
