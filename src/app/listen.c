@@ -175,13 +175,13 @@ const struct mb_listener *mb_listen_first(void) { return first; }
 /* ---- finding ---- */
 
 /* ask: only those that stand for a name, whose addresses have to be asked for */
-static bool matches(const struct mb_listener *l, const struct mb_addr *local, bool ask) {
+static bool matches(const struct mb_listener *l, const struct mb_addr *local, int fd, bool ask) {
   if (l->proto == MB_PROTO_LOCAL) return !ask && mb_match_path(l->text, local);
   if (l->proto != MB_PROTO_TCP && l->proto != MB_PROTO_TCP4 && l->proto != MB_PROTO_TCP6)
     return false;
   if (l->port != mb_addr_port(local)) return false;
   if (l->proto == MB_PROTO_TCP6 && !mb_addr_is_pure_ip6(local)) return false;
-  switch (mb_match_host(l->text, local)) {
+  switch (mb_match_host(l->text, local, fd)) {
     case MB_MATCH_YES:
       return !ask;
     case MB_MATCH_NAME:
@@ -195,7 +195,7 @@ static bool takes_connections(const struct mb_listener *l) {
   return l->proto != MB_PROTO_INTERVAL && l->proto != MB_PROTO_MAIN;
 }
 
-const struct mb_listener *mb_listen_find(const struct mb_addr *local, int number) {
+const struct mb_listener *mb_listen_find(const struct mb_addr *local, int fd, int number) {
   const struct mb_listener *any = NULL;
   int n = 0;
   for (const struct mb_listener *l = first; l; l = l->next) {
@@ -206,12 +206,12 @@ const struct mb_listener *mb_listen_find(const struct mb_addr *local, int number
     }
     if (l->proto == MB_PROTO_ANY) {
       if (!any) any = l;
-    } else if (local ? matches(l, local, false) : takes_connections(l)) {
+    } else if (local ? matches(l, local, fd, false) : takes_connections(l)) {
       return l;
     }
   }
   for (const struct mb_listener *l = first; l && local && number == 0; l = l->next) {
-    if (matches(l, local, true)) return l;
+    if (matches(l, local, fd, true)) return l;
   }
   return any;
 }

@@ -53,10 +53,11 @@ const struct mb_listener *mb_listen_first(void);
 
 /*
  * Finds the listener for a connection, or for a replay (local is NULL then).
+ * fd      the connection
  * number  the listener to take whatever the address, from 1; 0: the one that matches
  * Returns NULL when none matches.
  */
-const struct mb_listener *mb_listen_find(const struct mb_addr *local, int number);
+const struct mb_listener *mb_listen_find(const struct mb_addr *local, int fd, int number);
 
 /* The name by which --interval and --main know a listener: its own, or that of its protocol. */
 const char *mb_listen_name(const struct mb_listener *listener);

@@ -4,6 +4,7 @@
  */
 #include "app/listen_check.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/addr.h"
 #include "base/proxy_trust.h"
 
 static bool is_text(lua_State *L, int index, const char *text) {
@@ -76,6 +78,14 @@ static const char *check_text(lua_State *L) {
   return text && len > 0 && strlen(text) == len ? NULL : "a string that is not empty";
 }
 
+static const char *check_host(lua_State *L) {
+  struct mb_addr addr;
+  const char *expected = check_text(L);
+  if (!expected && mb_addr_from_text(lua_tostring(L, -1), -1, &addr) == -EBADMSG)
+    expected = "a \"%\" behind a link-local IPv6 address only, as in \"fe80::1%eth0\"";
+  return expected;
+}
+
 static const char *check_path(lua_State *L) {
   if (check_text(L) || lua_rawlen(L, -1) >= sizeof(((struct sockaddr_un *)0)->sun_path))
     return "a path of at most 107 bytes";
@@ -125,7 +135,7 @@ static const struct field service_fields[] = {
 };
 
 static const struct field tcp_fields[] = {{"proto", check_proto, true},
-                                          {"host", check_text, false},
+                                          {"host", check_host, false},
                                           {"port", check_port, true},
                                           {"proxy_protocol", check_boolean, false},
                                           {"proxy_trust", check_networks, false},

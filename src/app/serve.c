@@ -123,7 +123,7 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   struct serving *s = context;
   const struct mb_addr *local = &s->connection->local;
   const struct mb_listener *listener =
-      mb_listen_find(local->len ? local : NULL, script->options->listener);
+      mb_listen_find(local->len ? local : NULL, s->connection->io.in_fd, script->options->listener);
   if (!listener) {
     log_no_match(L, script, local);
     return MB_EXIT_CONFIG;

@@ -86,7 +86,7 @@ enum mb_proxy_outcome mb_handle_take_proxy_header(lua_State *L, const char *trus
   t.deadline = replay ? MB_NO_DEADLINE : mb_now_usec() + PATIENCE_USEC;
   if (is_abstract(&t.handle->local)) {
     t.wrong = "an abstract socket has no permissions: anybody on this machine could forge one";
-  } else if (!replay && !mb_trust_contains(trust, &t.handle->remote)) {
+  } else if (!replay && !mb_trust_contains(trust, &t.handle->remote, mb_handle_fd(t.handle))) {
     t.wrong = trust ? "it is not in proxy_trust"
                     : "without proxy_trust only loopback addresses are believed";
   } else {

@@ -5,7 +5,6 @@
 #include "socket/standin.h"
 
 #include <lauxlib.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,13 +65,6 @@ _Noreturn void mb_standin_end(lua_State *L) {
   exit(MB_EXIT_OK);
 }
 
-static bool is_every_address(const struct mb_addr *addr) {
-  const struct sockaddr_in *in = (const void *)&addr->storage;
-  const struct sockaddr_in6 *in6 = (const void *)&addr->storage;
-  if (addr->any.sa_family == AF_INET) return in->sin_addr.s_addr == INADDR_ANY;
-  return addr->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
-}
-
 bool mb_standin_is(const struct mb_addr *wanted) {
   const struct mb_addr *local = &standin.local;
   char path[sizeof wanted->local.sun_path + 1];
@@ -82,7 +74,7 @@ bool mb_standin_is(const struct mb_addr *wanted) {
   if (local->any.sa_family == AF_UNIX) return false;
   uint16_t port = mb_addr_port(wanted);
   if (port && port != mb_addr_port(local)) return false;
-  return is_every_address(wanted) || mb_match_address(wanted, local);
+  return mb_addr_is_every(wanted) || mb_match_address(wanted, local);
 }
 
 void mb_standin_refuse(const char *wanted, char message[MB_STANDIN_MESSAGE_MAX]) {
@@ -105,11 +97,7 @@ bool mb_standin_claims(const struct mb_addr *wanted, char ret_message[MB_STANDIN
 
 void mb_standin_bound(const struct mb_addr *wanted, struct mb_addr *ret) {
   struct mb_addr bound = *wanted;
-  uint16_t port = htons(mb_addr_port(&standin.local));
-  if (port && bound.any.sa_family == AF_INET) {
-    ((struct sockaddr_in *)&bound.storage)->sin_port = port;
-  } else if (port && bound.any.sa_family == AF_INET6) {
-    ((struct sockaddr_in6 *)&bound.storage)->sin6_port = port;
-  }
+  uint16_t port = mb_addr_port(&standin.local);
+  if (port) mb_addr_set_port(&bound, port);
   *ret = bound;
 }

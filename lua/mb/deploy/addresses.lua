@@ -15,11 +15,17 @@ function addresses.is_connection(listener)
   return listener.proto == "local" or listener.proto:find("^tcp") ~= nil
 end
 
--- Whether only this machine can connect to it.
+-- Returns whether only this machine can connect to it.
 function addresses.is_private(listener)
   if listener.proto == "local" or listener.host == "localhost" then return true end
   local host = core.address(listener.host)
   return host == "::1" or (host and host:find("^127%.")) ~= nil
+end
+
+-- Returns an address without its scope, and the scope; nil for the scope where there is none.
+function addresses.split_scope(host)
+  local address, scope = host:match("^(.-)%%(.*)$")
+  return address or host, scope
 end
 
 local function of_local(listener, number)
@@ -45,10 +51,19 @@ local function of_tcp(listener, number)
   local host = listener.host
   if listener.proto == "tcp" and host == "::" then return {{family = "both"}} end
   if host == "localhost" then return LOCALHOST end
-  local usual, family = core.address(host)
+  local usual, family, lacks_scope = core.address(host)
   if not usual then
     refuse("listener %d: the host %s is a name, and whoever listens takes addresses only: write host=\"ADDRESS\", or "
       .. "leave the host out for all addresses", number, quote.show(host))
+  end
+  if lacks_scope then
+    refuse("listener %d: the host %s is link-local, and nobody can listen there without the interface: write "
+      .. "host=\"%s%%INTERFACE\"", number, quote.show(host), usual)
+  end
+  local _, scope = addresses.split_scope(usual)
+  if scope and not scope:find("^[%w_.-]+$") then
+    refuse("listener %d: the name of the interface in %s cannot stand in these files: it has more than letters, "
+      .. "digits, \"_\", \".\" and \"-\"; write its number", number, quote.show(host))
   end
   if listener.proto == "tcp" and usual == "::" then return {{family = "both"}} end
   return {{family = family, host = usual}}

@@ -58,11 +58,14 @@ local function has_ip6_only(list)
   return false
 end
 
--- What ListenStream= takes.
+-- What ListenStream= takes. systemd has the scope behind the port.
 local function streams(a, split)
   if a.family == "local" then return {quote.specifiers(a.path)} end
   if a.family == "ip4" then return {a.host .. ":" .. a.port} end
-  if a.family == "ip6" then return {"[" .. a.host .. "]:" .. a.port} end
+  if a.family == "ip6" then
+    local host, scope = addresses.split_scope(a.host)
+    return {"[" .. host .. "]:" .. a.port .. (scope and quote.specifiers("%" .. scope) or "")}
+  end
   if split then return {"0.0.0.0:" .. a.port, "[::]:" .. a.port} end
   return {tostring(a.port)}
 end
@@ -72,6 +75,11 @@ local function may_be_missing(a)
   if a.family == "both" or a.family == "local" then return false end
   if a.host == "::1" then return a.listener.host == "localhost" end
   return a.host ~= "0.0.0.0" and a.host ~= "::" and not a.host:find("^127%.")
+end
+
+local function has_interface_name(a)
+  local _, scope = addresses.split_scope(a.host or "")
+  return scope ~= nil and scope:find("%D") ~= nil
 end
 
 local function any(list, is)
@@ -93,6 +101,10 @@ local function listen_text(list)
   if any(list, may_be_missing) then
     lines[#lines + 1] = "# An address that the machine does not have, or not yet when it boots, fails no other.\n"
       .. "FreeBind=yes\n"
+  end
+  if any(list, has_interface_name) then
+    lines[#lines + 1] = "# An address is left out if its interface is not there when systemd reads this file: then\n"
+      .. "# \"systemctl daemon-reload\", and restart the socket. A number in place of the name is always taken.\n"
   end
   lines[#lines + 1] = "Accept=yes\n"
   return table.concat(lines)

@@ -1,6 +1,7 @@
 /* --style: runs a program that was written for another library's server, over socket/standin.h. */
 #include "api/mb/style.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -198,6 +199,7 @@ static int style_claims(lua_State *L) {
   snprintf(port, sizeof port, "%d", (int)number);
   if (*host == '\0' || strcmp(host, "*") == 0) host = "0.0.0.0";
   int code = mb_resolve(host, port, true, &list);
+  if (code == EAI_SYSTEM) return push_refusal(L, strerror(errno));
   if (code != 0) return push_refusal(L, gai_strerror(code));
   bool found = false;
   for (const struct addrinfo *a = list; a && !found; a = a->ai_next) {
