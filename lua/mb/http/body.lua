@@ -1,8 +1,9 @@
 -- The request body: as a string, as form parameters, or streamed to the script's functions. It is read once, in one of
--- these ways. While a response is blocked, what was begun or registered here goes on (wire.consumer); content that
+-- these ways. While a response is blocked, what was begun or registered here goes on (the consumer); content that
 -- nobody asked for yet is kept.
 
 local core = require "mb.http.core"
+local intake = require "mb.http.intake"
 local params = require "mb.http.params"
 
 local methods, attributes = {}, {}
@@ -80,7 +81,7 @@ end
 -- Calls a stream handler, but not after a monologue has begun. When it has closed or reset the connection, that is the
 -- end of its script, too.
 local function stream(wire, handler, ...)
-  if wire.forgets_input then return end
+  if intake.ignores(wire) then return end
   handler(...)
   if not core.is_open(wire.socket) then wire:fail("the script has ended the connection") end
 end
@@ -192,7 +193,7 @@ local function handle(request, event, ...)
   if event == nil then
     way.done()
     if request._body == "processing" then request._body = "processed" end
-    request._wire:consume_with(false)
+    request._wire.consumer = false
   else
     if way.method == "part" then way.take(event, ...) else way.take(event) end
   end
@@ -207,9 +208,9 @@ local function start(request, wire)
   request._body = "processing"
 end
 
--- For wire.consumer: one event without waiting. Returns whether there was one.
+-- The consumer: takes one event without waiting. Returns whether there was one.
 local function consume_some(request, wire)
-  if request._busy then return wire:stash() end -- writing blocks in a stream handler: what comes is for later
+  if request._busy then return intake.keep(wire) end -- writing blocks in a stream handler: what comes is for later
   start(request, wire)
   local way = request._way
   local event, a, b, c = wire.input[way.method](wire.input, most_of(wire))
@@ -217,7 +218,7 @@ local function consume_some(request, wire)
     handle(request, event, a, b, c)
     return true
   end
-  if a ~= "block" then wire:end_body() end -- of a refusal, whoever reads on is told
+  if a ~= "block" then intake.move(wire, "over") end -- of a refusal, whoever reads on is told
   if a == "end" then handle(request, nil) end
   return false
 end
@@ -225,7 +226,7 @@ end
 -- From now on the body is processed while writing is blocked, too.
 local function install(request, wire)
   request.fresh = false
-  wire:consume_with(function() return consume_some(request, wire) end)
+  wire.consumer = function() return consume_some(request, wire) end
 end
 
 -- request:consume_input()
@@ -310,7 +311,7 @@ end
 local function discard(self, wire)
   if not is_unread(self) then return end
   self._body = "discarded"
-  wire:consume_with(false)
+  wire.consumer = false
   if wire.expects then return end
   while wire:get("discard") do end
 end
@@ -349,10 +350,10 @@ function methods.monologue(self)
   if type(self) ~= "table" then error("monologue: expected a request; call it as request:monologue()", 2) end
   self:_begin_monologue()
   local wire, body = self._wire, self._body
-  if wire.forgets_input then return end
+  if intake.ignores(wire) then return end
   if body == "unread" or body == "processing" or body == "streamed" then self._body = "discarded" end
-  wire:forget_input()
-  while wire.receives and wire.consumer() do end
+  intake.move(wire, "ignoring")
+  while intake.take(wire) do end
 end
 
 return {methods = methods, attributes = attributes}

@@ -26,7 +26,7 @@ end
 local function send_refusal(c, status, reason)
   local title = ("%d %s"):format(status, core.reason(status))
   local body = title .. (reason and ": " .. reason or "") .. "\n"
-  c.receives, c.consumer = false, false
+  if c.state ~= "over" then require "mb.http.intake".move(c, "deaf") end
   local typed = ("\n" .. c.static):lower():find("\ncontent-type:", 1, true)
   c:flush("HTTP/1.1 ", title, "\r\n", c.static, c.static_date and "" or core.date(),
     typed and "" or "Content-Type: text/plain; charset=utf-8\r\n",

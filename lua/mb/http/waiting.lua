@@ -13,15 +13,16 @@ local PATIENCE_SECONDS = 0.05
 -- so much later than stall_timeout, at most, its end comes.
 local LOOKS = 8
 
--- Input without framing that is dropped in one go.
-local RAW_BYTES = 65536
-
--- Content that is kept for later at most, where no limit on the body says less.
-local STASH_MAX_BYTES = 64 * 1024 * 1024
-
 local after = require "mb.http.wire".after
 
 local waiting = {}
+
+-- Not needed as long as no body comes.
+local loaded
+local function intake()
+  loaded = loaded or require "mb.http.intake"
+  return loaded
+end
 
 -- Waits until one of the sets is ready. Returns false at the deadline.
 function waiting.wait(_, inputs, outputs, deadline)
@@ -59,59 +60,6 @@ function waiting:takes()
   return before and self.held < before
 end
 
--- Keeps for later what the client sends of its body, without waiting. Returns whether there was something.
-function waiting:stash()
-  local kept, state = self.input:stash()
-  if kept and kept > STASH_MAX_BYTES then
-    self.receives, self.full = false, true
-  elseif not kept and state ~= "block" then
-    self:end_body()
-  end
-  return kept
-end
-
--- No more of the body is to come.
-function waiting:end_body()
-  if not self.forgets_input then self.receives = false end
-end
-
--- Sets what takes body content while writing is blocked.
-function waiting:consume_with(consumer)
-  if not self.forgets_input then self.consumer = consumer end
-end
-
--- From now on, what is left of the body is dropped while writing is blocked: nobody will read it.
-function waiting:forget_body()
-  if self.forgets_input then return end
-  self.receives = true
-  self.consumer = function()
-    local some, state = self.input:discard()
-    if not some and state ~= "block" then self:end_body() end
-    return some, state
-  end
-end
-
--- The same for all that the client sends. What comes behind the body is no progress for which the client is given more
--- time.
-function waiting:forget_input()
-  self:forget_body()
-  local drop_body = self.consumer
-  self.forgets_input = true
-  self.consumer = function()
-    local some, state = drop_body()
-    if some or state == "block" then return some end
-    some, state = self.socket:drain_nb(RAW_BYTES)
-    if not some or state == "eof" then self.receives = false end
-    return false
-  end
-end
-
--- Takes from the client what it sends of its body, without waiting. Returns whether there was something.
-function waiting:consume()
-  if self.consumer then return self.consumer() end
-  return self:stash()
-end
-
 -- Calls step until it returns true; between the calls, waits until the client takes something. step's second result is
 -- whether something was sent.
 function waiting:push(step)
@@ -126,12 +74,12 @@ function waiting:push(step)
       self:takes()
     end
     local alive = true
-    if not self.receives then
+    if self.state == "over" or not intake().receives(self) then
       alive = self:wait_for_client(nil, set, limit, "taken")
     elseif suspicious or not self:wait(nil, set, math.min(limit, deadline, after(PATIENCE_SECONDS))) then
       suspicious = true
       alive = self:wait_for_client(set, set, limit, "taken")
-      if self:consume() then limit = after(self.options.stall_timeout) end
+      if intake().take(self) then limit = after(self.options.stall_timeout) end
     end
     if not alive then limit = after(self.options.stall_timeout) end
   end
@@ -149,8 +97,8 @@ function waiting:drain(most)
   end)
 end
 
--- What the input says when it has no head yet: returns whether some of one is there; or nil at the end of the
--- connection.
+-- What the input says when it has no head yet: returns whether some of one is there; or nil when the client has ended
+-- its output.
 local function head_state(self, state, detail, reason, is_proxy_header)
   if state == "refused" then
     self:fail(reason, detail, false, is_proxy_header and ": a PROXY protocol header that was not expected "
@@ -159,24 +107,20 @@ local function head_state(self, state, detail, reason, is_proxy_header)
     self:lose(reason)
   elseif state == "end" then
     if detail then self:fail("the request head ended early", 400) end
-    self.ended = true
     return nil
   end
   return detail
 end
 
--- Waits for a request head, after the input has said that there is none yet. Returns what the input's head method does,
--- or nil at the end of the connection.
+-- Waits for a request head, after the input has said that there is none yet. Returns what the input's head method does;
+-- or nil and why no other request comes: "ended" (the client has ended its output) or "silent" (its time is over).
 function waiting:await_head(state, detail, reason, is_proxy_header)
   local options = self.options
   local begun = head_state(self, state, detail, reason, is_proxy_header)
   local limit = after(begun and options.request_header_timeout or options.idle_timeout)
   while begun ~= nil do
     if not self:wait(self.set, nil, limit) then
-      if not begun then
-        self.keepalive = false -- it had its time
-        return nil
-      end
+      if not begun then return nil, "silent" end
       self:fail(("the request head took more than %g seconds (request_header_timeout)"):format(
         options.request_header_timeout), 408)
     end
@@ -186,14 +130,18 @@ function waiting:await_head(state, detail, reason, is_proxy_header)
     begun = head_state(self, path, query, minor, keepalive)
     if begun and not before then limit = after(options.request_header_timeout) end
   end
+  return nil, "ended"
 end
+
+-- The client does not wait for a 100 (Continue) any more.
+function waiting:stop_expecting() self.expects = false end
 
 -- Before input is waited for: what is queued may be what the client waits for, and so may be a 100 (Continue).
 -- Returns whether something is still queued.
 local function flush_before_reading(self)
   local continue = ""
   if self.expects and not self.response:has_left() then
-    self.expects = false
+    self:stop_expecting()
     continue = "HTTP/1.1 100 Continue\r\n\r\n"
   end
   local pending, message = self.socket:flush_nb(continue)
@@ -208,13 +156,13 @@ function waiting:get(method, most)
   local limit
   while true do
     local event, a, b, c = input[method](input, most)
-    if event or a == "end" then self.expects = false end -- it was sent without our asking
+    if self.expects and (event or a == "end") then self:stop_expecting() end -- it was sent without our asking
     if event then
-      if self.full then self.receives, self.full = true, false end
+      if self.state == "full" then intake().move(self, "receiving") end
       return event, a, b, c
     end
     if a == "end" then
-      self:end_body()
+      intake().move(self, "over")
       return nil
     elseif a == "refused" then
       self:fail(c, b)

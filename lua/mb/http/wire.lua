@@ -10,11 +10,14 @@ wire.__index = wire
 -- What a request object has in place of the connection, once it has ended.
 wire.ENDED = {fault = {message = "it has ended"}}
 
--- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; ended (the client has
--- ended its output); of the current request: request, keepalive (the client may send another one), receives (what it
--- sends is received while writing is blocked), consumer (what does that, where it is not kept), full (no more can be
--- kept), forgets_input (all that comes is dropped, and no request follows), expects (the client waits for a 100),
--- deadline, fault.
+-- Fields of the connection: socket, input, options (static, static_date and minimum are options, too, for the response
+-- writer), set (the socket alone, for poll), held (see takes in mb.http.waiting) and
+-- state     what is done with the body that the client sends; only move in mb.http.intake changes it
+-- fault     the last fault of the client, or false; only fail sets it, and the connection ends with it
+-- Fields that mb.http.handler sets for each request: request, response, deadline (see mb.http.waiting), and two facts
+-- that do not depend on the state:
+-- expects   the client waits for a 100 (Continue), whatever is done with its body; stop_expecting ends it
+-- consumer  a function that takes body content in the place of intake.keep, or false; only mb.http.body sets it
 function wire.new(socket, options)
   return setmetatable({
     socket = socket,
@@ -24,14 +27,10 @@ function wire.new(socket, options)
     static_date = options.static_headers.dated,
     minimum = options.minimum_output_chunk_size,
     set = {[socket] = true},
-    ended = false,
-    keepalive = false,
-    receives = false,
-    full = false,
+    state = "over",
     expects = false,
-    forgets_input = false,
-    deadline = false,
     consumer = false,
+    deadline = false,
     fault = false,
     response = false,
     held = false,
