@@ -4,22 +4,23 @@ local core = require "mb.http.core"
 local new_request = require "mb.http.request".new
 local wire = require "mb.http.wire"
 
--- A handler that is busy itself is ended by the alarm timer, so many seconds after a wait for the client would be.
+-- The alarm timer ends a handler that runs without waiting for its client: so many seconds after response_timeout.
 local GRACE_SECONDS = 1
 
--- Not needed where all goes well.
+-- Loaded when something goes wrong.
 local function closing() return require "mb.http.closing" end
 
--- Not needed as long as no body comes.
+-- Loaded when the first body comes.
 local loaded
 local function intake()
   loaded = loaded or require "mb.http.intake"
   return loaded
 end
 
--- The next request's head, as the input gives it; or nil and why none comes (await_head). Throws faults of the client.
+-- Returns the next request's head, as the input gives it; or nil and why none comes (see await_head). Throws faults of
+-- the client.
 local function next_head(c, first)
-  -- After a response it is not there yet: to wait is cheaper than to look.
+  -- Right after a response the next head is not there yet: waiting is cheaper than looking.
   local method, path, query, minor, keepalive, has_body, expects = c.input:head(first)
   if not method then return c:await_head(path, query, minor, keepalive) end
   return method, path, query, minor, keepalive, has_body, expects
@@ -61,7 +62,7 @@ local function serve_one(c, callback, first)
     closing().end_badly(c, err)
     return false
   end
-  -- What the script keeps of the request has nothing to do with the next one.
+  -- The script may keep the request, but cannot reach the next one through it.
   request.faulty, request._wire = true, wire.ENDED
   c.deadline, c.request = false, false
   if not core.is_open(c.socket) then return false end
@@ -78,12 +79,12 @@ return function(socket, callback, options)
   local goes_on, ending = serve_one(c, callback, true)
   while goes_on do goes_on, ending = serve_one(c, callback, false) end
   if not core.is_open(socket) then return end
-  -- After a 101 the script may have written by itself; what the client does not take is not waited for without end.
+  -- After a 101 the script may have queued output of its own; we do not wait for ever until the client takes it.
   if c.state ~= "over" then intake().move(c, "deaf") end
   if core.is_writable(socket) and not pcall(c.flush, c) then
     socket:reset()
   elseif ending == "ended" or ending == "silent" and c.input:is_clean() and core.is_delivered(socket) then
-    socket:close() -- nothing more comes that could make a reset of it
+    socket:close() -- no input is left that would turn the close into a reset
   else
     closing().linger(c)
   end

@@ -3,10 +3,10 @@
 
 local intake = {}
 
--- Input without framing that is dropped in one go.
+-- The most input without framing that is dropped in one go.
 local RAW_BYTES = 65536
 
--- Content that is kept for later at most, where no limit on the body says less.
+-- The most content that is kept for later, where no limit on the body is lower.
 local STASH_MAX_BYTES = 64 * 1024 * 1024
 
 -- The states:
@@ -16,8 +16,9 @@ local STASH_MAX_BYTES = 64 * 1024 * 1024
 -- dropping   the rest of the body is dropped: nobody will read it
 -- ignoring   everything is dropped, and no request follows (request:monologue)
 -- deaf       nothing more is received: the connection ends
--- The moves from each of them: true is legal; false is legal, too, and changes nothing, as a later state was reached
--- before; any other is an error.
+--
+-- The moves from each state: true is legal; false is legal, but has no effect, since the connection is further on; any
+-- other is an error.
 local MOVES = {
   over = {over = false, receiving = true, ignoring = true},
   receiving = {over = true, full = true, dropping = true, ignoring = true, deaf = true},

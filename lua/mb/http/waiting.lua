@@ -1,23 +1,23 @@
--- Waiting for the client: with deadlines, for input, for its taking output. While the client takes nothing, what it
--- sends is received: it may not read before it has sent all. Adds methods to the connection of mb.http.wire.
+-- Waits for the client, with deadlines: until it sends input, or takes output. While it takes nothing, its input is
+-- received: it may read only after it has sent everything. Adds methods to the connection of mb.http.wire.
 
 local core = require "mb.http.core"
 local io = require "moonbridge_io"
 
 local poll, timeref = io.poll, io.timeref
 
--- So long a client may take nothing before it is suspected of waiting for us to read.
+-- A client that takes nothing for so long may be waiting for us to read.
 local PATIENCE_SECONDS = 0.05
 
--- While a client takes nothing, the wait for it is cut into so many pieces, and what it has taken looked at after each:
--- so much later than stall_timeout, at most, its end comes.
+-- The wait for a client that takes nothing is cut into so many pieces. After each we look at what it has taken, so it
+-- ends at most one piece later than stall_timeout.
 local LOOKS = 8
 
 local after = require "mb.http.wire".after
 
 local waiting = {}
 
--- Not needed as long as no body comes.
+-- Loaded when the first body comes.
 local loaded
 local function intake()
   loaded = loaded or require "mb.http.intake"
@@ -35,8 +35,9 @@ function waiting.wait(_, inputs, outputs, deadline)
   end
 end
 
--- Waits as above, for the client, until it has done nothing for too long (limit) or the response takes too long.
--- Returns false when it has taken something, which poll says only when much was taken.
+-- Waits until one of the sets is ready; then returns true. Returns false when the client has taken something: poll
+-- tells only when it has taken much. Fails when the client has done nothing until the limit, or the response takes too
+-- long.
 function waiting:wait_for_client(inputs, outputs, limit, what)
   local deadline = self.deadline or math.huge
   local seconds = self.options.stall_timeout
@@ -53,15 +54,15 @@ function waiting:wait_for_client(inputs, outputs, limit, what)
   self:fail(("the response took more than %g seconds (response_timeout)"):format(seconds), 408, true)
 end
 
--- Whether the client has taken something since this was asked before.
+-- Returns whether the client has taken something since the last call.
 function waiting:takes()
   local before = self.held
   self.held = core.unsent(self.socket)
   return before and self.held < before
 end
 
--- Calls step until it returns true; between the calls, waits until the client takes something. step's second result is
--- whether something was sent.
+-- Calls step until it returns true. Between the calls, waits until the client takes something. step's second result
+-- says whether it has sent something.
 function waiting:push(step)
   local set, deadline = self.set, self.deadline or math.huge
   local suspicious = false
@@ -97,8 +98,8 @@ function waiting:drain(most)
   end)
 end
 
--- What the input says when it has no head yet: returns whether some of one is there; or nil when the client has ended
--- its output.
+-- Interprets what the input says when it has no head yet. Returns whether the head has begun; or nil when the client
+-- has ended its output.
 local function head_state(self, state, detail, reason, is_proxy_header)
   if state == "refused" then
     self:fail(reason, detail, false, is_proxy_header and ": a PROXY protocol header that was not expected "
@@ -112,8 +113,9 @@ local function head_state(self, state, detail, reason, is_proxy_header)
   return detail
 end
 
--- Waits for a request head, after the input has said that there is none yet. Returns what the input's head method does;
--- or nil and why no other request comes: "ended" (the client has ended its output) or "silent" (its time is over).
+-- Waits for a request head, after the input has said that there is none yet. Returns the results of the input's head
+-- method; or nil and why no other request comes: "ended" (the client has ended its output) or "silent" (its time is
+-- over).
 function waiting:await_head(state, detail, reason, is_proxy_header)
   local options = self.options
   local begun = head_state(self, state, detail, reason, is_proxy_header)
@@ -136,7 +138,7 @@ end
 -- The client does not wait for a 100 (Continue) any more.
 function waiting:stop_expecting() self.expects = false end
 
--- Before input is waited for: what is queued may be what the client waits for, and so may be a 100 (Continue).
+-- Sends what is queued, and a 100 (Continue) if the client waits for it: else both sides could wait for each other.
 -- Returns whether something is still queued.
 local function flush_before_reading(self)
   local continue = ""
@@ -149,14 +151,14 @@ local function flush_before_reading(self)
   return pending > 0
 end
 
--- Calls a method of the input (read, part, discard), waiting where it blocks. Returns what it returns, nil at the end
--- of the body.
+-- Calls a method of the input (read, part, stash, discard), and waits where it blocks. Returns its results, or nil at
+-- the end of the body.
 function waiting:get(method, most)
   local input, set = self.input, self.set
   local limit
   while true do
     local event, a, b, c = input[method](input, most)
-    if self.expects and (event or a == "end") then self:stop_expecting() end -- it was sent without our asking
+    if self.expects and (event or a == "end") then self:stop_expecting() end -- the client did not wait to be told
     if event then
       if self.state == "full" then intake().move(self, "receiving") end
       return event, a, b, c
@@ -169,7 +171,7 @@ function waiting:get(method, most)
     elseif a == "failed" then
       self:lose(c)
     end
-    -- "block", and whether something has come that was no event yet.
+    -- The input blocks. b says whether something has come that makes no event yet.
     if b or not limit then limit = after(self.options.stall_timeout) end
     local queued = flush_before_reading(self)
     self:wait_for_client(set, queued and set or nil, limit, "sent")

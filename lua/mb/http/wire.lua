@@ -1,5 +1,5 @@
 -- The connection below the requests: output, and the faults of the client, which end a request as Lua errors.
--- mb.http.waiting adds what a connection needs that has to wait for its client.
+-- mb.http.waiting adds the methods that wait for the client.
 
 local core = require "mb.http.core"
 local timeref = require "moonbridge_io".timeref
@@ -7,7 +7,7 @@ local timeref = require "moonbridge_io".timeref
 local wire = {}
 wire.__index = wire
 
--- What a request object has in place of the connection, once it has ended.
+-- Takes the place of the connection in a request object that has ended.
 wire.ENDED = {fault = {message = "it has ended"}}
 
 -- Fields of the connection: socket, input, options (static, static_date and minimum are options, too, for the response
@@ -38,11 +38,11 @@ function wire.new(socket, options)
   }, wire)
 end
 
--- The point in time so many seconds from now; math.huge for false.
+-- Returns the point in time so many seconds from now; math.huge for false.
 function wire.after(seconds) return seconds and timeref() + seconds or math.huge end
 
--- Throws the fault of the client. status: of the response to it, when there may still be one; nil for none. ours: a
--- limit of the script's is to blame as well. hint: what the operator is told besides, whose mistake it may be.
+-- Throws a fault of the client. status: that of the response, or nil if the client gets none. ours: a limit of the
+-- script is to blame as well. hint: a text for the operator, who may have made the mistake.
 function wire:fail(reason, status, ours, hint)
   self.fault =
     {message = "http: " .. reason, reason = reason, status = status, ours = ours or hint or status == 413, hint = hint}
@@ -52,14 +52,14 @@ end
 
 function wire:lose(message) return self:fail("the connection to the client is lost: " .. message) end
 
--- Writes strings; nothing stays queued.
+-- Writes strings, and waits until nothing is queued.
 function wire:flush(...)
   local pending, message = self.socket:flush_nb(...)
   if not pending then self:lose(message) end
   if pending > 0 then self:drain(0) end
 end
 
--- The rest is for connections that have to wait.
+-- Loads the other methods when a connection first has to wait.
 setmetatable(wire, {
   __index = function(self, key)
     for name, method in pairs(require "mb.http.waiting") do self[name] = method end
