@@ -10,7 +10,7 @@ local RAW_BYTES = 65536
 local STASH_MAX_BYTES = 64 * 1024 * 1024
 
 -- The states:
--- over       no body is to come: the request has none, or all of it was read; each request begins and ends here
+-- over       no body is to come: the request has none, or all of it was read. Each request begins here
 -- receiving  the body is received while writing is blocked: the consumer takes it, or it is kept
 -- full       no more can be kept: the client has to wait until the script reads
 -- dropping   the rest of the body is dropped: nobody will read it
