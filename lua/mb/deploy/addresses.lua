@@ -1,4 +1,4 @@
--- Where something has to listen for a script, from its tcp and local listeners.
+-- The addresses at which something has to listen for a script, from its tcp and local listeners.
 
 local core = require "mb.deploy.core"
 local quote = require "mb.deploy.quote"
@@ -8,14 +8,14 @@ local addresses = {}
 
 local ANY = {ip4 = "0.0.0.0", ip6 = "::"}
 
--- Both loopback addresses: a client that looks "localhost" up may come to either.
+-- Both loopback addresses: a client that looks "localhost" up may use either.
 local LOCALHOST = {{family = "ip4", host = "127.0.0.1"}, {family = "ip6", host = "::1"}}
 
 function addresses.is_connection(listener)
   return listener.proto == "local" or listener.proto:find("^tcp") ~= nil
 end
 
--- Returns whether only this machine can connect to it.
+-- Returns whether only this machine can connect to a listener.
 function addresses.is_private(listener)
   if listener.proto == "local" or listener.host == "localhost" then return true end
   local host = core.address(listener.host)
@@ -38,7 +38,7 @@ local function of_local(listener, number)
     refuse("listener %d: the path %s cannot stand in a unit file: it has control characters, is no UTF-8, or ends "
       .. "with a space or a backslash", number, quote.show(path))
   end
-  -- Whoever listens removes what is there.
+  -- The program that listens removes a file that is there.
   local kind = path:find("^/") and core.kind(path)
   if kind and kind ~= "socket" then
     refuse("listener %d: %s is there and is no socket: whoever listens would remove it; choose another path", number,
@@ -69,7 +69,7 @@ local function of_tcp(listener, number)
   return {{family = family, host = usual}}
 end
 
--- Whether what comes to b comes to a as well: nobody can listen at both.
+-- Returns whether a takes all connections that b would take: then nobody can listen at both.
 local function covers(a, b)
   if a.family == "local" or b.family == "local" then return a.path == b.path and a.path ~= nil end
   if a.port ~= b.port then return false end
@@ -79,15 +79,15 @@ end
 
 local function is_covered(found, index)
   for i, other in ipairs(found) do
-    -- Of two that are the same, the first stays.
+    -- Of two equal addresses, the first stays.
     local is_same = covers(found[index], other)
     if i ~= index and covers(other, found[index]) and (i < index or not is_same) then return true end
   end
   return false
 end
 
--- Returns the addresses, in the order of the listeners and none twice: {family =, host =, port =, path =, listener =},
--- where "family" is "ip4", "ip6", "both" (all addresses) or "local".
+-- Returns the addresses in the order of the listeners, each of them once: {family =, host =, port =, path =, listener
+-- =, number =}, where "family" is "ip4", "ip6", "both" (all addresses) or "local".
 function addresses.of(listeners)
   local found = {}
   for number, listener in ipairs(listeners) do
@@ -106,7 +106,7 @@ function addresses.of(listeners)
   return kept
 end
 
--- Refuses a script without listeners, and one that says of none where it listens.
+-- Refuses a script without a listener for which is_enough(listener) is true.
 function addresses.check(listeners, is_enough)
   for _, listener in ipairs(listeners) do
     if is_enough(listener) then return end

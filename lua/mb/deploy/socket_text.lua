@@ -30,7 +30,8 @@ KeepAliveIntervalSec=30s
 NoDelay=yes
 ]]
 
--- For each connection to a Unix socket the manager would log that it cannot set them.
+-- A socket unit with a Unix socket has no TCP options: the manager would log for each of its connections that it cannot
+-- set them.
 local NO_TCP_OPTIONS = "# No times for it and no NoDelay=, as not all listeners are TCP.\n"
 
 local LOCAL = [[
@@ -41,7 +42,7 @@ SocketMode=0666
 
 local LOCAL_PROXIED = [[
 
-# Who may connect may say any address, by the PROXY protocol: the proxy alone, by SocketGroup=.
+# Whoever may connect may say any address, by the PROXY protocol: let only the proxy connect, by SocketGroup=.
 SocketMode=0660
 ]]
 
@@ -50,7 +51,7 @@ local REMOVE = [[
 RemoveOnStop=yes
 ]]
 
--- Whether the addresses have one for IPv6 alone that IPv4 would come to as well.
+-- Returns whether one of the addresses is for IPv6 alone, but would take IPv4 connections as well.
 local function has_ip6_only(list)
   for _, a in ipairs(list) do
     if a.family == "ip6" and a.host == "::" then return true end
@@ -58,7 +59,7 @@ local function has_ip6_only(list)
   return false
 end
 
--- What ListenStream= takes. systemd has the scope behind the port.
+-- Returns the values of ListenStream= for an address. systemd has the scope behind the port.
 local function streams(a, split)
   if a.family == "local" then return {quote.specifiers(a.path)} end
   if a.family == "ip4" then return {a.host .. ":" .. a.port} end
@@ -70,7 +71,7 @@ local function streams(a, split)
   return {tostring(a.port)}
 end
 
--- Addresses that the machine may not have yet when sockets are made, early in the boot, or not at all.
+-- Returns whether the machine may lack the address: early in the boot, when sockets are made, or always.
 local function may_be_missing(a)
   if a.family == "both" or a.family == "local" then return false end
   if a.host == "::1" then return a.listener.host == "localhost" end

@@ -1,4 +1,4 @@
--- --xinetd: entries for xinetd. Our own words are those of units/xinetd.sample.
+-- --xinetd: entries for xinetd. Settings and comments are those of units/xinetd.sample.
 
 local addresses = require "mb.deploy.addresses"
 local limits = require "mb.deploy.limits"
@@ -33,7 +33,7 @@ service %s
 local function entry(plan, a, name, command)
   local total = a.listener.max_fork or limits.DEFAULT
   local bind = a.host and ("\tbind            = %s\n"):format(a.host) or ""
-  -- Without it, xinetd's "::" takes IPv4 as well.
+  -- Without v6only, xinetd's "::" takes IPv4 as well.
   if a.host == "::" then bind = bind .. "\tv6only          = yes\n" end
   local per_source = limits.has_sources(plan, a.listener)
     and ("\tper_source      = %d\n"):format(limits.per_source(total)) or ""
@@ -41,7 +41,7 @@ local function entry(plan, a, name, command)
     a.family == "ip6" and " IPv6" or "")
 end
 
--- app-PORT, and a number behind it where another address has the same port.
+-- Returns app-PORT, and adds a number where another address has the same port.
 local function unique(app, port, taken)
   local name, n = ("%s-%d"):format(app, port), 1
   while taken[name] do

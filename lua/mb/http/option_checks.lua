@@ -1,4 +1,5 @@
--- The checks of generate_handler's options. Must find every mistake when the handler is made, not when a client comes.
+-- The checks of generate_handler's options. Must find every mistake when the script makes the handler, not when a
+-- client comes.
 
 local core = require "mb.http.core"
 
@@ -31,10 +32,10 @@ local function integer_or_false(least, most)
   end
 end
 
--- Framing is decided anew for every response.
+-- The response writer decides on these fields anew for every response.
 local OURS = {["content-length"] = true, ["transfer-encoding"] = true, connection = true}
 
--- Adds a static header; returns what is wrong with it.
+-- Adds a static header; or returns what is wrong with it.
 local function add_header(headers, name, value)
   if type(name) ~= "string" or (type(value) ~= "string" and type(value) ~= "number") then
     return "expected names and values to be strings"
@@ -54,7 +55,7 @@ local function add_line(headers, line)
   return add_header(headers, name, value)
 end
 
--- The three forms: a string of lines, a sequence of lines or of pairs, a map.
+-- Reads the option static_headers in its three forms: a string of lines, a sequence of lines or of pairs, a map.
 local function static_headers(value)
   local headers, wrong = {dated = false}, nil
   if type(value) == "string" then
@@ -111,7 +112,7 @@ local function names()
   return table.concat(list, ", ")
 end
 
--- Returns the options in their newer spelling, those that were given; or nil and what is wrong.
+-- Returns the given options under their newer names; or nil and what is wrong.
 return function(given)
   local options = {}
   for name, value in pairs(given) do

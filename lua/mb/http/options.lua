@@ -1,11 +1,11 @@
--- The options of generate_handler. mb.http.option_checks reads those that are given.
+-- The options of generate_handler. mb.http.option_checks checks those that a script gives.
 
--- What is good for most. Sizes are in bytes, times in seconds.
+-- Defaults that suit most scripts. Sizes are in bytes, times in seconds.
 local DEFAULTS = {
   request_body_size_limit = 64 * 1024 * 1024, -- a form with some photographs; it is kept in memory
-  request_header_size_limit = 65536, -- browsers send less than 8 KiB, but for cookies
-  maximum_input_chunk_size = 65536, -- what a receive gives at most
-  minimum_output_chunk_size = 16384, -- most pages are sent in one piece, then, and with their length
+  request_header_size_limit = 65536, -- browsers send less than 8 KiB without cookies
+  maximum_input_chunk_size = 65536, -- the most that one receive gives
+  minimum_output_chunk_size = 16384, -- then most pages are sent in one piece, with their length
   static_headers = {text = "", dated = false},
   idle_timeout = 65, -- a little more than browsers and proxies wait
   stall_timeout = 60,
