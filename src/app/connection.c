@@ -2,7 +2,9 @@
 #include "app/connection.h"
 
 #include <errno.h>
+#include <stdio.h>
 
+#include "base/log.h"
 #include "socket/standin.h"
 #include "socket/timeout.h"
 
@@ -25,6 +27,8 @@ void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd) {
 
 void mb_connection_forget(struct mb_connection *c, int status) {
   mb_connection_log_end(&c->log, status);
+  fflush(stdout); /* what the script has printed stays with its connection */
+  mb_log_flush();
   mb_standin_forget();
   mb_timeout_forget();
 }
