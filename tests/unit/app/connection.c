@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -259,6 +260,9 @@ static void remove_scripts(void) {
 }
 
 int main(void) {
+  /* A timer would be the connections' own. */
+  const struct rlimit seconds = {20, 20};
+  setrlimit(RLIMIT_CPU, &seconds);
   if (!mkdtemp(directory)) tap_bail("mkdtemp");
   signal(SIGPIPE, SIG_IGN);
   in_turn();
