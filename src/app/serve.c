@@ -11,6 +11,7 @@
 #include "app/connection_log.h"
 #include "socket/handle.h"
 #include "socket/handle_proxy.h"
+#include "socket/standin.h"
 #include "app/listen.h"
 #include "base/log.h"
 #include "base/record.h"
@@ -21,7 +22,7 @@
 struct serving {
   const struct mb_connection *connection;
   const struct mb_options *options;
-  const struct mb_listener *listener; /* NULL until it is found: nobody has the connection yet */
+  const struct mb_listen_entry *listener; /* NULL until it is found: nobody has the connection yet */
 };
 
 /* Says what was offered and what came. */
@@ -98,9 +99,17 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service) 
   return output_is_complete(h) ? MB_EXIT_OK : MB_EXIT_SYSTEM;
 }
 
+static void close_listen(lua_State *L, const struct mb_service *service) {
+  static const char in_program[] =
+      "not in a program of another library, which accepts by itself: a script with listen{} is "
+      "started without --style";
+  bool is_program = mb_style_is_program(L, service->connect);
+  mb_listen_close(L, is_program ? in_program : MB_LISTEN_IN_HANDLER);
+}
+
 /* With the handle on top of the stack. */
 static enum mb_exit run_handlers(lua_State *L, const struct mb_service *service) {
-  mb_listen_close();
+  close_listen(L, service);
   mb_script_limit_memory(L, service->memory_limit);
   enum mb_exit exit = mb_script_call(L, service->prepare);
   mb_timeout_clear();
@@ -128,7 +137,7 @@ static bool take_proxy_header(lua_State *L, const struct serving *s, enum mb_exi
 static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
   struct serving *s = context;
   const struct mb_addr *local = &s->connection->local;
-  s->listener = mb_listen_find(local->len ? local : NULL, script->options->listener);
+  s->listener = mb_listen_find(L, local->len ? local : NULL, script->options->listener);
   if (!s->listener) {
     log_no_match(L, script, local);
     return MB_EXIT_CONFIG;

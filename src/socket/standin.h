@@ -18,6 +18,9 @@
  */
 void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs);
 
+/* Returns whether a function, a key of the registry, is a connect handler that mb_style_wrap made. */
+bool mb_style_is_program(lua_State *L, int connect);
+
 /* Whether a program runs as it is; else bind, listen and accept do what they say. */
 bool mb_style_active(void);
 
