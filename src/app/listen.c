@@ -112,9 +112,9 @@ static void store_fields(lua_State *L, int index, unsigned owner, void *to) {
   }
 }
 
-static struct mb_service *new_service(lua_State *L) {
+static struct mb_service *new_service(lua_State *L, struct listening *all) {
   struct mb_service *service = new_anchored(L, sizeof *service);
-  service->number = ++listening_of(L)->calls;
+  service->number = ++all->calls;
   service->prepare = service->connect = service->finish = LUA_NOREF;
   return service;
 }
@@ -125,13 +125,14 @@ static struct mb_listen_entry *new_entry(lua_State *L, const struct mb_service *
   return entry;
 }
 
-static void add(lua_State *L, struct mb_listen_entry *entry) {
-  struct listening *all = listening_of(L);
+static void add(struct listening *all, struct mb_listen_entry *entry) {
   *all->next_at = entry;
   all->next_at = &entry->next;
 }
 
-static void register_listener(lua_State *L, int index, const struct mb_service *service) {
+/* Returns the listener of the table at index, which was checked. */
+static struct mb_listen_entry *read_entry(lua_State *L, int index,
+                                          const struct mb_service *service) {
   struct mb_listen_entry *entry = new_entry(L, service);
   mb_listen_field(L, index, "proto");
   enum mb_proto proto = mb_listen_proto(L);
@@ -140,7 +141,7 @@ static void register_listener(lua_State *L, int index, const struct mb_service *
   /* The older spellings name no host. */
   if (proto == MB_PROTO_TCP4) entry->text = entry->localhost ? "127.0.0.1" : "0.0.0.0";
   if (proto == MB_PROTO_TCP6) entry->text = entry->localhost ? "::1" : "::";
-  add(L, entry);
+  return entry;
 }
 
 /*
@@ -150,8 +151,8 @@ static void register_listener(lua_State *L, int index, const struct mb_service *
  * Source: reference, "Global function listen{...}".
  */
 static int listen_call(lua_State *L) {
-  const char *closed = listening_of(L)->closed;
-  if (closed) return luaL_error(L, "listen: %s", closed);
+  struct listening *all = listening_of(L);
+  if (all->closed) return luaL_error(L, "listen: %s", all->closed);
   if (!lua_istable(L, 1))
     return luaL_error(L, "listen: expected a table, got %s", luaL_typename(L, 1));
   lua_settop(L, 1);
@@ -165,12 +166,12 @@ static int listen_call(lua_State *L) {
     lua_settop(L, 1);
   }
 
-  struct mb_service *service = new_service(L);
+  struct mb_service *service = new_service(L, all);
   store_fields(L, 1, MB_FIELD_OF_CALL, service);
-  if (count == 0) add(L, new_entry(L, service));
+  if (count == 0) add(all, new_entry(L, service));
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
-    register_listener(L, 2, service);
+    add(all, read_entry(L, 2, service));
     lua_settop(L, 1);
   }
   return 0;
@@ -184,9 +185,10 @@ void mb_listen_open(lua_State *L) {
 }
 
 void mb_listen_any(lua_State *L) {
-  struct mb_service *service = new_service(L);
+  struct listening *all = listening_of(L);
+  struct mb_service *service = new_service(L, all);
   service->connect = luaL_ref(L, LUA_REGISTRYINDEX);
-  add(L, new_entry(L, service));
+  add(all, new_entry(L, service));
 }
 
 const struct mb_listen_entry *mb_listen_first(lua_State *L) { return listening_of(L)->first; }
