@@ -10,14 +10,14 @@
 #include "app/listen_check.h"
 #include "base/match.h"
 
-/* What a Lua state has registered: a userdata in its registry. */
+/* All that a Lua state has registered. It is a userdata in the state's registry. */
 struct listening {
   struct mb_listen_entry *first, **next_at;
   int calls;          /* of listen{} */
   const char *closed; /* the reason why listen is an error now; NULL: it may be called */
 };
 
-static const char listening_key; /* its address is the key */
+static char listening_key; /* its address is the key */
 
 static struct listening *listening_of(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &listening_key);
@@ -37,7 +37,7 @@ static void *new_anchored(lua_State *L, size_t size) {
   return block;
 }
 
-/* Pops a value; returns it as a string, which the registry keeps from being collected. nil: NULL. */
+/* Pops a string or nil. Returns the string, which the registry keeps from being collected, or NULL. */
 static const char *anchor_string(lua_State *L) {
   const char *text = lua_tostring(L, -1);
   if (text) {
@@ -48,7 +48,7 @@ static const char *anchor_string(lua_State *L) {
   return text;
 }
 
-/* Pops a list; returns its strings as one, with commas between them. nil: NULL. */
+/* Pops a list or nil. Returns the list's strings as one, with commas between them, or NULL. */
 static const char *anchor_list(lua_State *L) {
   if (lua_isnil(L, -1)) return anchor_string(L);
   int list = lua_gettop(L);
@@ -70,7 +70,7 @@ static int ref_function(lua_State *L) {
   return LUA_NOREF;
 }
 
-/* Pops the field's value, which was checked, or nil, and stores it as its type says. */
+/* Pops a field's value, which was checked, or nil. Stores it as the field's type says. */
 static void store(lua_State *L, const struct mb_listen_field *f, void *at) {
   switch ((enum mb_field_type)f->type) {
     case MB_FIELD_FUNCTION:
@@ -195,7 +195,7 @@ const struct mb_listen_entry *mb_listen_first(lua_State *L) { return listening_o
 
 /* ---- finding ---- */
 
-/* ask: true matches only hosts that are names, whose addresses have to be looked up; false the others */
+/* ask  true: only hosts that are names match, after a look-up; false: only the others do */
 static bool matches(const struct mb_listen_entry *l, const struct mb_addr *local, bool ask) {
   if (l->proto == MB_PROTO_LOCAL) return !ask && mb_match_path(l->text, local);
   if (l->proto != MB_PROTO_TCP && l->proto != MB_PROTO_TCP4 && l->proto != MB_PROTO_TCP6)

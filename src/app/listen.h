@@ -1,7 +1,6 @@
 /*
  * listen{...}: registers the listeners of a script, and finds the one for the connection that we were
- * given. What is registered belongs to the Lua state: two states in a process know nothing of each
- * other.
+ * given. The listeners belong to the Lua state: two states in a process know nothing of each other.
  */
 #ifndef MB_LISTEN_H
 #define MB_LISTEN_H
@@ -14,8 +13,8 @@
 #include "base/addr.h"
 
 /*
- * What one listen{} call registered for all its listeners. A handler is a key of the registry, or
- * LUA_NOREF.
+ * The handlers and limits that one listen{} call gives to all its listeners. A handler is a key of the
+ * registry, or LUA_NOREF.
  */
 struct mb_service {
   int number; /* of the call, from 1 */
@@ -41,11 +40,13 @@ struct mb_listen_entry {
 /* Registers the global function, and makes place for what it registers. May throw. */
 void mb_listen_open(lua_State *L);
 
+/* A reason for mb_listen_close. */
+#define MB_LISTEN_IN_HANDLER "cannot be called from a prepare, connect or finish handler"
+
 /*
  * From here on, calling listen is an error, as a handler runs.
  * reason  the error's text behind "listen: "; it is kept as it is, not copied
  */
-#define MB_LISTEN_IN_HANDLER "cannot be called from a prepare, connect or finish handler"
 void mb_listen_close(lua_State *L, const char *reason);
 
 /*

@@ -88,13 +88,13 @@ static const char *check_networks(lua_State *L) {
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, -1, i);
     bool ok = check_text(L) == NULL && mb_trust_is_network(lua_tostring(L, -1));
-    if (!ok) return entry; /* which stays on top, to be shown */
+    if (!ok) return entry; /* the value stays on top, to be shown */
     lua_pop(L, 1);
   }
   return NULL;
 }
 
-/* Not all of them: tcp4 and tcp6 are older spellings. */
+/* For a message. The older spellings tcp4 and tcp6 are left out. */
 static const char protocols[] = "\"tcp\", \"local\", \"interval\" or \"main\"";
 
 enum mb_proto mb_listen_proto(lua_State *L) {

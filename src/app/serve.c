@@ -22,7 +22,8 @@
 struct serving {
   const struct mb_connection *connection;
   const struct mb_options *options;
-  const struct mb_listen_entry *listener; /* NULL until it is found: nobody has the connection yet */
+  const struct mb_listen_entry
+      *listener; /* NULL until it is found: nobody has the connection yet */
 };
 
 /* Says what was offered and what came. */
