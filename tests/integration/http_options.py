@@ -339,13 +339,13 @@ def _():
         refusals((f"f, {{static_headers = {value}}}", ('static_headers: "A": ', "control characters")))
 
 
-@test("the manual has every option with its default and its range, and no other option")
+@test("the manual has every option with its older spelling, its default and its range, and no other option")
 def _():
     text = """
   local core = require "mb.http.core"
   local defaults = core.options()
   for name, row in pairs(core.option_rows()) do
-    say(("%s %s %d %d %s"):format(name, row.type, row.least, row.most, math.tointeger(defaults[name]) or "none"))
+    say(table.concat({name, row.type, row.least, row.most, math.tointeger(defaults[name]) or "none", row.older or "none"}, " "))
   end
 """
     rows = {line.split()[0]: line.split()[1:] for line in output(text).decode().splitlines()}
@@ -353,10 +353,10 @@ def _():
     page = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "moonbridge_http.3"))
     section = re.search(r"(?s)\n\.Sh OPTIONS\n(.*?)\n\.Sh ", page)[1]
     entries = dict(re.findall(r"(?ms)^\.It Va (\S+)\n(.*?)(?=^\.It |^\.El$)", section))
-    older = {name for name, entry in entries.items() if entry.startswith("Older spelling of\n.Va ")}
-    equal(older, {"header_size_limit", "body_size_limit"}, "the older spellings")
-    equal(sorted(set(entries) - older), sorted(rows), "the options in the manual, and those that there are")
-    for name, (kind, least, most, default) in rows.items():
+    older = {m[1]: name for name, entry in entries.items() if (m := re.match(r"Older spelling of\n\.Va (\S+) \.\n$", entry))}
+    equal(older, {name: row[4] for name, row in rows.items() if row[4] != "none"}, "the older spellings")
+    equal(sorted(set(entries) - set(older.values())), sorted(rows), "the options in the manual, and those that there are")
+    for name, (kind, least, most, default, _) in rows.items():
         entry = " ".join(entries[name].split())
         equal("The default is " in entry, default.isdigit(), f"{name}: has a default")
         check(not default.isdigit() or f"The default is {default}" in entry, f"{name}: the default {default} in {entry!r}")

@@ -3,11 +3,6 @@
 
 local core = require "mb.http.core"
 
-local OLDER = {
-  body_size_limit = "request_body_size_limit",
-  header_size_limit = "request_header_size_limit",
-}
-
 -- Each type takes an option's row, and returns a function that checks a value. That function returns what the option is
 -- set to; or nil and what is wrong.
 local TYPES = {}
@@ -107,11 +102,21 @@ local function names(rows)
   return table.concat(list, ", ")
 end
 
+-- Returns a table with the newer spelling for each older one.
+local function newer_spellings(rows)
+  local newer = {}
+  for name, row in pairs(rows) do
+    if row.older then newer[row.older] = name end
+  end
+  return newer
+end
+
 -- Returns the given options in their newer spelling, and the defaults of the others; or nil and what is wrong.
 return function(given)
   local rows, options = core.option_rows(), {}
+  local newer = newer_spellings(rows)
   for name, value in pairs(given) do
-    local key = OLDER[name] or name
+    local key = newer[name] or name
     local row = rows[key]
     if not row then return nil, ("there is no option %s: expected %s"):format(tostring(name), names(rows)) end
     if key ~= name and given[key] ~= nil and given[key] ~= value then

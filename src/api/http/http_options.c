@@ -13,30 +13,34 @@ static const char types[][17] = {"integer", "integer_or_false", "seconds", "head
 
 /* Sizes are in bytes, times in seconds. A new option is a row, its use, and its entry in moonbridge_http(3). */
 static const struct row {
-  char name[26];
+  char name[26], older[18]; /* older: another spelling; "": none */
   uint8_t type;
   lua_Integer least, most; /* of an integer */
   lua_Integer fallback;    /* without the option; 0: nothing */
   char text[64];           /* what the option is for */
 } rows[] = {
     /* A form with some photographs fits: the content is kept in memory. */
-    {"request_body_size_limit", INTEGER_OR_FALSE, 0, LUA_MAXINTEGER, 64 << 20,
+    {"request_body_size_limit", "body_size_limit", INTEGER_OR_FALSE, 0, LUA_MAXINTEGER, 64 << 20,
      "what a request body may have"},
     /* Browsers send less than 8 KiB, but for cookies. */
-    {"request_header_size_limit", INTEGER, 64, 16 << 20, 65536, "what a request's head may have"},
-    {"chunk_size", INTEGER, 1, 1 << 30, 0, "the default of the next two"},
-    {"maximum_input_chunk_size", INTEGER, 1, 1 << 30, 65536,
+    {"request_header_size_limit", "header_size_limit", INTEGER, 64, 16 << 20, 65536,
+     "what a request's head may have"},
+    {"chunk_size", "", INTEGER, 1, 1 << 30, 0, "the default of the next two"},
+    {"maximum_input_chunk_size", "", INTEGER, 1, 1 << 30, 65536,
      "what a streaming function gets at most"},
     /* Most pages are sent in one piece, then, and with their length. */
-    {"minimum_output_chunk_size", INTEGER, 0, 1 << 30, 16384,
+    {"minimum_output_chunk_size", "", INTEGER, 0, 1 << 30, 16384,
      "what is collected before it is sent"},
-    {"static_headers", HEADERS, 0, 0, 0, "header fields for every response"},
+    {"static_headers", "", HEADERS, 0, 0, 0, "header fields for every response"},
     /* A little more than browsers and proxies wait. */
-    {"idle_timeout", SECONDS, 0, 0, 65, "until a request begins"},
-    {"request_header_timeout", SECONDS, 0, 0, 120, "from there to the end of the request's head"},
-    {"stall_timeout", SECONDS, 0, 0, 60, "while no byte comes or goes"},
-    {"response_timeout", SECONDS, 0, 0, 3600, "from the request's head to the end of the response"},
-    {"drain_timeout", SECONDS, 0, 0, 2, "while input is dropped before the connection is closed"},
+    {"idle_timeout", "", SECONDS, 0, 0, 65, "until a request begins"},
+    {"request_header_timeout", "", SECONDS, 0, 0, 120,
+     "from there to the end of the request's head"},
+    {"stall_timeout", "", SECONDS, 0, 0, 60, "while no byte comes or goes"},
+    {"response_timeout", "", SECONDS, 0, 0, 3600,
+     "from the request's head to the end of the response"},
+    {"drain_timeout", "", SECONDS, 0, 0, 2,
+     "while input is dropped before the connection is closed"},
 };
 
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -74,6 +78,10 @@ int mb_http_option_rows(lua_State *L) {
     lua_setfield(L, -2, "least");
     lua_pushinteger(L, rows[i].most);
     lua_setfield(L, -2, "most");
+    if (rows[i].older[0]) {
+      lua_pushstring(L, rows[i].older);
+      lua_setfield(L, -2, "older");
+    }
     lua_setfield(L, -2, rows[i].name);
   }
   return 1;

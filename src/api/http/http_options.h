@@ -15,7 +15,7 @@ int mb_http_options(lua_State *L);
 
 /*
  * core.option_rows()
- * Returns a table that has for each option's name a table {type, least, most}.
+ * Returns a table that has for each option's name a table {type=, least=, most=, older=}.
  */
 int mb_http_option_rows(lua_State *L);
 
