@@ -1,5 +1,5 @@
--- moonbridge_http: turns a function of a request into a handler of a connection. The face of the modules below
--- mb.http; see moonbridge_http(3). Source: reference, "HTTP module".
+-- moonbridge_http: turns a function of a request into a handler of a connection. The face of the modules below mb.http;
+-- see moonbridge_http(3). Source: reference, "HTTP module".
 
 local core = require "mb.http.core"
 
@@ -9,8 +9,8 @@ local http = {
   decode_uri = core.decode_uri,
 }
 
--- generate_handler(callback[, options]), in either order: returns a connect handler. Throws, naming it, when an option
--- is wrong.
+-- generate_handler(callback[, options]), in either order: returns a connect handler. If an option is wrong, throws an
+-- error that names it.
 function http.generate_handler(callback, options)
   if callback == http then error("generate_handler: call it as http.generate_handler(...), with a dot", 2) end
   if type(callback) == "table" and type(options) == "function" then callback, options = options, callback end

@@ -157,20 +157,22 @@ local function send_events(request)
   end
 end
 
--- Which part of a file a request wants (RFC 9110, section 14): first and last byte, counted from 0; nothing for all
--- of it; false when the file has no such part.
+-- The part of a file that a request asks for (RFC 9110, section 14): its first and its
+-- last byte, counted from 0; nothing for the whole file; false if the file has no such part.
 local function wanted_range(request, size)
   local headers = request.headers_value
-  -- Only GET has ranges. If-Range asks for one only if the file is still the same: we do not keep track of that.
+  -- Only GET has ranges. If-Range asks for one only if the file is still the same, which
+  -- nobody knows here.
   if request.method ~= "GET" or headers["If-Range"] ~= nil then return end
-  local from, to = (headers.Range or ""):match("^[Bb][Yy][Tt][Ee][Ss]=(%d*)-(%d*)$")
+  local from, to = (headers.Range or ""):match("^[Bb][Yy][Tt][Ee][Ss]=(%d*)%-(%d*)$")
   from, to = tonumber(from), tonumber(to)
-  if not from and not to then return end -- no range, several, or not in bytes: the whole file is always a right answer
-  if not from then -- the last so many bytes
+  -- No range, several, or one that is not in bytes: the whole file is always a right answer.
+  if not from and not to then return end
+  if not from then -- the last bytes, so many
     if to == 0 or size == 0 then return false end
     return math.max(size - to, 0), size - 1
   end
-  if to and to < from then return end -- no range at all
+  if to and to < from then return end -- not a range
   if from >= size then return false end
   return from, math.min(to or size - 1, size - 1)
 end

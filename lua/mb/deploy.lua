@@ -1,11 +1,11 @@
--- The deployment text of --units, --inetd and --xinetd, made from a script's listen{} calls. Loaded for these only.
+-- Makes the deployment text of --units, --inetd and --xinetd from a script's listen{} calls. Loaded for these only.
 
 local core = require "mb.deploy.core"
 local refuse = require "mb.deploy.refuse"
 
 local MODES = {units = "mb.deploy.units", inetd = "mb.deploy.inetd", xinetd = "mb.deploy.xinetd"}
 
--- A script has one name, whichever directory it was called from: its directory's own where a path leads by "..".
+-- Returns the path of a script without "." and "..": so it has one name, from whichever directory it was called.
 local function without_dots(script)
   local directory, name = script:match("^(.*)/([^/]+)$")
   if not directory or not script:find("/%.?%.?/") then return script end
@@ -14,7 +14,7 @@ local function without_dots(script)
 end
 
 -- deploy(plan, mode, directory)
--- plan: what the command line and the script say; its fields are listed where it is made, in src/deploy.c.
+-- plan: what the command line and the script say; its fields are listed where it is made, in src/app/deploy.c.
 -- mode: "units", which writes files to the directory, "inetd" or "xinetd".
 -- Returns the text for standard output; or nil, a message that says what to do, and "system" if the system failed.
 return function(plan, mode, directory)

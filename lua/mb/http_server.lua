@@ -1,5 +1,5 @@
--- mb.http_server: lua-http's http.server, for a connection that is there already; see mb.http_server(3). HTTP/1.x only:
--- detach() gives the descriptor to the real lua-http for the rest.
+-- mb.http_server: lua-http's http.server, for a connection that exists already; see mb.http_server(3). Speaks HTTP/1.x
+-- only: detach() gives the descriptor to the real lua-http for the rest.
 
 local http_server = {}
 
@@ -12,9 +12,11 @@ local HOME = {
   wrap = "mb.http_server.server",
 }
 
--- new(options), listen(options): a server, as in lua-http. wrap(socket, options): one whose only connection is the
--- socket. install(): makes require "http.server" and require "http.headers" give these. detach(socket): the socket's
--- descriptor, which is the caller's from then on. headers: http.headers.
+-- new(options), listen(options): return a server, as in lua-http.
+-- wrap(socket, options): returns a server whose only connection is the socket.
+-- install(): from now on, require "http.server" and require "http.headers" return these modules.
+-- detach(socket): returns the socket's descriptor, which belongs to the caller from then on.
+-- headers: http.headers.
 return setmetatable(http_server, {
   __index = function(self, key)
     local home = HOME[key]

@@ -1,5 +1,5 @@
--- Tasks, coroutines that take turns: one runs until it has to wait, for a socket or for a time. For interfaces that
--- have fibers or serve several connections at once. Knows nothing of what the tasks do.
+-- Tasks are coroutines that take turns: one runs until it has to wait, for a socket or for a time. For interfaces that
+-- have fibers or serve several connections at once. Must know nothing of what the tasks do.
 
 local core = require "mb.scheduler.core"
 local timeref = require "moonbridge_io".timeref
@@ -10,24 +10,25 @@ local resume = coroutine.resume
 local scheduler = {}
 scheduler.__index = scheduler
 
--- on_error(coroutine, error): the script's, called with what a task throws; else that is thrown by the step it ran in.
+-- The script may set the field on_error, a function that is called with a task's coroutine and its error. Without it,
+-- the step in which the task ran throws the error.
 function scheduler.new()
   return setmetatable({
     on_error = false,
-    -- The tasks that can run, from `first` to `last`, and what their wait returns.
+    -- The tasks that can run, from `first` to `last`, and the results of their waits.
     queue = {}, results = {}, first = 1, last = 0,
-    -- What is waited for: parallel lists, and where a waiter is in them.
+    -- The waits, in parallel lists, and the place of each waiter in them.
     waiters = {}, objects = {}, wanted = {}, deadlines = {}, waiting = 0, place = {},
     tasks = {}, task_count = 0,
-    task = false, -- the one that runs
+    task = false, -- the running task
     watch = false,
-    -- What poll works with, and for how many waiters there is room.
+    -- The memory that poll works with, and the number of waiters for which it has room.
     ready = {}, over = {}, over_results = {}, room = core.room(4), room_for = 4,
   }, scheduler)
 end
 
--- The running task's coroutine, or nil: also in a coroutine that a task has made itself, and where a task cannot
--- yield, as in a finalizer or in what table.sort calls.
+-- Returns the coroutine of the running task. Returns nil outside of tasks, in a coroutine that a task has made itself,
+-- and where a task cannot yield, as in a finalizer or in a function that table.sort calls.
 function scheduler:current()
   return self.task and running() == self.task and isyieldable() and self.task or nil
 end
@@ -48,7 +49,7 @@ local function add_wait(self, waiter, object, events, deadline)
   self.objects[n], self.wanted[n] = object or false, object and events or ""
 end
 
--- The last one takes its place.
+-- Removes a wait. The last wait of the lists takes its place.
 local function remove_wait(self, waiter)
   local at, n = self.place[waiter], self.waiting
   self.place[waiter] = nil
@@ -74,15 +75,15 @@ local function new_task(self, f, ...)
   return task
 end
 
--- spawn(f, ...): makes a task, which runs f(...) from the next step on. Returns its coroutine.
+-- spawn(f, ...): makes a task that runs f(...) from the next step on. Returns its coroutine.
 function scheduler:spawn(f, ...)
   local task = new_task(self, f, ...)
   make_runnable(self, task)
   return task
 end
 
--- wake(waiter, result): ends the wait of a task (its coroutine), which returns the result. Returns whether it was
--- waiting.
+-- wake(waiter, result): ends the wait of a task (its coroutine); the wait returns the result. Returns whether the task
+-- was waiting.
 function scheduler:wake(waiter, result)
   if not self.place[waiter] then return false end
   remove_wait(self, waiter)
@@ -96,8 +97,8 @@ local function fail(self, task, err)
   error(err, 0)
 end
 
--- From the task's wait to the end of this, nothing is called that may collect garbage, such as coroutine.status: a
--- finalizer may run the tasks, this one among them.
+-- Between the task's wait and the end of this function, nothing may collect garbage, as coroutine.status would: a
+-- finalizer may run the tasks, and this task is one of them.
 local function run(self, task, result)
   local before = self.task
   self.task = task
@@ -112,15 +113,15 @@ local function run(self, task, result)
   end
 end
 
--- start(f, ...): makes a task, which runs f(...) at once until it has to wait. Returns its coroutine.
+-- start(f, ...): makes a task that runs f(...) at once until it has to wait. Returns its coroutine.
 function scheduler:start(f, ...)
   local task = new_task(self, f, ...)
   run(self, task)
   return task
 end
 
--- Waits for what is waited for, at most until a deadline; makes those runnable whose wait is over. From where it reads
--- the lists on, it allocates nothing: a finalizer may run this, too, or wake somebody.
+-- Waits until a wait is over, or until a deadline; makes the waiters runnable whose waits are over. Allocates nothing
+-- once it reads the lists: a finalizer may run this function, too, or wake a waiter.
 local function poll(self, deadline)
   if self.waiting > self.room_for then
     local room_for = 2 * self.waiting
@@ -146,8 +147,8 @@ local function poll(self, deadline)
   end
 end
 
--- step(deadline): runs all tasks that can run, once; when none can, waits for one until the deadline, of timeref();
--- nil: for ever; 0: not at all. Returns whether any task is left.
+-- step(deadline): runs each task that can run, once. When none can run, waits for one until the deadline, a time of
+-- timeref(); nil means for ever, 0 not at all. Returns whether any task is left.
 function scheduler:step(deadline)
   local idle = self.first > self.last
   poll(self, idle and (deadline or math.huge) or 0)
@@ -158,7 +159,7 @@ function scheduler:step(deadline)
     self.queue[first], self.results[first] = nil, nil
     self.first = first + 1
     if type(waiter) == "table" then
-      waiter.over, waiter.result = true, result -- of a wait outside of any task
+      waiter.over, waiter.result = true, result -- a wait outside of any task
     else
       run(self, waiter, result)
     end
@@ -166,14 +167,14 @@ function scheduler:step(deadline)
   return self.task_count > 0
 end
 
--- run(): until no task is left.
+-- run(): steps until no task is left.
 function scheduler:run()
   while self.task_count > 0 do self:step() end
 end
 
 -- wait(object, events, deadline): waits until the object (a socket, a listener or a descriptor; nil: none) is ready for
--- one of the events, "r", "w" or "rw", or until the deadline, of timeref(). In a task, the others run meanwhile, and so
--- they do when it is called outside of any. Returns what it is ready for, or nil at the deadline.
+-- one of the events, "r", "w" or "rw", or until the deadline, a time of timeref(). The other tasks run meanwhile, also
+-- when the caller is not a task. Returns the events for which the object is ready, or nil at the deadline.
 function scheduler:wait(object, events, deadline)
   if self:current() then
     add_wait(self, self.task, object, events, deadline)
@@ -193,7 +194,7 @@ end
 
 -- ---- for somebody else's loop ----
 
--- pollfd(): a descriptor that is ready for reading when a step has something to do. It stays the same.
+-- pollfd(): returns a descriptor that is ready for reading when a step has something to do; always the same one.
 function scheduler:pollfd()
   if not self.watch then self.watch, self.watch_fd = core.watch() end
   core.fill(self.objects, self.wanted, self.waiting, self.watch)
@@ -202,8 +203,8 @@ end
 
 function scheduler.events() return "r" end
 
--- timeout(): in so many seconds a step has something to do in any case; nil: never. Call it after each step: what
--- pollfd's descriptor waits for is set anew.
+-- timeout(): returns after how many seconds a step has something to do in any case; nil: never. Call it after each
+-- step: it updates the events that pollfd's descriptor waits for.
 function scheduler:timeout()
   if self.first <= self.last then return 0 end
   if self.watch and core.fill(self.objects, self.wanted, self.waiting, self.watch) then return 0 end

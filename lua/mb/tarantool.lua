@@ -1,5 +1,5 @@
--- Tarantool's socket, fiber, errno and log modules on the connection, and on sockets of the script's own. Each is
--- loaded when it is first asked for.
+-- Tarantool's modules socket, fiber, errno and log, for the connection and for sockets that the script makes. Each is
+-- loaded when the script first asks for it.
 
 local tarantool = {}
 
@@ -20,28 +20,28 @@ end
 
 setmetatable(tarantool, {__index = load})
 
--- wrap(socket): the connect handler's socket, or another of ours, as Tarantool's socket object. It is closed by its
--- close(), and not as garbage.
+-- wrap(socket): returns the connect handler's socket, or another of ours, as Tarantool's socket object. Only its
+-- close() closes it; the garbage collector does not.
 function tarantool.wrap(socket)
   local good, wrapped = pcall(tarantool.socket.wrap, socket)
   if good then return wrapped end
   error(tostring(wrapped):gsub("^.*bad argument #1 to '.-'", "bad argument #1 to 'wrap'"), 2)
 end
 
--- run(): until no fiber is left.
+-- run(): runs the fibers until none is left.
 function tarantool.run()
   local scheduler = require "mb.tarantool.waiting".scheduler
   if scheduler then scheduler:run() end
 end
 
--- box.cfg{...}, with which many programs begin: there is no database to set up.
+-- Many programs begin with box.cfg{...}. There is no database here to set up.
 local function cfg(options)
   if type(options) == "table" and options.listen ~= nil then
     error("box.cfg: listen: there is no database here that could listen", 2)
   end
 end
 
--- install(): from now on require gives these under the names that they have in Tarantool, and the global box has them.
+-- install(): from now on, require returns these modules under their names in Tarantool, and the global box has them.
 function tarantool.install()
   for name in pairs(names) do
     package.loaded[name] = nil

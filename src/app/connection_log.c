@@ -9,27 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "socket/handle.h"
+#include "socket/timeout.h"
 #include "base/journal.h"
 #include "base/log.h"
 
 #define MESSAGE_MAX (3 * MB_ADDR_LABEL_MAX + 200)
 
-static bool wanted, to_journal;
-static int64_t began;
-
-/* An end of the connection: as the line has it, and as fields have it, which are searched for. */
-struct end {
-  char label[MB_ADDR_LABEL_MAX];
-  char address[MB_ADDR_LABEL_MAX];
-  char port[8]; /* empty: there is none */
-};
-static struct end peer, proxy;
-static char listener[MB_ADDR_LABEL_MAX];
-static struct mb_traffic traffic;
+/* The connection whose end the alarm's handler and the process's exit write; NULL: none. */
+static struct mb_connection_log *volatile current;
 
 /* The label is there already. */
-static void set_fields(struct end *end, const struct mb_addr *addr) {
+static void set_fields(struct mb_connection_end *end, const struct mb_addr *addr) {
   uint16_t port = mb_addr_port(addr);
   char text[MB_ADDR_TEXT_MAX];
   bool has_ip = addr->len > 0 && addr->any.sa_family != AF_UNIX && mb_addr_text(addr, text);
@@ -40,30 +30,45 @@ static void set_fields(struct end *end, const struct mb_addr *addr) {
 
 static void at_exit(int status, void *unused) {
   (void)unused;
-  mb_connection_log_end(status & 0xff); /* os.exit takes any number */
+  if (current) mb_connection_log_end(current, status & 0xff); /* os.exit takes any number */
 }
 
-void mb_connection_log_begin(const struct mb_options *options,
-                             const struct mb_connection *connection) {
-  if (!mb_log_is_wanted(LOG_INFO)) return;
-  wanted = on_exit(at_exit, NULL) == 0;
-  to_journal = options->log_journal;
-  began = mb_now_usec();
-  mb_addr_peer_label(connection->fds.in, &connection->remote, peer.label);
-  set_fields(&peer, &connection->remote);
-  mb_addr_label(&connection->local, listener);
+static void at_alarm(const char *how) {
+  if (current) mb_connection_log_end_by(current, how);
 }
 
-struct mb_traffic *mb_connection_log_traffic(void) {
-  return wanted ? &traffic : NULL;
+/* Returns whether the process will write the line, however it exits. */
+static bool catch_exit(void) {
+  static bool caught;
+  if (!caught) caught = on_exit(at_exit, NULL) == 0;
+  return caught;
 }
 
-void mb_connection_log_client(const struct mb_addr *client) {
-  if (!wanted) return;
-  proxy = peer;
-  memset(&peer, 0, sizeof peer);
-  mb_addr_label(client, peer.label);
-  set_fields(&peer, client);
+void mb_connection_log_begin(struct mb_connection_log *log, int fd, const struct mb_addr *local,
+                             const struct mb_addr *remote, bool to_journal) {
+  log->wanted = mb_log_is_wanted(LOG_INFO) && catch_exit();
+  if (!log->wanted) return;
+  log->to_journal = to_journal;
+  log->began = mb_now_usec();
+  log->traffic = (struct mb_traffic){0, 0};
+  log->proxy.label[0] = log->peer.port[0] = '\0';
+  mb_addr_peer_label(fd, remote, log->peer.label);
+  set_fields(&log->peer, remote);
+  mb_addr_label(local, log->listener);
+  current = log;
+  mb_timeout_at_end(at_alarm);
+}
+
+struct mb_traffic *mb_connection_log_traffic(struct mb_connection_log *log) {
+  return log->wanted ? &log->traffic : NULL;
+}
+
+void mb_connection_log_client(struct mb_connection_log *log, const struct mb_addr *client) {
+  if (!log->wanted) return;
+  log->proxy = log->peer;
+  log->peer.port[0] = '\0';
+  mb_addr_label(client, log->peer.label);
+  set_fields(&log->peer, client);
 }
 
 /* A decimal number as text, in a buffer of the caller's. */
@@ -72,7 +77,8 @@ static const char *number(char text[24], int64_t n) {
   return text;
 }
 
-static int send_to_journal(const char *text, const char *how, int64_t usec) {
+static int send_to_journal(const struct mb_connection_log *log, const char *text, const char *how,
+                           int64_t usec) {
   char message[4 * MESSAGE_MAX];
   mb_log_escape(message, sizeof message, text);
   char priority[24], duration[24], in[24], out[24];
@@ -80,35 +86,39 @@ static int send_to_journal(const char *text, const char *how, int64_t usec) {
       {"MESSAGE", message},
       {"PRIORITY", number(priority, LOG_INFO)},
       {"SYSLOG_IDENTIFIER", "mb-handle"},
-      {"MB_PEER", peer.address},
-      {"MB_LISTENER", listener},
+      {"MB_PEER", log->peer.address},
+      {"MB_LISTENER", log->listener},
       {"MB_DURATION_USEC", number(duration, usec)},
-      {"MB_BYTES_IN", number(in, (int64_t)traffic.in)},
-      {"MB_BYTES_OUT", number(out, (int64_t)traffic.out)},
+      {"MB_BYTES_IN", number(in, (int64_t)log->traffic.in)},
+      {"MB_BYTES_OUT", number(out, (int64_t)log->traffic.out)},
       {"MB_STATUS", how},
   };
   size_t count = 9;
-  if (peer.port[0]) fields[count++] = (struct mb_journal_field){"MB_PEER_PORT", peer.port};
-  if (proxy.label[0]) fields[count++] = (struct mb_journal_field){"MB_PROXY", proxy.address};
+  if (log->peer.port[0])
+    fields[count++] = (struct mb_journal_field){"MB_PEER_PORT", log->peer.port};
+  if (log->proxy.label[0])
+    fields[count++] = (struct mb_journal_field){"MB_PROXY", log->proxy.address};
   return mb_journal_send(fields, count);
 }
 
-void mb_connection_log_end_by(const char *how) {
-  if (!wanted) return;
-  wanted = false;
-  int64_t usec = mb_now_usec() - began;
+void mb_connection_log_end_by(struct mb_connection_log *log, const char *how) {
+  if (!log->wanted) return;
+  log->wanted = false;
+  current = NULL;
+  const struct mb_connection_end *proxy = &log->proxy;
+  int64_t usec = mb_now_usec() - log->began;
   char text[MESSAGE_MAX];
   snprintf(text, sizeof text,
            "connection from %s%s%s to %s: %" PRId64 ".%03d ms, %" PRIu64 " bytes in, %" PRIu64
            " bytes out, %s%s",
-           peer.label, proxy.label[0] ? " via " : "", proxy.label, listener, usec / 1000,
-           (int)(usec % 1000), traffic.in, traffic.out,
+           log->peer.label, proxy->label[0] ? " via " : "", proxy->label, log->listener,
+           usec / 1000, (int)(usec % 1000), log->traffic.in, log->traffic.out,
            how[0] >= '0' && how[0] <= '9' ? "status " : "", how);
-  if (to_journal && send_to_journal(text, how, usec) == 0) return;
+  if (log->to_journal && send_to_journal(log, text, how, usec) == 0) return;
   mb_log(LOG_INFO, "%s", text);
 }
 
-void mb_connection_log_end(int status) {
+void mb_connection_log_end(struct mb_connection_log *log, int status) {
   char text[24];
-  mb_connection_log_end_by(number(text, status));
+  mb_connection_log_end_by(log, number(text, status));
 }

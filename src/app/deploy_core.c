@@ -8,12 +8,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <lauxlib.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/addr.h"
 
 /* A path of systemd's is at most this long. */
 #define PATH_SIZE 4096
@@ -27,24 +28,27 @@ static int fail(lua_State *L, int error) {
 
 /*
  * core.address(text)
- * Returns the IP address in its usual spelling, and "ip4" or "ip6"; nil when the text is no
- * address. An IPv4 address that is mapped into IPv6 is an IPv4 address.
+ * Returns the IP address in its usual spelling, with its scope as it was written; "ip4" or "ip6"; and
+ * whether it is link-local and lacks a scope. Returns nil when the text is no address. An IPv4
+ * address that is mapped into IPv6 is an IPv4 address. The interface of a scope need not be there:
+ * files are made for other machines too.
  */
 static int address(lua_State *L) {
   const char *text = luaL_checkstring(L, 1);
-  struct in_addr ip4;
-  struct in6_addr ip6;
+  struct mb_addr addr;
   char usual[INET6_ADDRSTRLEN];
-  int family = AF_INET;
-  if (inet_pton(AF_INET, text, &ip4) != 1) {
-    if (inet_pton(AF_INET6, text, &ip6) != 1) return 0;
-    family = IN6_IS_ADDR_V4MAPPED(&ip6) ? AF_INET : AF_INET6;
-    if (family == AF_INET) memcpy(&ip4, ip6.s6_addr + 12, sizeof ip4);
-  }
-  const void *bytes = family == AF_INET ? (const void *)&ip4 : (const void *)&ip6;
-  lua_pushstring(L, inet_ntop(family, bytes, usual, sizeof usual));
-  lua_pushstring(L, family == AF_INET ? "ip4" : "ip6");
-  return 2;
+  unsigned char ip6[16];
+  int r = mb_addr_from_text(text, -1, &addr);
+  if (r == -EINVAL || r == -EBADMSG) return 0;
+  const unsigned char *ip4 = mb_addr_ip4(&addr);
+  const char *scope = strchr(text, '%');
+  if (!ip4) mb_addr_ip6(&addr, ip6);
+  lua_pushstring(L, inet_ntop(ip4 ? AF_INET : AF_INET6, ip4 ? ip4 : ip6, usual, sizeof usual));
+  lua_pushstring(L, scope ? scope : "");
+  lua_concat(L, 2);
+  lua_pushstring(L, ip4 ? "ip4" : "ip6");
+  lua_pushboolean(L, mb_addr_is_link_local(&addr) && !scope);
+  return 3;
 }
 
 /*

@@ -11,7 +11,7 @@
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
 #include "api/mb/scheduler_core.h"
-#include "socket/standin.h"
+#include "api/mb/style.h"
 #include "api/tarantool/tarantool_core.h"
 
 /* Modules of C functions: a new one is a row here. */

@@ -77,6 +77,7 @@ static void store(lua_State *L, const struct mb_listen_field *f, void *at) {
       *(int *)at = ref_function(L);
       return;
     case MB_FIELD_TEXT:
+    case MB_FIELD_HOST:
     case MB_FIELD_PATH:
       *(const char **)at = anchor_string(L);
       return;
@@ -196,13 +197,14 @@ const struct mb_listen_entry *mb_listen_first(lua_State *L) { return listening_o
 /* ---- finding ---- */
 
 /* ask  true: only hosts that are names match, after a look-up; false: only the others do */
-static bool matches(const struct mb_listen_entry *l, const struct mb_addr *local, bool ask) {
+static bool matches(const struct mb_listen_entry *l, const struct mb_addr *local, int fd,
+                    bool ask) {
   if (l->proto == MB_PROTO_LOCAL) return !ask && mb_match_path(l->text, local);
   if (l->proto != MB_PROTO_TCP && l->proto != MB_PROTO_TCP4 && l->proto != MB_PROTO_TCP6)
     return false;
   if (l->port != mb_addr_port(local)) return false;
   if (l->proto == MB_PROTO_TCP6 && !mb_addr_is_pure_ip6(local)) return false;
-  switch (mb_match_host(l->text, local)) {
+  switch (mb_match_host(l->text, local, fd)) {
     case MB_MATCH_YES:
       return !ask;
     case MB_MATCH_NAME:
@@ -216,7 +218,7 @@ static bool takes_connections(const struct mb_listen_entry *l) {
   return l->proto != MB_PROTO_INTERVAL && l->proto != MB_PROTO_MAIN;
 }
 
-const struct mb_listen_entry *mb_listen_find(lua_State *L, const struct mb_addr *local,
+const struct mb_listen_entry *mb_listen_find(lua_State *L, const struct mb_addr *local, int fd,
                                              int number) {
   const struct mb_listen_entry *first = mb_listen_first(L), *any = NULL;
   int n = 0;
@@ -228,12 +230,12 @@ const struct mb_listen_entry *mb_listen_find(lua_State *L, const struct mb_addr 
     }
     if (l->proto == MB_PROTO_ANY) {
       if (!any) any = l;
-    } else if (local ? matches(l, local, false) : takes_connections(l)) {
+    } else if (local ? matches(l, local, fd, false) : takes_connections(l)) {
       return l;
     }
   }
   for (const struct mb_listen_entry *l = first; l && local && number == 0; l = l->next) {
-    if (matches(l, local, true)) return l;
+    if (matches(l, local, fd, true)) return l;
   }
   return any;
 }

@@ -40,9 +40,6 @@ struct mb_listen_entry {
 /* Registers the global function, and makes place for what it registers. May throw. */
 void mb_listen_open(lua_State *L);
 
-/* A reason for mb_listen_close. */
-#define MB_LISTEN_IN_HANDLER "cannot be called from a prepare, connect or finish handler"
-
 /*
  * From here on, calling listen is an error, as a handler runs.
  * reason  the error's text behind "listen: "; it is kept as it is, not copied
@@ -63,10 +60,12 @@ const struct mb_listen_entry *mb_listen_first(lua_State *L);
 
 /*
  * Finds the listener for a connection, or for a replay (local is NULL then).
+ * fd      the connection
  * number  the listener to take whatever the address, from 1; 0: the one that matches
  * Returns NULL when none matches.
  */
-const struct mb_listen_entry *mb_listen_find(lua_State *L, const struct mb_addr *local, int number);
+const struct mb_listen_entry *mb_listen_find(lua_State *L, const struct mb_addr *local, int fd,
+                                             int number);
 
 /* Returns the name by which --interval and --main know a listener: its own, or its protocol's. */
 const char *mb_listen_name(const struct mb_listen_entry *entry);

@@ -4,6 +4,7 @@
  */
 #include "app/listen_check.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "app/listen_fields.h"
+#include "base/addr.h"
 #include "base/proxy_trust.h"
 
 /* Throws: names the field, the value, and what is expected. */
@@ -59,6 +61,14 @@ static const char *check_text(lua_State *L) {
   size_t len;
   const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
   return text && len > 0 && strlen(text) == len ? NULL : "a string that is not empty";
+}
+
+static const char *check_host(lua_State *L) {
+  struct mb_addr addr;
+  const char *expected = check_text(L);
+  if (!expected && mb_addr_from_text(lua_tostring(L, -1), -1, &addr) == -EBADMSG)
+    expected = "a \"%\" behind a link-local IPv6 address only, as in \"fe80::1%eth0\"";
+  return expected;
 }
 
 static const char *check_path(lua_State *L, const struct mb_listen_field *f,
@@ -118,6 +128,8 @@ static const char *check(lua_State *L, const struct mb_listen_field *f, char tex
       return check_integer(L, f, "a number of bytes", text);
     case MB_FIELD_TEXT:
       return check_text(L);
+    case MB_FIELD_HOST:
+      return check_host(L);
     case MB_FIELD_PATH:
       return check_path(L, f, text);
     case MB_FIELD_NETWORKS:

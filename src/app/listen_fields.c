@@ -47,7 +47,7 @@ const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS] = {
      "seconds after which an idle process of the pool ends"},
 
     {"proto", MB_FIELD_PROTO, LISTENER, true, IN_ENTRY(proto), "", 0, 0, "the kind of listener"},
-    {"host", MB_FIELD_TEXT, TCP, false, IN_ENTRY(text), "::", 0, 0,
+    {"host", MB_FIELD_HOST, TCP, false, IN_ENTRY(text), "::", 0, 0,
      "the address, or a name, that a connection is to"},
     {"path", MB_FIELD_PATH, LOCAL, true, IN_ENTRY(text), "", 0, PATH_MOST,
      "the Unix socket that a connection is to"},

@@ -28,6 +28,7 @@ enum mb_field_type {
   MB_FIELD_INTEGER,  /* lua_Integer */
   MB_FIELD_BYTES,    /* lua_Integer */
   MB_FIELD_TEXT,     /* const char *: not empty; NULL without the field */
+  MB_FIELD_HOST,     /* const char *: an address or a name; NULL without the field */
   MB_FIELD_PATH,     /* const char *: of a Unix socket; NULL without the field */
   MB_FIELD_NETWORKS, /* const char *: a list with commas, see proxy_trust.h; NULL without the field */
   MB_FIELD_PROTO,    /* enum mb_proto */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/activation.h"
-#include "app/connection_log.h"
+#include "app/connection.h"
 #include "app/deploy.h"
 #include "base/exits.h"
 #include "base/log.h"
@@ -64,10 +64,25 @@ static int check_input(int fd) {
   return (flags & O_ACCMODE) == O_WRONLY ? -EBADF : 0;
 }
 
-/* Finds out who is at the other end. Returns 0, 1 when the client has gone already, or -errno. */
-static int look_at_peer(struct mb_connection *connection) {
-  int r = mb_addr_of(connection->fds.in, &connection->local, &connection->remote);
-  return r == -ENOTCONN ? 1 : r;
+/* Serves the connection, or says why not. */
+static enum mb_exit serve_connection(const struct mb_options *options, int fd) {
+  struct mb_connection connection;
+  int r = mb_connection_open(&connection, fd, options->log_journal);
+  if (r == 0) return mb_serve(options, &connection);
+  enum mb_exit exit = MB_EXIT_OK;
+  if (r == -ENOTCONN) {
+    mb_log(LOG_INFO, "the client has gone before it was served");
+  } else {
+    exit = failed("cannot ask for the connection's addresses", r);
+  }
+  mb_connection_forget(&connection, (int)exit);
+  return exit;
+}
+
+static enum mb_exit replay(const struct mb_options *options, const struct mb_stdfds *fds) {
+  struct mb_connection connection;
+  mb_connection_replay(&connection, fds->in, fds->out);
+  return mb_serve(options, &connection);
 }
 
 static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
@@ -84,8 +99,8 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
     if (r < 0) return failed("cannot read a replay from fd 0", r);
   }
 
-  struct mb_connection connection = {.kind = MB_FD_FILE};
-  r = mb_stdfds_take(&activation, &connection.fds);
+  struct mb_stdfds fds;
+  r = mb_stdfds_take(&activation, &fds);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
   if (activation.given == MB_GIVEN_LISTENER || activation.given == MB_GIVEN_DATAGRAM)
     return refuse(&activation);
@@ -93,19 +108,8 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
     mb_log(LOG_WARNING, "%d descriptors were handed over: fd %d is served, the others are not",
            activation.count, activation.fd);
   }
-  if (activation.given == MB_GIVEN_CONNECTION) {
-    connection.kind = mb_fd_kind_of(connection.fds.in);
-    /* From here on, a death of the process is a reset: half an answer is not a whole one. */
-    mb_fd_set_reset_on_close(connection.fds.in, connection.kind, true);
-    r = look_at_peer(&connection);
-    if (r >= 0) mb_connection_log_begin(options, &connection);
-    if (r < 0) return failed("cannot ask for the connection's addresses", r);
-    if (r > 0) {
-      mb_log(LOG_INFO, "the client has gone before it was served");
-      return MB_EXIT_OK;
-    }
-  }
-  return mb_serve(options, &connection);
+  if (activation.given == MB_GIVEN_FILE) return replay(options, &fds);
+  return serve_connection(options, fds.in);
 }
 
 /* The modes in which there is no connection: 0 becomes /dev/null, print goes to the log. */

@@ -164,25 +164,6 @@ static const char *store(struct mb_options *o, const struct mb_option *row, cons
   return NULL;
 }
 
-/* ---- styles ---- */
-
-const char *mb_style_name(enum mb_style style) {
-  static const char *const names[] = {
-      [MB_STYLE_NONE] = "none",
-      [MB_STYLE_LUASOCKET] = "luasocket",
-      [MB_STYLE_TARANTOOL] = "tarantool",
-      [MB_STYLE_LUA_HTTP] = "lua-http",
-  };
-  return names[style];
-}
-
-enum mb_style mb_style_find(const char *name) {
-  for (enum mb_style s = MB_STYLE_LUASOCKET; s <= MB_STYLE_LUA_HTTP; s++) {
-    if (strcmp(name, mb_style_name(s)) == 0) return s;
-  }
-  return MB_STYLE_NONE;
-}
-
 /* ---- the command line ---- */
 
 /* Returns the name of the option that sets the mode. */
@@ -278,6 +259,7 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
     if (row->fallback[0]) store(&o, row, row->fallback);
   }
   opterr = 0;
+  optind = 0; /* glibc: getopt_long forgets what it has read before */
   int c;
   /* "+" leaves the words behind the script alone; ":" tells a missing value from a wrong option. */
   while ((c = getopt_long(argc, argv, "+:", table, NULL)) != -1) {

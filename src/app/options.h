@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "api/mb/style.h"
+
 /* What the program does. */
 enum mb_mode {
   MB_MODE_SERVE, /* it serves the connection that it was started for, or a replay */
@@ -21,23 +23,6 @@ enum mb_mode {
   MB_MODE_INTERVAL,
   MB_MODE_MAIN,
 };
-
-/* What the script is. */
-enum mb_style {
-  MB_STYLE_NONE,      /* a script of ours */
-  MB_STYLE_LUASOCKET, /* a server program for that library, which runs as it is */
-  MB_STYLE_TARANTOOL,
-  MB_STYLE_LUA_HTTP,
-};
-
-/* Returns the style's name on the command line. */
-const char *mb_style_name(enum mb_style style);
-
-/* Returns the style of a name; MB_STYLE_NONE when there is no such library. */
-enum mb_style mb_style_find(const char *name);
-
-/* The names in the order of the enum, also for a message. */
-#define MB_STYLE_NAMES "luasocket, tarantool or lua-http"
 
 /* An option that the command line of a generated service repeats. */
 struct mb_carried {

@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "app/script_path.h"
 #include "state/state.h"
-#include "socket/standin.h"
+#include "api/mb/style.h"
 #include "socket/timeout.h"
 
 #define OUT_OF_MEMORY "not enough memory" /* Lua's message */
@@ -186,10 +186,10 @@ enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_add
   char path[PATH_MAX];
   struct mb_script script = {.options = options};
   if (!find_script(&script, local ? local : &none, path)) return MB_EXIT_NO_SCRIPT;
-  /* Else it is for what will be started. */
+  /* With --units and its kind the limit belongs to the processes that the units start. */
   if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
-  struct mb_alloc alloc = {.limit = options->memory_limit};
-  lua_State *L = mb_state_new(&alloc);
+  struct mb_state state = {.alloc.limit = options->memory_limit};
+  lua_State *L = mb_state_new(&state);
   if (!L) {
     mb_log(LOG_ERR, "not enough memory for a Lua state");
     return MB_EXIT_HANDLER;

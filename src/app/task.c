@@ -7,8 +7,8 @@
 #include "app/listen.h"
 #include "base/log.h"
 #include "app/script.h"
+#include "app/service.h"
 #include "state/state.h"
-#include "socket/timeout.h"
 
 /* The table that connect gets in place of a socket (DESIGN.md, listen{}). */
 static int new_table(lua_State *L) {
@@ -18,31 +18,16 @@ static int new_table(lua_State *L) {
   return 1;
 }
 
-static enum mb_exit run_connect(lua_State *L, const struct mb_listen_entry *l) {
+static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, void *context) {
+  const struct mb_listen_entry *l = context;
   lua_pushcfunction(L, new_table);
   lua_pushlightuserdata(L, (void *)mb_listen_name(l));
   lua_pushlightuserdata(L, l->proto == MB_PROTO_INTERVAL ? "interval" : "main");
   int status = mb_state_call(L, 2, 1);
-  if (status == LUA_OK) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, l->service->connect);
-    lua_insert(L, -2);
-    status = mb_state_call(L, 1, 0);
-  }
+  if (status == LUA_OK) status = mb_service_connect(L, service);
   if (status == LUA_OK) return MB_EXIT_OK;
   mb_script_log_error(L);
   return MB_EXIT_HANDLER;
-}
-
-static enum mb_exit run_handlers(lua_State *L, const struct mb_listen_entry *l) {
-  mb_listen_close(L, MB_LISTEN_IN_HANDLER);
-  mb_script_limit_memory(L, l->service->memory_limit);
-  enum mb_exit exit = mb_script_call(L, l->service->prepare);
-  mb_timeout_clear();
-  if (exit != MB_EXIT_OK) return exit;
-  exit = run_connect(L, l);
-  mb_timeout_clear();
-  enum mb_exit finished = mb_script_call(L, l->service->finish);
-  return exit == MB_EXIT_OK ? finished : exit;
 }
 
 static enum mb_exit run(lua_State *L, const struct mb_script *script, void *context) {
@@ -61,7 +46,7 @@ static enum mb_exit run(lua_State *L, const struct mb_script *script, void *cont
     }
     found = l;
   }
-  if (found) return run_handlers(L, found);
+  if (found) return mb_service_run(L, found->service, run_connect, (void *)found);
   mb_log(LOG_ERR, "%s: no %s %s: the script has: %s", script->path, kind, o->mode_value,
          mb_script_push_offer(L));
   lua_pop(L, 1);

@@ -83,8 +83,11 @@ static int reap(pid_t pid, int options, int *ret_status) {
 /* Whether the program was executed: the pipe is closed by that. Returns 0 or -errno. */
 static int read_report(int fd) {
   int error;
-  ssize_t n = mb_fd_read(fd, MB_FD_PIPE, &error, sizeof error, true);
-  if (n < 0) return (int)n;
+  ssize_t n;
+  do {
+    n = read(fd, &error, sizeof error);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return -errno;
   return n == 0 ? 0 : -error;
 }
 

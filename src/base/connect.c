@@ -1,4 +1,4 @@
-/* Connections that we open. Knows neither Lua nor the log. */
+/* Opens connections. Knows neither Lua nor the log. */
 #include "base/connect.h"
 
 #include <errno.h>
@@ -12,9 +12,9 @@
 #include "base/fdio.h"
 
 /*
- * A lookup that failed for want of descriptors says that the name is unknown, or what a name service
- * module left in errno: the files and sockets that would know it could not be opened. Returns the
- * code, or EAI_SYSTEM with errno then.
+ * A lookup fails without free descriptors, as it cannot open the files and sockets that know the
+ * name. getaddrinfo then says that the name is unknown, or what a name service module left in errno.
+ * Returns EAI_SYSTEM with the true errno in that case, and the code in any other.
  */
 static int true_failure(int code) {
   if (code == 0) return code;
@@ -27,16 +27,22 @@ static int true_failure(int code) {
 }
 
 int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo **ret) {
+  /* Not AI_ADDRCONFIG: it hides loopback addresses on hosts that have no others of their family. */
   struct addrinfo hints = {
-      .ai_flags = AI_NUMERICHOST | (passive ? AI_PASSIVE : 0),
+      .ai_flags = passive ? AI_PASSIVE : 0,
       .ai_family = AF_UNSPEC,
       .ai_socktype = SOCK_STREAM,
   };
+  struct mb_addr addr;
+  int r = mb_addr_from_text(host, -1, &addr);
+  if (r == -EBADMSG) return EAI_NONAME; /* no name server is asked for a name with a "%" */
+  if (r < 0 && r != -EINVAL) {
+    errno = -r;
+    return EAI_SYSTEM;
+  }
+  if (r == 0) hints.ai_flags |= AI_NUMERICHOST;
   int code = getaddrinfo(host, port, &hints, ret);
-  if (code != EAI_NONAME) return code;
-  /* Not AI_ADDRCONFIG: it hides loopback addresses on hosts that have no others of their family. */
-  hints.ai_flags &= ~AI_NUMERICHOST;
-  return true_failure(getaddrinfo(host, port, &hints, ret));
+  return r == 0 ? code : true_failure(code);
 }
 
 struct mb_attempt *mb_attempt_new(struct mb_alloc *alloc, const char *target) {
@@ -62,20 +68,20 @@ void mb_attempt_free(struct mb_attempt *a, struct mb_alloc *alloc) {
   mb_alloc(alloc, a, a->size, 0);
 }
 
-/* Begins with one address. Returns a descriptor, connected or about to be, or -errno. */
+/* Begins to connect to one address. Returns a descriptor, connected or not yet; or -errno. */
 static int begin(const struct addrinfo *address) {
   int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
   if (fd < 0) return -errno;
   mb_fd_set_reset_on_close(fd, MB_FD_TCP, true);
   if (connect(fd, address->ai_addr, address->ai_addrlen) == 0) return fd;
-  /* Interrupted, it goes on by itself. */
+  /* A connect that a signal interrupts goes on by itself. */
   if (errno == EINPROGRESS || errno == EINTR) return fd;
-  int r = errno == EAGAIN ? -EADDRNOTAVAIL : -errno; /* EAGAIN is "undecided" here */
+  int r = errno == EAGAIN ? -EADDRNOTAVAIL : -errno; /* to our callers EAGAIN is "undecided" */
   close(fd);
   return r;
 }
 
-/* We lack something: no other address would help. */
+/* Returns whether this machine lacks something: another address would fail too. */
 static bool is_shortage(int r) {
   return r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM;
 }
@@ -89,8 +95,8 @@ int mb_attempt_start(struct mb_attempt *a) {
 }
 
 /*
- * Puts the next attempt in the place of a descriptor, which needs no second one. Returns 0, or
- * -errno with *fd closed.
+ * Starts the next attempt under the number of the last one's descriptor, which it closes first: one
+ * free descriptor is enough. Returns 0, or -errno with *fd closed.
  */
 static int start_next(struct mb_attempt *a, int *fd) {
   int number = *fd;
@@ -111,15 +117,18 @@ static int start_next(struct mb_attempt *a, int *fd) {
   return 0;
 }
 
-/* A port of this host from which nobody listens can be taken by the very connection to it. */
+/*
+ * A connection to a port of this host on which nobody listens can get that very port, and so be
+ * connected to itself.
+ */
 static bool is_to_itself(const struct mb_addr *local, const struct mb_addr *remote) {
   return local->len == remote->len && memcmp(&local->any, &remote->any, local->len) == 0;
 }
 
-/* What SO_ERROR says of a connection that was there; of one that was not, it says "refused". */
+/* SO_ERROR has these for a connection that was made and lost; for a refused one it has another. */
 static bool is_loss(int error) { return error == ECONNRESET || error == EPIPE; }
 
-/* Returns 0 when connected, -EAGAIN, or -errno of this one address. */
+/* Returns 0 when connected, -EAGAIN when undecided, or -errno of this one address. */
 static int outcome(struct mb_attempt *a, int fd, bool wait, struct mb_addr *ret_local,
                    struct mb_addr *ret_remote) {
   int r = mb_fd_poll(fd, POLLOUT, wait ? MB_NO_DEADLINE : 0);
@@ -129,9 +138,9 @@ static int outcome(struct mb_attempt *a, int fd, bool wait, struct mb_addr *ret_
   socklen_t len = sizeof error;
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) return -errno;
   if (error && !is_loss(error)) return -error;
-  a->lost = error; /* what the peer has sent before can be read all the same */
+  a->lost = error; /* data that the peer sent before can still be read */
   r = mb_addr_of(fd, ret_local, ret_remote);
-  if (r == -ENOTCONN) { /* lost */
+  if (r == -ENOTCONN) { /* the connection is lost */
     memcpy(&ret_remote->any, a->at->ai_addr, a->at->ai_addrlen);
     ret_remote->len = a->at->ai_addrlen;
     return 0;

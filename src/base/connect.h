@@ -1,6 +1,6 @@
 /*
- * Connections that we open: a name becomes addresses, and the first that takes us is the peer.
- * Nothing here waits unless it is told to, but for the lookup of a name.
+ * Opens connections. A name becomes addresses, and the first address that accepts us is the peer.
+ * The lookup of a name may wait. The rest waits only where the caller asks for it.
  */
 #ifndef MB_CONNECT_H
 #define MB_CONNECT_H
@@ -12,26 +12,27 @@
 #include "base/addr.h"
 
 /*
- * Looks up the TCP addresses of a host and port, literals without asking anybody.
+ * Looks up the TCP addresses of a host and port. For an address it asks no name server.
  * host, port  names or numbers; port must be in range when it is a number
  * passive     to listen there, not to connect
- * Returns 0, or what getaddrinfo(3) does. The list is the caller's to free.
+ * Returns 0, or an error code of getaddrinfo(3); EAI_SYSTEM with ENODEV when no interface has the name
+ * in the host's scope. The caller frees the list.
  */
 int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo **ret);
 
-/* An attempt to connect to one address after the other. */
+/* An attempt to connect, to one address after the other. */
 struct mb_attempt {
   struct addrinfo *addresses;
-  const struct addrinfo *at; /* the one that is tried, or was last */
-  int lost;                  /* errno of a connection that was taken, and lost before we looked */
+  const struct addrinfo *at; /* the one that is tried, or was tried last */
+  int lost;                  /* errno of a connection that was made, and lost before we looked */
   size_t size;               /* of this block */
-  char target[];             /* what the script has asked for: "localhost:80" */
+  char target[];             /* what the script asked for: "localhost:80" */
 };
 
-/* Makes an attempt, without addresses. Returns NULL when there is no memory. */
+/* Makes an attempt without addresses. Returns NULL when memory runs out. */
 struct mb_attempt *mb_attempt_new(struct mb_alloc *alloc, const char *target);
 
-/* Gives it the addresses, at least one, which it owns from now on. */
+/* Gives the attempt its addresses, at least one. It owns the list from then on. */
 void mb_attempt_set_addresses(struct mb_attempt *a, struct addrinfo *addresses);
 
 /* Frees the attempt, which may be NULL. */
@@ -43,23 +44,23 @@ void mb_attempt_free(struct mb_attempt *a, struct mb_alloc *alloc);
 int mb_attempt_start(struct mb_attempt *a);
 
 /*
- * Finds out what has become of it, and goes on with the next address when one has refused.
- * fd    stays the same number; -1 afterwards when no socket for the next address could be had
- * wait  until it is decided
- * Returns 0 when connected, with both addresses (a->lost says whether it still is); -EAGAIN while
- * undecided; or -errno of the last address when none has taken us.
+ * Finds out how the attempt stands, and goes on with the next address when one has refused.
+ * fd    keeps its number; it is -1 afterwards when no socket for the next address could be made
+ * wait  true: waits until it is decided
+ * Returns 0 when connected, with both addresses (a->lost says whether the connection still is there);
+ * -EAGAIN while undecided; or -errno of the last address when all have refused.
  */
 int mb_attempt_go_on(struct mb_attempt *a, int *fd, bool wait, struct mb_addr *ret_local,
                      struct mb_addr *ret_remote);
 
 #define MB_ATTEMPT_TEXT_MAX (NI_MAXHOST + MB_ADDR_LABEL_MAX)
 
-/* What is tried, for a message: "localhost:80 (127.0.0.1:80)". */
+/* Writes what is tried, for a message: "localhost:80 (127.0.0.1:80)". */
 void mb_attempt_describe(const struct mb_attempt *a, char ret_text[MB_ATTEMPT_TEXT_MAX]);
 
 /*
  * Connects to a Unix socket.
- * wait  when the listener's queue is full; else that is -EAGAIN
+ * wait  true: waits while the listener's queue is full; false: returns -EAGAIN then
  * Returns a descriptor, or -errno.
  */
 int mb_connect_local(const struct mb_addr *addr, bool wait);

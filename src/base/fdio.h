@@ -7,9 +7,8 @@
 #define MB_FDIO_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
-#include <sys/uio.h>
 
 /* What a descriptor is decides how it is read, ended and reset. */
 enum mb_fd_kind {
@@ -27,6 +26,12 @@ enum mb_fd_kind {
 
 /* Monotonic time in microseconds. */
 int64_t mb_now_usec(void);
+
+/*
+ * Microseconds, rounded up, of a number of seconds: 0 for negative ones and NaN, at most MB_SECONDS_MAX.
+ * mb_now_usec() + mb_usec_of(seconds) is a deadline.
+ */
+int64_t mb_usec_of(double seconds);
 
 struct pollfd;
 
@@ -46,58 +51,21 @@ int mb_fd_poll_all(struct pollfd *fds, size_t count, int64_t deadline);
 int mb_fd_poll(int fd, short events, int64_t deadline);
 
 /*
- * Reads at most len bytes.
- * wait  false: -EAGAIN when nothing is there; true: waits for at least one byte, or the end
- * Returns the number of bytes, 0 at the end of the stream.
+ * Says what follows a system call that has failed with errno.
+ * events  what to wait for where the call would have blocked
+ * wait    whether the caller waits
+ * Returns 0 when the call is worth another try: it was interrupted, or the events are there now;
+ * -EAGAIN when it would block and the caller does not wait; else -errno.
  */
-ssize_t mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait);
+int mb_fd_try_again(int fd, short events, bool wait);
 
-/*
- * Writes what the system takes at once of count pieces (at most IOV_MAX); never raises SIGPIPE on a
- * socket.
- * wait  false: -EAGAIN when nothing can be written now; true: waits until at least one byte is
- *       written
- * Returns the number of bytes, which may be less than asked.
- */
-ssize_t mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
-                     bool wait);
-
-/*
- * How many bytes the system holds that were written to a socket and that the peer has not taken yet.
- * Returns the number, or -errno where that cannot be said.
- */
-int mb_fd_unsent(int fd, enum mb_fd_kind kind);
-
-/*
- * Sends bytes of a file over a socket as far as that goes without waiting (sendfile(2)).
- * Returns the number of bytes, 0 at the end of the file; -EAGAIN when nothing can be sent now; -EINVAL
- * when this pair of descriptors does not allow it.
- */
-ssize_t mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offset, size_t count);
-
-/*
- * Ends output only: sends FIN; reading goes on. -ECONNRESET when the peer has reset the connection.
- */
-int mb_fd_end_output(int fd, enum mb_fd_kind kind);
-
-/*
- * Ends the connection in a healthy way, after all output was written: sends FIN at once, also while
- * another process holds a copy of fd. What came in and nobody read is dropped, so that closing does
- * not turn into a reset that costs the peer our last bytes. Does not close fd.
- * output_ended  mb_fd_end_output was called before
- */
-int mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended);
-
-/*
- * Aborts the connection: RST on TCP, end of stream in both directions elsewhere, at once, also
- * while another process holds a copy of fd. Async-signal-safe. Does not close fd.
- */
-void mb_fd_reset(int fd, enum mb_fd_kind kind);
+/* Returns whether -errno of sending says that the connection is gone, and no file or system failed. */
+bool mb_fd_is_lost(int r);
 
 /* Turns O_NONBLOCK on or off, for a description that is ours alone. */
 int mb_fd_set_nonblocking(int fd, bool on);
 
-/* Whether a close without mb_fd_end (a process that is killed) resets a TCP connection. */
+/* Says whether closing a TCP connection resets it, unless its transport ended it: a killed process does. */
 int mb_fd_set_reset_on_close(int fd, enum mb_fd_kind kind, bool reset);
 
 /* Sends small writes at once instead of waiting for an acknowledgement (TCP_NODELAY). */

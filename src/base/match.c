@@ -1,9 +1,8 @@
-/* Which listener a connection came in on. Looks up names only in mb_match_name. */
+/* Finds out which listener a connection came in on. Only mb_match_name looks names up. */
 #include "base/match.h"
 
-#include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -17,28 +16,27 @@ static bool same_ip6(const struct mb_addr *local, const void *bytes) {
   return mb_addr_ip6(local, ip6) && memcmp(ip6, bytes, 16) == 0;
 }
 
-enum mb_match mb_match_host(const char *host, const struct mb_addr *local) {
-  struct in_addr in;
-  struct in6_addr in6;
+enum mb_match mb_match_host(const char *host, const struct mb_addr *local, int fd) {
+  struct mb_addr wanted;
+  int r = mb_addr_from_text(host, fd, &wanted);
+  if (r == -EINVAL) return MB_MATCH_NAME;
+  if (r < 0) return MB_MATCH_NO; /* no connection came in on an interface that is not there */
   bool yes;
-  if (inet_pton(AF_INET, host, &in) == 1) {
-    yes = in.s_addr == INADDR_ANY ? mb_addr_ip4(local) != NULL : same_ip4(local, &in);
-  } else if (inet_pton(AF_INET6, host, &in6) == 1) {
-    if (IN6_IS_ADDR_V4MAPPED(&in6)) {
-      yes = same_ip4(local, in6.s6_addr + 12);
-    } else {
-      yes = IN6_IS_ADDR_UNSPECIFIED(&in6) || same_ip6(local, &in6);
-    }
+  if (mb_addr_is_every(&wanted)) {
+    yes = !mb_addr_ip4(&wanted) || mb_addr_ip4(local);
   } else {
-    return MB_MATCH_NAME;
+    yes = mb_match_address(&wanted, local);
   }
   return yes ? MB_MATCH_YES : MB_MATCH_NO;
 }
 
 bool mb_match_address(const struct mb_addr *wanted, const struct mb_addr *local) {
   const unsigned char *ip4 = mb_addr_ip4(wanted);
+  if (ip4) return same_ip4(local, ip4);
   unsigned char ip6[16];
-  return ip4 ? same_ip4(local, ip4) : mb_addr_ip6(wanted, ip6) && same_ip6(local, ip6);
+  uint32_t scope = mb_addr_scope(wanted);
+  return mb_addr_ip6(wanted, ip6) && same_ip6(local, ip6) &&
+         (scope == 0 || scope == mb_addr_scope(local));
 }
 
 bool mb_match_name(const char *host, const struct mb_addr *local) {
@@ -58,7 +56,7 @@ bool mb_match_path(const char *wanted, const struct mb_addr *local) {
   char path[sizeof local->local.sun_path + 1];
   if (mb_addr_path(local, path) == 0) return false;
   if (strcmp(path, wanted) == 0) return true;
-  /* The same socket by another name, as through /var/run. */
+  /* Another path may lead to the same socket, as one through /var/run does. */
   struct stat a, b;
   return wanted[0] == '/' && path[0] == '/' && stat(path, &a) == 0 && stat(wanted, &b) == 0 &&
          a.st_dev == b.st_dev && a.st_ino == b.st_ino;

@@ -1,4 +1,4 @@
-/* Whether a listener's host or path means the local address of a connection. */
+/* Compares a listener's host or path with the local address of a connection. */
 #ifndef MB_MATCH_H
 #define MB_MATCH_H
 
@@ -9,27 +9,33 @@
 enum mb_match {
   MB_MATCH_NO,
   MB_MATCH_YES,
-  MB_MATCH_NAME, /* host is no address: mb_match_name decides */
+  MB_MATCH_NAME, /* the host is no address: mb_match_name decides */
 };
 
 /*
  * Compares a host, written as an address, with a local address. "::" means every address, "0.0.0.0"
- * every IPv4 address; an IPv4 address and the same mapped into IPv6 are one.
+ * every IPv4 address; otherwise see mb_match_address. The interface that a scope names is looked for
+ * at each call: one that is not there matches nothing.
+ * fd  the connection, or below 0: see mb_addr_from_text
  */
-enum mb_match mb_match_host(const char *host, const struct mb_addr *local);
+enum mb_match mb_match_host(const char *host, const struct mb_addr *local, int fd);
 
-/* Whether two addresses are one but for their ports: an IPv4 address and the same mapped are. */
+/*
+ * Returns whether two addresses are the same but for their ports. An IPv4 address and the same
+ * address mapped into IPv6 are the same. A wanted address without a scope is the same as the local
+ * address with any scope; one with a scope needs that scope.
+ */
 bool mb_match_address(const struct mb_addr *wanted, const struct mb_addr *local);
 
 /*
- * Looks a host name up, and tells whether one of its addresses is the local address. Slow: may ask
- * the DNS.
+ * Looks a host name up, and returns whether one of its addresses is the local address. This may take
+ * long: it may ask the DNS.
  */
 bool mb_match_name(const char *host, const struct mb_addr *local);
 
 /*
- * Compares a path ("@name" for an abstract one) with a Unix socket's; another path to the same file
- * matches.
+ * Compares a path ("@name" for an abstract socket) with that of a Unix socket. Another path to the
+ * same file matches too.
  */
 bool mb_match_path(const char *wanted, const struct mb_addr *local);
 

@@ -1,10 +1,9 @@
 /*
- * PROXY protocol. Must refuse what can be read in two ways: whoever may forge a header says which
- * address we believe.
+ * PROXY protocol. Must refuse a header that can be read in two ways: who can forge a header chooses
+ * the address that we believe.
  */
 #include "base/proxy_header.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdint.h>
@@ -18,7 +17,7 @@
 #define V2_SIGNATURE_LEN 12
 #define V2_FIXED         16 /* signature, version and command, family and protocol, length */
 
-/* Version and command; family and protocol; section 2.2. */
+/* Version and command, then family and protocol (section 2.2). */
 enum { V2_LOCAL = 0x20, V2_PROXY = 0x21 };
 enum { V2_UNSPEC = 0x00, V2_TCP4 = 0x11, V2_TCP6 = 0x21, V2_UNIX = 0x31 };
 
@@ -47,7 +46,10 @@ static void set_ip6(struct mb_addr *addr, const void *ip, const void *port) {
   addr->len = sizeof *in6;
 }
 
-/* A path that ends with a NUL where it does not fill its 108 bytes; a NUL in front: abstract. */
+/*
+ * A path that is shorter than its 108 bytes ends with a NUL. With a NUL in front the socket is
+ * abstract.
+ */
 static void set_unix(struct mb_addr *addr, const unsigned char *path) {
   struct sockaddr_un *un = &addr->local;
   size_t len = sizeof un->sun_path;
@@ -64,7 +66,7 @@ static void set_unix(struct mb_addr *addr, const unsigned char *path) {
 
 /* ---- version 1: one line of text ---- */
 
-/* Takes the next word, which one space ends; the last one ends with the line. */
+/* Takes the next word. One space ends it; the end of the line ends the last word. */
 static bool next_word(const char **at, const char *end, bool last, char word[64]) {
   const char *space = memchr(*at, ' ', (size_t)(end - *at));
   const char *stop = space ? space : end;
@@ -76,7 +78,7 @@ static bool next_word(const char **at, const char *end, bool last, char word[64]
   return strlen(word) == len;
 }
 
-/* A decimal number without leading zeros, in network order. */
+/* Reads a decimal number without leading zeros. */
 static bool parse_port(const char *word, uint16_t *ret_port) {
   unsigned port = 0;
   if (word[0] == '0' && word[1]) return false;
@@ -85,24 +87,33 @@ static bool parse_port(const char *word, uint16_t *ret_port) {
     port = port * 10 + (unsigned)(*word - '0');
     if (port > UINT16_MAX) return false;
   }
-  *ret_port = htons((uint16_t)port);
+  *ret_port = (uint16_t)port;
+  return true;
+}
+
+static bool parse_v1_address(const char *ip, const char *port_word, int family,
+                             struct mb_addr *ret) {
+  uint16_t port;
+  /* A scope would be an interface of the sender's machine: it is not even looked for on ours. */
+  if (strchr(ip, '%') || mb_addr_from_text(ip, -1, ret) != 0 || ret->any.sa_family != family ||
+      !parse_port(port_word, &port))
+    return false;
+  mb_addr_set_port(ret, port);
   return true;
 }
 
 static bool parse_v1_addresses(const char *at, const char *end, int family,
                                struct mb_proxy_header *ret) {
   char source[64], destination[64], source_port[64], destination_port[64];
-  unsigned char ip[2][16];
-  uint16_t port[2];
+  struct mb_addr from, to;
   if (!next_word(&at, end, false, source) || !next_word(&at, end, false, destination) ||
       !next_word(&at, end, false, source_port) || !next_word(&at, end, true, destination_port))
     return false;
-  if (inet_pton(family, source, ip[0]) != 1 || inet_pton(family, destination, ip[1]) != 1 ||
-      !parse_port(source_port, &port[0]) || !parse_port(destination_port, &port[1]))
+  if (!parse_v1_address(source, source_port, family, &from) ||
+      !parse_v1_address(destination, destination_port, family, &to))
     return false;
-  void (*set)(struct mb_addr *, const void *, const void *) = family == AF_INET ? set_ip4 : set_ip6;
-  set(&ret->source, ip[0], &port[0]);
-  set(&ret->destination, ip[1], &port[1]);
+  ret->source = from;
+  ret->destination = to;
   ret->has_addresses = true;
   return true;
 }
@@ -118,7 +129,7 @@ static int parse_v1(const char *data, size_t size, struct mb_proxy_header *ret,
   const char *at = data + V1_BEGIN_LEN, *end = newline - 1;
   size_t len = (size_t)(end - at);
   int taken = (int)(newline + 1 - data);
-  /* What follows UNKNOWN is to be ignored. */
+  /* The specification says to ignore the rest of the line behind UNKNOWN. */
   if (len >= 7 && memcmp(at, "UNKNOWN", 7) == 0 && (len == 7 || at[7] == ' ')) {
     ret->has_addresses = false;
     return taken;
@@ -133,7 +144,7 @@ static int parse_v1(const char *data, size_t size, struct mb_proxy_header *ret,
 
 /* ---- version 2: binary ---- */
 
-/* CRC-32C (Castagnoli) of a header in which the checksum itself counts as zeros. */
+/* Returns the CRC-32C (Castagnoli) of a header. The bytes of the checksum itself count as zeros. */
 static uint32_t crc32c(const unsigned char *data, size_t size, size_t checksum_at) {
   uint32_t crc = UINT32_MAX;
   for (size_t i = 0; i < size; i++) {
@@ -143,7 +154,10 @@ static uint32_t crc32c(const unsigned char *data, size_t size, size_t checksum_a
   return ~crc;
 }
 
-/* What a proxy adds: type, length, value. None is needed here; the checksum has to be right. */
+/*
+ * Checks what a proxy adds: fields of type, length and value. We need none of them, but a checksum has
+ * to be right. Returns NULL, or what is wrong.
+ */
 static const char *check_additions(const unsigned char *data, size_t at, size_t size) {
   while (at < size) {
     if (size - at < 3) return "what version 2 adds is cut off";
@@ -189,7 +203,7 @@ static int parse_v2(const unsigned char *data, size_t size, struct mb_proxy_head
     return malformed("version 2 has an unknown version or command", ret_wrong);
   if (total > MB_PROXY_HEADER_MAX) return malformed("the header is too long", ret_wrong);
   if (size < total) return 0;
-  /* Nothing is known of what follows these. */
+  /* Behind these two the specification lays down no addresses. */
   ret->has_addresses = false;
   if (command == V2_LOCAL || family == V2_UNSPEC) return (int)total;
   size_t addresses = family == V2_TCP4 ? 12 : family == V2_TCP6 ? 36 : family == V2_UNIX ? 216 : 0;
@@ -203,7 +217,7 @@ static int parse_v2(const unsigned char *data, size_t size, struct mb_proxy_head
   return (int)total;
 }
 
-/* Whether data is, as far as it goes, what begins so. */
+/* Returns whether data begins with `begin`, or is shorter and a prefix of `begin`. */
 static bool begins_with(const void *data, size_t size, const char *begin, size_t len) {
   return memcmp(data, begin, size < len ? size : len) == 0;
 }

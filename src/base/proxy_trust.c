@@ -1,7 +1,8 @@
-/* Networks as text. Must not look up names: this runs for every connection that a proxy passes on. */
+/* Networks as text. Must not look up names: this runs for every connection that comes by a proxy. */
 #include "base/proxy_trust.h"
 
-#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,10 +12,12 @@
 struct network {
   int family;
   unsigned char bytes[16];
-  unsigned bits; /* of the prefix */
+  unsigned bits;  /* of the prefix */
+  uint32_t scope; /* 0: any */
+  bool is_here;   /* false: no interface has the name in the scope, so no peer is in the network */
 };
 
-/* "/24" and nothing behind it; an empty text is the whole address. */
+/* Reads "/24", with nothing behind it. An empty text stands for all the bits of the address. */
 static bool parse_bits(const char *text, size_t len, unsigned most, unsigned *ret_bits) {
   if (len == 0) {
     *ret_bits = most;
@@ -30,7 +33,7 @@ static bool parse_bits(const char *text, size_t len, unsigned most, unsigned *re
   return bits <= most;
 }
 
-/* Whether the first bits of two addresses are the same. */
+/* Returns whether the first bits of two addresses are the same. */
 static bool same_prefix(const unsigned char *a, const unsigned char *b, unsigned bits) {
   if (memcmp(a, b, bits / 8) != 0) return false;
   if (bits % 8 == 0) return true;
@@ -38,7 +41,7 @@ static bool same_prefix(const unsigned char *a, const unsigned char *b, unsigned
   return ((a[bits / 8] ^ b[bits / 8]) & mask) == 0;
 }
 
-/* Whether nothing but zeros is behind the prefix. */
+/* Returns whether all bits behind the prefix are zeros. */
 static bool is_prefix(const struct network *n, size_t size) {
   for (unsigned bit = n->bits; bit < size * 8; bit++) {
     if (n->bytes[bit / 8] & (0x80 >> bit % 8)) return false;
@@ -46,25 +49,26 @@ static bool is_prefix(const struct network *n, size_t size) {
   return true;
 }
 
-static bool parse(const char *text, size_t len, struct network *ret) {
-  char address[INET6_ADDRSTRLEN];
+static bool parse(const char *text, size_t len, int fd, struct network *ret) {
+  struct mb_addr addr;
+  char address[INET6_ADDRSTRLEN + IF_NAMESIZE];
   const char *slash = memchr(text, '/', len);
   size_t address_len = slash ? (size_t)(slash - text) : len;
   if (address_len >= sizeof address) return false;
   memcpy(address, text, address_len);
   address[address_len] = '\0';
-  size_t size;
-  if (inet_pton(AF_INET, address, ret->bytes) == 1) {
-    ret->family = AF_INET;
+  int r = mb_addr_from_text(address, fd, &addr);
+  if (r == -EINVAL || r == -EBADMSG) return false;
+  size_t size = 16;
+  if (addr.any.sa_family == AF_INET) {
     size = 4;
-  } else if (inet_pton(AF_INET6, address, ret->bytes) == 1 &&
-             !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)ret->bytes)) {
-    /* Not a mapped one: IPv4 is written, and compared, as such. */
-    ret->family = AF_INET6;
-    size = 16;
-  } else {
-    return false;
+    memcpy(ret->bytes, mb_addr_ip4(&addr), size);
+  } else if (mb_addr_ip4(&addr) || !mb_addr_ip6(&addr, ret->bytes)) {
+    return false; /* a mapped address: IPv4 is written, and compared, as IPv4 */
   }
+  ret->family = addr.any.sa_family;
+  ret->scope = mb_addr_scope(&addr);
+  ret->is_here = r == 0;
   return parse_bits(text + address_len, len - address_len, (unsigned)size * 8, &ret->bits) &&
          is_prefix(ret, size);
 }
@@ -73,7 +77,7 @@ const char *mb_trust_find_wrong(const char *list) {
   struct network network;
   for (;;) {
     size_t len = strcspn(list, ",");
-    if (!parse(list, len, &network)) return list;
+    if (!parse(list, len, -1, &network)) return list;
     if (list[len] == '\0') return NULL;
     list += len + 1;
   }
@@ -81,10 +85,10 @@ const char *mb_trust_find_wrong(const char *list) {
 
 bool mb_trust_is_network(const char *entry) {
   struct network network;
-  return parse(entry, strlen(entry), &network);
+  return parse(entry, strlen(entry), -1, &network);
 }
 
-bool mb_trust_contains(const char *list, const struct mb_addr *addr) {
+bool mb_trust_contains(const char *list, const struct mb_addr *addr, int fd) {
   if (addr->any.sa_family == AF_UNIX) return true;
   unsigned char ip6[16];
   const unsigned char *ip4 = mb_addr_ip4(addr);
@@ -92,8 +96,10 @@ bool mb_trust_contains(const char *list, const struct mb_addr *addr) {
   for (const char *at = list ? list : LOOPBACK;;) {
     struct network network;
     size_t len = strcspn(at, ",");
-    if (parse(at, len, &network) && network.family == (ip4 ? AF_INET : AF_INET6) &&
-        same_prefix(ip4 ? ip4 : ip6, network.bytes, network.bits))
+    if (parse(at, len, fd, &network) && network.is_here &&
+        network.family == (ip4 ? AF_INET : AF_INET6) &&
+        same_prefix(ip4 ? ip4 : ip6, network.bytes, network.bits) &&
+        (network.scope == 0 || network.scope == mb_addr_scope(addr)))
       return true;
     if (at[len] == '\0') return false;
     at += len + 1;

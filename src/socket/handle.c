@@ -5,10 +5,12 @@
 #include "socket/handle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "socket/handle_attr.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
@@ -17,7 +19,8 @@
 struct mb_handle *mb_handle_new(lua_State *L) {
   struct mb_handle *h = lua_newuserdata(L, sizeof *h);
   memset(h, 0, sizeof *h);
-  h->in_fd = h->out_fd = h->record_fd = -1;
+  h->io = MB_CHANNEL_CLOSED;
+  h->record_fd = -1;
   h->in = MB_BUF_INIT;
   h->alloc = mb_state_alloc(L);
   luaL_setmetatable(L, MB_HANDLE_TYPE);
@@ -25,19 +28,20 @@ struct mb_handle *mb_handle_new(lua_State *L) {
 }
 
 void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kind kind) {
-  h->in_fd = in_fd;
-  h->out_fd = out_fd;
-  h->kind = kind;
+  h->io = mb_channel_of(in_fd, out_fd, kind);
   h->in_eof = in_fd < 0;
   h->state = out_fd < 0 ? MB_HANDLE_FINISHED : MB_HANDLE_OPEN;
 }
 
-/* The metatable: to compare it is cheaper than luaL_checkudata's search by name in every call. */
-static const void *metatable;
+void mb_handle_guard(struct mb_handle *h) {
+  h->guarded = true;
+  mb_timeout_guard(&h->io);
+}
 
 struct mb_handle *mb_handle_test(lua_State *L, int index) {
   if (!lua_getmetatable(L, index)) return NULL;
-  bool ours = lua_topointer(L, -1) == metatable;
+  /* To compare it is cheaper than luaL_checkudata's search by name in every call. */
+  bool ours = lua_topointer(L, -1) == mb_state_of(L)->types[MB_TYPE_HANDLE];
   lua_pop(L, 1);
   return ours ? lua_touserdata(L, index) : NULL;
 }
@@ -49,10 +53,6 @@ struct mb_handle *mb_handle_at(lua_State *L, int index) {
 
 bool mb_handle_is_open(const struct mb_handle *h) {
   return h->state == MB_HANDLE_OPEN || h->state == MB_HANDLE_FINISHED;
-}
-
-bool mb_handle_has_input(const struct mb_handle *h) {
-  return (mb_buf_len(&h->in) > 0 && !h->in_short) || h->in_eof || h->in_error;
 }
 
 void mb_handle_check_open(lua_State *L, const struct mb_handle *h) {
@@ -67,11 +67,6 @@ static struct mb_handle *check_open(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
   mb_handle_check_open(L, h);
   return h;
-}
-
-void mb_handle_collect(lua_State *L, const struct mb_handle *h) {
-  lua_gc(L, LUA_GCCOLLECT, 0);
-  mb_handle_check_open(L, h);
 }
 
 struct mb_handle *mb_handle_for_input(lua_State *L) {
@@ -110,14 +105,14 @@ int mb_handle_push_error(lua_State *L, const struct mb_handle *h, int r) {
 int mb_handle_decide(struct mb_handle *h, bool wait) {
   if (!h->attempt) return 0;
   if (h->out_error) return -h->out_error;
-  int fd = h->in_fd;
+  int fd = h->io.in_fd;
   int r = mb_attempt_go_on(h->attempt, &fd, wait, &h->local, &h->remote);
-  h->in_fd = h->out_fd = fd;
+  h->io.in_fd = h->io.out_fd = fd;
   if (r == 0) {
     h->out_error = h->attempt->lost;
     mb_attempt_free(h->attempt, h->alloc);
     h->attempt = NULL;
-    if (h->nodelay) mb_fd_set_nodelay(h->out_fd); /* it may be another socket by now */
+    if (h->nodelay) mb_fd_set_nodelay(fd); /* it may be another socket by now */
   } else if (r != -EAGAIN) {
     h->in_error = h->out_error = -r;
     mb_wqueue_free(&h->out, h->alloc);
@@ -129,20 +124,19 @@ int mb_handle_decide(struct mb_handle *h, bool wait) {
 
 /* Of a replay or a pipe: a file system may say only now that it has no room for what was written. */
 static void close_output(struct mb_handle *h) {
-  if (h->out_fd >= 0 && close(h->out_fd) != 0 && errno != EINTR && h->out_error == 0) {
-    h->out_error = errno;
-  }
-  h->out_fd = -1;
+  int fd = h->io.out_fd;
+  if (fd >= 0 && close(fd) != 0 && errno != EINTR && h->out_error == 0) h->out_error = errno;
+  h->io.out_fd = -1;
 }
 
 static void close_descriptors(struct mb_handle *h) {
   if (h->guarded) {
-    mb_timeout_guard(-1, h->kind);
+    mb_timeout_guard(NULL);
     h->guarded = false;
   }
-  if (h->out_fd != h->in_fd) close_output(h);
-  if (h->in_fd >= 0) close(h->in_fd);
-  h->in_fd = h->out_fd = -1;
+  if (h->io.out_fd != h->io.in_fd) close_output(h);
+  if (h->io.in_fd >= 0) close(h->io.in_fd);
+  h->io.in_fd = h->io.out_fd = -1;
   mb_buf_free(&h->in, h->alloc);
   mb_wqueue_free(&h->out, h->alloc);
 }
@@ -153,7 +147,7 @@ static void end_record(struct mb_handle *h) {
 }
 
 void mb_handle_reset(struct mb_handle *h) {
-  if (h->in_fd >= 0) mb_fd_reset(h->in_fd, h->kind);
+  if (h->io.in_fd >= 0) h->io.transport->reset(&h->io);
   close_descriptors(h);
   end_record(h);
   h->state = MB_HANDLE_RESET;
@@ -163,10 +157,10 @@ int mb_handle_close(struct mb_handle *h) {
   int r = -h->out_error;
   if (h->out.len == 0 && mb_handle_decide(h, false) == -EAGAIN) {
     mb_handle_reset(h); /* nothing to say, nobody to say it to: not waited for */
-  } else if (r == 0 && h->out_fd >= 0) {
+  } else if (r == 0 && h->io.out_fd >= 0) {
     bool finished = h->state == MB_HANDLE_FINISHED;
     if (!finished) r = mb_handle_send_queue(h, true);
-    if (r == 0) r = mb_fd_end(h->out_fd, h->kind, finished);
+    if (r == 0) r = h->io.transport->end(&h->io, finished);
   }
   if (r < 0) {
     mb_handle_reset(h);
@@ -180,16 +174,32 @@ int mb_handle_close(struct mb_handle *h) {
 }
 
 int mb_handle_detach(struct mb_handle *h) {
-  if (h->kind == MB_FD_FILE || h->kind == MB_FD_PIPE) return -ENOTSOCK;
+  if (!mb_handle_is_socket(h)) return -ENOTSOCK;
   if (mb_buf_len(&h->in) > 0) return -EEXIST;
   if (h->out.len > 0 || h->attempt) return -EAGAIN;
-  int fd = h->in_fd;
-  mb_fd_set_reset_on_close(fd, h->kind, false);
-  h->in_fd = h->out_fd = -1;
+  int fd = h->io.in_fd;
+  mb_fd_set_reset_on_close(fd, h->io.kind, false);
+  h->io.in_fd = h->io.out_fd = -1;
   close_descriptors(h);
   end_record(h);
   h->state = MB_HANDLE_CLOSED;
   return fd;
+}
+
+void mb_handle_replace(struct mb_handle *h, int fd) {
+  bool guarded = h->guarded;
+  if (guarded) mb_timeout_guard(NULL); /* the alarm must not see half of a channel */
+  if (mb_handle_is_open(h) && h->io.in_fd >= 0 && h->io.in_fd != fd)
+    mb_fd_set_reset_on_close(h->io.in_fd, h->io.kind, false);
+  if (fd >= 0) {
+    mb_handle_attach(h, fd, fd, mb_fd_kind_of(fd));
+    h->in_error = h->out_error = 0;
+    if (guarded) mb_timeout_guard(&h->io);
+  } else {
+    h->io.in_fd = h->io.out_fd = -1;
+    h->state = MB_HANDLE_CLOSED;
+  }
+  h->local.len = h->remote.len = 0;
 }
 
 /*
@@ -215,9 +225,34 @@ static int method_reset(lua_State *L) {
   return 1;
 }
 
+void mb_handle_close_lingering(struct mb_handle *h, const struct linger *linger) {
+  /* The system waits when the last descriptor is closed, of which the handle need not know. */
+  int copy = fcntl(h->io.out_fd, F_DUPFD_CLOEXEC, 0);
+  mb_handle_close(h);
+  if (copy < 0) return;
+  setsockopt(copy, SOL_SOCKET, SO_LINGER, linger, sizeof *linger);
+  close(copy);
+}
+
+void mb_handle_end(struct mb_handle *h, bool healthy) {
+  if (!mb_handle_is_open(h)) return;
+  if (!healthy) {
+    mb_handle_reset(h);
+    return;
+  }
+  int r = mb_handle_close(h);
+  if (r < 0 && !mb_handle_is_replay(h))
+    mb_log(LOG_INFO, "the client has gone before everything was sent: %s", strerror(-r));
+}
+
+int mb_handle_end_input(struct mb_handle *h) {
+  if (!mb_handle_is_socket(h) || shutdown(h->io.in_fd, SHUT_RD) == 0) return 0;
+  return -errno;
+}
+
 int mb_handle_end_output(struct mb_handle *h) {
-  if (h->state != MB_HANDLE_OPEN || h->out_fd != h->in_fd) return 0;
-  int r = mb_fd_end_output(h->out_fd, h->kind);
+  if (h->state != MB_HANDLE_OPEN || h->io.out_fd != h->io.in_fd) return 0;
+  int r = h->io.transport->end_output(&h->io);
   if (r < 0) {
     h->out_error = -r;
     return r;
@@ -233,8 +268,9 @@ int mb_handle_end_output(struct mb_handle *h) {
 static int finish(struct mb_handle *h) {
   int r = mb_handle_send_queue(h, true);
   if (r < 0) return r;
-  bool local = h->kind == MB_FD_LOCAL;
-  r = local ? mb_fd_end(h->out_fd, h->kind, false) : mb_fd_end_output(h->out_fd, h->kind);
+  bool local = h->io.kind == MB_FD_LOCAL;
+  const struct mb_transport *transport = h->io.transport;
+  r = local ? transport->end(&h->io, false) : transport->end_output(&h->io);
   if (r < 0) {
     h->out_error = -r;
     return r;
@@ -242,7 +278,7 @@ static int finish(struct mb_handle *h) {
   if (local) {
     close_descriptors(h);
     h->in_eof = true;
-  } else if (h->out_fd != h->in_fd) {
+  } else if (h->io.out_fd != h->io.in_fd) {
     close_output(h); /* of a replay, or a child's input: the reader is waiting for the end */
     if (h->out_error) return -h->out_error;
   }
@@ -278,28 +314,16 @@ static int handle_gc(lua_State *L) {
 
 /* ---- the type ---- */
 
-/* A new method is a function, a row here, a test, and an entry in mb-handle-socket(3). */
-static const luaL_Reg methods[] = {
+/* A new method is a function, a row in its file's table, a test, and an entry in mb-handle-socket(3). */
+static const luaL_Reg life_methods[] = {
     {"close", method_close},
-    {"drain", mb_handle_method_drain},
-    {"drain_call", mb_handle_method_drain_call},
-    {"drain_nb", mb_handle_method_drain_nb},
-    {"drain_yield", mb_handle_method_drain_yield},
     {"finish", method_finish},
-    {"flush", mb_handle_method_flush},
-    {"flush_call", mb_handle_method_flush_call},
-    {"flush_nb", mb_handle_method_flush_nb},
-    {"flush_yield", mb_handle_method_flush_yield},
-    {"read", mb_handle_method_read},
-    {"read_call", mb_handle_method_read_call},
-    {"read_nb", mb_handle_method_read_nb},
-    {"read_yield", mb_handle_method_read_yield},
     {"reset", method_reset},
-    {"write", mb_handle_method_write},
-    {"write_call", mb_handle_method_write_call},
-    {"write_nb", mb_handle_method_write_nb},
-    {"write_yield", mb_handle_method_write_yield},
     {NULL, NULL},
+};
+
+static const luaL_Reg *const methods[] = {
+    life_methods, mb_handle_read_methods, mb_handle_write_methods, mb_handle_wait_methods, NULL,
 };
 
 static const struct mb_object_type type = {
@@ -308,6 +332,6 @@ static const struct mb_object_type type = {
 
 void mb_handle_open(lua_State *L) {
   mb_object_push_type(L, &type);
-  metatable = lua_topointer(L, -1);
+  mb_state_of(L)->types[MB_TYPE_HANDLE] = lua_topointer(L, -1);
   lua_pop(L, 1);
 }

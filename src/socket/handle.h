@@ -6,14 +6,16 @@
 #define MB_HANDLE_H
 
 #include <lua.h>
+#include <poll.h>
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/connect.h"
-#include "base/fdio.h"
 #include "base/addr.h"
 #include "base/wqueue.h"
+#include "socket/channel.h"
 
 #define MB_HANDLE_TYPE "socket"
 
@@ -33,19 +35,18 @@ struct mb_traffic {
 
 struct mb_handle {
   enum mb_handle_state state;
-  enum mb_fd_kind kind;
-  int in_fd, out_fd; /* the same for a socket; -1 when there is no such direction any more */
-  int record_fd;     /* what is read is copied to it; -1: not */
-  bool guarded;      /* the connection that timeout() resets */
-  bool nodelay;      /* TCP_NODELAY is set */
-  bool in_eof;       /* the end of input was seen */
-  bool in_streams;   /* the last receive filled what it was given: more is likely there */
-  bool in_short;     /* what is in the buffer was not enough for a read_call */
-  bool outgoing;     /* we have connected to the peer */
-  int in_error;      /* errno of the first failure of input, and of output; they stay */
-  int out_error;
+  struct mb_channel io; /* for handle*.c alone: everything else asks the functions here */
+  int record_fd;        /* gets a copy of the input; -1: there is no recording */
+  bool guarded;         /* the connection that timeout() resets */
+  bool nodelay;         /* TCP_NODELAY is set */
+  bool in_eof;          /* the end of input was seen */
+  bool in_streams;      /* the last receive filled the room that it had: more is likely there */
+  bool in_short;        /* a read_call found too little in the buffer: mb_handle_interest */
+  bool outgoing;        /* we have connected to the peer */
+  int in_error;         /* errno of the first failure of input; it stays */
+  int out_error;        /* the same of output */
   struct mb_alloc *alloc;
-  struct mb_traffic *traffic; /* where to count; NULL: nowhere */
+  struct mb_traffic *traffic; /* counts; NULL: nobody counts */
   struct mb_attempt *attempt; /* to connect: while undecided, and after it has failed */
   struct mb_buf in;
   struct mb_wqueue out;
@@ -59,16 +60,19 @@ void mb_handle_open(lua_State *L);
 struct mb_handle *mb_handle_new(lua_State *L);
 
 /*
- * Hands descriptors over to the handle, which closes them from now on. Cannot fail.
- * A socket is to be reset when the process dies: mb_fd_set_reset_on_close is the caller's.
+ * Hands descriptors over to the handle, which closes them from now on. Cannot fail. The caller has called
+ * mb_fd_set_reset_on_close for a socket that a dying process has to reset.
  * in_fd, out_fd  the same for a socket; -1 for a direction that does not exist
  */
 void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kind kind);
 
-/* The handle at an index; throws when it is none. */
+/* Makes the handle the connection that timeout() resets. */
+void mb_handle_guard(struct mb_handle *h);
+
+/* Returns the handle at an index; throws when there is another value. */
 struct mb_handle *mb_handle_at(lua_State *L, int index);
 
-/* The handle at an index, or NULL when it is none. */
+/* Returns the handle at an index, or NULL when there is another value. */
 struct mb_handle *mb_handle_test(lua_State *L, int index);
 
 /* Throws, saying why, when the handle is not open. */
@@ -79,11 +83,31 @@ void mb_handle_check_output(lua_State *L, const struct mb_handle *h);
 
 bool mb_handle_is_open(const struct mb_handle *h);
 
+/* Returns whether the handle is a replay's: a file that somebody else has opened. */
+static inline bool mb_handle_is_replay(const struct mb_handle *h) {
+  return h->io.kind == MB_FD_FILE;
+}
+
+/* Returns whether the handle is a socket, and no replay or pipe. */
+static inline bool mb_handle_is_socket(const struct mb_handle *h) {
+  return mb_channel_is_socket(&h->io);
+}
+
+/* Returns whether the handle is a TCP connection. */
+static inline bool mb_handle_is_tcp(const struct mb_handle *h) { return h->io.kind == MB_FD_TCP; }
+
 /*
- * Whether there is input without asking the system: data, the end, or a failure. Data that was not
- * enough for a read_call (in_short) does not count.
+ * Returns the number of the descriptor, or -1. The number is for scripts, for options and for addresses;
+ * bytes pass through the handle alone.
  */
-bool mb_handle_has_input(const struct mb_handle *h);
+static inline int mb_handle_fd(const struct mb_handle *h) {
+  return h->io.in_fd >= 0 ? h->io.in_fd : h->io.out_fd;
+}
+
+/* Returns whether a number is one of the handle's descriptors: a replay has two. */
+static inline bool mb_handle_has_fd(const struct mb_handle *h, lua_Integer fd) {
+  return h->io.in_fd == fd || h->io.out_fd == fd;
+}
 
 /*
  * Finds out what has become of the attempt to connect, if there is one.
@@ -93,6 +117,44 @@ bool mb_handle_has_input(const struct mb_handle *h);
  */
 int mb_handle_decide(struct mb_handle *h, bool wait);
 
+/* Sends small writes at once instead of waiting for an acknowledgement. Does nothing but on TCP. */
+void mb_handle_set_nodelay(struct mb_handle *h);
+
+/* ---- readiness ---- */
+
+/* What has to happen before a handle can go on in a direction. */
+struct mb_interest {
+  short wanted;         /* POLLIN, POLLOUT, or both */
+  short ready;          /* those of them that need no wait */
+  bool connecting;      /* fds tell of the attempt to connect */
+  int count;            /* of fds: 0 when nothing is left to wait for */
+  struct pollfd fds[2]; /* for poll(2); a descriptor stands here once */
+};
+
+/*
+ * Tells what the handle waits for, in the one place that decides it. What is closed, has failed or is at
+ * its end is ready: an operation on it does not wait.
+ * wanted  POLLIN, POLLOUT, or both
+ * more    true: the bytes in the buffer do not count, as the caller has too few of them
+ */
+struct mb_interest mb_handle_interest(const struct mb_handle *h, short wanted, bool more);
+
+/*
+ * Returns which of the wanted events are there, after poll(2) has filled `polled`, a copy of
+ * interest->fds. An attempt to connect goes on meanwhile.
+ */
+short mb_handle_ready(struct mb_handle *h, const struct mb_interest *interest,
+                      const struct pollfd *polled);
+
+/*
+ * Waits until a wanted event is there. wanted and more: see mb_handle_interest.
+ * deadline  monotonic microseconds, or MB_NO_DEADLINE
+ * Returns the events, 0 at the deadline, or -errno.
+ */
+int mb_handle_wait(struct mb_handle *h, short wanted, bool more, int64_t deadline);
+
+/* ---- the end ---- */
+
 /*
  * Closes in a healthy way: sends what is pending, ends the output, closes; when that fails, resets.
  * Returns 0 or -errno. The handle is closed in any case.
@@ -100,20 +162,46 @@ int mb_handle_decide(struct mb_handle *h, bool wait);
 int mb_handle_close(struct mb_handle *h);
 
 /*
+ * Closes in a healthy way, and lets the system wait until the peer has everything (SO_LINGER): at most
+ * as long as `linger` says.
+ */
+void mb_handle_close_lingering(struct mb_handle *h, const struct linger *linger);
+
+/*
+ * Ends the connection, if it is open: closes it, or resets it when it is not healthy. Logs a client that
+ * has gone, at level info: that is no failure of ours.
+ */
+void mb_handle_end(struct mb_handle *h, bool healthy);
+
+/*
  * Ends the output of a socket, of a Unix socket too, whose input stays open: finish() without what
- * the reference says of those. For a peer that is to read what was said before the close. Does
- * nothing elsewhere. What is queued is to be sent before.
+ * the reference says of those. For a peer that has to read our last words before the close. Does nothing
+ * elsewhere. The caller has sent the queue.
  * Returns 0 or -errno.
  */
 int mb_handle_end_output(struct mb_handle *h);
 
 /*
- * Gives the descriptor away; the handle is closed. A close of it by a process that dies is a healthy
- * one from then on.
- * Returns it; -ENOTSOCK when it is no socket, -EEXIST when input has been received that nobody has
- * read, -EAGAIN when output is queued or the connection not there yet.
+ * Ends the input of a socket (shutdown(2), SHUT_RD): what has come can still be read. Does nothing
+ * elsewhere.
+ * Returns 0 or -errno.
+ */
+int mb_handle_end_input(struct mb_handle *h);
+
+/*
+ * Gives the descriptor away; the handle is closed. A process that dies from then on closes it in a
+ * healthy way.
+ * Returns it; -ENOTSOCK when it is no socket, -EEXIST when it has input that nobody has read, -EAGAIN when
+ * output is queued or the connection is not there yet.
  */
 int mb_handle_detach(struct mb_handle *h);
+
+/*
+ * Puts another socket in the place of the handle's, which is not closed: it has another owner, who closes
+ * it in a healthy way. The buffers stay.
+ * fd  -1: none, the handle is closed
+ */
+void mb_handle_replace(struct mb_handle *h, int fd);
 
 /* Aborts the connection. */
 void mb_handle_reset(struct mb_handle *h);

@@ -23,7 +23,7 @@ static void remote_addr(lua_State *L, const void *o) { mb_object_push_text(L, re
 
 static void fd(lua_State *L, const void *object) {
   const struct mb_handle *h = object;
-  mb_object_push_fd(L, h->in_fd >= 0 ? h->in_fd : h->out_fd);
+  mb_object_push_fd(L, mb_handle_fd(h));
 }
 
 const struct mb_attribute mb_handle_attributes[] = {
@@ -43,10 +43,10 @@ int mb_handle_tostring(lua_State *L) {
   const struct mb_handle *h = mb_handle_at(L, 1);
   if (!mb_handle_is_open(h)) {
     lua_pushfstring(L, "socket (%s)", h->state == MB_HANDLE_RESET ? "reset" : "closed");
-  } else if (h->kind == MB_FD_FILE) {
+  } else if (mb_handle_is_replay(h)) {
     lua_pushliteral(L, "socket (replay)");
-  } else if (h->kind == MB_FD_PIPE) {
-    lua_pushfstring(L, "socket (pipe %s a child)", h->in_fd >= 0 ? "from" : "to");
+  } else if (!mb_handle_is_socket(h)) {
+    lua_pushfstring(L, "socket (pipe %s a child)", h->io.in_fd >= 0 ? "from" : "to");
   } else {
     char local[MB_ADDR_LABEL_MAX], remote[MB_ADDR_LABEL_MAX];
     mb_addr_label(&h->local, local);

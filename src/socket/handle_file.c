@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "socket/handle_methods.h"
+#include "state/state.h"
 
 /* What is read at once where sendfile(2) does not serve. */
 #define COPY_BYTES 16384
@@ -45,10 +46,7 @@ int mb_handle_open_file(lua_State *L) {
   stream->closef = NULL; /* closed */
   luaL_setmetatable(L, LUA_FILEHANDLE);
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-    lua_gc(L, LUA_GCCOLLECT, 0); /* files that are garbage hold descriptors */
-    fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  }
+  if (fd < 0 && mb_state_made_room(L, -errno)) fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return luaL_fileresult(L, 0, path);
   stream->f = fdopen(fd, "rb");
   if (!stream->f) {
@@ -90,7 +88,7 @@ int mb_handle_file_size(lua_State *L) {
 }
 
 /* Copies a little; where the socket is a pipe or a file, or the file system knows no sendfile. */
-static ssize_t copy_some(const struct mb_handle *h, int fd, off_t offset, size_t count) {
+static ssize_t copy_some(struct mb_handle *h, int fd, off_t offset, size_t count) {
   static char bytes[COPY_BYTES]; /* not on the stack: touched only when it is needed */
   ssize_t n;
   do {
@@ -99,13 +97,7 @@ static ssize_t copy_some(const struct mb_handle *h, int fd, off_t offset, size_t
   if (n < 0) return -errno;
   if (n == 0) return 0;
   struct iovec piece = {bytes, (size_t)n};
-  return mb_fd_writev(h->out_fd, h->kind, &piece, 1, false);
-}
-
-/* Whether an error is one of the connection, and not of the file or the system. */
-static bool is_lost(int r) {
-  return r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT || r == -ENOTCONN ||
-         r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNABORTED;
+  return h->io.transport->writev(&h->io, &piece, 1, false);
 }
 
 /*
@@ -124,7 +116,7 @@ int mb_handle_send_file(lua_State *L) {
   if (r < 0) return mb_handle_push_error(L, h, r);
   ssize_t sent = -EAGAIN;
   if (h->out.len == 0) {
-    sent = mb_fd_sendfile(h->out_fd, h->kind, fd, offset, count);
+    sent = h->io.transport->sendfile(&h->io, fd, offset, count);
     if (sent == -EINVAL || sent == -ENOSYS) sent = copy_some(h, fd, offset, count);
   }
   if (sent == -EAGAIN) {
@@ -132,7 +124,7 @@ int mb_handle_send_file(lua_State *L) {
   } else if (sent > 0) {
     mb_handle_sent(h, (size_t)sent);
     lua_pushinteger(L, sent);
-  } else if (is_lost((int)sent)) {
+  } else if (mb_fd_is_lost((int)sent)) {
     return mb_handle_push_error(L, h, mb_handle_output_failed(h, (int)sent));
   } else {
     lua_pushboolean(L, 0);

@@ -1,30 +1,20 @@
-/*
- * What the files of the handle share: the methods, one row each in handle.c's table, and their
- * helpers.
- */
+/* What the files of the handle share, and what the interfaces above it read and write with. */
 #ifndef MB_HANDLE_METHODS_H
 #define MB_HANDLE_METHODS_H
 
+#include <lauxlib.h>
+
 #include "socket/handle.h"
 
-/* ---- the method table's functions; (socket, …) on the stack ---- */
+/* ---- the method tables of handle_read.c, handle_write.c and handle_wait.c ---- */
 
-int mb_handle_method_read(lua_State *L);
-int mb_handle_method_read_nb(lua_State *L);
-int mb_handle_method_read_call(lua_State *L);
-int mb_handle_method_read_yield(lua_State *L);
-int mb_handle_method_drain(lua_State *L);
-int mb_handle_method_drain_nb(lua_State *L);
-int mb_handle_method_drain_call(lua_State *L);
-int mb_handle_method_drain_yield(lua_State *L);
-int mb_handle_method_write(lua_State *L);
+extern const luaL_Reg mb_handle_read_methods[];
+extern const luaL_Reg mb_handle_write_methods[];
+extern const luaL_Reg mb_handle_wait_methods[];
+
+/* socket:write_nb and flush_nb, for a response writer: (socket, …) on the stack */
 int mb_handle_method_write_nb(lua_State *L);
-int mb_handle_method_write_call(lua_State *L);
-int mb_handle_method_write_yield(lua_State *L);
-int mb_handle_method_flush(lua_State *L);
 int mb_handle_method_flush_nb(lua_State *L);
-int mb_handle_method_flush_call(lua_State *L);
-int mb_handle_method_flush_yield(lua_State *L);
 
 /* ---- helpers ---- */
 
@@ -38,12 +28,6 @@ struct mb_handle *mb_handle_for_input(lua_State *L);
 
 /* The handle at index 1, for writing: throws when it is closed or its output is finished. */
 struct mb_handle *mb_handle_for_output(lua_State *L);
-
-/*
- * An allocation for the handle has failed: collects garbage, so that it can be tried once more.
- * Throws when one of the script's finalizers closes the handle.
- */
-void mb_handle_collect(lua_State *L, const struct mb_handle *h);
 
 /* Pushes nil, a message and the number for an error -r of the handle. Returns 3. */
 int mb_handle_push_error(lua_State *L, const struct mb_handle *h, int r);
@@ -68,6 +52,14 @@ struct mb_read_request mb_read_request_at(lua_State *L, int index);
  * out.
  */
 ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait);
+
+/*
+ * Waits for more input than the buffer holds, and sends meanwhile what is queued: the peer may wait for
+ * it.
+ * deadline  monotonic microseconds, or MB_NO_DEADLINE
+ * Returns 0, -EAGAIN at the deadline, or -errno.
+ */
+int mb_handle_wait_for_input(struct mb_handle *h, int64_t deadline);
 
 /* The result of one attempt to read or drain. */
 struct mb_read_result {
@@ -114,11 +106,31 @@ enum mb_write_mode {
  */
 int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode);
 
+/*
+ * Queues bytes, collecting garbage when there is no memory. Throws when one of the script's finalizers ends
+ * the output meanwhile. Returns 0 or -ENOMEM.
+ */
+int mb_handle_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size);
+
 /* Remembers a failure -r of output: what is queued can never be sent. Returns r. */
 int mb_handle_output_failed(struct mb_handle *h, int r);
 
 /* Sends what is queued. wait false: as far as it goes. Returns 0 or -errno. */
 int mb_handle_send_queue(struct mb_handle *h, bool wait);
+
+/*
+ * Sends bytes at once; the caller has sent the queue. Counts them, and notes a connection that is lost.
+ * flags  of send(2); no transport but a plain socket knows them
+ * wait   false: -EAGAIN when nothing can be sent now
+ * Returns the number of bytes, which may be less than asked, or -errno.
+ */
+ssize_t mb_handle_send_now(struct mb_handle *h, const void *data, size_t size, int flags,
+                           bool wait);
+
+/* Returns how many written bytes the system still holds for the peer, or -errno where nobody can say. */
+static inline int mb_handle_unsent(const struct mb_handle *h) {
+  return h->io.transport->unsent(&h->io);
+}
 
 /* What may stay in the queue when a write (not a flush) is done. */
 #define MB_WRITE_SMALL_BYTES 4096

@@ -5,12 +5,10 @@
 #include <poll.h>
 #include <string.h>
 
-#include "app/connection_log.h"
 #include "socket/handle_methods.h"
 #include "base/log.h"
 #include "base/proxy_header.h"
 #include "base/proxy_trust.h"
-#include "app/script.h"
 #include "state/state.h"
 
 /* A proxy sends it with its first packet, which may be lost once or twice (section 2: at least 3 s). */
@@ -20,15 +18,16 @@ struct taking {
   struct mb_handle *handle;
   int64_t deadline;
   const char *wrong; /* why there is nothing to serve; NULL: all is well */
-  bool silent;       /* nothing at all was said */
+  bool silent;       /* the peer has said nothing at all */
+  bool named;        /* the header has addresses */
 };
 
-/* Whether the header has been taken, or what came is wrong. */
+/* Returns whether the header is taken, or found to be wrong. */
 static bool take(struct taking *t) {
   struct mb_handle *h = t->handle;
   struct mb_proxy_header header;
   size_t size = mb_buf_len(&h->in);
-  bool replay = h->kind == MB_FD_FILE;
+  bool replay = mb_handle_is_replay(h);
   if (size == 0) return false;
   int taken = mb_proxy_header_parse(mb_buf_bytes(&h->in), size, &header, &t->wrong);
   if (taken == -EPROTO && replay) {
@@ -41,7 +40,7 @@ static bool take(struct taking *t) {
   if (header.has_addresses) {
     h->local = header.destination;
     h->remote = header.source;
-    mb_connection_log_client(&h->remote);
+    t->named = true;
   }
   return true;
 }
@@ -53,13 +52,13 @@ static int receive_header(lua_State *L) {
   while (!take(t)) {
     ssize_t n = mb_handle_receive(L, h, MB_PROXY_HEADER_MAX - mb_buf_len(&h->in), false);
     if (n == -EAGAIN) {
-      n = mb_fd_poll(h->in_fd, POLLIN, t->deadline);
+      n = mb_handle_wait(h, POLLIN, true, t->deadline);
       if (n == 0) t->wrong = "the header did not come in time";
       if (n == 0) return 0;
       if (n > 0) continue;
     }
     if (n > 0) continue;
-    if (n == 0 && h->kind == MB_FD_FILE) return 0; /* the replay of a client that says nothing */
+    if (n == 0 && mb_handle_is_replay(h)) return 0; /* the replay of a client that says nothing */
     t->silent = mb_buf_len(&h->in) == 0;
     t->wrong = n == 0 ? "the connection ended before its header" : strerror((int)-n);
     return 0;
@@ -74,34 +73,31 @@ static bool is_abstract(const struct mb_addr *addr) {
 
 static void refuse(struct taking *t) {
   char peer[MB_ADDR_LABEL_MAX];
-  mb_addr_peer_label(t->handle->in_fd, &t->handle->remote, peer);
+  mb_addr_peer_label(mb_handle_fd(t->handle), &t->handle->remote, peer);
   /* Ports are scanned, and load balancers look whether there is somebody: no news. */
   mb_log(t->silent ? LOG_INFO : LOG_NOTICE, "PROXY protocol: connection from %s refused: %s", peer,
          t->wrong);
   mb_handle_reset(t->handle);
-  mb_connection_log_end_by("refused");
 }
 
-bool mb_handle_take_proxy_header(lua_State *L, const char *trust, enum mb_exit *ret_exit) {
+enum mb_proxy_outcome mb_handle_take_proxy_header(lua_State *L, const char *trust) {
   struct taking t = {.handle = lua_touserdata(L, -1)};
-  t.deadline = t.handle->kind == MB_FD_FILE ? MB_NO_DEADLINE : mb_now_usec() + PATIENCE_USEC;
-  *ret_exit = MB_EXIT_OK;
+  bool replay = mb_handle_is_replay(t.handle);
+  t.deadline = replay ? MB_NO_DEADLINE : mb_now_usec() + PATIENCE_USEC;
   if (is_abstract(&t.handle->local)) {
     t.wrong = "an abstract socket has no permissions: anybody on this machine could forge one";
-  } else if (t.handle->kind != MB_FD_FILE && !mb_trust_contains(trust, &t.handle->remote)) {
+  } else if (!replay && !mb_trust_contains(trust, &t.handle->remote, mb_handle_fd(t.handle))) {
     t.wrong = trust ? "it is not in proxy_trust"
                     : "without proxy_trust only loopback addresses are believed";
   } else {
     lua_pushcfunction(L, receive_header);
     lua_pushlightuserdata(L, &t);
     if (mb_state_call(L, 1, 0) != LUA_OK) {
-      mb_script_log_error(L);
       mb_handle_reset(t.handle);
-      *ret_exit = MB_EXIT_HANDLER;
-      return false;
+      return MB_PROXY_THREW;
     }
   }
-  if (!t.wrong) return true;
+  if (!t.wrong) return t.named ? MB_PROXY_NAMED : MB_PROXY_UNNAMED;
   refuse(&t);
-  return false;
+  return MB_PROXY_REFUSED;
 }

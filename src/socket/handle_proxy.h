@@ -3,18 +3,20 @@
 #define MB_HANDLE_PROXY_H
 
 #include <lua.h>
-#include <stdbool.h>
 
-#include "base/exits.h"
+enum mb_proxy_outcome {
+  MB_PROXY_NAMED,   /* the handle has the addresses that the proxy has named */
+  MB_PROXY_UNNAMED, /* it keeps its own: the header says so, or a replay has none */
+  MB_PROXY_REFUSED, /* the connection was reset, which the log says */
+  MB_PROXY_THREW,   /* the same, for an error of ours, which is on top of the stack */
+};
 
 /*
- * Takes the header (proxy_header.h) off the connection of the handle on top of the stack: from then
- * on its addresses are those that the proxy has named. A connection without one, with a malformed
- * one, or from a source that is not trusted is reset; that is logged, and no failure of ours. A replay
- * may have a header, and need not.
- * trust     from whom a header is believed: see mb_trust_contains
- * ret_exit  the exit status, when it returns false: there is nothing to serve
+ * Takes the header (proxy_header.h) off the connection of the handle on top of the stack. Refuses a
+ * connection without one, with a malformed one, or from a source that is not trusted: that is no failure
+ * of ours. A replay may have a header, and need not.
+ * trust  from whom a header is believed: see mb_trust_contains
  */
-bool mb_handle_take_proxy_header(lua_State *L, const char *trust, enum mb_exit *ret_exit);
+enum mb_proxy_outcome mb_handle_take_proxy_header(lua_State *L, const char *trust);
 
 #endif

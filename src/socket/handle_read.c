@@ -9,6 +9,7 @@
 #include "socket/handle_methods.h"
 #include "base/log.h"
 #include "base/record.h"
+#include "state/state.h"
 
 /* What one receive asks for: see make_room. */
 #define RECEIVE_FIRST_BYTES 4096
@@ -33,29 +34,31 @@ struct mb_read_request mb_read_request_at(lua_State *L, int index) {
   return request;
 }
 
-/*
- * A read that has to wait sends first what is pending: the peer may be waiting for it. Returns 0 or
- * -errno.
- */
-static int send_while_waiting(struct mb_handle *h) {
-  while (h->out.len > 0 && h->out_error == 0) {
-    if (mb_handle_send_queue(h, false) < 0 || h->out.len == 0) break; /* writing will report it */
-    struct pollfd both[2] = {{.fd = h->in_fd, .events = POLLIN},
-                             {.fd = h->out_fd, .events = POLLOUT}};
-    if (poll(both, 2, -1) < 0 && errno != EINTR) return -errno;
-    if (both[0].revents) break;
-  }
-  return 0;
+/* Sends what goes now. Returns whether more is to be sent; a failure is for the next write to report. */
+static bool sends_on(struct mb_handle *h) {
+  if (h->out.len == 0 || h->out_error || h->state != MB_HANDLE_OPEN) return false;
+  return mb_handle_send_queue(h, false) == 0 && h->out.len > 0;
+}
+
+int mb_handle_wait_for_input(struct mb_handle *h, int64_t deadline) {
+  int r;
+  do {
+    r = mb_handle_wait(h, sends_on(h) ? POLLIN | POLLOUT : POLLIN, true, deadline);
+    if (r < 0) return r;
+    if (r & POLLOUT) sends_on(h);
+  } while (r == POLLOUT);
+  return r & POLLIN ? 0 : -EAGAIN;
 }
 
 static ssize_t receive(struct mb_handle *h, void *data, size_t len, bool wait) {
+  const struct mb_transport *transport = h->io.transport;
   if (wait && h->out.len > 0 && h->state == MB_HANDLE_OPEN) {
-    ssize_t n = mb_fd_read(h->in_fd, h->kind, data, len, false);
+    ssize_t n = transport->read(&h->io, data, len, false);
     if (n != -EAGAIN) return n;
-    int r = send_while_waiting(h);
+    int r = mb_handle_wait_for_input(h, MB_NO_DEADLINE);
     if (r < 0) return r;
   }
-  return mb_fd_read(h->in_fd, h->kind, data, len, wait);
+  return transport->read(&h->io, data, len, wait);
 }
 
 /* How much room a receive of about `wanted` bytes needs; 0: there is enough. */
@@ -70,12 +73,10 @@ static size_t room_needed(struct mb_handle *h, size_t wanted) {
   return wanted > usual && wanted <= RECEIVE_MAX_BYTES ? wanted : usual;
 }
 
-/* Throws when memory runs out, after garbage was collected. */
+/* Throws when memory runs out, or when one of the script's finalizers has closed the handle. */
 static void make_room(lua_State *L, struct mb_handle *h, size_t wanted) {
   size_t need = room_needed(h, wanted);
-  if (need == 0 || mb_buf_reserve(&h->in, h->alloc, need) == 0) return;
-  mb_handle_collect(L, h);
-  if (mb_buf_reserve(&h->in, h->alloc, need) < 0) luaL_error(L, "not enough memory");
+  if (need > 0 && mb_state_reserve(L, &h->in, need)) mb_handle_check_open(L, h);
 }
 
 /* A recording that fails never disturbs the connection. */
@@ -214,18 +215,26 @@ static int drain_now(lua_State *L, bool wait) {
  * nil: none).
  * Returns the bytes and "term", "maxlen" or "eof"; or nil, message, errno.
  */
-int mb_handle_method_read(lua_State *L) { return read_now(L, true); }
+static int method_read(lua_State *L) { return read_now(L, true); }
 
 /* socket:read_nb(maxlen, terminator): does not wait; the status may be "block" as well. */
-int mb_handle_method_read_nb(lua_State *L) { return read_now(L, false); }
+static int method_read_nb(lua_State *L) { return read_now(L, false); }
 
 /*
  * socket:drain(maxlen, terminator): as read, but returns the number of bytes, which are discarded.
  */
-int mb_handle_method_drain(lua_State *L) { return drain_now(L, true); }
+static int method_drain(lua_State *L) { return drain_now(L, true); }
 
 /*
  * socket:drain_nb(maxlen, terminator): as read_nb, but returns the number of bytes, which are
  * discarded.
  */
-int mb_handle_method_drain_nb(lua_State *L) { return drain_now(L, false); }
+static int method_drain_nb(lua_State *L) { return drain_now(L, false); }
+
+const luaL_Reg mb_handle_read_methods[] = {
+    {"drain", method_drain},
+    {"drain_nb", method_drain_nb},
+    {"read", method_read},
+    {"read_nb", method_read_nb},
+    {NULL, NULL},
+};

@@ -31,17 +31,17 @@ static int read_loop(lua_State *L, int status, lua_KContext ctx) {
  * socket:read_call(waitfunc, maxlen, terminator): as read; calls waitfunc() as long as reading is
  * blocked.
  */
-int mb_handle_method_read_call(lua_State *L) {
+static int method_read_call(lua_State *L) {
   mb_handle_for_input(L);
   mb_state_check_callable(L, 2);
   return read_loop(L, LUA_OK, 0);
 }
 
 /* socket:read_yield(maxlen, terminator) */
-int mb_handle_method_read_yield(lua_State *L) {
+static int method_read_yield(lua_State *L) {
   mb_read_request_at(L, 2); /* while the arguments stand where the script put them */
   mb_state_insert_yield(L, 2);
-  return mb_handle_method_read_call(L);
+  return method_read_call(L);
 }
 
 /* ---- drain: socket, waitfunc, maxlen, terminator, number of bytes so far ---- */
@@ -71,7 +71,7 @@ static int drain_loop(lua_State *L, int call_status, lua_KContext ctx) {
  * socket:drain_call(waitfunc, maxlen, terminator): as drain; calls waitfunc(socket, "r") as long as
  * it is blocked.
  */
-int mb_handle_method_drain_call(lua_State *L) {
+static int method_drain_call(lua_State *L) {
   mb_handle_for_input(L);
   mb_state_check_callable(L, 2);
   lua_settop(L, 4);
@@ -80,10 +80,10 @@ int mb_handle_method_drain_call(lua_State *L) {
 }
 
 /* socket:drain_yield(maxlen, terminator) */
-int mb_handle_method_drain_yield(lua_State *L) {
+static int method_drain_yield(lua_State *L) {
   mb_read_request_at(L, 2);
   mb_state_insert_yield(L, 2);
-  return mb_handle_method_drain_call(L);
+  return method_drain_call(L);
 }
 
 /* ---- write and flush: socket, waitfunc; ctx is what may stay in the queue ---- */
@@ -119,23 +119,35 @@ static int put_and_wait(lua_State *L, int mode, lua_KContext may_stay) {
 }
 
 /* socket:write_call(waitfunc, ...): as write; calls waitfunc() as long as writing is blocked. */
-int mb_handle_method_write_call(lua_State *L) {
+static int method_write_call(lua_State *L) {
   return put_and_wait(L, MB_WRITE_BUFFER, MB_WRITE_SMALL_BYTES - 1);
 }
 
 /* socket:write_yield(...) */
-int mb_handle_method_write_yield(lua_State *L) {
+static int method_write_yield(lua_State *L) {
   mb_handle_check_strings(L, 2);
   mb_state_insert_yield(L, 2);
-  return mb_handle_method_write_call(L);
+  return method_write_call(L);
 }
 
 /* socket:flush_call(waitfunc, ...): as flush; calls waitfunc() as long as writing is blocked. */
-int mb_handle_method_flush_call(lua_State *L) { return put_and_wait(L, MB_WRITE_FLUSH, 0); }
+static int method_flush_call(lua_State *L) { return put_and_wait(L, MB_WRITE_FLUSH, 0); }
 
 /* socket:flush_yield(...) */
-int mb_handle_method_flush_yield(lua_State *L) {
+static int method_flush_yield(lua_State *L) {
   mb_handle_check_strings(L, 2);
   mb_state_insert_yield(L, 2);
-  return mb_handle_method_flush_call(L);
+  return method_flush_call(L);
 }
+
+const luaL_Reg mb_handle_wait_methods[] = {
+    {"drain_call", method_drain_call},
+    {"drain_yield", method_drain_yield},
+    {"flush_call", method_flush_call},
+    {"flush_yield", method_flush_yield},
+    {"read_call", method_read_call},
+    {"read_yield", method_read_yield},
+    {"write_call", method_write_call},
+    {"write_yield", method_write_yield},
+    {NULL, NULL},
+};

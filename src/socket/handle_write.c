@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "socket/handle_methods.h"
+#include "state/state.h"
 
 #define PIECES_MAX 64 /* for one writev: more make a call no cheaper */
 
@@ -19,7 +20,7 @@ int mb_handle_send_queue(struct mb_handle *h, bool wait) {
   while (h->out.len > 0) {
     struct iovec pieces[PIECES_MAX];
     int n = mb_wqueue_pieces(&h->out, pieces, PIECES_MAX);
-    ssize_t sent = mb_fd_writev(h->out_fd, h->kind, pieces, n, wait);
+    ssize_t sent = h->io.transport->writev(&h->io, pieces, n, wait);
     if (sent == -EAGAIN) return 0;
     if (sent < 0) return mb_handle_output_failed(h, (int)sent);
     mb_handle_sent(h, (size_t)sent);
@@ -70,7 +71,7 @@ static int send_all(lua_State *L, struct mb_handle *h, struct cursor *at, bool w
     int n = mb_wqueue_pieces(&h->out, pieces, PIECES_MAX);
     n = add_arguments(L, at, pieces, n);
     if (n == 0) return 0;
-    ssize_t sent = mb_fd_writev(h->out_fd, h->kind, pieces, n, wait);
+    ssize_t sent = h->io.transport->writev(&h->io, pieces, n, wait);
     if (sent == -EAGAIN) return -EAGAIN;
     if (sent < 0) return mb_handle_output_failed(h, (int)sent);
     mb_handle_sent(h, (size_t)sent);
@@ -80,18 +81,22 @@ static int send_all(lua_State *L, struct mb_handle *h, struct cursor *at, bool w
   }
 }
 
+int mb_handle_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size) {
+  if (mb_wqueue_append(&h->out, h->alloc, bytes, size) == 0) return 0;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  mb_handle_check_output(L, h); /* a finalizer may have finished it */
+  return mb_wqueue_append(&h->out, h->alloc, bytes, size);
+}
+
 static void queue_rest(lua_State *L, struct mb_handle *h, const struct cursor *at) {
   size_t offset = at->offset;
   for (int i = at->argument; i <= at->last; i++, offset = 0) {
     size_t len;
     const char *text = lua_tolstring(L, i, &len);
-    if (mb_wqueue_append(&h->out, h->alloc, text + offset, len - offset) == 0) continue;
-    mb_handle_collect(L, h);
-    mb_handle_check_output(L, h); /* a finalizer may have finished it */
-    if (mb_wqueue_append(&h->out, h->alloc, text + offset, len - offset) == 0) continue;
+    if (mb_handle_queue(L, h, text + offset, len - offset) == 0) continue;
     /* Half of a write is queued or sent: nothing that follows would make sense to the peer. */
     mb_handle_output_failed(h, -ENOMEM);
-    luaL_error(L, "not enough memory");
+    mb_state_no_memory(L);
   }
 }
 
@@ -99,10 +104,28 @@ static void queue_rest(lua_State *L, struct mb_handle *h, const struct cursor *a
  * Small packets are not held back for an acknowledgement: the queue has gathered what belongs
  * together.
  */
-static void set_nodelay(struct mb_handle *h) {
-  if (h->nodelay || h->kind != MB_FD_TCP) return;
+void mb_handle_set_nodelay(struct mb_handle *h) {
+  if (h->nodelay || !mb_handle_is_tcp(h)) return;
   h->nodelay = true;
-  mb_fd_set_nodelay(h->out_fd);
+  mb_fd_set_nodelay(h->io.out_fd);
+}
+
+ssize_t mb_handle_send_now(struct mb_handle *h, const void *data, size_t size, int flags,
+                           bool wait) {
+  ssize_t n;
+  if (flags && mb_handle_is_socket(h)) {
+    n = send(h->io.out_fd, data, size, flags | MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
+    if (n < 0) n = -errno;
+  } else {
+    struct iovec piece = {.iov_base = (void *)data, .iov_len = size};
+    n = h->io.transport->writev(&h->io, &piece, 1, wait);
+  }
+  if (n >= 0) {
+    mb_handle_sent(h, (size_t)n);
+  } else if (mb_fd_is_lost((int)n)) {
+    mb_handle_output_failed(h, (int)n);
+  }
+  return n;
 }
 
 void mb_handle_check_strings(lua_State *L, int first) {
@@ -123,7 +146,7 @@ int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode) {
   }
   int r = mb_handle_decide(h, mode & MB_WRITE_WAIT);
   if (h->out_error) return -h->out_error;
-  if (mode & MB_WRITE_FLUSH && total > 0) set_nodelay(h);
+  if (mode & MB_WRITE_FLUSH && total > 0) mb_handle_set_nodelay(h);
   if (r == 0) r = send_all(L, h, &at, mode & MB_WRITE_WAIT);
   if (r == -EAGAIN) {
     queue_rest(L, h, &at);
@@ -154,10 +177,10 @@ static int put_and_return_pending(lua_State *L, int mode) {
  * Sends the strings; what is little is kept until more comes or it is flushed. Returns the socket,
  * or nil, message, errno.
  */
-int mb_handle_method_write(lua_State *L) { return put_and_return_socket(L, MB_WRITE_BUFFER); }
+static int method_write(lua_State *L) { return put_and_return_socket(L, MB_WRITE_BUFFER); }
 
 /* socket:flush(...): as write, and nothing is kept. */
-int mb_handle_method_flush(lua_State *L) { return put_and_return_socket(L, MB_WRITE_FLUSH); }
+static int method_flush(lua_State *L) { return put_and_return_socket(L, MB_WRITE_FLUSH); }
 
 /*
  * socket:write_nb(...)
@@ -171,3 +194,11 @@ int mb_handle_method_write_nb(lua_State *L) { return put_and_return_pending(L, M
  * in the queue.
  */
 int mb_handle_method_flush_nb(lua_State *L) { return put_and_return_pending(L, MB_WRITE_FLUSH); }
+
+const luaL_Reg mb_handle_write_methods[] = {
+    {"flush", method_flush},
+    {"flush_nb", mb_handle_method_flush_nb},
+    {"write", method_write},
+    {"write_nb", mb_handle_method_write_nb},
+    {NULL, NULL},
+};

@@ -11,6 +11,7 @@
 #include "base/fdio.h"
 #include "socket/handle.h"
 #include "state/io_args.h"
+#include "state/state.h"
 #include "base/listener.h"
 #include "state/object.h"
 
@@ -49,7 +50,7 @@ static int accept_connection(lua_State *L, bool wait) {
   const struct listener *l = check_open(L, 1); /* after that: a finalizer may have closed it */
   struct mb_addr local, remote;
   int fd = mb_listener_accept(l->fd, wait, &remote);
-  if (mb_io_made_room(L, fd)) fd = mb_listener_accept(check_open(L, 1)->fd, wait, &remote);
+  if (mb_state_made_room(L, fd)) fd = mb_listener_accept(check_open(L, 1)->fd, wait, &remote);
   if (fd == -EAGAIN) return push_none(L);
   if (fd < 0) return push_error(L, l, fd);
   mb_fd_set_reset_on_close(fd, l->kind, true);
@@ -130,12 +131,14 @@ static const struct mb_attribute attributes[] = {
     {NULL, NULL},
 };
 
-static const luaL_Reg methods[] = {
+static const luaL_Reg rows[] = {
     {"accept", method_accept},
     {"accept_nb", method_accept_nb},
     {"close", method_close},
     {NULL, NULL},
 };
+
+static const luaL_Reg *const methods[] = {rows, NULL};
 
 static const struct mb_object_type type = {
     TYPE, "listener", listener_gc, listener_tostring, methods, attributes,
@@ -178,7 +181,7 @@ static int listen_tcp(lua_State *L, int index, const struct mb_listener_options 
   struct listener *l = new_listener(L);
   int fd;
   int results = listen_at(L, &endpoint, options, &fd);
-  if (results == 0 && mb_io_made_room(L, fd)) results = listen_at(L, &endpoint, options, &fd);
+  if (results == 0 && mb_state_made_room(L, fd)) results = listen_at(L, &endpoint, options, &fd);
   if (results > 0) return results;
   if (fd < 0) return mb_io_push_error(L, endpoint.target, fd);
   open_listener(l, fd, MB_FD_TCP);
@@ -201,7 +204,7 @@ static int listen_local(lua_State *L, int index, const struct mb_listener_option
   const char *path = lua_tostring(L, index);
   struct listener *l = new_listener(L);
   int fd = mb_listener_local(&addr, options);
-  if (mb_io_made_room(L, fd)) fd = mb_listener_local(&addr, options);
+  if (mb_state_made_room(L, fd)) fd = mb_listener_local(&addr, options);
   if (fd == -EEXIST) {
     lua_pushnil(L);
     lua_pushfstring(L, "%s: exists and is not a socket", path);

@@ -62,18 +62,16 @@ static void add_special(struct mb_poll_set *set, struct special s) {
 }
 
 void mb_poll_set_add_handle(struct mb_poll_set *set, struct mb_handle *h, short wanted) {
+  struct mb_interest interest = mb_handle_interest(h, wanted, h->in_short);
   if (wanted & POLLIN && h->in_short) add_special(set, (struct special){.in_short = h});
-  if ((wanted & POLLIN && mb_handle_has_input(h)) || (wanted & POLLOUT && h->out_error)) {
+  if (interest.ready) {
     set->ready = true;
-  } else if (h->attempt) {
-    add_special(set, (struct special){.connecting = h, .at = set->count, .wanted = wanted});
-    mb_poll_set_add_fd(set, h->in_fd, POLLOUT);
-  } else if (h->in_fd == h->out_fd) {
-    mb_poll_set_add_fd(set, h->in_fd, wanted);
-  } else {
-    if (wanted & POLLIN) mb_poll_set_add_fd(set, h->in_fd, POLLIN);
-    if (wanted & POLLOUT) mb_poll_set_add_fd(set, h->out_fd, POLLOUT);
+    return;
   }
+  if (interest.connecting)
+    add_special(set, (struct special){.connecting = h, .at = set->count, .wanted = wanted});
+  for (int i = 0; i < interest.count; i++)
+    mb_poll_set_add_fd(set, interest.fds[i].fd, interest.fds[i].events);
 }
 
 void mb_poll_set_add_child(struct mb_poll_set *set, const struct mb_child *child) {
@@ -130,15 +128,13 @@ static int wait_for_signals_too(struct mb_poll_set *set, int64_t deadline, bool 
 }
 
 /*
- * Goes on connecting where poll(2) says so. Returns whether what is waited for is there; if not, the
- * descriptor is polled for what is still to come.
+ * Goes on connecting where poll(2) says so. Returns whether the handle is ready; if not, the descriptor is
+ * polled for the next step.
  */
 static bool is_ready_after_connecting(struct pollfd *fd, const struct special *s) {
-  if (!s->connecting->attempt) return true;
-  int r = mb_handle_decide(s->connecting, false);
-  if (r == -EAGAIN) return false;
-  if (r < 0 || s->wanted & POLLOUT) return true;
-  fd->events = s->wanted;
+  struct mb_interest interest = mb_handle_interest(s->connecting, s->wanted, false);
+  if (!interest.connecting || mb_handle_ready(s->connecting, &interest, fd)) return true;
+  *fd = mb_handle_interest(s->connecting, s->wanted, false).fds[0];
   return false;
 }
 

@@ -1,72 +1,72 @@
 /*
- * A program that was written for another library's server. What stands in for its listener is the
- * connection that we were started for; nothing here binds, listens or accepts.
+ * The connection in the place of a listener that another library's program makes. Nothing here binds,
+ * listens or accepts.
  */
 #include "socket/standin.h"
 
 #include <lauxlib.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/connect.h"
 #include "base/exits.h"
-#include "socket/handle.h"
 #include "base/match.h"
-#include "app/serve.h"
-
-/* The module of ours whose install() is called before the program runs. */
-static const char *const modules[] = {
-    [MB_STYLE_LUASOCKET] = "mb.luasocket",
-    [MB_STYLE_TARANTOOL] = "mb.tarantool",
-    [MB_STYLE_LUA_HTTP] = "mb.http_server",
-};
-
-/* ---- the connection as a listener ---- */
+#include "socket/handle.h"
 
 static struct {
-  enum mb_style style;
-  const char *path;         /* of the program */
+  const char *style;        /* as --style names the library */
   struct mb_handle *handle; /* the connect handler's argument keeps it; NULL: no program runs */
   struct mb_addr local;     /* where it came in, whatever a PROXY header says; len 0 in a replay */
   bool taken;
-  int at_end; /* a function's key in the registry, or LUA_NOREF */
-} program = {.at_end = LUA_NOREF};
+} standin;
 
-static char connection_key; /* its address is the registry's key of the socket object */
+static const char connection_key; /* its address is the registry's key of the socket object */
 
-bool mb_style_active(void) { return program.handle != NULL; }
+void mb_standin_begin(lua_State *L, const char *style) {
+  memset(&standin, 0, sizeof standin);
+  standin.style = style;
+  standin.handle = mb_handle_at(L, -1);
+  if (!mb_handle_is_replay(standin.handle)) {
+    struct mb_addr remote;
+    mb_addr_of(mb_handle_fd(standin.handle), &standin.local,
+               &remote); /* ENOTCONN: local is filled */
+  }
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &connection_key);
+}
 
-bool mb_style_pending(void) { return program.handle && !program.taken; }
+void mb_standin_forget(void) { memset(&standin, 0, sizeof standin); }
 
-bool mb_style_serving(void) { return program.taken && mb_handle_is_open(program.handle); }
+bool mb_standin_active(void) { return standin.handle != NULL; }
 
-int mb_style_fd(void) { return program.handle ? program.handle->in_fd : -1; }
+bool mb_standin_pending(void) { return standin.handle && !standin.taken; }
 
-bool mb_style_take(lua_State *L) {
-  if (!mb_style_pending()) return false;
+bool mb_standin_taken(void) { return standin.taken; }
+
+bool mb_standin_serving(void) { return standin.taken && mb_handle_is_open(standin.handle); }
+
+int mb_standin_fd(void) { return standin.handle ? mb_handle_fd(standin.handle) : -1; }
+
+const struct mb_addr *mb_standin_local(void) { return &standin.local; }
+
+bool mb_standin_take(lua_State *L) {
+  if (!mb_standin_pending()) return false;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &connection_key);
-  program.taken = true;
+  standin.taken = true;
   return true;
 }
 
-_Noreturn void mb_style_end(lua_State *L) {
-  mb_serve_end_connection(program.handle, true);
+void mb_standin_close(void) {
+  if (standin.handle) mb_handle_end(standin.handle, true);
+}
+
+_Noreturn void mb_standin_end(lua_State *L) {
+  mb_standin_close();
   lua_close(L); /* the main thread is found from any */
   exit(MB_EXIT_OK);
 }
 
-static bool is_every_address(const struct mb_addr *addr) {
-  const struct sockaddr_in *in = (const void *)&addr->storage;
-  const struct sockaddr_in6 *in6 = (const void *)&addr->storage;
-  if (addr->any.sa_family == AF_INET) return in->sin_addr.s_addr == INADDR_ANY;
-  return addr->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
-}
-
-static bool claims(const struct mb_addr *wanted) {
-  const struct mb_addr *local = &program.local;
+bool mb_standin_is(const struct mb_addr *wanted) {
+  const struct mb_addr *local = &standin.local;
   char path[sizeof wanted->local.sun_path + 1];
   if (local->len == 0) return true;
   if (wanted->any.sa_family == AF_UNIX)
@@ -74,281 +74,30 @@ static bool claims(const struct mb_addr *wanted) {
   if (local->any.sa_family == AF_UNIX) return false;
   uint16_t port = mb_addr_port(wanted);
   if (port && port != mb_addr_port(local)) return false;
-  return is_every_address(wanted) || mb_match_address(wanted, local);
+  return mb_addr_is_every(wanted) || mb_match_address(wanted, local);
 }
 
-static void refuse(const char *wanted, char message[MB_STYLE_MESSAGE_MAX]) {
+void mb_standin_refuse(const char *wanted, char message[MB_STANDIN_MESSAGE_MAX]) {
   char came[MB_ADDR_LABEL_MAX];
-  mb_addr_label(&program.local, came);
+  mb_addr_label(&standin.local, came);
   snprintf(
-      message, MB_STYLE_MESSAGE_MAX,
+      message, MB_STANDIN_MESSAGE_MAX,
       "cannot bind to %.256s: the connection came in on %s, and with --style=%s a program serves "
       "nothing else",
-      wanted, came, mb_style_name(program.style));
+      wanted, came, standin.style);
 }
 
-bool mb_style_claims(const struct mb_addr *wanted, char ret_message[MB_STYLE_MESSAGE_MAX]) {
-  if (claims(wanted)) return true;
+bool mb_standin_claims(const struct mb_addr *wanted, char ret_message[MB_STANDIN_MESSAGE_MAX]) {
+  if (mb_standin_is(wanted)) return true;
   char text[MB_ADDR_LABEL_MAX];
   mb_addr_label(wanted, text);
-  refuse(text, ret_message);
+  mb_standin_refuse(text, ret_message);
   return false;
 }
 
-void mb_style_bound(const struct mb_addr *wanted, struct mb_addr *ret) {
+void mb_standin_bound(const struct mb_addr *wanted, struct mb_addr *ret) {
   struct mb_addr bound = *wanted;
-  uint16_t port = htons(mb_addr_port(&program.local));
-  if (port && bound.any.sa_family == AF_INET) {
-    ((struct sockaddr_in *)&bound.storage)->sin_port = port;
-  } else if (port && bound.any.sa_family == AF_INET6) {
-    ((struct sockaddr_in6 *)&bound.storage)->sin6_port = port;
-  }
+  uint16_t port = mb_addr_port(&standin.local);
+  if (port) mb_addr_set_port(&bound, port);
   *ret = bound;
-}
-
-/* ---- running the program ---- */
-
-static void call_at_end(lua_State *L) {
-  if (program.at_end == LUA_NOREF) return;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, program.at_end);
-  lua_call(L, 0, 0);
-}
-
-/*
- * os.exit of a program. A process of its own would leave what was sent to the system, which ends the
- * connection then; ours would be reset. Upvalue: the true one.
- */
-static int exit_program(lua_State *L) {
-  mb_serve_end_connection(program.handle, true);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1);
-  lua_call(L, lua_gettop(L) - 1, 0);
-  return 0;
-}
-
-static void replace_exit(lua_State *L) {
-  lua_getglobal(L, "os");
-  lua_getfield(L, -1, "exit");
-  lua_pushcclosure(L, exit_program, 1);
-  lua_setfield(L, -2, "exit");
-}
-
-/*
- * The connect handler. Upvalues: the program; the table arg.
- * Throws what the program throws, or when it has not accepted the connection.
- */
-static int run(lua_State *L) {
-  program.handle = mb_handle_at(L, 1);
-  if (program.handle->kind != MB_FD_FILE) {
-    struct mb_addr remote;
-    mb_addr_of(program.handle->in_fd, &program.local, &remote); /* ENOTCONN: local is filled */
-  }
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &connection_key);
-
-  lua_getglobal(L, "require");
-  lua_pushstring(L, modules[program.style]);
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "install");
-  lua_call(L, 0, 0);
-
-  lua_pushvalue(L, lua_upvalueindex(2));
-  lua_setglobal(L, "arg");
-  replace_exit(L);
-  lua_settop(L, 0);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  int nargs = (int)lua_rawlen(L, lua_upvalueindex(2));
-  luaL_checkstack(L, nargs, "too many arguments");
-  for (int i = 1; i <= nargs; i++) lua_rawgeti(L, lua_upvalueindex(2), i);
-  lua_call(L, nargs, 1);
-  bool is_handler = lua_isfunction(L, -1);
-  lua_pop(L, 1);
-  call_at_end(L);
-  if (program.taken) return 0;
-  char came[MB_ADDR_LABEL_MAX];
-  mb_addr_label(&program.local, came);
-  return luaL_error(
-      L, "%s: the program has ended, and has not accepted the connection%s%s%s", program.path,
-      program.local.len ? " to " : "", program.local.len ? came : "",
-      is_handler ? "; it has returned a function: a connect handler is started without --style"
-                 : "");
-}
-
-/*
- * The stack from index `path` on is the program's path, the compiled program, and its arguments.
- * Replaces the program and the arguments by the connect handler.
- */
-static void wrap(lua_State *L, enum mb_style style, int path, int nargs) {
-  program.style = style;
-  program.path = lua_tostring(L, path); /* arg[0] keeps it */
-  lua_createtable(L, nargs, 2);
-  lua_insert(L, path + 2);
-  for (int i = nargs; i >= 1; i--) lua_rawseti(L, path + 2, i);
-  lua_pushliteral(L, "mb-handle");
-  lua_rawseti(L, path + 2, -1);
-  lua_pushvalue(L, path);
-  lua_rawseti(L, path + 2, 0);
-  lua_pushcclosure(L, run, 2);
-}
-
-bool mb_style_is_program(lua_State *L, int connect) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, connect);
-  bool is_program = lua_tocfunction(L, -1) == run;
-  lua_pop(L, 1);
-  return is_program;
-}
-
-void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs) {
-  luaL_checkstack(L, nargs + 4, "too many arguments");
-  lua_pushstring(L, path);
-  lua_insert(L, -2);
-  int at = lua_gettop(L) - 1;
-  for (int i = 0; i < nargs; i++) lua_pushstring(L, args[i]);
-  wrap(L, style, at, nargs);
-  lua_remove(L, at);
-}
-
-/* ---- for Lua ---- */
-
-/* style.active(): whether a program runs as it is. */
-static int style_active(lua_State *L) {
-  lua_pushboolean(L, mb_style_active());
-  return 1;
-}
-
-/* style.pending(): whether the connection was not accepted yet. */
-static int style_pending(lua_State *L) {
-  lua_pushboolean(L, mb_style_pending());
-  return 1;
-}
-
-/* style.serving(): whether the connection was accepted and is still open. */
-static int style_serving(lua_State *L) {
-  lua_pushboolean(L, mb_style_serving());
-  return 1;
-}
-
-/* style.take(): the first accept; returns the connection's socket object, and nil after that. */
-static int style_take(lua_State *L) {
-  if (!mb_style_take(L)) lua_pushnil(L);
-  return 1;
-}
-
-/* style.fd(): the connection's descriptor; -1 when it is closed. */
-static int style_fd(lua_State *L) {
-  lua_pushinteger(L, mb_style_fd());
-  return 1;
-}
-
-/* style.finish(): ends the program. Does not return. */
-static int style_finish(lua_State *L) { mb_style_end(L); }
-
-/* style.at_end(f): f is called when the program's chunk has returned. */
-static int style_at_end(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  lua_settop(L, 1);
-  luaL_unref(L, LUA_REGISTRYINDEX, program.at_end);
-  program.at_end = luaL_ref(L, LUA_REGISTRYINDEX);
-  return 0;
-}
-
-static int push_refusal(lua_State *L, const char *message) {
-  lua_pushnil(L);
-  lua_pushstring(L, message);
-  return 2;
-}
-
-static int claim_path(lua_State *L) {
-  struct mb_addr addr;
-  char message[MB_STYLE_MESSAGE_MAX];
-  int r = mb_addr_from_path(lua_tostring(L, 1), &addr);
-  if (r < 0) return push_refusal(L, strerror(-r));
-  if (!mb_style_claims(&addr, message)) return push_refusal(L, message);
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-/*
- * style.claims(host, port), style.claims(path)
- * Whether that is where the connection came in. host: a name or an address; "*" and "" are every
- * address. port: a number, 0 is any.
- * Returns true; or nil and what the program is to be told.
- */
-static int style_claims(lua_State *L) {
-  const char *host = luaL_checkstring(L, 1);
-  if (lua_isnoneornil(L, 2)) return claim_path(L);
-  lua_Integer number = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, number >= 0 && number <= 65535, 2, "expected a port, 0 to 65535");
-  char port[8], message[MB_STYLE_MESSAGE_MAX], wanted[NI_MAXHOST + 16];
-  struct addrinfo *list;
-  snprintf(port, sizeof port, "%d", (int)number);
-  if (*host == '\0' || strcmp(host, "*") == 0) host = "0.0.0.0";
-  int code = mb_resolve(host, port, true, &list);
-  if (code != 0) return push_refusal(L, gai_strerror(code));
-  bool found = false;
-  for (const struct addrinfo *a = list; a && !found; a = a->ai_next) {
-    struct mb_addr addr = {.len = a->ai_addrlen};
-    memcpy(&addr.storage, a->ai_addr, a->ai_addrlen);
-    found = claims(&addr);
-  }
-  freeaddrinfo(list);
-  if (!found) {
-    snprintf(wanted, sizeof wanted, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
-    refuse(wanted, message);
-    return push_refusal(L, message);
-  }
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-/*
- * style.bound(host, port)
- * Returns both as the listener that the program sees has them: port 0 has become the true one.
- */
-static int style_bound(lua_State *L) {
-  uint16_t port = mb_addr_port(&program.local);
-  lua_settop(L, 2);
-  if (port) {
-    lua_pushinteger(L, port);
-    lua_replace(L, 2);
-  }
-  return 2;
-}
-
-/*
- * style.program(library, path, ...)
- * Compiles a program; returns a connect handler that runs it with the arguments, as --style does.
- */
-static int style_program(lua_State *L) {
-  const char *name = luaL_checkstring(L, 1);
-  enum mb_style style = mb_style_find(name);
-  if (style == MB_STYLE_NONE) {
-    lua_pushfstring(L, "expected " MB_STYLE_NAMES ", got \"%s\"", name);
-    return luaL_argerror(L, 1, lua_tostring(L, -1));
-  }
-  const char *path = luaL_checkstring(L, 2);
-  int nargs = lua_gettop(L) - 2;
-  for (int i = 1; i <= nargs; i++) luaL_checkstring(L, 2 + i);
-  if (luaL_loadfile(L, path) != LUA_OK) return luaL_error(L, "%s", lua_tostring(L, -1));
-  lua_insert(L, 3);
-  wrap(L, style, 2, nargs);
-  return 1;
-}
-
-static const luaL_Reg functions[] = {
-    {"active", style_active},
-    {"at_end", style_at_end},
-    {"bound", style_bound},
-    {"claims", style_claims},
-    {"fd", style_fd},
-    {"finish", style_finish},
-    {"pending", style_pending},
-    {"program", style_program},
-    {"serving", style_serving},
-    {"take", style_take},
-    {NULL, NULL},
-};
-
-int mb_style_open(lua_State *L) {
-  luaL_newlib(L, functions);
-  return 1;
 }

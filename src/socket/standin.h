@@ -1,64 +1,70 @@
 /*
- * --style: a server program written for another library runs as it is. The one connection stands
- * where the program looks for a listener: the bind to its address succeeds without binding, the
- * first accept gives it, and where the next one would wait, the program ends.
+ * The stand-in for a listener: a program that binds, listens and accepts gets the one connection that we
+ * were started for. Which program runs so is api/mb/style.h's.
  */
-#ifndef MB_STYLE_H
-#define MB_STYLE_H
+#ifndef MB_STANDIN_H
+#define MB_STANDIN_H
 
 #include <lua.h>
 #include <stdbool.h>
 
-#include "app/options.h"
 #include "base/addr.h"
 
 /*
- * Replaces the program, a function on top of the stack, by a connect handler that runs it. May throw.
- * path, args  what the global table arg is made of
+ * A program begins to run: the socket object on top of the stack, which is popped, stands in for its
+ * listener from now on.
+ * style  the option's value, for messages
  */
-void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs);
+void mb_standin_begin(lua_State *L, const char *style);
 
-/* Returns whether a function, a key of the registry, is a connect handler that mb_style_wrap made. */
-bool mb_style_is_program(lua_State *L, int connect);
+/* Forgets the connection: its Lua state has ended. */
+void mb_standin_forget(void);
 
-/* Whether a program runs as it is; else bind, listen and accept do what they say. */
-bool mb_style_active(void);
+/* Returns whether a program runs so; otherwise bind, listen and accept do what they say. */
+bool mb_standin_active(void);
 
-#define MB_STYLE_MESSAGE_MAX 640
+/* Returns where the connection came in; len 0 in a replay. */
+const struct mb_addr *mb_standin_local(void);
+
+#define MB_STANDIN_MESSAGE_MAX 640
 
 /*
- * Whether an address that the program binds to is the one where the connection came in: the same
- * port, or 0 for any, and the same address, or every address ("0.0.0.0" and "::" both mean all). In a
- * replay every address is.
- * ret_message  when it is not: what the program is to be told, with both addresses in it
+ * Returns whether an address is the one where the connection came in: the same port, or 0 for any, and the
+ * same address, or every address ("0.0.0.0" and "::" both mean all). In a replay every address is.
  */
-bool mb_style_claims(const struct mb_addr *wanted, char ret_message[MB_STYLE_MESSAGE_MAX]);
+bool mb_standin_is(const struct mb_addr *wanted);
 
-/* The address of the listener that the program sees: as it has asked for, with the true port. */
-void mb_style_bound(const struct mb_addr *wanted, struct mb_addr *ret);
+/* Writes the message for a program that binds elsewhere; `wanted` is its address as text. */
+void mb_standin_refuse(const char *wanted, char ret_message[MB_STANDIN_MESSAGE_MAX]);
 
-/* The connection's descriptor, for a listener that is asked for its own; -1 when it is closed. */
-int mb_style_fd(void);
+/* Returns mb_standin_is, and when that is false the message. */
+bool mb_standin_claims(const struct mb_addr *wanted, char ret_message[MB_STANDIN_MESSAGE_MAX]);
 
-/* Whether the connection was not accepted yet. */
-bool mb_style_pending(void);
+/* Writes the address of the listener that the program sees: the one it has asked for, with the true port. */
+void mb_standin_bound(const struct mb_addr *wanted, struct mb_addr *ret);
 
-/* The first accept: pushes the connection's socket object. Returns false, nothing pushed, after that. */
-bool mb_style_take(lua_State *L);
+/* Returns the connection's descriptor, for a listener that is asked for its own; -1 when it is closed. */
+int mb_standin_fd(void);
 
-/* Whether the connection was accepted and is still open. */
-bool mb_style_serving(void);
+/* Returns whether nobody has accepted the connection yet. */
+bool mb_standin_pending(void);
+
+/* The first accept: pushes the connection's socket object. Later ones push nothing and return false. */
+bool mb_standin_take(lua_State *L);
+
+/* Returns whether the program has accepted the connection. */
+bool mb_standin_taken(void);
+
+/* Returns whether the program has accepted the connection, and it is still open. */
+bool mb_standin_serving(void);
+
+/* Ends the connection in a healthy way, if it is still open. */
+void mb_standin_close(void);
 
 /*
- * Ends the program, as the one connection that it could accept is done: in a healthy way, if it is
- * still open; closes the Lua state; exit status 0.
+ * Ends the process, as the one connection that the program could accept is done: closes the connection and
+ * the Lua state; the exit status is 0.
  */
-_Noreturn void mb_style_end(lua_State *L);
-
-/*
- * The module mb.style, for interfaces written in Lua: active(), claims(host, port), claims(path),
- * bound(host, port), pending(), take(), serving(), finish(), at_end(f).
- */
-int mb_style_open(lua_State *L);
+_Noreturn void mb_standin_end(lua_State *L);
 
 #endif

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "app/connection_log.h"
 #include "base/log.h"
 #include "state/state.h"
 
@@ -39,8 +38,9 @@ static int64_t limit = MB_NO_DEADLINE; /* of the whole process */
 static int64_t outer = MB_NO_DEADLINE; /* set by timeout(seconds) outside of all sub-timers */
 static struct sub_timer *running;      /* the one started last goes first */
 
-static volatile sig_atomic_t guarded_fd = -1;
-static volatile sig_atomic_t guarded_kind;
+static const struct mb_channel *volatile guarded;
+
+static void (*volatile at_end)(const char *how);
 
 static const struct mb_timeout_label usual = {"timeout: time is up", NULL, 0};
 
@@ -74,23 +74,22 @@ static void log_label(const struct mb_timeout_label *label, bool was_reset) {
 }
 
 static void time_is_up(int signal_number) {
-  bool guarded = guarded_fd >= 0;
-  if (guarded) mb_fd_reset((int)guarded_fd, (enum mb_fd_kind)guarded_kind);
+  const struct mb_channel *connection = guarded;
+  if (connection) connection->transport->reset(connection);
   /* The log may block, on a pipe that nobody reads: the next alarm kills us then. */
   const struct itimerval last = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
   signal(signal_number, SIG_DFL);
   unblock(signal_number);
   setitimer(ITIMER_REAL, &last, NULL);
   mb_log_flush();
-  log_label(alarm_label, guarded);
-  mb_connection_log_end_by("time is up");
+  log_label(alarm_label, connection != NULL);
+  if (at_end) at_end("time is up");
   raise(signal_number);
 }
 
-void mb_timeout_guard(int fd, enum mb_fd_kind kind) {
-  guarded_kind = (sig_atomic_t)kind;
-  guarded_fd = fd;
-}
+void mb_timeout_guard(const struct mb_channel *connection) { guarded = connection; }
+
+void mb_timeout_at_end(void (*f)(const char *how)) { at_end = f; }
 
 /* The point in time that is next, and the label of what has set it. */
 static int64_t earliest(const struct mb_timeout_label **ret_label) {
@@ -143,14 +142,22 @@ static double remaining(void) {
 }
 
 static int64_t deadline_after(double seconds) {
-  if (seconds <= 0) return MB_NO_DEADLINE;
-  if (seconds > MB_SECONDS_MAX) seconds = MB_SECONDS_MAX;
-  return mb_now_usec() + (int64_t)(seconds * 1e6) + 1;
+  return seconds > 0 ? mb_now_usec() + mb_usec_of(seconds) : MB_NO_DEADLINE;
 }
 
 void mb_timeout_limit(double seconds) {
   limit = deadline_after(seconds);
   if (limit != MB_NO_DEADLINE) arm();
+}
+
+void mb_timeout_forget(void) {
+  const struct mb_timeout_label *label;
+  bool armed = earliest(&label) != MB_NO_DEADLINE;
+  guarded = NULL;
+  at_end = NULL;
+  limit = outer = MB_NO_DEADLINE;
+  running = NULL;
+  if (armed) arm();
 }
 
 void mb_timeout_clear(void) {

@@ -5,7 +5,7 @@
 #include <lua.h>
 #include <stddef.h>
 
-#include "base/fdio.h"
+#include "base/transport.h"
 
 /* Registers the global function, and the signal's handler. May throw. */
 void mb_timeout_open(lua_State *L);
@@ -32,7 +32,19 @@ int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label)
 /* Disables what the script has set: a handler has returned. */
 void mb_timeout_clear(void);
 
-/* The connection to reset when time runs out; -1: none any more. */
-void mb_timeout_guard(int fd, enum mb_fd_kind kind);
+/*
+ * Names the connection to reset when time runs out. It stays where it is as long as it is named; NULL:
+ * there is none any more.
+ */
+void mb_timeout_guard(const struct mb_channel *connection);
+
+/*
+ * Names a function to call when time has run out and the connection is reset, before the process dies:
+ * with "time is up". It has to be async-signal-safe. NULL: none.
+ */
+void mb_timeout_at_end(void (*f)(const char *how));
+
+/* Forgets everything, and disarms the timer: a connection and its Lua state have ended. */
+void mb_timeout_forget(void);
 
 #endif

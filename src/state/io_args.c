@@ -1,5 +1,6 @@
 /* Arguments that functions of moonbridge_io share, and how their failures are told. */
 #include "state/io_args.h"
+#include "state/state.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "base/connect.h"
+#include "state/state.h"
 
 #define PORT_MAX 65535
 
@@ -55,7 +57,7 @@ void mb_io_check_endpoint(lua_State *L, int index, bool passive, struct mb_io_en
 int mb_io_resolve(lua_State *L, const struct mb_io_endpoint *endpoint, bool passive,
                   struct addrinfo **ret) {
   int code = mb_resolve(endpoint->host, endpoint->port, passive, ret);
-  if (code == EAI_SYSTEM && mb_io_made_room(L, -errno))
+  if (code == EAI_SYSTEM && mb_state_made_room(L, -errno))
     code = mb_resolve(endpoint->host, endpoint->port, passive, ret);
   if (code == 0) return 0;
   if (code == EAI_SYSTEM) return mb_io_push_error(L, endpoint->target, -errno);
@@ -71,12 +73,6 @@ int mb_io_check_path(lua_State *L, int index, struct mb_addr *ret) {
   int r = mb_addr_from_path(path, ret);
   luaL_argcheck(L, r != -EINVAL, index, "expected a path, or @NAME");
   return r < 0 ? mb_io_push_error(L, path, r) : 0;
-}
-
-bool mb_io_made_room(lua_State *L, int r) {
-  if (r != -EMFILE && r != -ENFILE) return false;
-  lua_gc(L, LUA_GCCOLLECT, 0);
-  return true;
 }
 
 int mb_io_push_error(lua_State *L, const char *what, int r) {

@@ -37,12 +37,6 @@ int mb_io_resolve(lua_State *L, const struct mb_io_endpoint *endpoint, bool pass
  */
 int mb_io_check_path(lua_State *L, int index, struct mb_addr *ret);
 
-/*
- * Whether a call that has failed with r is worth another try: it lacked descriptors, and garbage,
- * which may have some, was collected.
- */
-bool mb_io_made_room(lua_State *L, int r);
-
 /* Pushes nil, "WHAT: message", and the number for an error -r. Returns 3. */
 int mb_io_push_error(lua_State *L, const char *what, int r);
 

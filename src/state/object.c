@@ -93,9 +93,11 @@ static int object_newindex(lua_State *L) {
   return 0;
 }
 
-static int count(const luaL_Reg *methods) {
+static int count(const luaL_Reg *const *methods) {
   int n = 0;
-  while (methods[n].name) n++;
+  for (; *methods; methods++) {
+    for (const luaL_Reg *row = *methods; row->name; row++) n++;
+  }
   return n;
 }
 
@@ -120,7 +122,7 @@ void mb_object_push_type(lua_State *L, const struct mb_object_type *type) {
   lua_setfield(L, -2, "__newindex");
   lua_pushvalue(L, -1);
   lua_createtable(L, 0, count(type->methods));
-  luaL_setfuncs(L, type->methods, 0);
+  for (const luaL_Reg *const *table = type->methods; *table; table++) luaL_setfuncs(L, *table, 0);
   lua_pushlightuserdata(L, (void *)type->attributes);
   lua_pushcclosure(L, object_index, 3);
   lua_setfield(L, -2, "__index");

@@ -14,7 +14,7 @@ struct mb_object_type {
   const char *key; /* of the registry */
   const char *name;
   lua_CFunction gc, tostring;
-  const luaL_Reg *methods;
+  const luaL_Reg *const *methods; /* tables; NULL ends the list */
   const struct mb_attribute *attributes;
 };
 

@@ -1,9 +1,10 @@
 /* The Lua state. Must never end the process by itself but in a panic, which is a fault of ours. */
 #include "state/state.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
-#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,17 +17,16 @@
 /* Keys of the registry, by address. */
 static char kept_error, kept_traceback;
 
-static lua_CFunction kept_by; /* who throws the kept error on */
-
 static int panic(lua_State *L) {
   const char *message = lua_tostring(L, -1);
   mb_log(LOG_ERR, "error outside of any protection: %s", message ? message : "(no message)");
   _exit(MB_EXIT_HANDLER);
 }
 
-lua_State *mb_state_new(struct mb_alloc *alloc) {
-  lua_State *L = lua_newstate(mb_alloc, alloc);
+lua_State *mb_state_new(struct mb_state *state) {
+  lua_State *L = lua_newstate(mb_alloc, &state->alloc);
   if (!L) return NULL;
+  *(struct mb_state **)lua_getextraspace(L) = state;
   lua_atpanic(L, panic);
   /* Until a script runs there is next to no garbage. */
   lua_gc(L, LUA_GCSTOP, 0);
@@ -64,10 +64,34 @@ void mb_state_open(lua_State *L, const char *script) {
   lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
 }
 
-struct mb_alloc *mb_state_alloc(lua_State *L) {
-  void *alloc;
-  lua_getallocf(L, &alloc);
-  return alloc;
+bool mb_state_made_room(lua_State *L, int r) {
+  if (r != -EMFILE && r != -ENFILE) return false;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  return true;
+}
+
+_Noreturn void mb_state_no_memory(lua_State *L) {
+  luaL_error(L, "not enough memory");
+  abort(); /* not reached: luaL_error does not return */
+}
+
+bool mb_state_reserve(lua_State *L, struct mb_buf *b, size_t room) {
+  struct mb_alloc *alloc = mb_state_alloc(L);
+  if (mb_buf_reserve(b, alloc, room) == 0) return false;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  if (mb_buf_reserve(b, alloc, room) < 0) mb_state_no_memory(L);
+  return true;
+}
+
+void *mb_state_block(lua_State *L, void *block, size_t osize, size_t nsize, bool *ret_collected) {
+  struct mb_alloc *alloc = mb_state_alloc(L);
+  void *made = mb_alloc(alloc, block, osize, nsize);
+  *ret_collected = !made;
+  if (made) return made;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  made = mb_alloc(alloc, block, osize, nsize);
+  if (!made) mb_state_no_memory(L);
+  return made;
 }
 
 void mb_state_check_callable(lua_State *L, int index) {
@@ -92,6 +116,7 @@ void mb_state_insert_yield(lua_State *L, int index) {
 static bool push_kept(lua_State *L) {
   /* The same string may be another error: this one is thrown by that caller. */
   lua_Debug thrower;
+  lua_CFunction kept_by = mb_state_of(L)->kept_by;
   if (!kept_by || !lua_getstack(L, 1, &thrower)) return false;
   lua_getinfo(L, "f", &thrower);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_error);
@@ -177,7 +202,7 @@ int mb_state_throw_on(lua_State *L) {
   lua_Debug self;
   lua_getstack(L, 0, &self);
   lua_getinfo(L, "f", &self);
-  kept_by = lua_tocfunction(L, -1);
+  mb_state_of(L)->kept_by = lua_tocfunction(L, -1);
   lua_pop(L, 1);
   return lua_error(L);
 }

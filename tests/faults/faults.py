@@ -400,7 +400,7 @@ def _():
     -- Nothing seems to be there at first, and the question cannot be sent at first.
     faults(("recv EAGAIN once=1 fd=%d; sendmsg EAGAIN once=1; poll EINTR once=1"):format(near.fd))
     is("answer", "maxlen")(near:read(6))
-    is(3, 5)(faults(""))
+    is(3, 6)(faults(""))
     wait_for(far)
     is("question", "maxlen")(far:read_nb(8))
 

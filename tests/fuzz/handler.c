@@ -1,8 +1,9 @@
 /*
  * Fuzz harness for whole handlers: the input is what a client sends on a connection, which a script
  * serves: handler.lua with moonbridge_http, or http_server.lua with mb.http_server, as the build says.
- * What is expected of both is here; what differs, the script's table says. Every response has to be one, nothing follows a refusal, and it is the
- * same in a replay and on a socket, however the input comes and however slowly the output is read.
+ * What is expected of both is here; what differs, the script's table says. Every response has to be one,
+ * nothing follows a refusal, and it is the same in a replay and on a socket, however the input comes and
+ * however slowly the client reads the output.
  */
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -29,7 +30,7 @@
 #define COUNTERS 8192
 __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t counters[COUNTERS];
 
-static struct mb_alloc alloc;
+static struct mb_state c_state;
 static lua_State *state;
 static unsigned inputs;
 static struct response_rules rules;
@@ -77,8 +78,8 @@ static void read_rules(lua_State *L) {
 
 static void new_state(void) {
   if (state) lua_close(state);
-  alloc = (struct mb_alloc){0};
-  state = mb_state_new(&alloc);
+  c_state = (struct mb_state){.alloc.limit = 0};
+  state = mb_state_new(&c_state);
   CHECK(state, "no Lua state");
   lua_pushcfunction(state, open_state);
   int status = mb_state_call(state, 0, 1);
@@ -100,6 +101,7 @@ static int new_connection(lua_State *L) {
   struct mb_handle *h = mb_handle_new(L);
   int in = open_null();
   mb_handle_attach(h, in, kind == MB_FD_FILE ? open_null() : in, kind);
+  h->io.transport = &client_transport;
   return 1;
 }
 
@@ -124,7 +126,7 @@ static struct outcome serve(enum mb_fd_kind kind) {
   lua_pushvalue(L, -2);
   outcome.thrown = mb_state_call(L, 1, 0) != LUA_OK;
   outcome.message = outcome.thrown ? lua_tostring(L, -1) : "";
-  /* As src/app/script.c ends a connection. */
+  /* As src/app/serve.c ends a connection. */
   if (mb_handle_is_open(h) && outcome.thrown) mb_handle_reset(h);
   if (mb_handle_is_open(h)) mb_handle_close(h);
   lua_getfield(L, 1, "report");

@@ -19,16 +19,9 @@
 
 struct client client;
 
-/* What the code under test calls; the linker makes __wrap_x of x. */
+/* What the code under test calls besides its transport; the linker makes __wrap_x of x. */
 int64_t __wrap_mb_now_usec(void);
 void __wrap_mb_log(int level, const char *format, ...);
-ssize_t __wrap_mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait);
-ssize_t __wrap_mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
-                            bool wait);
-ssize_t __wrap_mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offset, size_t count);
-int __wrap_mb_fd_end_output(int fd, enum mb_fd_kind kind);
-int __wrap_mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended);
-void __wrap_mb_fd_reset(int fd, enum mb_fd_kind kind);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
 int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                  const sigset_t *mask);
@@ -67,9 +60,8 @@ static bool is_silent(void) {
   return client.arrived < client.input.size || client.nature.stays;
 }
 
-ssize_t __wrap_mb_fd_read(int fd, enum mb_fd_kind kind, void *data, size_t len, bool wait) {
-  (void)kind;
-  CHECK(fd >= 0, "reading from a closed socket");
+static ssize_t read_client(struct mb_channel *c, void *data, size_t len, bool wait) {
+  CHECK(c->in_fd >= 0, "reading from a closed socket");
   if (is_lost()) return -ECONNRESET;
   if (is_silent()) {
     if (!wait) return -EAGAIN;
@@ -103,11 +95,10 @@ static size_t take_output(const char *data, size_t size) {
   return size;
 }
 
-ssize_t __wrap_mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pieces, int count,
+static ssize_t write_client(struct mb_channel *c, const struct iovec *pieces, int count,
                             bool wait) {
-  (void)kind;
   size_t total = 0;
-  CHECK(fd >= 0, "writing to a closed socket");
+  CHECK(c->out_fd >= 0, "writing to a closed socket");
   CHECK(!client.output_ended, "writing behind the end");
   if (is_lost()) return -ECONNRESET;
   if (!has_room()) {
@@ -118,9 +109,9 @@ ssize_t __wrap_mb_fd_writev(int fd, enum mb_fd_kind kind, const struct iovec *pi
   return (ssize_t)total;
 }
 
-ssize_t __wrap_mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offset, size_t count) {
+static ssize_t send_file(struct mb_channel *c, int file, off_t offset, size_t count) {
   static char bytes[1000];
-  if (kind == MB_FD_FILE) return -EINVAL;
+  if (c->kind == MB_FD_FILE) return -EINVAL;
   if (is_lost()) return -ECONNRESET;
   if (!has_room()) return -EAGAIN;
   if (count > sizeof bytes) count = sizeof bytes;
@@ -128,30 +119,41 @@ ssize_t __wrap_mb_fd_sendfile(int fd, enum mb_fd_kind kind, int file, off_t offs
   ssize_t size = pread(file, bytes, count, offset);
   if (size <= 0) return size < 0 ? -errno : 0;
   struct iovec piece = {bytes, (size_t)size};
-  return __wrap_mb_fd_writev(fd, kind, &piece, 1, false);
+  return write_client(c, &piece, 1, false);
 }
 
 /* ---- the end ---- */
 
-int __wrap_mb_fd_end_output(int fd, enum mb_fd_kind kind) {
-  (void)kind;
-  CHECK(fd >= 0 && !client.output_ended, "ended twice");
+static int end_output(struct mb_channel *c) {
+  CHECK(c->out_fd >= 0 && !client.output_ended, "ended twice");
   if (is_lost()) return -ECONNRESET;
   client.output_ended = true;
   return 0;
 }
 
-int __wrap_mb_fd_end(int fd, enum mb_fd_kind kind, bool output_ended) {
-  (void)kind;
-  CHECK(fd >= 0 && output_ended == client.output_ended, "%d", output_ended);
+static int end(struct mb_channel *c, bool output_ended) {
+  CHECK(c->out_fd >= 0 && output_ended == client.output_ended, "%d", output_ended);
   client.output_ended = true;
   return 0;
 }
 
-void __wrap_mb_fd_reset(int fd, enum mb_fd_kind kind) {
-  (void)fd, (void)kind;
+static void reset(const struct mb_channel *c) {
+  (void)c;
   client.reset = true;
 }
+
+/* What the client has room for is delivered at once. */
+static int unsent(const struct mb_channel *c) { return c->kind == MB_FD_FILE ? -ENOTSOCK : 0; }
+
+const struct mb_transport client_transport = {
+    .read = read_client,
+    .writev = write_client,
+    .sendfile = send_file,
+    .unsent = unsent,
+    .end_output = end_output,
+    .end = end,
+    .reset = reset,
+};
 
 /* ---- waiting ---- */
 

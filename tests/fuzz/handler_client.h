@@ -3,13 +3,13 @@
  * may be slow to read, and time passes only while the handler waits. So nothing that is tested
  * depends on a clock, and a wait that never ends is a finding.
  *
- * It stands in for mb_fd_read, mb_fd_writev and their like, mb_now_usec, poll, ppoll and the log: the
- * linker's --wrap puts it there.
+ * It is a transport. Besides, it stands in for mb_now_usec, poll, ppoll and the log: the linker's --wrap
+ * puts it there.
  */
 #ifndef MB_FUZZ_HANDLER_CLIENT_H
 #define MB_FUZZ_HANDLER_CLIENT_H
 
-#include "base/fdio.h"
+#include "base/transport.h"
 #include "fuzz.h"
 
 /* What kind of client it is. */
@@ -36,6 +36,9 @@ struct client {
 
 /* The one that is connected. */
 extern struct client client;
+
+/* The handle's way to the client that is connected. */
+extern const struct mb_transport client_transport;
 
 void client_begin(struct mb_span input, const struct client_nature *nature);
 void client_end(void);

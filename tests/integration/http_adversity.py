@@ -12,7 +12,7 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbhttp import answers, replayed, request, served
+from mbhttp import answers, checked, replayed, request, served
 from mbtest import HANDLE, check, equal, tcp_pair, test
 
 GET = request()
@@ -176,6 +176,36 @@ def _():
   eq(sent, nil) eq(number, 2)
   request:send_data("fine")"""
     equal(answers(GET, body).body, b"fine", "body")
+
+
+@test("the states of a request's input: a move that is not in the table is an error that names both states, and no move")
+def _():
+    moves = {
+        "over": "over receiving ignoring",
+        "receiving": "over full dropping ignoring deaf",
+        "full": "over receiving full dropping ignoring deaf",
+        "dropping": "over ignoring deaf",
+        "ignoring": "over dropping deaf",
+        "deaf": "over dropping deaf",
+    }
+    without_change = {("ignoring", "over"), ("ignoring", "dropping"), ("deaf", "over"), ("deaf", "dropping")}
+    body = """
+  local move = require("mb.http.intake").move
+  local function moved(from, to)
+    local c = {state = from}
+    local function try() return move(c, to) or true end
+    return c, try
+  end
+"""
+    for start, legal in moves.items():
+        for end in [*moves, "elsewhere"]:
+            body += f'  do local c, try = moved("{start}", "{end}") '
+            if end in legal.split():
+                after = start if (start, end) in without_change else end
+                body += f'eq(true, try()) eq("{after}", c.state) end\n'
+            else:
+                body += f"fails('the input cannot go from the state \"{start}\" to \"{end}\"', try) eq(\"{start}\", c.state) end\n"
+    checked(GET, body)
 
 
 @test("private fields that are overwritten, calls with other tables: errors, no crash")

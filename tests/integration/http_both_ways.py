@@ -3,14 +3,18 @@
 before it reads anything: whoever waits for it to read first waits for ever."""
 
 import os
+import select
+import socket
 import sys
+import threading
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhandler
 import mbtest
 from mbhttp import PAIRS, chunked, multipart, request, served, unix_pair
 from mbnet import lua
-from mbtest import check, equal, test
+from mbtest import check, equal, test, until
 
 SIZE = 8 << 20
 DATA = b"".join(b"%015x\n" % n for n in range(SIZE // 16))
@@ -288,6 +292,31 @@ def _():
         equal(server.child.wait(), 0, "exit status")
         text = server.rest()
         check("memory" not in text, f"log: {text!r}")
+
+
+@test("a body without a limit: 64 MiB of it are kept while the response is blocked, then the client has to wait")
+def _():
+    size = 72 << 20
+    data = memoryview(request("/", "POST", None, [f"Content-Length: {size}"]) + b"x" * size)
+    body = f"{SEND} {STATUS} request:send_data(large) request:send_data(request._wire.state, ' ', #request.body)"
+    with served(body, "request_body_size_limit = false", pair=unix_pair) as (client, server):
+        sent = 0
+
+        def takes_no_more():
+            """The program sleeps although there is more to read."""
+            nonlocal sent
+            while sent < len(data) and select.select([], [client.sock], [], 0)[1]:
+                sent += client.sock.send(data[sent : sent + 65536], socket.MSG_DONTWAIT)
+            return sent > 64 << 20 and mbhandler.state(server.pid) == "S"
+
+        until(takes_no_more, "64 MiB are taken")
+        check(sent < 66 << 20, f"{sent} bytes are taken")
+        rest = threading.Thread(target=client.sock.sendall, args=(data[sent:],))
+        rest.start()
+        got = client.response().body
+        rest.join()
+        check(got.startswith(LARGE), f"the response: {len(got)} bytes")
+        equal(got[len(LARGE) :], b"full %d" % size, "the state behind the response, and the size of the body")
 
 
 @test("pipelined requests with large bodies, all sent before the first response is read")

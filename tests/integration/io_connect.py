@@ -923,6 +923,15 @@ def _():
                 for host in ("127.0.0.1", "::ffff:127.0.0.1"):
                     run("assert(M[form](host, port))", form=form, host=host, port=listener.port)
                     check(not select.select([server], [], [], 0)[0], f"{host}: nobody is asked")
+                # No name has a "%".
+                for host, want in (
+                    ("127.0.0.1%lo", "Name or service not known"),
+                    ("www.example.org%lo", "Name or service not known"),
+                    ("fe80::1%mb-none", "No such device"),
+                ):
+                    run("local s, why = M[form](host, 80); eq('nil', s); assert(why:find(want, 1, true), why)",
+                        form=form, host=host, want=want)
+                    check(not select.select([server], [], [], 0)[0], f"{host}: nobody is asked")
                 handler = Handler(
                     """
   print("asking")

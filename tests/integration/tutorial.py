@@ -208,6 +208,17 @@ def _():
     equal([line for line in text.splitlines() if len(line) > 110 or line != line.rstrip()], [], "long or padded lines")
 
 
+@test("tutorial: download.lua reads Range as docs/examples/webapp.lua does, in the same words; each is a whole script")
+def _():
+    def parser(text):
+        function = re.search(r"((?:^--[^\n]*\n)+local function wanted_range\(.*?^end\n)", text, re.MULTILINE | re.DOTALL)
+        check(function, f"the function wanted_range in {text[:80]!r}...")
+        return function[1]
+
+    webapp = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "examples", "webapp.lua"))
+    equal(parser(mbtest.read_file(os.path.join(reader.directory, "download.lua"))), parser(webapp), "wanted_range")
+
+
 # --- The manual page ---
 
 
@@ -244,7 +255,7 @@ def keys(name):
 
 def methods():
     """The request's methods: those of the Lua modules, and those of the response writer in C."""
-    writer = mbtest.read_file(os.path.join(mbtest.SRCDIR, "src", "http_response.c"))
+    writer = mbtest.read_file(os.path.join(mbtest.SRCDIR, "src", "api", "http", "http_response.c"))
     rows = re.search(r"request_methods\[\] = {\n(.*?)^};", writer, re.MULTILINE | re.DOTALL)
     check(rows, "the table request_methods in the sources")
     return found(r"^(?:function )?methods\.(\w+)") | set(re.findall(r'{"([a-z]\w*)",', rows[1]))

@@ -18,6 +18,9 @@ from mbtest import DEADLINE, HANDLE, Child, check, equal, script, tmp, until, wr
 CLONE_NEWNET = 0x40000000
 SYS_pidfd_getfd = 438
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8913, 0x8914, 0x8916, 1
+# linux/rtnetlink.h, if_link.h, veth.h: a message that makes a link, and its attributes.
+RTM_NEWLINK, NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 16, 1, 4, 0x200, 0x400
+IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 3, 18, 1, 2, 1
 OTHER4, OTHER6 = "10.255.0.1", "fd00::1"  # addresses that are not loopback's, though they lead there too
 NAMESERVER = "127.0.0.53"
 ETC = {
@@ -27,24 +30,59 @@ ETC = {
 }
 
 
-def private_network():
-    """A network with nothing but loopback, in which every port is free, and what names are looked up in."""
-    mbspace.enter()
+def private_network(**space):
+    """A network with nothing but loopback, in which every port is free, and what names are looked up in. space: how to
+    enter the other namespaces."""
+    mbspace.enter(**space)
     if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
         mbtest.bail("no private network namespace here")
-    with socket.socket() as s, socket.socket(socket.AF_INET6) as s6:
-        flags = struct.unpack_from("H", fcntl.ioctl(s, SIOCGIFFLAGS, struct.pack("16s24x", b"lo")), 16)[0]
-        fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | IFF_UP))
+    _bring_up("lo")
+    with socket.socket() as s:
         four = struct.pack("16sHH4s16x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(OTHER4))
         fcntl.ioctl(s, SIOCSIFADDR, four)
-        six = struct.pack("16sIi", socket.inet_pton(socket.AF_INET6, OTHER6), 128, socket.if_nametoindex("lo"))
-        fcntl.ioctl(s6, SIOCSIFADDR, six)
+    _add_address(OTHER6, "lo")
     for name, text in ETC.items():
         target = os.path.realpath(f"/etc/{name}")
         if target.startswith("/run/"):  # which is ours
             os.makedirs(os.path.dirname(target), exist_ok=True)
             write_file(target, "")
         subprocess.run(["mount", "--bind", write_file(tmp("etc", name), text), target], check=True)
+
+
+def _bring_up(interface):
+    with socket.socket() as s:
+        name = interface.encode()
+        flags = struct.unpack_from("H", fcntl.ioctl(s, SIOCGIFFLAGS, struct.pack("16s24x", name)), 16)[0]
+        fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sH22x", name, flags | IFF_UP))
+
+
+def _add_address(address, interface):
+    with socket.socket(socket.AF_INET6) as s:
+        six = struct.pack("16sIi", socket.inet_pton(socket.AF_INET6, address), 128, socket.if_nametoindex(interface))
+        fcntl.ioctl(s, SIOCSIFADDR, six)
+
+
+def _attribute(kind, data):
+    return struct.pack("HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def two_links(names, address):
+    """Two interfaces that are up, each with the same address."""
+    name, peer = (_attribute(IFLA_IFNAME, n.encode() + b"\0") for n in names)
+    info = _attribute(IFLA_INFO_KIND, b"veth")
+    info += _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, bytes(16) + peer))
+    body = bytes(16) + name + _attribute(IFLA_LINKINFO, info)
+    flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as s:
+        s.send(struct.pack("=IHHII", 16 + len(body), RTM_NEWLINK, flags, 1, 0) + body)
+        error = -struct.unpack_from("=i", s.recv(4096), 16)[0]
+    if error:
+        mbtest.bail(f"no pair of interfaces here: {os.strerror(error)}")
+    for interface in names:
+        # Each would find that the other has its address already.
+        write_file(f"/proc/sys/net/ipv6/conf/{interface}/accept_dad", "0")
+        _bring_up(interface)
+        _add_address(address, interface)
 
 
 @contextlib.contextmanager

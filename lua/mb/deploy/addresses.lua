@@ -1,4 +1,4 @@
--- Where something has to listen for a script, from its tcp and local listeners.
+-- The addresses at which something has to listen for a script, from its tcp and local listeners.
 
 local core = require "mb.deploy.core"
 local quote = require "mb.deploy.quote"
@@ -8,18 +8,24 @@ local addresses = {}
 
 local ANY = {ip4 = "0.0.0.0", ip6 = "::"}
 
--- Both loopback addresses: a client that looks "localhost" up may come to either.
+-- Both loopback addresses: a client that looks "localhost" up may use either.
 local LOCALHOST = {{family = "ip4", host = "127.0.0.1"}, {family = "ip6", host = "::1"}}
 
 function addresses.is_connection(listener)
   return listener.proto == "local" or listener.proto:find("^tcp") ~= nil
 end
 
--- Whether only this machine can connect to it.
+-- Returns whether only this machine can connect to a listener.
 function addresses.is_private(listener)
   if listener.proto == "local" or listener.host == "localhost" then return true end
   local host = core.address(listener.host)
   return host == "::1" or (host and host:find("^127%.")) ~= nil
+end
+
+-- Returns an address without its scope, and the scope; nil for the scope where there is none.
+function addresses.split_scope(host)
+  local address, scope = host:match("^(.-)%%(.*)$")
+  return address or host, scope
 end
 
 local function of_local(listener, number)
@@ -32,7 +38,7 @@ local function of_local(listener, number)
     refuse("listener %d: the path %s cannot stand in a unit file: it has control characters, is no UTF-8, or ends "
       .. "with a space or a backslash", number, quote.show(path))
   end
-  -- Whoever listens removes what is there.
+  -- The program that listens removes a file that is there.
   local kind = path:find("^/") and core.kind(path)
   if kind and kind ~= "socket" then
     refuse("listener %d: %s is there and is no socket: whoever listens would remove it; choose another path", number,
@@ -45,16 +51,25 @@ local function of_tcp(listener, number)
   local host = listener.host
   if listener.proto == "tcp" and host == "::" then return {{family = "both"}} end
   if host == "localhost" then return LOCALHOST end
-  local usual, family = core.address(host)
+  local usual, family, lacks_scope = core.address(host)
   if not usual then
     refuse("listener %d: the host %s is a name, and whoever listens takes addresses only: write host=\"ADDRESS\", or "
       .. "leave the host out for all addresses", number, quote.show(host))
+  end
+  if lacks_scope then
+    refuse("listener %d: the host %s is link-local, and nobody can listen there without the interface: write "
+      .. "host=\"%s%%INTERFACE\"", number, quote.show(host), usual)
+  end
+  local _, scope = addresses.split_scope(usual)
+  if scope and not scope:find("^[%w_.-]+$") then
+    refuse("listener %d: the name of the interface in %s cannot stand in these files: it has more than letters, "
+      .. "digits, \"_\", \".\" and \"-\"; write its number", number, quote.show(host))
   end
   if listener.proto == "tcp" and usual == "::" then return {{family = "both"}} end
   return {{family = family, host = usual}}
 end
 
--- Whether what comes to b comes to a as well: nobody can listen at both.
+-- Returns whether a takes all connections that b would take: then nobody can listen at both.
 local function covers(a, b)
   if a.family == "local" or b.family == "local" then return a.path == b.path and a.path ~= nil end
   if a.port ~= b.port then return false end
@@ -64,15 +79,15 @@ end
 
 local function is_covered(found, index)
   for i, other in ipairs(found) do
-    -- Of two that are the same, the first stays.
+    -- Of two equal addresses, the first stays.
     local is_same = covers(found[index], other)
     if i ~= index and covers(other, found[index]) and (i < index or not is_same) then return true end
   end
   return false
 end
 
--- Returns the addresses, in the order of the listeners and none twice: {family =, host =, port =, path =, listener =},
--- where "family" is "ip4", "ip6", "both" (all addresses) or "local".
+-- Returns the addresses in the order of the listeners, each of them once: {family =, host =, port =, path =, listener
+-- =, number =}, where "family" is "ip4", "ip6", "both" (all addresses) or "local".
 function addresses.of(listeners)
   local found = {}
   for number, listener in ipairs(listeners) do
@@ -91,7 +106,7 @@ function addresses.of(listeners)
   return kept
 end
 
--- Refuses a script without listeners, and one that says of none where it listens.
+-- Refuses a script without a listener for which is_enough(listener) is true.
 function addresses.check(listeners, is_enough)
   for _, listener in ipairs(listeners) do
     if is_enough(listener) then return end

@@ -33,7 +33,7 @@ local function homes()
   return list
 end
 
--- Returns the directories as they really are, those that exist.
+-- Returns the directories that exist, as paths without links.
 function directories.of(user)
   local found, known = {}, {}
   local function add(list)
@@ -50,7 +50,7 @@ function directories.of(user)
     local list = {}
     for directory in path:gmatch("[^:]+") do list[#list + 1] = directory end
     add(list)
-    if not path:find(":$") then return found end -- the usual ones are read only behind a ":" at the end
+    if not path:find(":$") then return found end -- only a ":" at the end adds the usual directories
   end
   if user then add(homes()) end
   add(user and USER or SYSTEM)
@@ -64,7 +64,7 @@ function directories.has(list, real)
   return false
 end
 
--- Which manager reads units from a directory, whatever the environment says: "system", "user", or nil.
+-- Returns the manager that reads units from a directory, whatever the environment says: "system", "user", or nil.
 function directories.manager(real)
   if real:find("/%.config/systemd/user$") or real:find("/%.local/share/systemd/user$") then return "user" end
   for name, list in pairs {system = SYSTEM, user = USER} do

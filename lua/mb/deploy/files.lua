@@ -1,4 +1,4 @@
--- Unit files on the disk: which of them are ours, and writing them. Must never touch a file that is not.
+-- Finds out which unit files on the disk are ours, and writes those. Must never touch another file.
 
 local core = require "mb.deploy.core"
 local quote = require "mb.deploy.quote"
@@ -8,7 +8,8 @@ local service_text = require "mb.deploy.service_text"
 local files = {}
 
 local KINDS = {directory = "a directory", link = "a symbolic link", socket = "a socket", other = "no regular file"}
--- The text of a regular file; nil and why not.
+
+-- Returns the text of a regular file; or nil and why it cannot be read.
 local function read(path)
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
@@ -18,13 +19,13 @@ local function read(path)
   return text, message
 end
 
--- Whether two names are of one script, by different ways.
+-- Returns whether two paths lead to the same script.
 local function is_same(a, b)
   local real = core.real_path(a)
   return a == b or (real ~= nil and real == core.real_path(b))
 end
 
--- From its first line: nil if the file is this run's to write, else what it is.
+-- Returns nil if the first line of a file says that this run may write it; else a text that says what the file is.
 local function describe(first, plan)
   for _, user in ipairs {true, false} do
     local mark = service_text.mark(user, "")
@@ -38,8 +39,8 @@ local function describe(first, plan)
   return "not made by mb-handle --units"
 end
 
--- Returns the file's text if this script's units are its own matter, and false if there is no file;
--- or nil and what the file is.
+-- Returns the file's text if the file belongs to this script; false if there is no file; or nil and a text that says
+-- what the file is.
 local function ours(path, plan)
   local kind, message = core.kind(path)
   if kind == false then return false end
@@ -52,8 +53,8 @@ local function ours(path, plan)
   return not why and text or nil, why
 end
 
--- Refuses, naming all of them, if one of the units' files is not ours to write.
--- units: an array of {name =, text =}; sets their field "old": the text that is there now, or false.
+-- Refuses if a unit's file is not ours to write; the message names all such files.
+-- units: an array of {name =, text =}. Sets their fields "path" and "old", the text that is there now, or false.
 function files.look(units, directory, plan)
   local foreign = {}
   for _, unit in ipairs(units) do
@@ -67,13 +68,13 @@ function files.look(units, directory, plan)
     .. "else: the units are named after it", table.concat(foreign, "\n"))
 end
 
--- Refuses units that would hide others, a distribution's ssh.socket say, from the manager.
+-- Refuses units that would hide others from the manager, such as a distribution's ssh.socket.
 function files.look_elsewhere(units, real, plan, directories)
   local hidden = {}
   for _, directory in ipairs(directories) do
     for _, unit in ipairs(directory ~= real and units or {}) do
       local path = directory .. "/" .. unit.name
-      -- systemctl link makes a link to our own.
+      -- "systemctl link" makes a link to our own file.
       local is_link = core.real_path(path) == real .. "/" .. unit.name
       if core.kind(path) and not is_link and not ours(path, plan) then hidden[#hidden + 1] = "  " .. path end
     end
@@ -97,7 +98,7 @@ function files.write(units, is_systems)
   end
 end
 
--- Returns the names of the script's units that are in the directory and not among these.
+-- Returns the names of the script's units that are in the directory and not among the given ones.
 function files.left_behind(units, directory, plan)
   local now, left = {}, {}
   for _, unit in ipairs(units) do now[unit.name] = true end
@@ -110,7 +111,7 @@ function files.left_behind(units, directory, plan)
   return left
 end
 
--- Refuses a directory that is not there. Returns its absolute path without links.
+-- Refuses a directory that does not exist. Returns its absolute path without links.
 function files.directory(directory)
   local real, message, number = core.real_path(directory)
   if real and core.kind(real) == "directory" then return real end

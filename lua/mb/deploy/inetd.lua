@@ -1,14 +1,14 @@
--- --inetd: lines for inetd.conf, as openbsd-inetd reads it. Our own words are those of units/inetd.conf.sample.
+-- --inetd: lines for inetd.conf, as openbsd-inetd reads it. Settings and comments are those of units/inetd.conf.sample.
 
 local limits = require "mb.deploy.limits"
 local quote = require "mb.deploy.quote"
 local refuse = require "mb.deploy.refuse"
 local super_server = require "mb.deploy.super_server"
 
--- openbsd-inetd drops, in silence, what is behind the 20th argument and what is behind the 1023rd byte of a line.
+-- openbsd-inetd silently drops all arguments after the 20th, and all bytes of a line after the 1023rd.
 local ARGUMENTS_MAX, LINE_MAX = 20, 1023
 
--- The first and the third field.
+-- Returns the first and the third field of the line.
 local function service(a)
   if a.family == "local" then return a.path, "unix" end
   if a.family == "both" then return tostring(a.port), "tcp" end
@@ -16,7 +16,7 @@ local function service(a)
   return "[" .. a.host .. "]:" .. a.port, "tcp6"
 end
 
--- Why inetd cannot listen there, or nil.
+-- Returns why inetd cannot listen there, or nil.
 local function wrong(plan, a)
   if a.family ~= "local" then return nil end
   if limits.is_proxied(plan, a.listener) then

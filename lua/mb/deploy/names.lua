@@ -5,25 +5,25 @@ local refuse = require "mb.deploy.refuse"
 
 local names = {}
 
--- A unit's name has at most 255 bytes. An instance's, for a connection, holds two addresses as well.
+-- A unit's name has at most 255 bytes. The name of a connection's instance contains two addresses as well.
 local APP_MAX, UNIT_MAX = 120, 255
 
 local function hex(c) return ("\\x%02x"):format(c:byte()) end
 
--- As systemd-escape does, but for "-": scripts have it in their names, and it is good in a unit's too. At the beginning
--- commands would take it for an option.
+-- Escapes a text as systemd-escape does, except for "-": scripts have it in their names, and a unit's name may have it,
+-- too. At the beginning of a name, commands would take it for an option.
 local function escape(text)
   local escaped = text:gsub("[^%w:_.-]", hex)
   return (escaped:gsub("^[.-]", hex))
 end
 
--- The script's base name without .lua.
+-- Returns the script's base name without .lua.
 function names.base(script)
   local base = script:match("[^/]+$")
   return base:match("^(.+)%.lua$") or base
 end
 
--- The first part of the names of all units of a script.
+-- Returns the first part of the names of all units of a script.
 function names.app(script)
   local app = escape(names.base(script))
   if #app > APP_MAX then
@@ -33,18 +33,18 @@ function names.app(script)
   return app
 end
 
--- What --interval or --main calls a listener of that kind.
+-- Returns the name by which --interval or --main selects a listener.
 function names.handler(listener)
   return listener.name or listener.proto
 end
 
--- "interval tick"; "interval" alone where it has no name.
+-- Returns "interval tick", or only "interval" for a listener without a name.
 function names.describe(listener)
   return listener.name and listener.proto .. " " .. listener.name or listener.proto
 end
 
--- The intervals and the mains of a script: an array of {name =, unit =, listener =, number =}, where "unit" is the
--- unit's name without .timer or .service. Refuses two with one name.
+-- Returns the intervals and the mains of a script: an array of {name =, unit =, listener =, number =}, where "unit" is
+-- the unit's name without .timer or .service. Refuses two with the same name.
 function names.handlers(app, listeners)
   local handlers, taken = {}, {}
   for number, listener in ipairs(listeners) do

@@ -1,26 +1,26 @@
--- Text from a script or a command line, as it stands in unit files, in a shell and in messages.
+-- Quotes text from a script or a command line for unit files, for a shell and for messages.
 
 local quote = {}
 
--- Whether the text fits on a line of a file that people read: UTF-8, without control characters.
+-- Returns whether the text fits on a line of a file that people read: UTF-8, without control characters.
 function quote.is_line(text)
   return utf8.len(text) ~= nil and not text:find("%c")
 end
 
--- In a message.
+-- Quotes a text for a message.
 function quote.show(text)
   local shown = text:gsub("%c", function(c) return ("\\x%02x"):format(c:byte()) end)
   return '"' .. shown .. '"'
 end
 
--- In a unit file, where a value may hold specifiers (systemd.unit(5)).
+-- Escapes a text for a unit file, where "%" begins a specifier (systemd.unit(5)).
 function quote.specifiers(text)
   return (text:gsub("%%", "%%%%"))
 end
 
 local function escape(c) return ("\\x%02x"):format(c:byte()) end
 
--- The program in ExecStart= (systemd.service(5)): variables are not looked for in it.
+-- Quotes the program in ExecStart= (systemd.service(5)), in which systemd replaces no variables.
 function quote.exec_program(text)
   if text:find("^[%w_@/.:,+=-]+$") then return text end
   text = quote.specifiers(text:gsub('[\\"]', "\\%0"))
@@ -28,19 +28,20 @@ function quote.exec_program(text)
   return '"' .. text:gsub(bytes, escape) .. '"'
 end
 
--- An argument in ExecStart=.
+-- Quotes an argument in ExecStart=.
 function quote.exec_word(text)
   return (quote.exec_program(text):gsub("%$", "$$"))
 end
 
--- A word of a shell command.
+-- Quotes a word of a shell command.
 function quote.shell(text)
   if text:find("^[%w_@%%+=:,./-]+$") then return text end
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
--- The words of the command that is to be started, each quoted by the function and separated by spaces.
--- more: another option, or nil. except: the name of an option that is left out, or nil.
+-- Returns the command line that starts the handler, without the program.
+-- word: the function that quotes a word. more: another option, or nil. except: the name of an option to leave out, or
+-- nil.
 function quote.command(plan, word, more, except)
   local words = {}
   for _, option in ipairs(plan.options) do

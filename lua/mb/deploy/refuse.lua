@@ -1,10 +1,10 @@
--- How a module below mb.deploy gives up: it throws a refusal, which mb.deploy returns to its caller as nil, message.
+-- A module below mb.deploy gives up by throwing a refusal, which mb.deploy returns to its caller as nil, message.
 
 local refusal = {}
 
--- refuse(format, ...): what is wrong with the script or the command line, and what to do.
--- refuse.system(format, ...): the system has refused something.
--- refuse.read(thrown): returns the message, and "system" or nil; nothing when what was thrown is no refusal.
+-- refuse(format, ...): throws a refusal, which says what is wrong with the script or the command line, and what to do.
+-- refuse.system(format, ...): throws a refusal, because the system has refused something.
+-- refuse.read(thrown): returns the message of a refusal, and "system" or nil; returns nothing for another error.
 local refuse = {}
 
 local function throw(kind, format, ...)

@@ -1,4 +1,4 @@
--- The text of the service units. What they share with units/mb@.service is here and nowhere else in Lua.
+-- The text of the service units. The lines that they share with units/mb@.service are here and nowhere else in Lua.
 
 local names = require "mb.deploy.names"
 local quote = require "mb.deploy.quote"
@@ -6,7 +6,7 @@ local refuse = require "mb.deploy.refuse"
 
 local service_text = {}
 
--- The lines of mb@.service that are as good for a timer and a main as for a connection.
+-- The lines of mb@.service that hold for a timer and a main as well as for a connection.
 local SHARED = [[
 StandardOutput=journal
 StandardError=journal
@@ -18,13 +18,14 @@ UMask=0027
 NoNewPrivileges=yes
 ]]
 
--- As in mb-user.conf: a user's own manager cannot set it, and a root without powers is not what is asked for.
+-- As in mb-user.conf, only for the system's units: a user's own manager cannot set it, and the units of root's own
+-- manager are to keep root's powers.
 local POWERLESS = [[
 # None of root's powers.
 CapabilityBoundingSet=
 ]]
 
--- The lines of mb@.service that are for a connection.
+-- The lines of mb@.service that hold only for a connection.
 local CONNECTION = [[
 # How timeout() ends the process: a client that took too long is no failure.
 SuccessExitStatus=SIGALRM
@@ -35,7 +36,8 @@ MemoryMax=512M
 TasksMax=128
 ]]
 
--- "Starting ..." and "Finished ..." of a timer that fires oftener than that would bury everything else in the journal.
+-- For a timer that fires more often than this, the lines "Starting ..." and "Finished ..." would bury everything else
+-- in the journal.
 local QUIET_BELOW = 60 -- seconds
 
 local QUIET = [[
@@ -44,25 +46,27 @@ SyslogLevel=notice
 LogLevelMax=notice
 ]]
 
--- What the first line of each file says, by which a later run knows whose it is, and for which manager.
+-- Returns the first line of each file. By it, a later run knows from which script the file was made, and for which
+-- manager.
 function service_text.mark(user, script)
   return ("# Made by mb-handle --units %sfrom %s"):format(user and "--user " or "", script)
 end
 
--- what: what the unit does, for its description.
+-- Returns the comment at the top of a file, and the section [Unit]. what: what the unit does, for its description.
 function service_text.head(plan, unit, what)
   return table.concat {
     service_text.mark(plan.user, plan.script), "\n",
-    "# The next run of mb-handle --units writes it anew: changes belong into a drop-in (systemctl ",
+    "# The next run of mb-handle --units writes it anew: changes belong in a drop-in (systemctl ",
     plan.user and "--user " or "", "edit ", unit, ").\n\n",
     "[Unit]\n",
-    -- Not at the end of the line: the script's name may end with a backslash.
+    -- The script's name cannot stand at the end of the line, as it may end with a backslash.
     "Description=", quote.specifiers(plan.script), ": ", quote.specifiers(what):gsub("\\$", "\\ "), "\n",
     "Documentation=man:mb-handle(8)\n",
   }
 end
 
--- [Service] up to what is the unit's own. more: an option for the command, or nil. except: an option without effect.
+-- Returns the part of [Service] that all these units have. more: an option to add to the command, or nil. except: the
+-- name of an option to leave out, or nil.
 local function service(plan, more, except)
   return table.concat {
     "\n[Service]\n",
@@ -81,7 +85,7 @@ function service_text.connection(plan, unit)
     .. CONNECTION
 end
 
--- The time span of a delay, in whole microseconds: systemd knows nothing smaller.
+-- Returns the time span of a delay, in whole microseconds: systemd knows nothing smaller.
 function service_text.span(delay, number)
   -- The manager needs some milliseconds for a start.
   if delay < 0.001 then

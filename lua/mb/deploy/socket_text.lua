@@ -30,7 +30,8 @@ KeepAliveIntervalSec=30s
 NoDelay=yes
 ]]
 
--- For each connection to a Unix socket the manager would log that it cannot set them.
+-- A socket unit with a Unix socket has no TCP options: the manager would log for each of its connections that it cannot
+-- set them.
 local NO_TCP_OPTIONS = "# No times for it and no NoDelay=, as not all listeners are TCP.\n"
 
 local LOCAL = [[
@@ -41,7 +42,7 @@ SocketMode=0666
 
 local LOCAL_PROXIED = [[
 
-# Who may connect may say any address, by the PROXY protocol: the proxy alone, by SocketGroup=.
+# Whoever may connect may say any address, by the PROXY protocol: let only the proxy connect, by SocketGroup=.
 SocketMode=0660
 ]]
 
@@ -50,7 +51,7 @@ local REMOVE = [[
 RemoveOnStop=yes
 ]]
 
--- Whether the addresses have one for IPv6 alone that IPv4 would come to as well.
+-- Returns whether one of the addresses is for IPv6 alone, but would take IPv4 connections as well.
 local function has_ip6_only(list)
   for _, a in ipairs(list) do
     if a.family == "ip6" and a.host == "::" then return true end
@@ -58,20 +59,28 @@ local function has_ip6_only(list)
   return false
 end
 
--- What ListenStream= takes.
+-- Returns the values of ListenStream= for an address. systemd has the scope behind the port.
 local function streams(a, split)
   if a.family == "local" then return {quote.specifiers(a.path)} end
   if a.family == "ip4" then return {a.host .. ":" .. a.port} end
-  if a.family == "ip6" then return {"[" .. a.host .. "]:" .. a.port} end
+  if a.family == "ip6" then
+    local host, scope = addresses.split_scope(a.host)
+    return {"[" .. host .. "]:" .. a.port .. (scope and quote.specifiers("%" .. scope) or "")}
+  end
   if split then return {"0.0.0.0:" .. a.port, "[::]:" .. a.port} end
   return {tostring(a.port)}
 end
 
--- Addresses that the machine may not have yet when sockets are made, early in the boot, or not at all.
+-- Returns whether the machine may lack the address: early in the boot, when sockets are made, or always.
 local function may_be_missing(a)
   if a.family == "both" or a.family == "local" then return false end
   if a.host == "::1" then return a.listener.host == "localhost" end
   return a.host ~= "0.0.0.0" and a.host ~= "::" and not a.host:find("^127%.")
+end
+
+local function has_interface_name(a)
+  local _, scope = addresses.split_scope(a.host or "")
+  return scope ~= nil and scope:find("%D") ~= nil
 end
 
 local function any(list, is)
@@ -93,6 +102,10 @@ local function listen_text(list)
   if any(list, may_be_missing) then
     lines[#lines + 1] = "# An address that the machine does not have, or not yet when it boots, fails no other.\n"
       .. "FreeBind=yes\n"
+  end
+  if any(list, has_interface_name) then
+    lines[#lines + 1] = "# An address is left out if its interface is not there when systemd reads this file: then\n"
+      .. "# \"systemctl daemon-reload\", and restart the socket. A number in place of the name is always taken.\n"
   end
   lines[#lines + 1] = "Accept=yes\n"
   return table.concat(lines)

@@ -1,4 +1,4 @@
--- What --inetd and --xinetd have in common: words without quotes, and what only another program can start.
+-- Shared by --inetd and --xinetd: words without quotes, and notes about handlers that only another program can start.
 
 local addresses = require "mb.deploy.addresses"
 local names = require "mb.deploy.names"
@@ -7,7 +7,7 @@ local refuse = require "mb.deploy.refuse"
 
 local super_server = {}
 
--- A word of a line that knows no quotes.
+-- Returns the text if it can be a word of a line without quotes; else refuses it.
 function super_server.word(text)
   if text == "" or text:find("[%s%c]") then
     refuse("%s: neither inetd nor xinetd takes %s in a program's name or argument: rename the file, or say what is "
@@ -16,7 +16,7 @@ function super_server.word(text)
   return text
 end
 
--- Returns the addresses, after checks of what holds for both; refuses a script that has nothing to start.
+-- Returns the addresses, after the checks that both modes need. Refuses a script that has nothing to start.
 function super_server.addresses(plan)
   addresses.check(plan.listeners, function(listener) return listener.proto ~= "any" end)
   super_server.word(plan.program)
@@ -25,14 +25,14 @@ function super_server.addresses(plan)
   return addresses.of(plan.listeners)
 end
 
--- Comments about what may not work.
+-- Returns comments about things that may not work.
 function super_server.notes(plan)
   return (plan.account_exists and "" or ("# There is no account %s: make it, or write another.\n"):format(plan.account))
     .. (plan.readable and "" or ("# The account %s may be unable to read the script.\n"):format(plan.account))
     .. (plan.runnable and "" or ("# The account %s may be unable to run %s.\n"):format(plan.account, plan.program))
 end
 
--- A comment for each interval and main, with the command that runs it.
+-- Returns a comment for each interval and main, with the command that runs it.
 function super_server.others(plan)
   local lines = {}
   for _, listener in ipairs(plan.listeners) do

@@ -1,4 +1,4 @@
--- --units: writes the units of a script, and says what to run then.
+-- --units: writes the units of a script, and says which commands to run then.
 
 local addresses = require "mb.deploy.addresses"
 local directories = require "mb.deploy.directories"
@@ -11,7 +11,7 @@ local service_text = require "mb.deploy.service_text"
 local socket_text = require "mb.deploy.socket_text"
 local timer_text = require "mb.deploy.timer_text"
 
--- Returns the units, an array of {name =, text =, starts = whether it is one to be enabled}.
+-- Returns the units, an array of {name =, text =, starts =}. starts is true for a unit that is to be enabled.
 local function make(plan)
   local app = names.app(plan.script)
   local units = {}
@@ -33,7 +33,7 @@ local function make(plan)
   return units
 end
 
--- The names, quoted for a shell, of the units for which is() is true; nil when there is none.
+-- Returns the names, quoted for a shell, of the units for which is() is true; nil when there is none.
 local function list(units, is)
   local words = {}
   for _, unit in ipairs(units) do
@@ -44,10 +44,10 @@ end
 
 local function starts(unit) return unit.starts end
 
--- Whether the unit may be running as it was: a reload alone would end what listens, and start nothing.
+-- Returns whether the unit may be running in an older form: a reload alone would end its listener, and start nothing.
 local function was_there(unit) return unit.starts and unit.old end
 
--- The shell commands that put the units to work.
+-- Returns the shell commands that put the units to work.
 local function commands(plan, units, directory, is_read)
   local systemctl = plan.user and "systemctl --user " or "systemctl "
   local lines = {}
@@ -58,10 +58,10 @@ local function commands(plan, units, directory, is_read)
     add(systemctl, "link ", table.concat(paths, " "))
   end
   add(systemctl, "daemon-reload")
-  -- Whether an earlier run's commands were run, nobody knows: these do what is left of them, whatever that is.
+  -- Nobody knows whether somebody ran the commands of an earlier run: these commands do whatever is left of them.
   local again = list(units, was_there) ~= nil
   add(systemctl, again and "enable " or "enable --now ", list(units, starts))
-  -- A main process that is as it was is not interrupted.
+  -- A main process whose unit has not changed is not interrupted.
   local function is_main(unit) return unit.starts and unit.name:find("%.service$") and unit.old == unit.text end
   local restart = list(units, function(unit) return unit.starts and not is_main(unit) end)
   if again and restart then add(systemctl, "restart ", restart) end
@@ -83,11 +83,12 @@ local function has_proxied_socket(plan)
   return false
 end
 
--- In a pattern of systemctl's, which says nothing where no unit matches.
+-- Returns a pattern for systemctl, which says nothing where no unit matches a pattern.
 local function pattern(name) return quote.shell((name:gsub("e$", "[e]"))) end
 
--- The commands that remove units. Stopped first, timers before what they start: what is disabled by removing a link
--- is not known any more. A run that has failed since the script has changed is no failure.
+-- Returns the commands that remove units. They stop the units first, and timers before the services that these start:
+-- once "disable" has removed a link, systemctl does not know the unit any more. They forget failed runs: a run that has
+-- failed since the script changed is no failure.
 local function removal(plan, names_left, directory)
   local systemctl = plan.user and "systemctl --user " or "systemctl "
   local paths, all, running, failed = {}, {}, {}, {}
@@ -107,8 +108,8 @@ local function removal(plan, names_left, directory)
   return table.concat(lines, "\n")
 end
 
--- Refuses the units of one manager in the directories of the other: a service of the system's without its User= would
--- run as root.
+-- Refuses to write units for one manager into a directory of the other: the system's manager would run a service
+-- without User= as root.
 local function check_manager(plan, directory, real)
   local manager = directories.manager(real)
   if not manager or manager == (plan.user and "user" or "system") then return end
@@ -116,7 +117,7 @@ local function check_manager(plan, directory, real)
     plan.user and "leave --user out for that, or write to ~/.config/systemd/user" or "add --user for that")
 end
 
--- What else there is to do or to know.
+-- Returns lines about what else there is to do or to know.
 local function notes(plan, units, directory)
   local lines = {}
   local function add(...) lines[#lines + 1] = "note: " .. table.concat {...} end
@@ -150,7 +151,7 @@ local function notes(plan, units, directory)
   return lines
 end
 
--- Refuses what would refuse each connection.
+-- Refuses a listener that would refuse each of its connections.
 local function check_abstract(plan)
   for number, listener in ipairs(plan.listeners) do
     if listener.proto == "local" and listener.path:find("^@") and limits.is_proxied(plan, listener) then
@@ -160,13 +161,13 @@ local function check_abstract(plan)
   end
 end
 
--- Refuses what unit files cannot say.
+-- Refuses paths that cannot stand in unit files.
 local function check_paths(plan)
   if not quote.is_line(plan.script) or not quote.is_line(plan.program) then
     refuse("the name %s has control characters or is no UTF-8: it cannot stand in a unit file",
       quote.show(quote.is_line(plan.script) and plan.program or plan.script))
   end
-  -- In the path of a program there is no way to write them.
+  -- In the path of a program there is no way to write these characters.
   if plan.program:find("[\\\"']") then
     refuse("systemd starts no program with quotes or backslashes in its path: install mb-handle elsewhere than %s",
       quote.show(plan.program))
@@ -180,7 +181,8 @@ return function(plan, directory)
   local units = make(plan)
   for _, unit in ipairs(units) do units.has_socket = units.has_socket or unit.name:find("%.socket$") ~= nil end
   local real = files.directory(directory)
-  -- A link as it was given is what people know; a relative path is of no use to systemctl.
+  -- People know the directory by the path that they gave, even if it is a link; but a relative path is of no use to
+  -- systemctl.
   directory = directory:find("^/") and (directory:match("^(.-)/*$")) or real
   check_manager(plan, directory, real)
   local read = directories.of(plan.user)

@@ -1,5 +1,6 @@
--- --xinetd: entries for xinetd. Our own words are those of units/xinetd.sample.
+-- --xinetd: entries for xinetd. Settings and comments are those of units/xinetd.sample.
 
+local addresses = require "mb.deploy.addresses"
 local limits = require "mb.deploy.limits"
 local names = require "mb.deploy.names"
 local quote = require "mb.deploy.quote"
@@ -32,7 +33,7 @@ service %s
 local function entry(plan, a, name, command)
   local total = a.listener.max_fork or limits.DEFAULT
   local bind = a.host and ("\tbind            = %s\n"):format(a.host) or ""
-  -- Without it, xinetd's "::" takes IPv4 as well.
+  -- Without v6only, xinetd's "::" takes IPv4 as well.
   if a.host == "::" then bind = bind .. "\tv6only          = yes\n" end
   local per_source = limits.has_sources(plan, a.listener)
     and ("\tper_source      = %d\n"):format(limits.per_source(total)) or ""
@@ -40,7 +41,7 @@ local function entry(plan, a, name, command)
     a.family == "ip6" and " IPv6" or "")
 end
 
--- app-PORT, and a number behind it where another address has the same port.
+-- Returns app-PORT, and adds a number where another address has the same port.
 local function unique(app, port, taken)
   local name, n = ("%s-%d"):format(app, port), 1
   while taken[name] do
@@ -51,17 +52,26 @@ local function unique(app, port, taken)
   return name
 end
 
+-- What xinetd takes for one address: it turns the second of two services off that differ in their scope alone.
+local function place(a)
+  return a.host and ("%s %d"):format(addresses.split_scope(a.host), a.port)
+end
+
 return function(plan)
   local list = super_server.addresses(plan)
   local command = quote.command(plan, super_server.word)
   local app = names.base(plan.script):gsub("[^%w_.-]", "_")
-  local taken, found = {}, 0
+  local taken, places, found = {}, {}, 0
   local lines = {"# A file for /etc/xinetd.d, made by mb-handle --xinetd from ", plan.script, "\n",
     super_server.notes(plan)}
   for _, a in ipairs(list) do
     if a.family == "local" then
       lines[#lines + 1] = "# Not here, as xinetd does not listen on Unix sockets: " .. a.path .. "\n"
+    elseif places[place(a)] then
+      lines[#lines + 1] = ("# Not here, as xinetd takes it for the same address as %s: [%s]:%d\n"):format(
+        places[place(a)], a.host, a.port)
     else
+      if place(a) then places[place(a)] = a.host end
       lines[#lines + 1], found = entry(plan, a, unique(app, a.port, taken), command), found + 1
     end
   end

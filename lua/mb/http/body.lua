@@ -1,13 +1,13 @@
--- The request body: as a string, as form parameters, or streamed to the script's functions. It is read once, in one of
--- these ways. While a response is blocked, what was begun or registered here goes on (wire.consumer); content that
--- nobody asked for yet is kept.
+-- The request body: as a string, as form parameters, or streamed to functions of the script; it is read once. While a
+-- response waits for the client, the reading that was begun here goes on (the consumer of mb.http.wire).
 
 local core = require "mb.http.core"
+local intake = require "mb.http.intake"
 local params = require "mb.http.params"
 
 local methods, attributes = {}, {}
 
--- More than any form has; each costs a table.
+-- More parameters than any form has; each costs a table.
 local PARAMS_MAX = 10000
 
 -- Names of more than 31 bytes can be made to collide in Lua's tables (core.form); no form has so many of them.
@@ -16,7 +16,7 @@ local SHORT_NAME, LONG_NAMES_MAX = 31, 1000
 -- Pieces of a value are joined up to this size.
 local JOINED_BYTES = 65536
 
--- State of request._body -> what to say of it. "none" and "unread" allow everything.
+-- State of request._body -> why the body cannot be read any more. "none" and "unread" allow everything.
 local STATES = {
   string = "the request body was read as request.body",
   processing = "the request body is being processed",
@@ -25,7 +25,8 @@ local STATES = {
   discarded = "the request body was discarded",
 }
 
--- Checks that the request can be used; returns the connection. level: of the script, as for error in the caller.
+-- Checks that the request can be used; returns the connection. level: that of the script, as the caller would give it
+-- to error.
 local function usable(request, call, level)
   if type(request) ~= "table" or not request._wire then
     error(call .. ": expected a request; call it as request:" .. call .. "(...)", level + 1)
@@ -39,7 +40,7 @@ end
 
 local function is_unread(request) return request._body == "unread" or request._body == "none" end
 
--- Checks that the body can still be read in a new way, too. whole: not only in parts.
+-- Checks also that the body can still be read in a new way. whole: the caller wants the whole body, not single fields.
 local function begin(request, call, level, whole)
   local wire = usable(request, call, level + 1)
   if not is_unread(request) then error(("%s: %s"):format(call, STATES[request._body]), level + 1) end
@@ -53,7 +54,7 @@ local function most_of(wire) return wire.options.maximum_input_chunk_size end
 
 -- ---- as a string ----
 
--- What is left of the body, as one string.
+-- Returns the rest of the body as one string.
 local function read_all(wire)
   while wire:get("stash") do end
   return wire.input:read(math.maxinteger) or ""
@@ -67,7 +68,7 @@ end
 
 -- ---- as a form ----
 
--- The stream handler that is registered for a field, if any: the exact name first.
+-- Returns the stream handler for a field, or nil. A handler for the exact name comes before one for a pattern.
 local function stream_handler(request, name)
   local streams = request._streams
   if not streams then return nil end
@@ -77,10 +78,10 @@ local function stream_handler(request, name)
   end
 end
 
--- Calls a stream handler, but not after a monologue has begun. When it has closed or reset the connection, that is the
--- end of its script, too.
+-- Calls a stream handler, unless a monologue has begun. If the handler has closed or reset the connection, the request
+-- ends.
 local function stream(wire, handler, ...)
-  if wire.forgets_input then return end
+  if intake.ignores(wire) then return end
   handler(...)
   if not core.is_open(wire.socket) then wire:fail("the script has ended the connection") end
 end
@@ -93,7 +94,7 @@ local function stream_value(wire, handler, value, metadata)
   stream(wire, handler)
 end
 
--- Adds a piece, so that the number of pieces stays small also when they are: each costs a string.
+-- Adds a piece of a value. Each piece costs a string, so small ones are joined: their number stays small.
 local function add_piece(pieces, piece)
   local n = #pieces
   while n > 0 and #pieces[n] <= #piece and #piece < JOINED_BYTES do
@@ -106,7 +107,7 @@ end
 
 local function nothing() end
 
--- Ways to process a body: {method of the input, take(event, …), done()}.
+-- Ways to process a body: {method = name of a method of the input, take = function(event, ...), done = function()}.
 
 local function multipart(request, wire, list)
   local metadata_list = params.new_list()
@@ -173,7 +174,7 @@ local function raw(wire, handler)
   }
 end
 
--- How this body is to be processed.
+-- Returns the way to process this body.
 local function way_of(request, wire, list)
   if request._raw_stream then return raw(wire, request._raw_stream) end
   if request._body == "none" then return {method = "discard", take = nothing, done = nothing} end
@@ -185,14 +186,15 @@ local function way_of(request, wire, list)
   return {method = "discard", take = nothing, done = nothing}
 end
 
--- Handles one event of the input, or nil for the end. A stream handler that throws leaves the body in processing.
+-- Handles one event of the input; nil: the body has ended. A stream handler that throws leaves the body in
+-- "processing".
 local function handle(request, event, ...)
   local way = request._way
   request._busy = true
   if event == nil then
     way.done()
     if request._body == "processing" then request._body = "processed" end
-    request._wire:consume_with(false)
+    request._wire.consumer = false
   else
     if way.method == "part" then way.take(event, ...) else way.take(event) end
   end
@@ -207,9 +209,9 @@ local function start(request, wire)
   request._body = "processing"
 end
 
--- For wire.consumer: one event without waiting. Returns whether there was one.
+-- The consumer: takes one event without waiting. Returns whether there was one.
 local function consume_some(request, wire)
-  if request._busy then return wire:stash() end -- writing blocks in a stream handler: what comes is for later
+  if request._busy then return intake.keep(wire) end -- a stream handler waits for the client: it reads later
   start(request, wire)
   local way = request._way
   local event, a, b, c = wire.input[way.method](wire.input, most_of(wire))
@@ -217,18 +219,18 @@ local function consume_some(request, wire)
     handle(request, event, a, b, c)
     return true
   end
-  if a ~= "block" then wire:end_body() end -- of a refusal, whoever reads on is told
+  if a ~= "block" then intake.move(wire, "over") end -- the next read tells of a refusal
   if a == "end" then handle(request, nil) end
   return false
 end
 
--- From now on the body is processed while writing is blocked, too.
+-- From now on, the body is processed also while a response waits for the client.
 local function install(request, wire)
   request.fresh = false
-  wire:consume_with(function() return consume_some(request, wire) end)
+  wire.consumer = function() return consume_some(request, wire) end
 end
 
--- request:consume_input()
+-- request:consume_input(): processes the whole body.
 function methods.consume_input(self)
   local wire = usable(self, "consume_input", 2)
   if self._busy then error("consume_input: a stream handler is running, or has failed", 2) end
@@ -244,7 +246,7 @@ end
 
 methods.process_request_body = methods.consume_input
 
--- Form parameters: there once the body was processed.
+-- Returns the request once its body has been processed: then it has the form parameters.
 local function processed(request, name)
   usable(request, name, 4)
   if request._body == "string" or request._body == "streamed" or request._body == "discarded" then
@@ -305,12 +307,12 @@ function methods.stream_post_params(self, pattern, callback)
   end)
 end
 
--- Reads over what is left. A client that waits for a 100 (Continue) is not asked to send it: the response says that the
--- connection ends.
+-- Reads the rest of the body and drops it. A client that waits for a 100 (Continue) is not told to send its body: the
+-- response says that the connection ends.
 local function discard(self, wire)
   if not is_unread(self) then return end
   self._body = "discarded"
-  wire:consume_with(false)
+  wire.consumer = false
   if wire.expects then return end
   while wire:get("discard") do end
 end
@@ -341,18 +343,18 @@ function methods.stream_request_body_now(self, callback)
   end
 end
 
--- request:defer_reading(): of older revisions; reading is never done before it is needed.
+-- request:defer_reading(): for scripts of older revisions. It does nothing, as no body is read before it is needed.
 function methods.defer_reading(self) usable(self, "defer_reading", 2) end
 
--- request:monologue(): as close_after_finish, and nothing more is read. Streaming that is going on ends here.
+-- request:monologue(): does what close_after_finish does, and reads nothing more. Streaming ends here.
 function methods.monologue(self)
   if type(self) ~= "table" then error("monologue: expected a request; call it as request:monologue()", 2) end
   self:_begin_monologue()
   local wire, body = self._wire, self._body
-  if wire.forgets_input then return end
+  if intake.ignores(wire) then return end
   if body == "unread" or body == "processing" or body == "streamed" then self._body = "discarded" end
-  wire:forget_input()
-  while wire.receives and wire.consumer() do end
+  intake.move(wire, "ignoring")
+  while intake.take(wire) do end
 end
 
 return {methods = methods, attributes = attributes}

@@ -1,16 +1,16 @@
--- Ends of a request or a connection that are not the usual one. Decides what a client gets when something went wrong,
--- and who is told; and closes so that the client gets to read it.
+-- Unusual ends of a request or a connection. Decides what a client gets when something went wrong, and who learns of
+-- it; and closes so that the client can still read the response.
 
 local core = require "mb.http.core"
 local wire = require "mb.http.wire"
 
 local closing = {}
 
--- Input that is dropped in one go: the deadline is looked at in between.
+-- The most input that is dropped between two looks at the deadline.
 local DROP_BYTES = 1024 * 1024
 
--- Closes while the client may still be sending: a close would become a reset, which costs it what it has not read yet
--- (RFC 9112, section 9.6). So the output is ended first, and input dropped until the client ends too.
+-- Closes while the client may still be sending. A plain close would become a reset, and the client would lose what it
+-- has not read yet (RFC 9112, section 9.6). So this ends the output first, and drops input until the client ends, too.
 function closing.linger(c)
   local socket = c.socket
   if core.is_network(socket) and core.end_output(socket) then
@@ -26,7 +26,7 @@ end
 local function send_refusal(c, status, reason)
   local title = ("%d %s"):format(status, core.reason(status))
   local body = title .. (reason and ": " .. reason or "") .. "\n"
-  c.receives, c.consumer = false, false
+  if c.state ~= "over" then require "mb.http.intake".move(c, "deaf") end
   local typed = ("\n" .. c.static):lower():find("\ncontent-type:", 1, true)
   c:flush("HTTP/1.1 ", title, "\r\n", c.static, c.static_date and "" or core.date(),
     typed and "" or "Content-Type: text/plain; charset=utf-8\r\n",
@@ -34,7 +34,7 @@ local function send_refusal(c, status, reason)
     c.input:is_head() and "" or body)
 end
 
--- Sends a short response that refuses the request, and closes. reason: why; nil for none.
+-- Sends a short response that refuses the request, and closes. reason: a text for the client, or nil.
 function closing.refuse(c, status, reason)
   c.deadline = wire.after(c.options.stall_timeout or c.options.drain_timeout)
   local sent = pcall(send_refusal, c, status, reason)
@@ -45,12 +45,12 @@ function closing.refuse(c, status, reason)
   end
 end
 
--- Whether the error is the client's fault, and no other that the script threw.
+-- Returns whether the error is the client's fault, and not another error of the script.
 local function is_fault(c, err)
   return c.fault and type(err) == "string" and err:find(c.fault.message, 1, true) ~= nil
 end
 
--- " GET /path (client 192.0.2.7)", as far as it is known.
+-- Returns " in GET /path (client 192.0.2.7)", as far as it is known.
 local function describe(c)
   local client = c.socket.remote_addr
   local request = c.request
@@ -58,7 +58,7 @@ local function describe(c)
     (client and (" (client %s)"):format(client) or "")
 end
 
--- A script that has registered stream handlers may think that they are called by themselves.
+-- Warns of a body that was not read: a script that registers stream handlers may expect that no other call is needed.
 function closing.warn_of_unread(request)
   if request._streams or request._raw_stream then
     core.log("warning", "http: stream handlers were registered, but the body was not read: " ..
@@ -66,20 +66,20 @@ function closing.warn_of_unread(request)
   end
 end
 
--- A script that has not looked at what send_file has returned answers without a body.
+-- Warns of a response without a body: the script has not checked the result of send_file.
 function closing.warn_of_no_file(c)
   core.log("warning", ("http: the response has no body, as send_file has failed (%s)%s"):format(
     c.request._file_failed, describe(c)))
 end
 
--- Ends the connection after a response that cannot be taken back: only a whole one is left to be read.
+-- Ends the connection after a response that cannot be taken back. The client gets to read it only if it is whole.
 local function abandon(c)
   local whole = c.request and c.response:is_whole() and core.is_writable(c.socket) and c.socket:flush_nb() == 0
   if whole then closing.linger(c) else c.socket:reset() end
 end
 
--- After a request has failed: the client is told, as long as nothing of another response has gone out. Throws the error
--- on when it is not the client's.
+-- Ends the connection after a request has failed. Tells the client, as long as no part of another response has gone
+-- out. Throws the error again if it is not the client's fault.
 function closing.end_badly(c, err)
   local fault = c.fault
   local ours = not is_fault(c, err)
@@ -87,7 +87,7 @@ function closing.end_badly(c, err)
   local request = c.request
   local message = fault and fault.message
   if core.is_open(c.socket) then
-    -- Before a head has come, an error that is not the client's is no answer to anything.
+    -- Before a head has come, there is no request that a 500 could answer.
     local answerable = request
     if fault then answerable = fault.status end
     if not answerable or request and c.response:has_left() then
@@ -104,11 +104,11 @@ function closing.end_badly(c, err)
     if about ~= "" then core.log("err", "http:" .. about) end
     core.throw_on(err)
   end
-  -- A limit that somebody may miss is shown by default.
+  -- The default log level shows the faults that a setting of ours may have caused.
   core.log(fault.ours and "notice" or "info", message .. (fault.hint or "") .. about)
 end
 
--- Reads over what is left of a body. Returns whether the next request can follow.
+-- Reads the rest of a body and drops it. Returns whether the next request can follow.
 function closing.skip_body(c)
   local limit = wire.after(c.options.drain_timeout)
   repeat

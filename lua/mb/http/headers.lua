@@ -1,4 +1,4 @@
--- What the request head says besides method, path and query, as the tables of the request object. Names of fields are
+-- The tables of the request object that are made from the head, besides method, path and query. Field names are
 -- compared without regard to case.
 
 local core = require "mb.http.core"
@@ -7,8 +7,8 @@ local lower = string.lower
 
 local attributes = {}
 
--- Makes a table, whose keys are in lower case, one that is read with any spelling. absent: makes what is found for a
--- name that does not occur; it is not stored.
+-- Lets a table, whose keys are in lower case, be read with any spelling of a key. absent: makes the value for a name
+-- that does not occur; the value is not stored.
 local function any_case(values, absent)
   return setmetatable(values, {
     __index = function(self, key)
@@ -42,7 +42,7 @@ function attributes.headers_csv_table(request)
   end), empty)
 end
 
--- A string that is not among the elements is false, not nil.
+-- Returns the set of the elements. A string that is not among them is false in it, not nil.
 local function flags(elements)
   local set = {}
   for _, element in ipairs(elements) do set[lower(element)] = true end

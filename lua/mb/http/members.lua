@@ -1,8 +1,8 @@
--- The members of the request object that are made, or whose module is loaded, when a script asks for them.
+-- The members of the request object that are made when a script asks for them. Their modules are loaded then, too.
 
 local methods = require "mb.http.request".methods
 
--- Members that most requests never need, and the module that has them. A new member is a row here.
+-- Members that most requests never need, and their modules. A new member is a row here.
 local HOME = {
   headers = "headers",
   headers_csv_string = "headers",
@@ -39,7 +39,7 @@ local function load_home(name)
   for key, attribute in pairs(home.attributes or {}) do attributes[key] = attribute end
 end
 
--- Returns a member, or nil when there is none of this name.
+-- Returns a member, or nil if no member has this name.
 return function(request, key)
   local home = HOME[key]
   if not home then return nil end

@@ -34,10 +34,10 @@ function TYPES.seconds()
   end
 end
 
--- Framing is decided anew for every response.
+-- The response writer decides on these fields anew for every response.
 local OURS = {["content-length"] = true, ["transfer-encoding"] = true, connection = true}
 
--- Adds a static header; returns what is wrong with it.
+-- Adds a static header; or returns what is wrong with it.
 local function add_header(headers, name, value)
   if type(name) ~= "string" or (type(value) ~= "string" and type(value) ~= "number") then
     return "expected names and values to be strings"
@@ -57,7 +57,7 @@ local function add_line(headers, line)
   return add_header(headers, name, value)
 end
 
--- The three forms: a string of lines, a sequence of lines or of pairs, a map.
+-- Reads the option static_headers in its three forms: a string of lines, a sequence of lines or of pairs, a map.
 local function static_headers(value)
   local headers, wrong = {dated = false}, nil
   if type(value) == "string" then

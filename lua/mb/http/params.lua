@@ -6,7 +6,7 @@ local params = {}
 
 local absent = {__index = function() return {} end}
 
--- A table name -> sequence, in which names that do not occur have an empty one, which is not stored.
+-- Returns a table name -> sequence. A name that does not occur has an empty sequence, which is not stored.
 function params.new_list() return setmetatable({}, absent) end
 
 function params.add(list, name, value)
@@ -18,7 +18,7 @@ function params.add(list, name, value)
   end
 end
 
--- The first of each sequence.
+-- Returns a table name -> the first value of the sequence.
 function params.first(list)
   local result = {}
   for name, values in pairs(list) do result[name] = values[1] end

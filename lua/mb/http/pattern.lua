@@ -1,7 +1,7 @@
--- Whether a text is a pattern of Lua's. Lua itself finds a mistake only when matching gets that far: that must not be
--- when a client comes.
+-- Checks a Lua pattern. Lua itself finds a mistake only when matching gets that far, which depends on what clients
+-- send.
 
--- The place behind the set that begins at a "[", as in "[^%]a]"; nil when it does not end.
+-- Returns the place after the set that begins at a "[", as in "[^%]a]"; nil when the set does not end.
 local function behind_set(pattern, at)
   at = pattern:match("^%[%^?()", at)
   repeat
@@ -16,7 +16,7 @@ local DEPTH_MAX = 190
 
 -- Returns nil, or what is wrong with the pattern.
 return function(pattern)
-  local open, closed = {}, {} -- captures: the numbers of those that have begun; number -> true
+  local open, closed = {}, {} -- captures: the numbers of those that are open; number -> true
   local count = 0
   local at = pattern:match("^%^?()")
   while at <= #pattern do

@@ -1,4 +1,4 @@
--- The request object: what every request has. mb.http.members knows where the rest is found.
+-- The request object, with the members that every request has. mb.http.members knows the others.
 
 local core = require "mb.http.core"
 
@@ -6,7 +6,7 @@ local methods = core.request_methods()
 
 local metatable = {__name = "request"}
 
-local members -- loaded when something else than these methods is asked for
+local members -- loaded when a script asks for another member
 
 function metatable.__index(request, key)
   local method = methods[key]
@@ -15,8 +15,8 @@ function metatable.__index(request, key)
   return members(request, key)
 end
 
--- A request whose head has just come, and its response. Fields that begin with "_" are the HTTP modules' own: _wire,
--- _response, _body, _file_failed and those of body.lua.
+-- Returns a request whose head has just come, and its response. Fields that begin with "_" belong to the HTTP modules:
+-- _wire, _response, _body, _file_failed and those of body.lua.
 local function new_request(wire, method, path, query, minor, keepalive, has_body)
   local response = core.response(method == "HEAD", minor, keepalive, wire.minimum)
   return setmetatable({

@@ -1,4 +1,4 @@
--- request:send_file: a file, or a part of it, as response body, without its bytes passing through Lua.
+-- request:send_file: sends a file, or a part of it, as response body. Its bytes do not pass through Lua.
 
 local core = require "mb.http.core"
 
@@ -6,7 +6,8 @@ local methods = {}
 
 local EINVAL = 22
 
--- The file that is meant, and whether it was opened here; or nil, message, errno.
+-- Opens the file if the source is a path. Returns the file, nil, nil, and true if it was opened here; or nil, message,
+-- errno.
 local function open(source)
   if type(source) == "string" then
     local file, message, number = core.open_file(source)
@@ -26,13 +27,14 @@ local function position(value, default, what)
   return number
 end
 
--- Nothing was sent. That is noted: a script that does not look would answer with nothing, and nobody would know why.
+-- Notes that nothing was sent: a script that does not check the result answers without a body, and the log has to say
+-- why. Returns nil, message, errno.
 local function failed(request, message, number)
   request._file_failed = message
   return nil, message, number
 end
 
--- Sends the bytes as they are, waiting for the client.
+-- Sends the bytes as they are, and waits for the client.
 local function transfer(wire, file, offset, left)
   if left == 0 then return end
   wire:push(function()
@@ -49,8 +51,8 @@ local function transfer(wire, file, offset, left)
 end
 
 -- request:send_file(path_or_file[, first[, last]]): first and last are positions of bytes, from 0, as in Range and
--- Content-Range. Without a Content-Length of the script's own, it is set, if nothing of the body was sent before.
--- Returns true; or nil, message, errno when the file cannot be read or has no such bytes: nothing was sent then.
+-- Content-Range. Sets Content-Length, unless the script has sent it, or a part of the body, before.
+-- Returns true; or nil, message, errno when the file cannot be read or has no such bytes: then nothing was sent.
 function methods.send_file(self, source, first, last)
   if type(self) ~= "table" then error("send_file: expected a request; call it as request:send_file(...)", 2) end
   self:_check_file()

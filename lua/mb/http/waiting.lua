@@ -1,27 +1,28 @@
--- Waiting for the client: with deadlines, for input, for its taking output. While the client takes nothing, what it
--- sends is received: it may not read before it has sent all. Adds methods to the connection of mb.http.wire.
+-- Waits for the client, with deadlines: until it sends input, or takes output. While it takes nothing, its input is
+-- received: it may read only after it has sent everything. Adds methods to the connection of mb.http.wire.
 
 local core = require "mb.http.core"
 local io = require "moonbridge_io"
 
 local poll, timeref = io.poll, io.timeref
 
--- So long a client may take nothing before it is suspected of waiting for us to read.
+-- A client that takes nothing for so long may be waiting for us to read.
 local PATIENCE_SECONDS = 0.05
 
--- While a client takes nothing, the wait for it is cut into so many pieces, and what it has taken looked at after each:
--- so much later than stall_timeout, at most, its end comes.
+-- The wait for a client that takes nothing is cut into so many pieces. After each we look at what it has taken, so it
+-- ends at most one piece later than stall_timeout.
 local LOOKS = 8
-
--- Input without framing that is dropped in one go.
-local RAW_BYTES = 65536
-
--- Content that is kept for later at most, where no limit on the body says less.
-local STASH_MAX_BYTES = 64 * 1024 * 1024
 
 local after = require "mb.http.wire".after
 
 local waiting = {}
+
+-- Loaded when the first body comes.
+local loaded
+local function intake()
+  loaded = loaded or require "mb.http.intake"
+  return loaded
+end
 
 -- Waits until one of the sets is ready. Returns false at the deadline.
 function waiting.wait(_, inputs, outputs, deadline)
@@ -34,8 +35,9 @@ function waiting.wait(_, inputs, outputs, deadline)
   end
 end
 
--- Waits as above, for the client, until it has done nothing for too long (limit) or the response takes too long.
--- Returns false when it has taken something, which poll says only when much was taken.
+-- Waits until one of the sets is ready; then returns true. Returns false when the client has taken something: poll
+-- tells only when it has taken much. Fails when the client has done nothing until the limit, or the response takes too
+-- long.
 function waiting:wait_for_client(inputs, outputs, limit, what)
   local deadline = self.deadline or math.huge
   local seconds = self.options.stall_timeout
@@ -52,68 +54,15 @@ function waiting:wait_for_client(inputs, outputs, limit, what)
   self:fail(("the response took more than %g seconds (response_timeout)"):format(seconds), 408, true)
 end
 
--- Whether the client has taken something since this was asked before.
+-- Returns whether the client has taken something since the last call.
 function waiting:takes()
   local before = self.held
   self.held = core.unsent(self.socket)
   return before and self.held < before
 end
 
--- Keeps for later what the client sends of its body, without waiting. Returns whether there was something.
-function waiting:stash()
-  local kept, state = self.input:stash()
-  if kept and kept > STASH_MAX_BYTES then
-    self.receives, self.full = false, true
-  elseif not kept and state ~= "block" then
-    self:end_body()
-  end
-  return kept
-end
-
--- No more of the body is to come.
-function waiting:end_body()
-  if not self.forgets_input then self.receives = false end
-end
-
--- Sets what takes body content while writing is blocked.
-function waiting:consume_with(consumer)
-  if not self.forgets_input then self.consumer = consumer end
-end
-
--- From now on, what is left of the body is dropped while writing is blocked: nobody will read it.
-function waiting:forget_body()
-  if self.forgets_input then return end
-  self.receives = true
-  self.consumer = function()
-    local some, state = self.input:discard()
-    if not some and state ~= "block" then self:end_body() end
-    return some, state
-  end
-end
-
--- The same for all that the client sends. What comes behind the body is no progress for which the client is given more
--- time.
-function waiting:forget_input()
-  self:forget_body()
-  local drop_body = self.consumer
-  self.forgets_input = true
-  self.consumer = function()
-    local some, state = drop_body()
-    if some or state == "block" then return some end
-    some, state = self.socket:drain_nb(RAW_BYTES)
-    if not some or state == "eof" then self.receives = false end
-    return false
-  end
-end
-
--- Takes from the client what it sends of its body, without waiting. Returns whether there was something.
-function waiting:consume()
-  if self.consumer then return self.consumer() end
-  return self:stash()
-end
-
--- Calls step until it returns true; between the calls, waits until the client takes something. step's second result is
--- whether something was sent.
+-- Calls step until it returns true. Between the calls, waits until the client takes something. step's second result
+-- says whether it has sent something.
 function waiting:push(step)
   local set, deadline = self.set, self.deadline or math.huge
   local suspicious = false
@@ -126,12 +75,12 @@ function waiting:push(step)
       self:takes()
     end
     local alive = true
-    if not self.receives then
+    if self.state == "over" or not intake().receives(self) then
       alive = self:wait_for_client(nil, set, limit, "taken")
     elseif suspicious or not self:wait(nil, set, math.min(limit, deadline, after(PATIENCE_SECONDS))) then
       suspicious = true
       alive = self:wait_for_client(set, set, limit, "taken")
-      if self:consume() then limit = after(self.options.stall_timeout) end
+      if intake().take(self) then limit = after(self.options.stall_timeout) end
     end
     if not alive then limit = after(self.options.stall_timeout) end
   end
@@ -149,8 +98,8 @@ function waiting:drain(most)
   end)
 end
 
--- What the input says when it has no head yet: returns whether some of one is there; or nil at the end of the
--- connection.
+-- Interprets what the input says when it has no head yet. Returns whether the head has begun; or nil when the client
+-- has ended its output.
 local function head_state(self, state, detail, reason, is_proxy_header)
   if state == "refused" then
     self:fail(reason, detail, false, is_proxy_header and ": a PROXY protocol header that was not expected "
@@ -159,24 +108,21 @@ local function head_state(self, state, detail, reason, is_proxy_header)
     self:lose(reason)
   elseif state == "end" then
     if detail then self:fail("the request head ended early", 400) end
-    self.ended = true
     return nil
   end
   return detail
 end
 
--- Waits for a request head, after the input has said that there is none yet. Returns what the input's head method does,
--- or nil at the end of the connection.
+-- Waits for a request head, after the input has said that there is none yet. Returns the results of the input's head
+-- method; or nil and why no other request comes: "ended" (the client has ended its output) or "silent" (its time is
+-- over).
 function waiting:await_head(state, detail, reason, is_proxy_header)
   local options = self.options
   local begun = head_state(self, state, detail, reason, is_proxy_header)
   local limit = after(begun and options.request_header_timeout or options.idle_timeout)
   while begun ~= nil do
     if not self:wait(self.set, nil, limit) then
-      if not begun then
-        self.keepalive = false -- it had its time
-        return nil
-      end
+      if not begun then return nil, "silent" end
       self:fail(("the request head took more than %g seconds (request_header_timeout)"):format(
         options.request_header_timeout), 408)
     end
@@ -186,14 +132,18 @@ function waiting:await_head(state, detail, reason, is_proxy_header)
     begun = head_state(self, path, query, minor, keepalive)
     if begun and not before then limit = after(options.request_header_timeout) end
   end
+  return nil, "ended"
 end
 
--- Before input is waited for: what is queued may be what the client waits for, and so may be a 100 (Continue).
+-- The client does not wait for a 100 (Continue) any more.
+function waiting:stop_expecting() self.expects = false end
+
+-- Sends what is queued, and a 100 (Continue) if the client waits for it: else both sides could wait for each other.
 -- Returns whether something is still queued.
 local function flush_before_reading(self)
   local continue = ""
   if self.expects and not self.response:has_left() then
-    self.expects = false
+    self:stop_expecting()
     continue = "HTTP/1.1 100 Continue\r\n\r\n"
   end
   local pending, message = self.socket:flush_nb(continue)
@@ -201,27 +151,27 @@ local function flush_before_reading(self)
   return pending > 0
 end
 
--- Calls a method of the input (read, part, discard), waiting where it blocks. Returns what it returns, nil at the end
--- of the body.
+-- Calls a method of the input (read, part, stash, discard), and waits where it blocks. Returns its results, or nil at
+-- the end of the body.
 function waiting:get(method, most)
   local input, set = self.input, self.set
   local limit
   while true do
     local event, a, b, c = input[method](input, most)
-    if event or a == "end" then self.expects = false end -- it was sent without our asking
+    if self.expects and (event or a == "end") then self:stop_expecting() end -- the client did not wait to be told
     if event then
-      if self.full then self.receives, self.full = true, false end
+      if self.state == "full" then intake().move(self, "receiving") end
       return event, a, b, c
     end
     if a == "end" then
-      self:end_body()
+      intake().move(self, "over")
       return nil
     elseif a == "refused" then
       self:fail(c, b)
     elseif a == "failed" then
       self:lose(c)
     end
-    -- "block", and whether something has come that was no event yet.
+    -- The input blocks. b says whether something has come that makes no event yet.
     if b or not limit then limit = after(self.options.stall_timeout) end
     local queued = flush_before_reading(self)
     self:wait_for_client(set, queued and set or nil, limit, "sent")

@@ -1,5 +1,5 @@
 -- The connection below the requests: output, and the faults of the client, which end a request as Lua errors.
--- mb.http.waiting adds what a connection needs that has to wait for its client.
+-- mb.http.waiting adds the methods that wait for the client.
 
 local core = require "mb.http.core"
 local timeref = require "moonbridge_io".timeref
@@ -7,14 +7,17 @@ local timeref = require "moonbridge_io".timeref
 local wire = {}
 wire.__index = wire
 
--- What a request object has in place of the connection, once it has ended.
+-- Takes the place of the connection in a request object that has ended.
 wire.ENDED = {fault = {message = "it has ended"}}
 
--- Fields: socket, input, options, of which http_response.c reads some that stand by themselves; ended (the client has
--- ended its output); of the current request: request, keepalive (the client may send another one), receives (what it
--- sends is received while writing is blocked), consumer (what does that, where it is not kept), full (no more can be
--- kept), forgets_input (all that comes is dropped, and no request follows), expects (the client waits for a 100),
--- deadline, fault.
+-- Fields of the connection: socket, input, options (static, static_date and minimum are options, too, for the response
+-- writer), set (the socket alone, for poll), held (see takes in mb.http.waiting) and
+-- state     what is done with the body that the client sends; only move in mb.http.intake changes it
+-- fault     the last fault of the client, or false; only fail sets it, and the connection ends with it
+-- Fields that mb.http.handler sets for each request: request, response, deadline (see mb.http.waiting), and two facts
+-- that do not depend on the state:
+-- expects   the client waits for a 100 (Continue), whatever is done with its body; stop_expecting ends it
+-- consumer  a function that takes body content in the place of intake.keep, or false; only mb.http.body sets it
 function wire.new(socket, options)
   return setmetatable({
     socket = socket,
@@ -24,14 +27,10 @@ function wire.new(socket, options)
     static_date = options.static_headers.dated,
     minimum = options.minimum_output_chunk_size,
     set = {[socket] = true},
-    ended = false,
-    keepalive = false,
-    receives = false,
-    full = false,
+    state = "over",
     expects = false,
-    forgets_input = false,
-    deadline = false,
     consumer = false,
+    deadline = false,
     fault = false,
     response = false,
     held = false,
@@ -39,11 +38,11 @@ function wire.new(socket, options)
   }, wire)
 end
 
--- The point in time so many seconds from now; math.huge for false.
+-- Returns the point in time so many seconds from now; math.huge for false.
 function wire.after(seconds) return seconds and timeref() + seconds or math.huge end
 
--- Throws the fault of the client. status: of the response to it, when there may still be one; nil for none. ours: a
--- limit of the script's is to blame as well. hint: what the operator is told besides, whose mistake it may be.
+-- Throws a fault of the client. status: that of the response, or nil if the client gets none. ours: a limit of the
+-- script is to blame as well. hint: a text for the operator, who may have made the mistake.
 function wire:fail(reason, status, ours, hint)
   self.fault =
     {message = "http: " .. reason, reason = reason, status = status, ours = ours or hint or status == 413, hint = hint}
@@ -53,14 +52,14 @@ end
 
 function wire:lose(message) return self:fail("the connection to the client is lost: " .. message) end
 
--- Writes strings; nothing stays queued.
+-- Writes strings, and waits until nothing is queued.
 function wire:flush(...)
   local pending, message = self.socket:flush_nb(...)
   if not pending then self:lose(message) end
   if pending > 0 then self:drain(0) end
 end
 
--- The rest is for connections that have to wait.
+-- Loads the other methods when a connection first has to wait.
 setmetatable(wire, {
   __index = function(self, key)
     for name, method in pairs(require "mb.http.waiting") do self[name] = method end

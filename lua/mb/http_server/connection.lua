@@ -1,5 +1,5 @@
--- A connection, as lua-http's h1_connection: one stream after the other, until either side ends it. What goes wrong is
--- in mb.http_server.trouble.
+-- A connection, like lua-http's h1_connection: one stream after the other, until either side ends it.
+-- mb.http_server.trouble has the methods for everything that goes wrong.
 
 local core = require "mb.http.core"
 local stream = require "mb.http_server.stream"
@@ -9,13 +9,13 @@ local connection = {}
 local mt = {__name = "http.h1_connection", __index = connection}
 
 local HEAD_BYTES = 65536     -- more than any client's head has
-local HEAD_SECONDS = 120     -- for a head that has begun
+local HEAD_SECONDS = 120     -- for the rest of a head that has begun
 local STALL_SECONDS = 60     -- a client that takes or sends nothing for so long is lost
 
 -- Fields, besides lua-http's own (type, version): socket, input, server, request (the stream that is being served),
--- keepalive (the client may send another one), fault (the client's last in this request: message, status and reason for
--- the response to it, if there may be one, and a set of the messages of all), ended (the client has ended its output),
--- broken (no other request can follow), closed.
+-- keepalive (the client may send another request), fault (the client's last fault in this request: its message, the
+-- status and the reason of a response to it, and a set of the messages of all faults), ended (the client has ended its
+-- output), broken (no other request can follow), closed.
 function connection.new(server, socket)
   return setmetatable({
     type = "server",
@@ -32,12 +32,13 @@ function connection.new(server, socket)
   }, mt)
 end
 
--- The point in time so many seconds from now; without a number, that at which a client is given up.
+-- Returns the point in time so many seconds from now; without a number, the time at which we give the client up.
 function connection.after(timeout) return timeref() + (timeout or STALL_SECONDS) end
 
 local after = connection.after
 
--- Waits until the socket is ready for "r", "w" or "rw". Returns for what, or nil at the deadline.
+-- Waits until the socket is ready for "r", "w" or "rw". Returns the events for which it is ready, or nil at the
+-- deadline.
 function connection:wait(events, deadline) return self.server.wait(self.socket, events, deadline) end
 
 -- Sends strings, and waits until the system has them all. Returns true; or nil, message, errno.
@@ -49,8 +50,8 @@ end
 
 -- ---- from one request to the next ----
 
--- Waits for a head, after the input has said that there is none yet. Returns what the input's head method does, or nil
--- at the end of the connection.
+-- Waits for a head, after the input has said that there is none yet. Returns the results of the input's head method, or
+-- nil at the end of the connection.
 local function await_head(self, first, state, detail, why, is_proxy_header)
   local server = self.server
   local limit = after(first and server.connection_setup_timeout or server.intra_stream_timeout)
@@ -67,7 +68,7 @@ local function await_head(self, first, state, detail, why, is_proxy_header)
     end
     if not self:wait("r", limit) then
       if begun then return self:head_failed("slow") end
-      self.keepalive = false -- it had its time
+      self.keepalive = false -- its time is over
       return nil
     end
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
@@ -77,13 +78,13 @@ local function await_head(self, first, state, detail, why, is_proxy_header)
 end
 
 local function next_head(self, first)
-  -- After a response it is not there yet, in most cases: to wait is cheaper than to look.
+  -- Right after a response the next head is mostly not there yet: waiting is cheaper than looking.
   local method, path, query, minor, keepalive, has_body, expects = self.input:head(first)
   if method then return method, path, query, minor, keepalive, has_body, expects end
   return await_head(self, first, path, query, minor, keepalive)
 end
 
--- Runs the script's function on a stream, and ends the stream. Returns whether the connection goes on.
+-- Runs the script's function for a stream, and ends the stream. Returns whether the connection goes on.
 local function serve_stream(self, request)
   local server = self.server
   while server do
@@ -97,7 +98,7 @@ end
 -- Ends a response. Returns whether another request may follow.
 function connection:end_stream(request)
   if request._taken or self.closed then return false end
-  if not core.is_writable(self.socket) then self.broken = true end -- the script has ended it by itself
+  if not core.is_writable(self.socket) then self.broken = true end -- the script has ended the output
   if request._ended and request._received then
     request.state = "closed"
     return not (request._closing or self.broken)
@@ -105,7 +106,7 @@ function connection:end_stream(request)
   return self:end_unusual(request)
 end
 
--- Serves the connection until its end. Throws what the server's error handler throws.
+-- Serves the connection until its end. Throws the errors that the server's error handler throws.
 function connection:serve()
   local first = true
   repeat
@@ -120,16 +121,16 @@ function connection:serve()
   self:finish()
 end
 
--- The end of the connection.
+-- Ends the connection.
 function connection:finish()
   if self.closed then return end
   local socket = self.socket
   self.closed = true
   if not core.is_open(socket) then return end
   if self.broken and core.is_writable(socket) and socket:flush_nb() ~= 0 then
-    socket:reset() -- a client that takes nothing is not waited for again, nor is it to believe that it has everything
+    socket:reset() -- the client takes nothing: no more waiting, and it must not believe that it has everything
   elseif self.ended or not self.keepalive and self.input:is_clean() and core.is_delivered(socket) then
-    socket:close() -- nothing more comes that could make a reset of it
+    socket:close() -- no input is left that would turn the close into a reset
   else
     self:linger()
   end
@@ -139,7 +140,7 @@ end
 
 local AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 
--- connection:localname(), connection:peername(): address family, and address and port, or path.
+-- connection:localname(), connection:peername(): return the address family, and address and port, or the path.
 local function name(socket, ip4, ip6, address, port)
   if not core.is_open(socket) or not core.is_network(socket) then return 0 end
   if ip4 then return AF_INET, address, port end
@@ -159,12 +160,12 @@ function connection:peername()
   return name(s, s.remote_ip4, s.remote_ip6, s.remote_addr, s.remote_tcpport)
 end
 
--- connection:checktls(): TLS is never ours.
+-- connection:checktls(): returns nothing, as we never speak TLS.
 function connection.checktls() end
 
 function mt:__tostring() return ("http.h1_connection{type=%q;version=%.1f}"):format(self.type, self.version) end
 
--- The rest is for connections that have trouble.
+-- Loads the other methods when a connection first has trouble.
 setmetatable(connection, {
   __index = function(self, key)
     setmetatable(self, nil)

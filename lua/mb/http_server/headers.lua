@@ -27,7 +27,7 @@ function methods:append(name, value, never_index)
   set(self, n, name, value, never_index)
 end
 
--- headers:get(name): all values of a name; nothing at all when there is none.
+-- headers:get(name): returns all values of a name; nothing at all if there is none.
 function methods:get(name)
   local known, found, more = false, nil, nil
   for at = 1, 3 * self._n, 3 do
@@ -53,7 +53,7 @@ function methods:has(name)
   return false
 end
 
--- headers:upsert(name, value, never_index): replaces the one value of a name, or appends it.
+-- headers:upsert(name, value, never_index): replaces the only value of a name, or appends it.
 function methods:upsert(name, value, never_index)
   local found
   for i = 1, self._n do
@@ -69,7 +69,7 @@ function methods:upsert(name, value, never_index)
   end
 end
 
--- headers:geti(i): name, value, never_index; nil when there is no such field.
+-- headers:geti(i): returns name, value, never_index; nil if there is no such field.
 function methods:geti(i)
   if math.type(i) ~= "integer" or i < 1 or i > self._n then return nil end
   return self[3 * i - 2], self[3 * i - 1], self[3 * i]
@@ -92,7 +92,7 @@ mt.__pairs = methods.each
 
 function mt:__tostring() return ("http.headers{%d headers}"):format(self._n) end
 
--- The rest, which few responses need.
+-- Loads the methods that few responses need.
 setmetatable(methods, {
   __index = function(self, key)
     setmetatable(self, nil)

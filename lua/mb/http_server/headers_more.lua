@@ -26,7 +26,7 @@ function methods:delete(name)
   return kept < n
 end
 
--- headers:get_as_sequence(name): a table of all values, their number as n.
+-- headers:get_as_sequence(name): returns a table of all values, with their number as n.
 function methods:get_as_sequence(name)
   local n, sequence = 0, {}
   for at = 1, 3 * self._n, 3 do
@@ -39,7 +39,7 @@ function methods:get_as_sequence(name)
   return sequence
 end
 
--- headers:get_comma_separated(name): all values as one string; nil when there is none.
+-- headers:get_comma_separated(name): returns all values as one string; nil if there is none.
 function methods:get_comma_separated(name)
   local sequence = methods.get_as_sequence(self, name)
   if sequence.n == 0 then return nil end
@@ -52,7 +52,8 @@ function methods:modifyi(i, value, never_index)
   set(self, i, self[3 * i - 2], value, never_index)
 end
 
--- What is told apart last is first in the order that never_index comes before what may be indexed.
+-- Returns whether field a comes before b: by name, names with a colon first, then by value. Of two equal fields, the
+-- one with never_index comes first.
 local function comes_first(a, b)
   if a[1] ~= b[1] then
     local a_colon, b_colon = a[1]:byte() == 58, b[1]:byte() == 58
@@ -63,7 +64,7 @@ local function comes_first(a, b)
   return a[3] and not b[3]
 end
 
--- headers:sort(): by name, those with a colon first, then by value.
+-- headers:sort(): sorts the fields, as comes_first says.
 function methods:sort()
   local fields = {}
   for i = 1, self._n do fields[i] = {methods.geti(self, i)} end

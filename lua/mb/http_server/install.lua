@@ -1,4 +1,5 @@
--- install(): code that requires http.server and http.headers gets ours. The rest of lua-http stays itself.
+-- install(): code that requires http.server and http.headers gets ours from now on. The rest of lua-http is not
+-- changed.
 
 return function()
   package.loaded["http.server"] = require "mb.http_server"

@@ -1,5 +1,5 @@
--- listen(options): a server with a listener of its own; with --style, the connection that we were started for stands in
--- for it.
+-- listen(options): a server with a listener of its own. With --style, the connection for which we were started stands
+-- in for the listener.
 
 local make = require "mb.http_server.server".make
 
@@ -29,7 +29,7 @@ local function listen(options)
   return self
 end
 
--- The name of a pretended listener, as its program sees it.
+-- Returns the name of a pretended listener, as its program sees it.
 local function pretended(style, address)
   if address.path then return {1, address.path} end
   local host, port = style.bound(address.host, address.port)

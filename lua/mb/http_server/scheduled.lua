@@ -5,7 +5,7 @@ local timeref = require "moonbridge_io".timeref
 
 local scheduled = {}
 
--- After an accept that has failed for want of something, such as descriptors.
+-- The wait after an accept has failed, for lack of descriptors, say.
 local RETRY_SECONDS = 1
 
 -- ---- the tasks ----
@@ -16,7 +16,7 @@ local function serve(self, c)
   if self.accepting then self.scheduler:wake(self.accepting) end
 end
 
--- The listener's task: accepts as long as it may, and else waits to be woken.
+-- The listener's task: accepts while it may, and otherwise waits until somebody wakes it.
 local function accept(self)
   local scheduler = self.scheduler
   while self.socket do
@@ -33,7 +33,7 @@ local function accept(self)
         if self.onerror_ then
           local good, err = core.try(self.onerror_, self, self.socket, "accept", message, number)
           if not good then
-            self.accepting = false -- a step after this one is to begin anew
+            self.accepting = false -- a later step has to start this task anew
             core.throw_on(err)
           end
         else
@@ -46,7 +46,7 @@ local function accept(self)
   self.accepting = false
 end
 
--- Makes tasks of what is pending. The scheduler is made at the first.
+-- Makes a task of each pending connection, and of the listener. The first call makes the scheduler.
 function scheduled:_spawn()
   local scheduler = self.scheduler
   if not scheduler then
@@ -96,7 +96,7 @@ function scheduled:resume()
   return true
 end
 
--- server:close(): the requests that are being served are still answered.
+-- server:close(): accepts no more. The requests that are being served still get their responses.
 function scheduled:close()
   self.ending, self.address, self.style = true, false, false
   if self.accepting then self.scheduler:wake(self.accepting) end
@@ -107,12 +107,12 @@ end
 
 -- ---- the loop ----
 
--- Whether nothing is left to do: there is no connection, and none can come.
+-- Returns whether nothing is left to do: there is no connection, and none can come.
 local function is_done(self)
   return self.n_connections == 0 and (self.paused or not (self.socket or self.style))
 end
 
--- With --style: the one connection comes, or the program ends.
+-- With --style: takes the one connection, or ends the program.
 local function take(self)
   local style = require "mb.style"
   if self.paused or self.ending then return end

@@ -1,5 +1,5 @@
--- The server object of lua-http's http.server. A server with one connection serves it without a scheduler; whatever
--- needs one is in mb.http_server.scheduled.
+-- The server object of lua-http's http.server. A server with one connection serves it without a scheduler;
+-- mb.http_server.scheduled has everything that needs one.
 
 local connection = require "mb.http_server.connection"
 local core = require "mb.http.core"
@@ -10,10 +10,10 @@ local poll, timeref = io.poll, io.timeref
 local server = {}
 local mt = {__name = "http.server", __index = server}
 
--- An idle connection is kept so long, unless the script says otherwise: each is a process.
+-- We keep an idle connection for so long, unless the script says otherwise: each is a process.
 local SETUP_SECONDS, IDLE_SECONDS = 10, 65
 
--- Waits for the one socket that there is.
+-- Waits for a socket, when it is the only one.
 local function wait_alone(socket, events, deadline)
   local set = {[socket] = true}
   repeat
@@ -35,7 +35,7 @@ local function seconds(options, name, default)
   return value
 end
 
--- What is wrong with the options, or nil.
+-- Returns what is wrong with the options, or nil.
 local function wrong_with(options)
   local version, onerror, most = options.version, options.onerror, options.max_concurrent
   if options.onstream == nil then return "missing 'onstream'" end
@@ -61,9 +61,9 @@ local function wrong_with(options)
   end
 end
 
--- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener; false: none), address
--- (where to listen: mb.http_server.listen), style (with --style: it has listened), name, pending (connections that
--- nobody serves yet), n_connections, scheduler, accepting (the listener's task), paused, ending, wait.
+-- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener, or false), address (where
+-- to listen: mb.http_server.listen), style (it has listened with --style), name, pending (connections that nobody
+-- serves yet), n_connections, scheduler, accepting (the listener's task), paused, ending, wait.
 local function make(options)
   if type(options) ~= "table" then error("expected a table of options, got " .. type(options), 3) end
   local wrong = wrong_with(options)
@@ -88,7 +88,7 @@ local function make(options)
   }, mt)
 end
 
--- new(options): socket, in them, is a listener of moonbridge_io; nil: connections come by add_socket.
+-- new(options): options.socket is a listener of moonbridge_io. Without it, connections come by add_socket.
 local function new(options)
   local self = make(options)
   local listener = options.socket
@@ -119,8 +119,8 @@ function server:add_socket(socket)
   return true
 end
 
--- server:add_stream(stream): this server's onstream gets a stream that is being served already, once the function that
--- has it now returns.
+-- server:add_stream(stream): passes a stream that is being served on to this server's onstream, once the function that
+-- has the stream now returns.
 function server:add_stream(stream)
   if type(stream) ~= "table" or not stream.connection then
     error("add_stream: expected a stream, got " .. type(stream), 2)
@@ -129,17 +129,17 @@ function server:add_stream(stream)
   return true
 end
 
--- A connection is at its end.
+-- Forgets a connection that has ended.
 function server:forget(_) self.n_connections = self.n_connections - 1 end
 
--- server:onerror([handler]): returns the handler that was set before.
+-- server:onerror([handler]): sets the error handler. Returns the one that was set before.
 function server:onerror(...)
   local before = self.onerror_ or error
   if select("#", ...) > 0 then self.onerror_ = ... or false end
   return before
 end
 
--- Serves a connection that is the only one. again: called after each.
+-- Serves the pending connection while it is the only one. again: a function to call after each connection.
 function server:serve_alone(again)
   local pending = self.pending
   while #pending == 1 and not self.scheduler do
@@ -162,7 +162,7 @@ function mt:__tostring()
   return ("http.server{socket=%s;n_connections=%d}"):format(tostring(self.socket or nil), self.n_connections)
 end
 
--- The rest is for servers that listen, or are part of somebody else's loop.
+-- Loads the methods for servers that listen, or are part of somebody else's loop.
 setmetatable(server, {
   __index = function(self, key)
     setmetatable(self, nil)

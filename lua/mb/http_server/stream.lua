@@ -1,5 +1,5 @@
--- A request and its response, as lua-http's stream. One that ends badly is the connection's to deal with: the methods
--- return nil, a message and an errno, and never throw what is the client's fault.
+-- A request and its response, like lua-http's stream. Where the client is at fault, the methods return nil, a message
+-- and an errno, and never throw; the connection deals with a stream that ends badly.
 
 local core = require "mb.http.core"
 local headers = require "mb.http_server.headers"
@@ -11,12 +11,13 @@ local mt = {__name = "http.h1_stream", __index = stream}
 
 local EPIPE = 32
 
--- Fields, besides lua-http's own (state, connection, type, peer_version, req_method): _minor (of HTTP/1.x), _list (it
--- was not asked for yet), _received (the whole body was received), _expects (the client waits for a 100), _unread (what
--- was put back: a list, the first of it last), _framing (of the response body: "length", "chunked" or "close"; false
--- before the head; "none" when there is to be no body), _bodyless (the body is counted, not sent), _length, _sent,
--- _closing (the connection ends with the response), _ended (the response is complete), _taken (the connection is the
--- script's); next_server (see server:add_stream). None is ever nil: to look for it would load what is rarely needed.
+-- Fields, besides lua-http's own (state, connection, type, peer_version, req_method): _minor (of HTTP/1.x), _list (the
+-- script has not asked for the head yet), _received (the whole body was received), _expects (the client waits for a
+-- 100), _unread (a list of the strings that were put back, the first of them last), _framing (of the response body:
+-- "length", "chunked" or "close"; false before the head; "none" when there is to be no body), _bodyless (the body is
+-- counted, not sent), _length, _sent, _closing (the connection ends with the response), _ended (the response is
+-- complete), _taken (the connection belongs to the script); next_server (see server:add_stream). No field is ever nil:
+-- reading a nil field would load the methods that few handlers need.
 function stream.new(connection, method, minor, keepalive, received, expects)
   return setmetatable({
     connection = connection,
@@ -40,7 +41,7 @@ function stream.new(connection, method, minor, keepalive, received, expects)
   }, mt)
 end
 
--- Sets the state from what is known of both sides.
+-- Sets the state from what is known about both sides.
 local function update(self)
   if self._received then
     self.state = self._ended and "closed" or "half closed (remote)"
@@ -49,8 +50,8 @@ local function update(self)
   end
 end
 
--- stream:get_headers(timeout): the request's head. Asked for again: the trailer section of a body that was chunked, as
--- soon as it has ended; empty, as nothing of it is kept.
+-- stream:get_headers(timeout): returns the request's head. A second call returns the trailer section of a chunked body,
+-- once the body has ended; it is always empty, as nothing of it is kept.
 function stream:get_headers(timeout)
   if self._list then
     self._list = false
@@ -62,8 +63,9 @@ function stream:get_headers(timeout)
   return self:_get_trailers(timeout)
 end
 
--- The next piece of the body as it comes; deadline nil: each wait has one of its own. apart: chunks are not joined: to
--- join many small ones here costs far more. Returns nil at its end; nil, message, errno when there is none.
+-- Returns the next piece of the body as it comes; nil at the end of the body; or nil, message, errno. deadline: nil
+-- gives each wait a deadline of its own. apart: chunks come one by one; otherwise the input joins them, as joining many
+-- small ones here would cost far more.
 local function receive(self, deadline, apart)
   if self._received or self.state == "closed" then return nil end
   local connection = self.connection
@@ -85,7 +87,7 @@ local function receive(self, deadline, apart)
   end
 end
 
--- The point in time at which the timeout of a call is over; nil without one.
+-- Returns the point in time at which the timeout of a call is over; nil without a timeout.
 local function deadline_of(self, timeout)
   if timeout == nil then return nil end
   if type(timeout) ~= "number" then error("timeout: expected a number of seconds, got " .. type(timeout), 3) end
@@ -107,7 +109,7 @@ function stream:each_chunk()
   return function() return stream.get_next_chunk(self) end
 end
 
--- Takes what was put back, as one string.
+-- Takes the strings that were put back, as one string.
 local function take_unread(self)
   local unread = self._unread
   if not unread then return "" end
@@ -117,14 +119,14 @@ local function take_unread(self)
   return text
 end
 
--- Puts a string back, to be read next.
+-- Puts a string back: the next read gets it.
 local function put_back(self, text)
   if text == "" then return end
   self._unread = self._unread or {}
   table.insert(self._unread, text)
 end
 
--- stream:get_body_as_string(timeout): what has come before a failure stays, to be read again.
+-- stream:get_body_as_string(timeout): what has come before a failure can be read again.
 function stream:get_body_as_string(timeout)
   local deadline = deadline_of(self, timeout)
   local pieces = {take_unread(self)}
@@ -146,7 +148,7 @@ end
 
 local function after_end() return nil, "Broken pipe", EPIPE end
 
--- How the body is framed, and the lines of the head that say so. Throws at the script's level.
+-- Decides how the body is framed. Returns the lines of the head that say so. Throws at the script's level.
 local function framing(self, status, end_stream, length, coding, connection)
   local chunked = false
   local text = ""
@@ -175,7 +177,7 @@ local function framing(self, status, end_stream, length, coding, connection)
   return connection and text .. "connection: " .. connection .. "\r\n\r\n" or text .. "\r\n"
 end
 
--- The options of Connection but those that say whether it is kept; nil for none.
+-- Returns the options of Connection without those that say whether the connection is kept; nil if none is left.
 local function others(connection)
   local options = {}
   for option in connection:gmatch("[^,]+") do
@@ -184,13 +186,14 @@ local function others(connection)
   return options[1] and table.concat(options, ",")
 end
 
--- The option "close", and none that says otherwise.
+-- Returns the options of Connection with "close", and without "keep-alive".
 local function with_close(connection)
   local rest = connection and connection ~= "close" and others(connection)
   return rest and rest .. ",close" or "close"
 end
 
--- stream:write_headers(headers, end_stream, timeout): the head of the response; once more: its trailer section.
+-- stream:write_headers(headers, end_stream, timeout): sends the head of the response. A second call sends the trailer
+-- section.
 function stream:write_headers(list, end_stream, timeout)
   if getmetatable(list) ~= headers.mt then
     error("write_headers: expected a headers object, as http.headers makes them, got " .. type(list), 2)
@@ -209,7 +212,7 @@ function stream:write_headers(list, end_stream, timeout)
     if end_stream then error("cannot end stream directly after 1xx status code", 2) end
     return self:_write_interim(status, first, lines, connection, timeout)
   end
-  if self._expects then self._closing = true end -- it was not asked for: nobody knows whether it comes
+  if self._expects then self._closing = true end -- we did not ask for the body: it may not come
   if self._closing then connection = with_close(connection) end
   local rest = framing(self, status, end_stream, length, coding, connection)
   if end_stream then
@@ -262,7 +265,7 @@ function stream:write_body_from_string(str, timeout)
   return stream.write_chunk(self, str, true, timeout)
 end
 
--- stream:shutdown(): ends the response; one that was not begun is a 503.
+-- stream:shutdown(): ends the response; sends a 503 if there was none.
 function stream:shutdown()
   self.connection:end_stream(self)
   return true
@@ -272,7 +275,7 @@ function stream:localname() return self.connection:localname() end
 
 function stream:peername() return self.connection:peername() end
 
--- stream:checktls(): TLS is never ours.
+-- stream:checktls(): returns nothing, as we never speak TLS.
 function stream.checktls() end
 
 function mt:__tostring()
@@ -284,7 +287,7 @@ stream.receive, stream.is_over, stream.update = receive, is_over, update
 stream.take_unread, stream.put_back, stream.deadline_of = take_unread, put_back, deadline_of
 stream.others = others
 
--- The rest, which few handlers need.
+-- Loads the methods that few handlers need.
 setmetatable(stream, {
   __index = function(self, key)
     setmetatable(self, nil)

@@ -1,4 +1,4 @@
--- The methods of a stream that few handlers call, and what a response rarely needs.
+-- The methods of a stream that few handlers call, and the rare parts of a response.
 
 local headers = require "mb.http_server.headers"
 local stream = require "mb.http_server.stream"
@@ -9,20 +9,21 @@ local others = stream.others
 
 local more = {}
 
--- What one read of a file asks for.
+-- The most that one read of a file asks for.
 local FILE_BYTES = 65536
 
 -- ---- the request body ----
 
--- stream:unget(str): what is read next.
+-- stream:unget(str): puts str back, so that it is read next.
 function more:unget(str)
   if type(str) ~= "string" then error("unget: expected a string, got " .. type(str), 2) end
   put_back(self, str)
   return true
 end
 
--- Reads until enough(everything so far) returns how many bytes of it are wanted. What is left over, and everything when
--- there is a failure, is read again. Returns the bytes; at the end what there is, or nil for nothing.
+-- Reads until enough(everything so far) returns a number of bytes, and returns so many bytes. At the end of the body
+-- returns the rest, or nil if nothing is left; or nil, message, errno. Bytes beyond that number can be read again, and
+-- so can all bytes after a failure.
 local function read_until(self, deadline, enough)
   local text = take_unread(self)
   while true do
@@ -73,7 +74,7 @@ function more:get_body_until(pattern, plain, include_pattern, timeout)
   local text, message, number = read_until(self, deadline_of(self, timeout), function(all)
     local first, last = all:find(pattern, plain and from or 1, plain)
     if not first then
-      from = math.max(1, #all - #pattern + 2) -- of plain text, the rest was looked at
+      from = math.max(1, #all - #pattern + 2) -- a plain text cannot begin before that
       return nil
     end
     skipped = include_pattern and 0 or last - first + 1
@@ -118,8 +119,8 @@ function more:get_body_as_file(timeout)
   return file
 end
 
--- get_headers again: receives the rest of the body, which is kept. Returns a headers object without fields, as nothing
--- of a trailer section is kept; nil when there was none; or nil, message, errno.
+-- The second call of get_headers: receives the rest of the body, which can still be read. Returns a headers object
+-- without fields, as nothing of a trailer section is kept; nil if there was none; or nil, message, errno.
 function more:_get_trailers(timeout)
   if self.state == "closed" then return nil end
   if not self._received then
@@ -140,12 +141,12 @@ function more:write_continue(timeout)
   if is_over(self) then return nil, "Broken pipe", 32 end
   if self._framing then error("write_continue: the response has begun", 2) end
   self._expects = false
-  if self._minor == 0 then return true end -- it would not understand
+  if self._minor == 0 then return true end -- the client would not understand it
   return self.connection:send(timeout, "HTTP/1.1 100 Continue\r\n\r\n")
 end
 
--- A response before the response; that the connection closes is for the latter to say. After a 101 the connection is
--- another protocol's: connection:take_socket() gives it.
+-- Sends an interim response. Only the final response says that the connection closes. After a 101, the connection
+-- belongs to another protocol: connection:take_socket() returns it.
 function more:_write_interim(status, first, lines, connection, timeout)
   if self._minor == 0 then
     if status == "101" then error("write_headers: a 101 cannot be sent to an HTTP/1.0 client", 2) end
@@ -158,7 +159,7 @@ function more:_write_interim(status, first, lines, connection, timeout)
   return self.connection:send(timeout, first, lines, last)
 end
 
--- The fields behind a body that is chunked; else they cannot be sent. They end the response.
+-- Sends the trailer section of a chunked body, and ends the response. After any other body no fields can be sent.
 function more:_write_trailers(lines, _, timeout)
   if self._length and self._sent < self._length and not self._bodyless then
     error(("invalid content-length: %d bytes of body, but %d were announced"):format(self._sent, self._length), 2)
@@ -169,7 +170,7 @@ function more:_write_trailers(lines, _, timeout)
   return self.connection:send(timeout, "0\r\n", lines, "\r\n")
 end
 
--- stream:write_body_from_file(file, timeout); or a table {file =, count =} in place of the file.
+-- stream:write_body_from_file(file, timeout): a table {file =, count =} may take the place of the file.
 function more:write_body_from_file(options, timeout)
   local file, count = options, math.huge
   if type(options) == "table" then file, count = options.file, options.count or math.huge end
@@ -201,7 +202,7 @@ function more:write_body_from_file(options, timeout)
   return stream.write_chunk(self, last or "", true, deadline and deadline - after(0))
 end
 
--- stream:step(timeout): reads ahead for nobody.
+-- stream:step(timeout): does nothing, as nothing is read ahead.
 function more.step() return true end
 
 -- stream:set_state(new)

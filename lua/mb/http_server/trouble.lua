@@ -1,5 +1,5 @@
--- What a connection does when it does not go as usual: writing that blocks, bodies that were not read, requests that
--- are refused, handlers that fail, upgrades.
+-- The methods of a connection for unusual cases: writing that blocks, bodies that were not read, requests that are
+-- refused, handlers that fail, upgrades.
 
 local core = require "mb.http.core"
 local connection = require "mb.http_server.connection"
@@ -11,22 +11,22 @@ local trouble = {}
 
 local EPIPE, EILSEQ, ETIMEDOUT = 32, 84, 110
 
--- So long the rest of a body is waited for that nobody has read, and the client's end at the end.
+-- The time that a client has to send the rest of a body that nobody has read, and to end at the end.
 local DRAIN_SECONDS = 2
 local DROP_BYTES = 1024 * 1024
 
--- Content that is kept for later at most, while a client takes nothing before it has sent everything.
+-- The most content that is kept for later, when a client takes nothing before it has sent everything.
 local STASH_MAX_BYTES = 64 * 1024 * 1024
 
--- Notes a fault of the client, which makes no failure of ours of what follows. The last one counts; but a script may
--- throw what it was told of an earlier one.
+-- Notes a fault of the client: what follows from it is no failure of ours. The last fault counts, but a script may
+-- still throw the message of an earlier one.
 local function note_fault(self, message, status, reason)
   local messages = self.fault and self.fault.messages or {}
   messages[message] = true
   self.fault = {message = message, status = status, reason = reason, messages = messages}
 end
 
--- A fault after which no other request can follow. Returns nil, message, errno.
+-- Notes a fault after which no other request can follow. Returns nil, message, errno.
 local function lost(self, message, number, status, reason)
   note_fault(self, message, status, reason)
   self.broken = true
@@ -35,8 +35,8 @@ end
 
 -- ---- waiting ----
 
--- Waits until no more is queued, and meanwhile receives what the client sends of its body: it may not read before it
--- has sent everything.
+-- Waits until nothing is queued. Meanwhile receives what the client sends of its body: it may read only after it has
+-- sent everything.
 function trouble:drain(pending, message, number, timeout)
   local limit = after(timeout)
   local input, socket = self.input, self.socket
@@ -59,8 +59,8 @@ function trouble:drain(pending, message, number, timeout)
   return lost(self, message, number)
 end
 
--- Waits for the next piece of the request body, without a deadline as long as a client is given; tells a client to send
--- it that asks for that. Returns true; or nil, message, errno.
+-- Waits for the next piece of the request body; without a deadline, until we give the client up. If the client waits
+-- for a 100 (Continue), sends that first. Returns true; or nil, message, errno.
 function trouble:wait_for_body(request, deadline)
   if request._expects then
     request._expects = false
@@ -74,12 +74,12 @@ function trouble:wait_for_body(request, deadline)
   return nil, "read: Connection timed out", ETIMEDOUT
 end
 
--- Some of the body has come after all.
+-- Forgets the fault: some of the body has come after all.
 function trouble:forgive()
   if not self.broken then self.fault = false end
 end
 
--- What an input says that has no body content: "refused" or "failed". Returns nil, message, errno.
+-- Notes why the input has no body content. state: "refused" or "failed". Returns nil, message, errno.
 function trouble:input_failed(state, a, b)
   if state == "failed" then return lost(self, b, a) end
   return lost(self, "read: " .. b, EILSEQ, a, b)
@@ -94,7 +94,7 @@ local function describe(self)
   return target .. (client and (" (client %s)"):format(client) or "")
 end
 
--- Sends a response of a status alone.
+-- Sends a response that has only a status; with a reason, also a short text.
 local function answer(request, status, reason)
   local head = headers.new()
   head:append(":status", tostring(status))
@@ -106,7 +106,7 @@ local function answer(request, status, reason)
   return request:write_headers(head, false) and request:write_chunk(body, true)
 end
 
--- Reads over what is left of a body. Returns whether the next request can follow.
+-- Reads the rest of a body and drops it. Returns whether the next request can follow.
 local function skip_body(self, request)
   if request._received or self.input:is_ended() then return true end
   if request._expects then return false end
@@ -119,7 +119,8 @@ local function skip_body(self, request)
   return false
 end
 
--- Ends a response that was not ended, or whose request was not read. Returns whether another request may follow.
+-- Ends a response that the script has not ended, or whose request it has not read. Returns whether another request may
+-- follow.
 function trouble:end_unusual(request)
   local fault = self.fault
   if not core.is_writable(self.socket) or self.broken and not request._framing and fault and not fault.status then
@@ -136,7 +137,7 @@ function trouble:end_unusual(request)
   return not request._closing
 end
 
--- Calls the error handler of the script's. Throws what it throws; then the connection is at its end.
+-- Calls the script's error handler. If it throws, ends the connection and throws the error again.
 local function report(self, server, context, operation, message, number)
   local good, err = core.try(server.onerror_, server, context, operation, message, number)
   if good then return end
@@ -145,7 +146,7 @@ local function report(self, server, context, operation, message, number)
   core.throw_on(err)
 end
 
--- Whether an error is what the script was told of the client's faults.
+-- Returns whether an error is one of those that the script got for the client's faults.
 local function is_theirs(fault, err)
   for message in pairs(fault and fault.messages or {}) do
     if type(err) == "string" and err:find(message, 1, true) then return true end
@@ -153,12 +154,12 @@ local function is_theirs(fault, err)
   return false
 end
 
--- After the script's function has thrown. Returns whether another request may follow; throws what the error handler
--- throws.
+-- Ends a request after the script's function has thrown. Returns whether another request may follow. Throws the errors
+-- that the error handler throws.
 function trouble:stream_failed(server, request, err)
   local fault = self.fault
   local theirs = is_theirs(fault, err)
-  -- Without a length, the end of the connection would look like that of the body.
+  -- Without a length, the end of the connection would look like the end of the body.
   if request._framing == "close" and not request._ended and core.is_writable(self.socket) then
     self.socket:reset()
     self.closed = true
@@ -179,9 +180,9 @@ function trouble:stream_failed(server, request, err)
   core.throw_on(err)
 end
 
--- ---- requests that are none ----
+-- ---- heads that are no requests ----
 
--- What the operator is told of bytes that are another protocol's.
+-- Returns a text for the operator about bytes that belong to another protocol, or ""; and true if it is TLS.
 local function hint(self, status, is_proxy_header)
   if is_proxy_header then
     return ": a PROXY protocol header that was not expected (--proxy-protocol, or proxy_protocol = true in listen{})"
@@ -193,7 +194,8 @@ local function hint(self, status, is_proxy_header)
   return ""
 end
 
--- There is no head. The client is told, unless it has gone; so is an error handler of the script's own. Returns nil.
+-- Ends the wait for a head, as none comes. Tells the client, unless it has gone, and the script's error handler.
+-- Returns nil.
 function trouble:head_failed(state, detail, why, is_proxy_header)
   local message, number, status, reason = why, detail, nil, nil
   local note, is_tls = "", false
@@ -222,8 +224,7 @@ end
 
 -- ---- the end of the connection ----
 
--- Closes while the client may still be sending: a close would become a reset, which costs it what it has not read yet
--- (RFC 9112, section 9.6). So the output is ended first, and input dropped until the client ends too.
+-- Closes while the client may still be sending; mb.http.closing says at its linger why a close alone would not do.
 function trouble:linger()
   local socket = self.socket
   if core.is_network(socket) and core.is_writable(socket) and core.end_output(socket) then
@@ -235,7 +236,7 @@ function trouble:linger()
   if core.is_open(socket) then socket:close() end
 end
 
--- connection:take_socket(): the connection is the script's from now on, as a socket object.
+-- connection:take_socket(): returns the socket object; from now on, the connection belongs to the script.
 function trouble:take_socket()
   local request = self.request
   self.closed = true
@@ -253,7 +254,7 @@ function trouble:flush(timeout)
   return self:send(timeout)
 end
 
--- connection:shutdown(), connection:close(): ends the request that is being served, and the connection.
+-- connection:shutdown(), connection:close(): end the request that is being served, and the connection.
 function trouble:shutdown()
   if self.closed then return true end
   if self.request then
@@ -273,7 +274,8 @@ function trouble.events() return "" end
 
 function trouble.timeout() return nil end
 
--- connection:onidle(f): f is not called, as nothing goes on behind the script's back. Returns the one before.
+-- connection:onidle(f): never calls f, as nothing goes on behind the script's back. Returns the function that was set
+-- before.
 function trouble:onidle(...)
   local before = self.onidle_
   if select("#", ...) > 0 then self.onidle_ = ... end

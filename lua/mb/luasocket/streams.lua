@@ -1,10 +1,10 @@
--- socket.source, socket.sink and what they choose from: LTN12 sources and sinks over a socket.
+-- socket.source, socket.sink and the tables they choose from: LTN12 sources and sinks over a socket.
 
 local socket = require("mb.luasocket")
 
 local streams = {sourcet = {}, sinkt = {}}
 
--- A function that select can wait for as for the socket below.
+-- Returns a table that can be called as a function, and that select can wait for as for the socket below.
 local function selectable(sock, call)
   return setmetatable({
     getfd = function() return sock:getfd() end,
@@ -12,8 +12,8 @@ local function selectable(sock, call)
   }, {__call = function(_, ...) return call(...) end})
 end
 
--- Returns a function that calls one of the table's by its name, and the one called "default" when it
--- gets none: f([name, ] a, b).
+-- Returns a function f([name, ] a, b), which calls the function of this name in the table; without a name, the one
+-- called "default".
 function streams.choose(by_name)
   return function(name, a, b)
     if type(name) ~= "string" then

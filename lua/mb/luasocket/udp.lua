@@ -1,9 +1,8 @@
--- socket.udp, udp4 and udp6: those of LuaSocket itself, where it is installed. Its objects work with
--- our select.
+-- socket.udp, udp4 and udp6: LuaSocket's own, where it is installed. Its objects work with our select.
 
 local path, tried = package.searchpath("socket.core", package.cpath)
 
--- Not by require, for which "socket.core" may be ours.
+-- Loads LuaSocket's core. Does not use require, for which "socket.core" may be ours.
 local function load_core()
   if not path then
     return nil, "it is not found in package.cpath: install LuaSocket (Debian's package lua-socket)" .. tried

@@ -1,4 +1,4 @@
--- Looking up hosts, and connecting to them: for the socket object and for the module's functions.
+-- Looks up hosts, and connects to them: for the socket object and for the module's functions.
 
 local core = require "mb.tarantool.core"
 local timeref = require "moonbridge_io".timeref
@@ -7,12 +7,12 @@ local wait_for = require "mb.tarantool.method".wait_for
 
 local EAGAIN, EBADF, EALREADY, ETIMEDOUT, EINPROGRESS = 11, 9, 114, 110, 115
 
--- How long until a Unix socket whose listener has a full queue is tried again.
+-- The wait before another attempt at a Unix socket whose listener has a full queue.
 local RETRY_SECONDS = 0.01
 
 local address = {}
 
--- The core's getaddrinfo for a function of this name, whose caller is to blame for its Lua errors.
+-- Calls the core's getaddrinfo for a function of this name. Lua errors blame the caller of that function.
 function address.look_up(name, host, port, hints)
   local good, list, number, message = pcall(core.getaddrinfo, host, port, hints)
   if good then return list, number, message end
@@ -20,10 +20,10 @@ function address.look_up(name, host, port, hints)
   error(list, 3)
 end
 
--- For look_up: where a listener can be.
+-- Hints for look_up: the addresses at which a listener can be.
 address.PASSIVE = {type = "SOCK_STREAM", protocol = "tcp", flags = "AI_PASSIVE"}
 
--- Waits for what a started connect comes to.
+-- Waits for the result of a connect that has begun.
 local function await_connect(s, c, deadline)
   local number
   repeat

@@ -29,7 +29,8 @@ local function append(self, message)
   self.messages[self.last] = message
 end
 
--- put(message, [timeout]): returns whether it was taken, or queued; false at the timeout, or when it is closed.
+-- put(message, [timeout]): returns whether the message was taken, or queued; false at the timeout, or when the channel
+-- is closed.
 function channel:put(message, timeout)
   if self.closed then return false end
   local reader = waiting.wake(self.readers)
@@ -44,7 +45,7 @@ function channel:put(message, timeout)
   return waiting.park(self.writers, waiting.deadline(timeout), message).taken == true
 end
 
--- get([timeout]): returns a message; nil at the timeout, or when it is closed and empty.
+-- get([timeout]): returns a message; nil at the timeout, or when the channel is closed and empty.
 function channel:get(timeout)
   local message
   if not self:is_empty() then

@@ -1,4 +1,4 @@
--- The socket object's methods that are about its ends: options, addresses, connecting and listening.
+-- The socket object's methods for its two ends: options, addresses, connecting and listening.
 
 local core = require "mb.tarantool.core"
 local method = require "mb.tarantool.method"
@@ -11,8 +11,8 @@ local attempt, pretended = method.attempt, method.pretended
 
 local EBADF, EINVAL = 9, 22
 
--- connect(2) leaves undecided in a non-blocking socket what is decided soon: it is waited for so long. Enough for one
--- packet that is lost.
+-- In a non-blocking socket, connect(2) returns before a result that is near. We wait for it for so long: enough for the
+-- loss of one packet.
 local CONNECT_SECONDS = 3
 
 local methods = {}
@@ -59,7 +59,7 @@ function methods:sysconnect(host, port)
   return good or fail(self, false, number)
 end
 
--- The result of binding. A failure is kept for listen().
+-- Returns the result of a bind. Keeps a failure for listen().
 local function bound(s, good, number, message)
   s._unbound = not good and (message or core.strerror(number)) or nil
   return good or fail(s, false, number, message)
@@ -76,7 +76,7 @@ function methods:bind(host, port)
   if good or number ~= EINVAL or type(host) ~= "string" or host == "unix/" then
     return bound(self, good, number, message)
   end
-  -- No literal: a name.
+  -- The host is a name, not an address.
   local own = c:name()
   local list
   list, number, message = core.getaddrinfo(host, port,
@@ -88,7 +88,8 @@ function methods:bind(host, port)
   return bound(self, good, number, message)
 end
 
--- A program that has not looked would listen at a port that the system chooses, and wait there for ever.
+-- Throws if the bind before has failed. A program that did not check it would listen at a port that the system chooses,
+-- and wait there for ever.
 local function check_bound(s, c, name)
   if not s._unbound or c:is_pretended() or not style.active() then return end
   error(("cannot %s, as the bind before it has failed: %s"):format(name, s._unbound), 3)

@@ -10,10 +10,10 @@ local function check(number, name)
   error(("bad argument to '%s': expected an integer, got %s"):format(name, type(number)), 3)
 end
 
--- strerror([number]): the last error's text, without a number.
+-- strerror([number]): returns the text of an error; without a number, of the last one.
 function names.strerror(number) return core.strerror(check(number, "strerror") or core.errno()) end
 
--- There are many, and few are asked for: they are there from the first time on that one is.
+-- Fills the table when a name is first asked for: there are many, and most programs need none.
 local function fill()
   setmetatable(names, nil)
   for name, number in pairs(core.errnos()) do names[name] = number end

@@ -13,7 +13,7 @@ local fiber, methods = {}, {}
 
 local by_task = setmetatable({}, {__mode = "k"}) -- coroutine -> fiber
 local by_id = setmetatable({}, {__mode = "v"})
-local last_id = 100 -- those below are the system's, there
+local last_id = 100 -- in Tarantool, the smaller numbers belong to the system
 
 local function new_fiber(name)
   last_id = last_id + 1
@@ -22,7 +22,7 @@ local function new_fiber(name)
   return f
 end
 
-local main = new_fiber("main") -- what runs outside of any fiber
+local main = new_fiber("main") -- the code outside of any fiber
 
 function fiber.self() return by_task[scheduler.task] or main end
 
@@ -35,7 +35,7 @@ end
 
 local function keep_trace(f)
   return function(err)
-    -- Without our own frames at its end.
+    -- Our own frames at the end of the trace are left out.
     local trace = type(err) == "string" and debug.traceback(err, 2) or tostring(err)
     f._trace = trace:gsub("\n%s+%[C%]: in function 'xpcall'.*$", "")
     return err
@@ -158,7 +158,7 @@ function methods:name(name, options)
   self._name = name:sub(1, NAME_BYTES_MAX)
 end
 
--- cancel(): the fiber's next wait, or the one that it is in, throws.
+-- cancel(): makes the fiber's next wait, or the one that it is in, throw.
 function methods:cancel()
   check(self)
   if self._done or self == main then
@@ -181,7 +181,8 @@ function methods:set_joinable(joinable)
   self._joinable = joinable and true or false
 end
 
--- join([timeout]): waits for the end. Returns true and what the function returned; or false and its error.
+-- join([timeout]): waits for the end of the fiber. Returns true and the results of its function; or false and its
+-- error.
 function methods:join(timeout)
   check(self)
   if not self._joinable or self._joined then error("the fiber is not joinable", 2) end
@@ -199,14 +200,14 @@ fiber.join = methods.join
 fiber.wakeup = methods.wakeup
 fiber.set_joinable = methods.set_joinable
 
--- kill(id): cancels it; id may be a fiber too.
+-- kill(id): cancels the fiber with this number; id may also be a fiber.
 function fiber.kill(id)
   local f = type(id) == "number" and by_id[id] or id
   if getmetatable(f) ~= methods or f._done then error("the fiber is dead", 2) end
   f:cancel()
 end
 
--- info(): a table of all that live, by number.
+-- info(): returns a table of all living fibers, by number.
 function fiber.info()
   local all = {}
   for id, f in pairs(by_id) do

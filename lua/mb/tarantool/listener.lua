@@ -1,5 +1,4 @@
--- With --style=tarantool: what waiting at a listener means when it is the one connection that stands behind it. See
--- src/style.h.
+-- With --style=tarantool: waits at a listener behind which the one connection stands. See src/socket/standin.h.
 
 local style = require "mb.style"
 local waiting = require "mb.tarantool.waiting"
@@ -7,17 +6,17 @@ local timeref = require "moonbridge_io".timeref
 
 local listener = {}
 
--- The fibers that wait for another connection; it will not come. One that is cancelled leaves, too.
+-- The fibers that wait for another connection, which will not come. A cancelled fiber leaves the table, too.
 local waiters = {}
 
--- What other fibers have to do at once is still done, of those that the connection's end has woken.
+-- Ends the program, after one more turn for the fibers that the connection's end has woken.
 local function finish()
   local scheduler = waiting.scheduler
   if scheduler and not scheduler:current() then scheduler:step(0) end
   style.finish()
 end
 
--- Whether any fiber but those is left.
+-- Returns whether any fiber is left that does not wait here.
 local function others_are_left()
   local scheduler = waiting.scheduler
   if not scheduler then return false end
@@ -38,12 +37,12 @@ local function wait_outside(deadline)
   end
 end
 
--- Waits for a connection at a listener, of mb.tarantool.core: true when there is one; false at the deadline, while the
--- one that was accepted is open, or when the listener has been closed. Else it ends the program: once the connection is
--- closed, and, without a deadline, when nothing is left to be done.
+-- Waits for a connection at a listener of mb.tarantool.core. Returns true when there is one. Returns false when the
+-- listener has been closed; and at the deadline, while the connection that was accepted is open. Ends the program once
+-- that connection is closed; and, without a deadline, when nothing is left to do.
 function listener.wait(c, deadline)
   local in_fiber = waiting.scheduler and waiting.scheduler:current()
-  -- A listener has seldom a connection at once: the program expects to get on while the fiber waits for it.
+  -- A real listener seldom has a connection at once: the program expects to go on while the fiber waits for one.
   if in_fiber and style.pending() then coroutine.yield() end
   while not style.pending() do
     if c:is_closed() then return false end
@@ -60,10 +59,10 @@ function listener.wait(c, deadline)
   return not c:is_closed()
 end
 
--- The connection that was accepted has been closed, or a listener has.
+-- Ends the waits after the connection that was accepted, or a listener, has been closed.
 function listener.closed() waiting.interrupt(waiters) end
 
--- The program's chunk has returned: runs the fibers that are left.
+-- Runs the fibers that are left after the program's chunk has returned.
 function listener.run_rest()
   local scheduler = waiting.scheduler
   if not scheduler then return end

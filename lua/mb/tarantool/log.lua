@@ -1,11 +1,12 @@
--- Tarantool's log module: lines of our log. What it shows by default, info among it, is shown by default here.
+-- Tarantool's log module: writes lines to our log. The levels that Tarantool shows by default, info among them, are
+-- shown by default here, too.
 
 local core = require "mb.tarantool.core"
 
--- Ours by theirs, from the most urgent on; see --log-level.
+-- Tarantool's level -> ours, the most urgent first; see --log-level.
 local LEVELS = {error = "error", warn = "warning", info = "notice", verbose = "info", debug = "debug"}
 
--- A format and its arguments, or one value.
+-- Returns the text of a format and its arguments, or of one value.
 local function text_of(value, ...)
   if select("#", ...) == 0 then return tostring(value) end
   local good, text = pcall(string.format, value, ...)
@@ -13,7 +14,7 @@ local function text_of(value, ...)
   return text
 end
 
--- The functions error, warn, info, verbose and debug, which write what prefix and message say.
+-- Returns the functions error, warn, info, verbose and debug, which write the prefix and a message.
 local function functions(prefix)
   local log = {}
   for name, level in pairs(LEVELS) do
@@ -24,7 +25,7 @@ end
 
 local log = functions("")
 
--- new(name): the same, each line with the name of a module in front.
+-- new(name): returns the same functions; the name of a module comes first in each of their lines.
 function log.new(name) return functions(tostring(name) .. ": ") end
 
 return log

@@ -18,7 +18,7 @@ local function says_dontwait(flags)
   return false
 end
 
--- attempt() of a function whose flags may say that it is not to wait.
+-- Calls attempt(); or only the function, if the flags say that it must not wait.
 local function attempt_flagged(s, c, events, flags, f, ...)
   if flags and says_dontwait(flags) then return f(c, ...) end
   return attempt(s, c, events, f, ...)

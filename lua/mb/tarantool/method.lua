@@ -1,10 +1,10 @@
--- What the methods of Tarantool's socket object share: their arguments, waiting, and the error that is kept. What the
--- system is asked is in mb.tarantool.core, whose calls never wait.
+-- Shared by the methods of Tarantool's socket object: arguments, waits, and the last error. mb.tarantool.core makes the
+-- system calls, and never waits.
 
 local core = require "mb.tarantool.core"
 local waiting = require "mb.tarantool.waiting"
 
--- errno(7) on every architecture that Linux has but two.
+-- These numbers are the same on all architectures of Linux but two.
 local EAGAIN, EBADF, ETIMEDOUT = 11, 9, 110
 
 local method = {}
@@ -15,7 +15,7 @@ function method.check_socket(s, level)
   end
 end
 
--- The descriptor of an open socket; the last error is forgotten.
+-- Returns the core of an open socket; forgets the last error.
 function method.open(s)
   method.check_socket(s, 4)
   local c = s._core
@@ -42,7 +42,7 @@ function method.check_number(value, name)
   error(("bad argument to '%s': expected a number, got %s"):format(name, type(value)), 3)
 end
 
--- Calls a function of the core for a method of this name, whose caller is to blame for its Lua errors.
+-- Calls a function of the core for a method of this name. Lua errors blame the caller of that method.
 function method.call(name, f, ...)
   local results = table.pack(pcall(f, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
@@ -56,7 +56,8 @@ function method.call(name, f, ...)
   error(err, 3)
 end
 
--- Waits until the socket is ready. Returns what for; or nil and the number of an error: ETIMEDOUT, EBADF.
+-- Waits until the socket is ready. Returns the events for which it is ready; or nil and the number of an error:
+-- ETIMEDOUT, EBADF.
 function method.wait_for(s, c, events, deadline)
   if s._waiters == nil then s._waiters = {} end
   local ready = waiting.wait(c:waitable(), events, deadline, s._waiters)
@@ -65,7 +66,7 @@ function method.wait_for(s, c, events, deadline)
   return nil, ETIMEDOUT
 end
 
--- Calls f(c, ...) until it does not say EAGAIN, waiting in between, where the socket blocks. Returns its results; or
+-- Calls f(c, ...). If the socket blocks, waits and calls it again as long as it returns EAGAIN. Returns its results; or
 -- nil and the number of an error.
 function method.attempt(s, c, events, f, ...)
   while true do
@@ -76,7 +77,7 @@ function method.attempt(s, c, events, f, ...)
   end
 end
 
--- A listener behind which the connection stands.
+-- Returns the module for a listener behind which the connection stands.
 function method.pretended() return require "mb.tarantool.listener" end
 
 return method

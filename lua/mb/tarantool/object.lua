@@ -11,11 +11,11 @@ local attempt, wait_for, pretended = method.attempt, method.wait_for, method.pre
 
 local EAGAIN, EBADF, ETIMEDOUT = 11, 9, 110
 
-local LIMIT_MAX = 0x7fffffff -- bytes that one read asks for at most
+local LIMIT_MAX = 0x7fffffff -- the most bytes that one read asks for
 
 local methods = {}
 
--- Where the other methods are: the module is loaded when the first of them is called.
+-- The modules of the other methods. A module is loaded when the first of its methods is called.
 local elsewhere = {
   accept = "endpoint", bind = "endpoint", getsockopt = "endpoint", linger = "endpoint", listen = "endpoint",
   name = "endpoint", peer = "endpoint", setsockopt = "endpoint", sysbind = "endpoint", sysconnect = "endpoint",
@@ -29,7 +29,7 @@ local function find(key)
   return methods[key]
 end
 
--- ---- what was wrong ----
+-- ---- errors ----
 
 function methods:errno()
   check_socket(self)
@@ -43,7 +43,7 @@ end
 
 -- ---- life ----
 
--- Makes an object of what the core has.
+-- The metatable of socket objects; new makes one from a socket of the core.
 local object = {}
 
 function object:__index(key)
@@ -74,7 +74,7 @@ function methods:close()
   local c = self._core
   if c:is_closed() then return fail(self, false, EBADF) end
   self._errno, self._message = nil, nil
-  -- Before that: they wait for a descriptor whose number may be somebody else's soon.
+  -- Ends the waits before the descriptor is closed: its number may soon belong to somebody else.
   if self._waiters and waiting.scheduler then waiting.interrupt(self._waiters) end
   local good, number = c:close()
   if self._connection or c:is_pretended() then pretended().closed() end
@@ -135,8 +135,8 @@ function methods:sysread(size)
   return data or fail(self, nil, number)
 end
 
--- Reads up to the first of the markers, an array of strings, or nil; at most `limit` bytes. What was received and is
--- not returned stays in the buffer. Returns a string, shorter only at the end of the stream; or nil.
+-- Reads up to the first of the markers (an array of strings, or nil), but at most `limit` bytes. Bytes behind that stay
+-- in the buffer. Returns a string, which is shorter only at the end of the stream; or nil.
 local function read_until(s, c, limit, markers, timeout)
   local deadline = waiting.deadline(timeout)
   local searched, tried = 0, false
@@ -144,7 +144,7 @@ local function read_until(s, c, limit, markers, timeout)
     local have = c:buffered()
     local size = markers and c:find(markers, limit, searched) or have >= limit and limit
     if size then return c:take(size) end
-    -- Once at least: a timeout of 0 takes what is there.
+    -- Try at least once: a timeout of 0 takes what is there.
     if tried and deadline and timeref() > deadline then return fail(s, nil, ETIMEDOUT) end
     searched, tried = have, true
     local received, number = c:fill(limit - have)

@@ -1,4 +1,4 @@
--- socket.tcp_server: a listener whose connections are served by a fiber each.
+-- socket.tcp_server: a listener, and a fiber for each of its connections.
 
 local core = require "mb.tarantool.core"
 local fiber = require "mb.tarantool.fiber"
@@ -7,12 +7,12 @@ local socket = require "mb.tarantool.socket"
 
 local EADDRINUSE, ECONNREFUSED = 98, 111
 
--- How long until it is tried again when no connection can be had, for lack of descriptors mostly.
+-- The wait after an accept has failed, mostly for lack of descriptors.
 local PAUSE_SECONDS = 0.1
 
 local server = {}
 
--- Binds; a Unix socket's file that nobody listens at is in the way, and is removed.
+-- Binds. Removes the file of a Unix socket at which nobody listens, as it is in the way.
 local function bind(s, a)
   if s:bind(a.host, a.port) then return true end
   if a.host ~= "unix/" or s:errno() ~= EADDRINUSE then return false end

@@ -13,7 +13,7 @@ local socket = {
 -- Not every program looks up hosts.
 local function address() return require "mb.tarantool.address" end
 
--- The last error of making a socket, for socket:errno() and socket:error().
+-- The error of the last attempt to make a socket, for socket.errno() and socket.error().
 local last = 0
 
 local function new(domain, kind, protocol)
@@ -38,7 +38,7 @@ function socket.getaddrinfo(host, port, timeout, hints)
   return list
 end
 
--- Connects to the first that takes us. Returns an object; or nil and the number of an error.
+-- Connects to the first address that takes us. Returns an object; or nil and the number of an error.
 local function connect_to(list, deadline)
   local number = ETIMEDOUT
   for _, a in ipairs(list) do
@@ -73,7 +73,7 @@ function socket.tcp_connect(host, port, timeout)
   return s
 end
 
--- bind(host, port): a stream socket that is bound there. Returns it; or nil and a message.
+-- bind(host, port): makes a stream socket that is bound there. Returns it; or nil and a message.
 function socket.bind(host, port)
   local list = {{host = host, port = port, family = "AF_UNIX", type = "SOCK_STREAM"}}
   local _, message
@@ -91,12 +91,13 @@ end
 
 function socket.tcp_server(...) return require "mb.tarantool.server".tcp_server(...) end
 
--- Where the events of iowait come from, and in which form they are returned.
+-- The events that iowait takes, and the numbers that it returns for them.
 local EVENTS = {[1] = "r", [2] = "w", [3] = "rw", r = "r", w = "w", rw = "rw", wr = "rw"}
 local NUMBERS = {r = 1, w = 2, rw = 3}
 
--- iowait(fd, events, [timeout]): waits for a descriptor, or, when it is nil or negative, for the timeout. Returns what
--- it is ready for, as the events were given; nil, with errno ETIMEDOUT, when it is not.
+-- iowait(fd, events, [timeout]): waits for a descriptor; or only for the timeout, if the descriptor is nil or -1.
+-- Returns the events for which it is ready, as numbers or text like the given ones; nil, with errno ETIMEDOUT, at the
+-- timeout.
 function socket.iowait(fd, events, timeout)
   local deadline = waiting.deadline(timeout)
   if fd == nil or fd == -1 then
@@ -108,7 +109,7 @@ function socket.iowait(fd, events, timeout)
     error("usage: iowait(fd, 1 | 'r' | 2 | 'w' | 3 | 'rw' [, timeout])", 2)
   end
   local handle = waiting.handles[fd]
-  if handle and handle.fd ~= fd then handle = nil end -- it is closed, and the number is another's
+  if handle and handle.fd ~= fd then handle = nil end -- it is closed: the number belongs to another
   local ready = waiting.wait(handle or number, wanted, deadline)
   if not ready then
     core.errno(ETIMEDOUT)
@@ -117,7 +118,7 @@ function socket.iowait(fd, events, timeout)
   return type(events) == "string" and ready:upper() or NUMBERS[ready]
 end
 
--- wrap(handle): the connection, or another socket of ours, as an object.
+-- wrap(handle): returns an object for the connection, or for another socket of ours.
 function socket.wrap(handle)
   local c = core.wrap(handle, false)
   waiting.handles[c:fd()] = handle

@@ -1,5 +1,5 @@
--- Waiting, for all that mb.tarantool waits for: in a fiber it lets the others run, outside of any it does so too, and
--- where there are no fibers it is poll(2) alone. The scheduler is loaded when the first fiber is made.
+-- All waits of mb.tarantool. The other fibers run meanwhile, whether the caller is a fiber or not; without fibers it is
+-- poll(2) alone. The scheduler is loaded when the first fiber is made.
 
 local timeref = require "moonbridge_io".timeref
 local poll = require "mb.scheduler.core".poll
@@ -10,7 +10,7 @@ local SECONDS_MAX = 1e9
 local waiting = {
   scheduler = false,
   check = false, -- check(): set by the fibers; throws in one that was cancelled
-  -- By descriptor, the sockets of ours that may hold input of which the system does not know any more.
+  -- Descriptor -> a socket of ours, which may hold input that the system has already handed over.
   handles = setmetatable({}, {__mode = "v"}),
   CANCELLED = "fiber is cancelled",
 }
@@ -21,8 +21,8 @@ function waiting.fibers()
   return waiting.scheduler
 end
 
--- The time, of timeref(), at which a timeout in seconds is over; nil: never. What is no number is blamed on the caller
--- of the function that has been given it, and that calls this.
+-- Returns the time of timeref() at which a timeout in seconds is over; nil: never. If the timeout is no number, the
+-- error blames the caller of the function that calls this.
 function waiting.deadline(timeout)
   if timeout == nil then return nil end
   if type(timeout) ~= "number" then
@@ -32,7 +32,7 @@ function waiting.deadline(timeout)
   return timeref() + (timeout > 0 and timeout or 0)
 end
 
--- In a fiber. waiters, if any, is where the fiber is found by who ends its wait early.
+-- Waits in a fiber. waiters: a table in which waiting.interrupt finds the fiber; or nil.
 local function wait_in_fiber(scheduler, object, events, deadline, waiters)
   local task = scheduler:current()
   if waiting.check then waiting.check() end
@@ -53,7 +53,7 @@ function waiting.wait(object, events, deadline, waiters)
     return poll({object or false}, {events}, object and 1 or 0, left)[1] or nil
   end
   if scheduler:current() then return wait_in_fiber(scheduler, object, events, deadline, waiters) end
-  -- As a fiber of its own, since only those can be woken.
+  -- The wait needs a fiber of its own, since only fibers can be woken.
   local done, ready = false, nil
   scheduler:spawn(function()
     ready = wait_in_fiber(scheduler, object, events, deadline, waiters)
@@ -63,15 +63,15 @@ function waiting.wait(object, events, deadline, waiters)
   return ready
 end
 
--- Ends the waits of those who are in a table of waiters.
+-- Ends the waits of the fibers in a table of waiters.
 function waiting.interrupt(waiters)
   for task in pairs(waiters) do waiting.scheduler:wake(task) end
 end
 
 -- ---- waiting for another fiber ----
 
--- park(list, deadline): waits until somebody wakes the entry that this adds to the list, and that it returns; its field
--- woken is true then. value, if any, is in the entry.
+-- park(list, deadline, value): adds an entry with the value to the list, and waits until somebody wakes it, or until
+-- the deadline. Returns the entry; its field woken says whether somebody has woken it.
 function waiting.park(list, deadline, value)
   local scheduler = waiting.fibers()
   if waiting.check then waiting.check() end
@@ -89,7 +89,7 @@ function waiting.park(list, deadline, value)
       end
     end
   end
-  if entry.woken then return entry end -- with what it was woken for: a cancelled fiber's next wait throws
+  if entry.woken then return entry end -- also in a cancelled fiber, whose next wait throws
   for i, other in ipairs(list) do
     if other == entry then table.remove(list, i) break end
   end
@@ -97,7 +97,7 @@ function waiting.park(list, deadline, value)
   return entry
 end
 
--- wake(list): wakes the first of a list, and takes it off. Returns its entry, or nil.
+-- wake(list): wakes the first entry of a list, and removes it from the list. Returns the entry, or nil.
 function waiting.wake(list)
   local entry = table.remove(list, 1)
   if not entry then return nil end

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "socket/handle_methods.h"
+#include "state/state.h"
 #include "api/http/http_fields.h"
 
 /* What one receive asks for, where no length says less. */
@@ -147,12 +148,10 @@ static void take(struct mb_http_input *in, const struct piece *piece, size_t cou
 
 /* Moves a piece that was received to the stash. Throws for want of memory. */
 static void stash(lua_State *L, struct mb_http_input *in, const struct piece *piece) {
-  struct mb_alloc *alloc = in->handle->alloc;
   size_t room, size = piece->span.size;
-  if (mb_buf_reserve(&in->stash, alloc, size) < 0) {
-    mb_handle_collect(L, in->handle);
-    if (mb_buf_reserve(&in->stash, alloc, size) < 0) luaL_error(L, "not enough memory");
-    return; /* a finalizer may have read from the socket: what is there now is looked at anew */
+  if (mb_state_reserve(L, &in->stash, size)) {
+    mb_handle_check_open(L, in->handle);
+    return; /* a finalizer may have read from the socket: the caller looks at it anew */
   }
   memcpy(mb_buf_room(&in->stash, &room), piece->span.data, size);
   mb_buf_added(&in->stash, size);
@@ -253,15 +252,6 @@ int mb_http_input_discard(lua_State *L) {
   return 1;
 }
 
-static struct mb_multipart *new_multipart(lua_State *L, const struct mb_handle *h) {
-  struct mb_multipart *m = mb_alloc(h->alloc, NULL, 0, sizeof *m);
-  if (m) return m;
-  mb_handle_collect(L, h);
-  m = mb_alloc(h->alloc, NULL, 0, sizeof *m);
-  if (!m) luaL_error(L, "not enough memory");
-  return m;
-}
-
 /*
  * input:multipart()
  * Reads the body as multipart/form-data from now on. Returns true, false when it is something else,
@@ -277,8 +267,10 @@ int mb_http_input_multipart(lua_State *L) {
     return mb_http_push_refusal(L, &in->refusal);
   }
   if (size > 0 && !in->multipart) {
-    in->multipart = new_multipart(L, in->handle);
+    bool collected;
+    in->multipart = mb_state_block(L, NULL, 0, sizeof *in->multipart, &collected);
     mb_multipart_init(in->multipart, (struct mb_span){boundary, (size_t)size});
+    if (collected) mb_handle_check_open(L, in->handle);
   }
   lua_pushboolean(L, size > 0);
   return 1;

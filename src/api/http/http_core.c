@@ -138,8 +138,7 @@ static int is_writable(lua_State *L) {
 
 /* core.is_network(socket): whether there is a peer, which a replay has not. */
 static int is_network(lua_State *L) {
-  enum mb_fd_kind kind = mb_handle_at(L, 1)->kind;
-  lua_pushboolean(L, kind != MB_FD_FILE && kind != MB_FD_PIPE);
+  lua_pushboolean(L, mb_handle_is_socket(mb_handle_at(L, 1)));
   return 1;
 }
 
@@ -158,8 +157,7 @@ static int end_output(lua_State *L) {
  * Returns how many bytes the system still holds for the client; -1 where that cannot be said.
  */
 static int unsent(lua_State *L) {
-  const struct mb_handle *h = mb_handle_at(L, 1);
-  int count = mb_fd_unsent(h->out_fd, h->kind);
+  int count = mb_handle_unsent(mb_handle_at(L, 1));
   lua_pushinteger(L, count < 0 ? -1 : count);
   return 1;
 }
@@ -171,7 +169,7 @@ static int unsent(lua_State *L) {
  */
 static int is_delivered(lua_State *L) {
   const struct mb_handle *h = mb_handle_at(L, 1);
-  lua_pushboolean(L, h->kind != MB_FD_TCP || mb_fd_unsent(h->out_fd, h->kind) <= 0);
+  lua_pushboolean(L, !mb_handle_is_tcp(h) || mb_handle_unsent(h) <= 0);
   return 1;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "socket/handle_methods.h"
+#include "state/state.h"
 #include "api/http/http_body.h"
 #include "api/http/http_fields.h"
 #include "api/http/http_list.h"
@@ -66,15 +67,13 @@ static void take_head(lua_State *L, struct mb_http_input *in, size_t size) {
   struct mb_handle *h = in->handle;
   bool fits = size <= in->head_capacity;
   if (!fits || (in->head_capacity > KEEP_HEAD_BYTES && size <= KEEP_HEAD_BYTES)) {
-    char *bytes = mb_alloc(h->alloc, in->head_bytes, in->head_capacity, size);
-    if (!bytes) {
-      mb_handle_collect(L, h);
-      if (mb_buf_len(&h->in) < size) luaL_error(L, "a finalizer has read the request's head");
-      bytes = mb_alloc(h->alloc, in->head_bytes, in->head_capacity, size);
-      if (!bytes) luaL_error(L, "not enough memory");
-    }
-    in->head_bytes = bytes;
+    bool collected;
+    in->head_bytes = mb_state_block(L, in->head_bytes, in->head_capacity, size, &collected);
     in->head_capacity = size;
+    if (collected) {
+      mb_handle_check_open(L, h);
+      if (mb_buf_len(&h->in) < size) luaL_error(L, "a finalizer has read the request's head");
+    }
   }
   memcpy(in->head_bytes, mb_buf_bytes(&h->in), size);
   mb_buf_take(&h->in, size);

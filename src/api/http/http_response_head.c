@@ -28,9 +28,9 @@ void mb_response_end_interim(lua_State *L, struct mb_response *r, lua_KFunction 
   r->interim = r->dated = false;
   if (r->code == 100) {
     lua_getfield(L, 1, "_wire");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "expects");
-    lua_pop(L, 1);
+    lua_getfield(L, -1, "stop_expecting");
+    lua_insert(L, -2);
+    lua_call(L, 1, 0);
   }
   if (r->minor == 0) {
     r->head_pending = false;

@@ -14,11 +14,7 @@
 
 void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
   size_t room;
-  struct mb_alloc *alloc = mb_state_alloc(L);
-  if (mb_buf_reserve(to, alloc, size) < 0) {
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    if (mb_buf_reserve(to, alloc, size) < 0) luaL_error(L, "not enough memory");
-  }
+  mb_state_reserve(L, to, size);
   memcpy(mb_buf_room(to, &room), text, size);
   mb_buf_added(to, size);
 }
@@ -33,10 +29,7 @@ void mb_response_free_gathered(lua_State *L, struct mb_response *r) {
 }
 
 void mb_response_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size) {
-  if (size == 0 || mb_wqueue_append(&h->out, h->alloc, bytes, size) == 0) return;
-  mb_handle_collect(L, h);
-  mb_handle_check_output(L, h); /* a finalizer may have finished it */
-  if (mb_wqueue_append(&h->out, h->alloc, bytes, size) < 0) luaL_error(L, "not enough memory");
+  if (mb_handle_queue(L, h, bytes, size) < 0) mb_state_no_memory(L);
 }
 
 /* Queues what was gathered, and empties it. */

@@ -141,7 +141,7 @@ static const struct mb_attribute attributes[] = {
     {NULL, NULL},
 };
 
-static const luaL_Reg methods[] = {
+static const luaL_Reg rows[] = {
     {"kill", method_kill},
     {"wait", method_wait},
     {"wait_call", method_wait_call},
@@ -149,6 +149,8 @@ static const luaL_Reg methods[] = {
     {"wait_yield", method_wait_yield},
     {NULL, NULL},
 };
+
+static const luaL_Reg *const methods[] = {rows, NULL};
 
 static const struct mb_object_type type = {
     TYPE, "child", child_gc, child_tostring, methods, attributes,
@@ -193,7 +195,7 @@ int mb_io_exec(lua_State *L) {
 
   struct mb_child_pipes fds;
   int r = mb_child_start(argv, &fds, &child->process);
-  if (mb_io_made_room(L, r)) r = mb_child_start(argv, &fds, &child->process);
+  if (mb_state_made_room(L, r)) r = mb_child_start(argv, &fds, &child->process);
   if (r < 0) return mb_io_push_error(L, argv[0], r);
   child->pid = mb_child_pid(child->process);
   mb_handle_attach(pipes[0], -1, fds.fd[0], MB_FD_PIPE);

@@ -8,6 +8,7 @@
 #include "socket/handle.h"
 #include "socket/handle_methods.h"
 #include "state/io_args.h"
+#include "state/state.h"
 
 /* Throws when memory runs out, after garbage was collected. */
 static struct mb_attempt *new_attempt(lua_State *L, struct mb_alloc *alloc, const char *target) {
@@ -15,7 +16,7 @@ static struct mb_attempt *new_attempt(lua_State *L, struct mb_alloc *alloc, cons
   if (attempt) return attempt;
   lua_gc(L, LUA_GCCOLLECT, 0);
   attempt = mb_attempt_new(alloc, target);
-  if (!attempt) luaL_error(L, "not enough memory");
+  if (!attempt) mb_state_no_memory(L);
   return attempt;
 }
 
@@ -30,7 +31,7 @@ static int start(lua_State *L, struct mb_handle *h, const struct mb_io_endpoint 
   if (results > 0) return results;
   mb_attempt_set_addresses(h->attempt, addresses);
   int fd = mb_attempt_start(h->attempt);
-  if (mb_io_made_room(L, fd)) fd = mb_attempt_start(h->attempt);
+  if (mb_state_made_room(L, fd)) fd = mb_attempt_start(h->attempt);
   if (fd < 0) return mb_handle_push_error(L, h, fd);
   mb_handle_attach(h, fd, fd, MB_FD_TCP);
   h->outgoing = true;
@@ -75,7 +76,7 @@ static int localconnect(lua_State *L, bool wait) {
   if (results > 0) return results;
   struct mb_handle *h = mb_handle_new(L);
   int fd = mb_connect_local(&addr, wait);
-  if (mb_io_made_room(L, fd)) fd = mb_connect_local(&addr, wait);
+  if (mb_state_made_room(L, fd)) fd = mb_connect_local(&addr, wait);
   if (fd < 0) return mb_io_push_error(L, lua_tostring(L, 1), fd);
   mb_handle_attach(h, fd, fd, MB_FD_LOCAL);
   h->outgoing = true;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 
 #include "base/fdio.h"
@@ -65,7 +64,7 @@ static bool is_misplaced(lua_State *L, int value, lua_Integer fd) {
   if (!lua_isuserdata(L, value)) return false;
   const struct mb_handle *h = mb_handle_test(L, value);
   struct mb_child *child;
-  if (h) return h->in_fd != fd && h->out_fd != fd;
+  if (h) return !mb_handle_has_fd(h, fd);
   if (mb_io_child_test(L, value, &child)) return true;
   int listener = mb_io_listener_fd(L, value);
   return listener >= 0 && listener != fd;
@@ -156,8 +155,7 @@ static int64_t deadline_at(lua_State *L, int index) {
   if (lua_isnoneornil(L, index)) return MB_NO_DEADLINE;
   lua_Number seconds = luaL_checknumber(L, index);
   luaL_argcheck(L, seconds >= 0, index, "expected a number of seconds, 0 or more");
-  if (seconds > MB_SECONDS_MAX) seconds = MB_SECONDS_MAX;
-  return mb_now_usec() + (int64_t)ceil(seconds * 1e6);
+  return mb_now_usec() + mb_usec_of(seconds);
 }
 
 static void check_set(lua_State *L, int index) {

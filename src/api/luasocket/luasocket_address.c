@@ -8,6 +8,7 @@
 
 #include "base/connect.h"
 #include "state/io_args.h"
+#include "state/state.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
 #include "socket/standin.h"
@@ -31,7 +32,7 @@ const char *mb_luasocket_resolve(const char *host, const char *port, int family,
 int mb_luasocket_open_socket(lua_State *L, int family) {
   const int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, on = 1;
   int fd = socket(family, type, 0);
-  if (fd < 0 && mb_io_made_room(L, -errno)) fd = socket(family, type, 0);
+  if (fd < 0 && mb_state_made_room(L, -errno)) fd = socket(family, type, 0);
   if (fd < 0) return -errno;
   /* As LuaSocket has it: an object of tcp6 is for IPv6 alone, unless the script says otherwise. */
   if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
@@ -95,7 +96,7 @@ int mb_luasocket_method_getsockname(lua_State *L) {
   if (addr) return push_own(L, addr);
   if (s->stands_in) {
     struct mb_addr bound;
-    mb_style_bound(&s->wanted, &bound);
+    mb_standin_bound(&s->wanted, &bound);
     return push_addr(L, &bound);
   }
   return ask_system(L, mb_luasocket_fd(s), getsockname);

@@ -1,8 +1,6 @@
 /* The life of LuaSocket's TCP objects, and their method table. */
 #include "api/luasocket/luasocket_object.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +8,7 @@
 
 #include "base/fdio.h"
 #include "state/lazy_functions.h"
+#include "state/state.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "socket/standin.h"
 
@@ -21,8 +20,13 @@ static const char *const names[] = {
     [MB_LUASOCKET_SERVER] = "tcp{server}",
 };
 
-/* The metatables, to compare with; their addresses here are the registry's keys. */
-static const void *metatables[sizeof names / sizeof *names];
+/* Their addresses are the keys of the metatables in the registry. */
+static const char keys[sizeof names / sizeof *names];
+
+/* Returns where the state keeps the address of a class's metatable, to compare with. */
+static const void **metatable_of(lua_State *L, enum mb_luasocket_class class) {
+  return &mb_state_of(L)->types[MB_TYPE_LUASOCKET_MASTER + class];
+}
 
 struct mb_luasocket *mb_luasocket_test(lua_State *L, int index) {
   if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
@@ -30,7 +34,7 @@ struct mb_luasocket *mb_luasocket_test(lua_State *L, int index) {
   lua_pop(L, 1);
   struct mb_luasocket *s = lua_touserdata(L, index);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    if (metatable == metatables[i]) return s;
+    if (metatable == *metatable_of(L, (enum mb_luasocket_class)i)) return s;
   }
   return NULL;
 }
@@ -54,22 +58,10 @@ struct mb_luasocket *mb_luasocket_check(lua_State *L, enum mb_luasocket_class cl
 /* ---- life ---- */
 
 int mb_luasocket_fd(const struct mb_luasocket *s) {
-  if (s->stands_in) return mb_style_fd();
+  if (s->stands_in) return mb_standin_fd();
   if (s->class != MB_LUASOCKET_CLIENT) return s->fd;
   if (!mb_handle_is_open(s->h)) return -1;
-  return s->h->in_fd >= 0 ? s->h->in_fd : s->h->out_fd;
-}
-
-/*
- * A close that the script wants to wait until all is sent: the handle does not know of that, but the
- * system does when the last descriptor is closed.
- */
-static void close_lingering(struct mb_handle *h, const struct linger *linger) {
-  int copy = fcntl(h->out_fd, F_DUPFD_CLOEXEC, 0);
-  mb_handle_close(h);
-  if (copy < 0) return;
-  setsockopt(copy, SOL_SOCKET, SO_LINGER, linger, sizeof *linger);
-  close(copy);
+  return mb_handle_fd(s->h);
 }
 
 static void close_connection(struct mb_luasocket *s) {
@@ -79,7 +71,7 @@ static void close_connection(struct mb_luasocket *s) {
   } else if (s->linger.l_linger == 0) {
     mb_handle_reset(s->h);
   } else {
-    close_lingering(s->h, &s->linger);
+    mb_handle_close_lingering(s->h, &s->linger);
   }
 }
 
@@ -121,16 +113,6 @@ static int method_getfd(lua_State *L) {
   return 1;
 }
 
-/*
- * The connection's descriptor gets a new owner, who will close it: that must not reset it, unless the
- * script has set so.
- */
-static void give_away(const struct mb_luasocket *s) {
-  const struct mb_handle *h = s->h;
-  mb_fd_set_reset_on_close(h->in_fd, h->kind, false);
-  if (s->linger.l_onoff) setsockopt(h->in_fd, SOL_SOCKET, SO_LINGER, &s->linger, sizeof s->linger);
-}
-
 /* The option of a descriptor that is not the object's own yet. */
 static struct linger linger_of(int fd) {
   struct linger linger;
@@ -139,21 +121,18 @@ static struct linger linger_of(int fd) {
   return linger;
 }
 
-/* The buffer and all else stays. */
+/*
+ * The old descriptor gets a new owner, who will close it: a linger option that the script has set goes with
+ * it.
+ */
 static void replace_connection(struct mb_luasocket *s, int fd) {
-  struct mb_handle *h = s->h;
-  bool own = mb_handle_is_open(h) && h->in_fd >= 0;
-  if (own && h->in_fd != fd) give_away(s);
-  if (!own || h->in_fd != fd) s->linger = linger_of(fd);
-  if (fd >= 0) {
-    mb_handle_attach(h, fd, fd, mb_fd_kind_of(fd));
-    h->in_error = h->out_error = 0;
-    s->ended = false;
-  } else {
-    h->in_fd = h->out_fd = -1;
-    h->state = MB_HANDLE_CLOSED;
-  }
-  h->local.len = h->remote.len = 0;
+  int old = mb_luasocket_fd(s);
+  struct linger linger = s->linger;
+  if (old < 0 || old != fd) s->linger = linger_of(fd);
+  mb_handle_replace(s->h, fd);
+  if (fd >= 0) s->ended = false;
+  if (old >= 0 && old != fd && linger.l_onoff)
+    setsockopt(old, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
 /* object:setfd(fd): puts another descriptor in place of its own, which is not closed. -1: none. */
@@ -219,7 +198,7 @@ static void push_methods(lua_State *L) {
 
 /* Pushes the metatable of a class, which is made when it is asked for first. */
 static void push_metatable(lua_State *L, enum mb_luasocket_class class) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &metatables[class]) == LUA_TTABLE) return;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &keys[class]) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_createtable(L, 0, 4);
   lua_pushcfunction(L, object_gc);
@@ -235,8 +214,8 @@ static void push_metatable(lua_State *L, enum mb_luasocket_class class) {
   lua_setmetatable(L, -2);
   lua_setfield(L, -2, "__index");
   lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &metatables[class]);
-  metatables[class] = lua_topointer(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &keys[class]);
+  *metatable_of(L, class) = lua_topointer(L, -1);
 }
 
 struct mb_luasocket *mb_luasocket_new(lua_State *L, enum mb_luasocket_class class, int handle) {

@@ -20,7 +20,7 @@ struct mb_luasocket {
   int fd;               /* a master's or server's socket; -1: none */
   int family;           /* AF_INET, AF_INET6, or AF_UNSPEC while it is open which */
   bool owns;            /* closes the connection when it is collected */
-  bool stands_in;       /* no socket: for the connection that came in (style.h) */
+  bool stands_in;       /* no socket: for the connection that came in (standin.h) */
   bool ended;           /* shutdown("send") where the system knows no such thing */
   double block, total;  /* timeouts in seconds; negative: none */
   struct linger linger; /* as the script has set it; the connection's own is of the handle */
@@ -63,11 +63,14 @@ static inline bool mb_luasocket_waits(const struct mb_luasocket *s) {
 /* The deadline of a wait in a call that began at `start`. */
 int64_t mb_luasocket_deadline(const struct mb_luasocket *s, int64_t start);
 
-/* A number of seconds from now, 0 at least, as a deadline. */
-int64_t mb_luasocket_in(double seconds);
-
-/* Waits for an event until the deadline. Returns 0, -EAGAIN at the deadline, or -errno. */
+/*
+ * Waits for an event on a descriptor that is no connection's, until the deadline. Returns 0, -EAGAIN at
+ * the deadline, or -errno.
+ */
 int mb_luasocket_wait(const struct mb_luasocket *s, int fd, short events, int64_t start);
+
+/* Waits until the system takes more of the connection's output. Returns the same. */
+int mb_luasocket_wait_for_output(const struct mb_luasocket *s, int64_t start);
 
 /* ---- errors, in LuaSocket's words ---- */
 

@@ -66,24 +66,6 @@ static size_t length_met(const struct request *r, struct mb_handle *h, bool *ret
 
 /* ---- receiving ---- */
 
-/*
- * Waits for input until the deadline, and sends meanwhile what the native socket has queued: the
- * peer may be waiting for it. Returns 0, -EAGAIN at the deadline, or -errno.
- */
-static int wait_for_input(const struct mb_luasocket *s, int64_t start) {
-  struct mb_handle *h = s->h;
-  while (h->out.len > 0 && h->out_error == 0 && h->state == MB_HANDLE_OPEN) {
-    if (mb_handle_send_queue(h, false) < 0 || h->out.len == 0) break;
-    int fd = h->out_fd;
-    short events = h->in_fd == fd ? POLLIN | POLLOUT : POLLOUT;
-    if (s->block == 0) return -EAGAIN;
-    int r = mb_fd_poll(fd, events, mb_luasocket_deadline(s, start));
-    if (r <= 0) return r < 0 ? r : -EAGAIN;
-    if (r & ~POLLOUT) return 0;
-  }
-  return mb_luasocket_wait(s, h->in_fd, POLLIN, start);
-}
-
 /* Receives once. Returns the number of bytes, 0 at the end, -EAGAIN at the deadline, or -errno. */
 static ssize_t receive_some(lua_State *L, const struct mb_luasocket *s, size_t wanted,
                             int64_t start) {
@@ -93,7 +75,12 @@ static ssize_t receive_some(lua_State *L, const struct mb_luasocket *s, size_t w
     if (h->in_eof) return 0;
     ssize_t n = mb_handle_receive(L, h, wanted, mb_luasocket_waits(s));
     if (n != -EAGAIN) return n;
-    int r = wait_for_input(s, start);
+    if (s->block == 0) {
+      mb_handle_send_queue(h,
+                           false); /* the peer may wait for it; a failure is for the next write */
+      return -EAGAIN;
+    }
+    int r = mb_handle_wait_for_input(h, mb_luasocket_deadline(s, start));
     if (r < 0) return r;
   }
 }

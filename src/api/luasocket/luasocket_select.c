@@ -77,33 +77,54 @@ static bool dirty_by_method(lua_State *L) {
   return dirty;
 }
 
-/* Whether the object can be received from, or accepted on, without asking the system. */
-static bool is_dirty(lua_State *L, const struct mb_luasocket *s) {
-  if (!s) return dirty_by_method(L);
-  if (s->class != MB_LUASOCKET_CLIENT) return mb_luasocket_has_pending(s);
-  return mb_handle_is_open(s->h) &&
-         (mb_buf_len(&s->h->in) > 0 || s->h->in_eof || s->h->in_error != 0);
+static void report_dirty(lua_State *L, struct selection *all, int set) {
+  report(L, set);
+  all->dirty = true;
 }
 
-/* The descriptor of the object on top of the stack, or -1. */
-static int fd_of(lua_State *L, const struct mb_luasocket *s, int set) {
-  if (!s) return fd_by_method(L);
-  bool connection = s->class == MB_LUASOCKET_CLIENT && mb_handle_is_open(s->h);
-  if (connection) return set == RECEIVING ? s->h->in_fd : s->h->out_fd;
-  return mb_luasocket_fd(s);
+/* An object of somebody else's making. */
+static void add_foreign(lua_State *L, struct selection *all, int set, lua_Integer index) {
+  int fd = fd_by_method(L);
+  if (fd < 0) return;
+  if (set == RECEIVING && dirty_by_method(L)) {
+    report_dirty(L, all, set);
+  } else {
+    add(L, all, fd, set, index);
+  }
+}
+
+/* A server that stands in for the connection that came in: it has no descriptor. */
+static void add_standin(lua_State *L, struct selection *all, int set,
+                        const struct mb_luasocket *s) {
+  if (!mb_luasocket_has_pending(s)) {
+    all->in_vain = true;
+  } else if (set == RECEIVING) {
+    report_dirty(L, all, set);
+  }
+}
+
+static void add_connection(lua_State *L, struct selection *all, int set, lua_Integer index,
+                           const struct mb_handle *h) {
+  struct mb_interest interest = mb_handle_interest(h, set == RECEIVING ? POLLIN : POLLOUT, false);
+  if (interest.ready) {
+    report_dirty(L, all, set);
+  } else {
+    add(L, all, interest.fds[0].fd, set, index);
+  }
 }
 
 static void add_element(lua_State *L, struct selection *all, int set, lua_Integer index) {
   const struct mb_luasocket *s = mb_luasocket_test(L, -1);
-  bool server = s && s->class == MB_LUASOCKET_SERVER && s->stands_in;
-  int fd = fd_of(L, s, set);
-  if (set == RECEIVING && (fd >= 0 || server) && is_dirty(L, s)) {
-    report(L, set);
-    all->dirty = true;
-  } else if (server) {
-    if (!mb_luasocket_has_pending(s)) all->in_vain = true;
-  } else if (fd >= 0) {
-    add(L, all, fd, set, index);
+  if (!s) {
+    add_foreign(L, all, set, index);
+  } else if (s->class == MB_LUASOCKET_SERVER && s->stands_in) {
+    add_standin(L, all, set, s);
+  } else if (s->class == MB_LUASOCKET_CLIENT) {
+    if (mb_handle_is_open(s->h)) add_connection(L, all, set, index, s->h);
+  } else if (set == RECEIVING && mb_luasocket_has_pending(s)) {
+    report_dirty(L, all, set);
+  } else if (mb_luasocket_fd(s) >= 0) {
+    add(L, all, mb_luasocket_fd(s), set, index);
   }
 }
 
@@ -178,7 +199,8 @@ int mb_luasocket_select(lua_State *L) {
   if (!lua_isnil(L, RECEIVING)) luaL_checktype(L, RECEIVING, LUA_TTABLE);
   if (!lua_isnil(L, SENDING)) luaL_checktype(L, SENDING, LUA_TTABLE);
   lua_Number timeout = luaL_optnumber(L, TIMEOUT, -1);
-  int64_t deadline = timeout < 0 ? MB_NO_DEADLINE : mb_luasocket_in(timeout); /* NaN: now */
+  int64_t deadline =
+      timeout < 0 ? MB_NO_DEADLINE : mb_now_usec() + mb_usec_of(timeout); /* NaN: now */
   struct selection all = {.count = 0};
   lua_newtable(L);
   lua_newtable(L);

@@ -7,17 +7,18 @@
 
 #include "base/fdio.h"
 #include "state/io_args.h"
+#include "state/state.h"
 #include "base/listener.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "socket/standin.h"
 
 const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
   struct mb_luasocket *s = lua_touserdata(L, object);
-  if (mb_style_active() && !s->stands_in && s->fd >= 0) {
-    char message[MB_STYLE_MESSAGE_MAX];
+  if (mb_standin_active() && !s->stands_in && s->fd >= 0) {
+    char message[MB_STANDIN_MESSAGE_MAX];
     struct mb_addr local = {.len = sizeof local.storage};
     if (getsockname(s->fd, &local.any, &local.len) == 0) {
-      if (!mb_style_claims(&local, message)) return lua_pushstring(L, message);
+      if (!mb_standin_claims(&local, message)) return lua_pushstring(L, message);
       s->stands_in = true; /* it is not bound: to any port */
       s->wanted = local;
     }
@@ -41,16 +42,16 @@ int mb_luasocket_method_listen(lua_State *L) {
 /* ---- accept, of the connection that we were started for ---- */
 
 bool mb_luasocket_has_pending(const struct mb_luasocket *s) {
-  return s->stands_in && mb_style_pending();
+  return s->stands_in && mb_standin_pending();
 }
 
 void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline) {
-  if (deadline == MB_NO_DEADLINE || !mb_style_serving()) mb_style_end(L);
+  if (deadline == MB_NO_DEADLINE || !mb_standin_serving()) mb_standin_end(L);
   mb_fd_poll_all(NULL, 0, deadline);
 }
 
 static int accept_style(lua_State *L, const struct mb_luasocket *server) {
-  if (mb_style_take(L)) {
+  if (mb_standin_take(L)) {
     struct mb_luasocket *client = mb_luasocket_new(L, MB_LUASOCKET_CLIENT, -1);
     client->family = server->family;
     client->owns = true;
@@ -65,7 +66,7 @@ static int accept_style(lua_State *L, const struct mb_luasocket *server) {
 /* Returns a descriptor or -errno; -EAGAIN: the client has gone meanwhile. */
 static int accept_one(lua_State *L, const struct mb_luasocket *s, struct mb_addr *ret_remote) {
   int fd = mb_listener_accept(s->fd, false, ret_remote);
-  if (mb_io_made_room(L, fd)) fd = mb_listener_accept(s->fd, false, ret_remote);
+  if (mb_state_made_room(L, fd)) fd = mb_listener_accept(s->fd, false, ret_remote);
   return fd;
 }
 

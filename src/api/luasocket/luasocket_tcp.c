@@ -89,12 +89,12 @@ static const char *bind_socket(lua_State *L, struct mb_luasocket *s, const struc
  */
 static bool stand_in(lua_State *L, struct mb_luasocket *s, const struct addrinfo *list,
                      const char **ret_error) {
-  char message[MB_STYLE_MESSAGE_MAX];
+  char message[MB_STANDIN_MESSAGE_MAX];
   *ret_error = NULL;
   for (const struct addrinfo *a = list; a; a = a->ai_next) {
     struct mb_addr addr = {.len = a->ai_addrlen};
     memcpy(&addr.storage, a->ai_addr, a->ai_addrlen);
-    s->stands_in = mb_style_claims(&addr, message);
+    s->stands_in = mb_standin_claims(&addr, message);
     s->wanted = addr;
     s->family = a->ai_family;
     if (s->stands_in) return true;
@@ -110,7 +110,7 @@ static const char *bind_to(lua_State *L, struct mb_luasocket *s, const char *hos
   struct addrinfo *list;
   const char *error = mb_luasocket_resolve(host, port, s->family, true, &list);
   if (error) return error;
-  if (!mb_style_active() || !stand_in(L, s, list, &error)) error = bind_socket(L, s, list);
+  if (!mb_standin_active() || !stand_in(L, s, list, &error)) error = bind_socket(L, s, list);
   freeaddrinfo(list);
   return error;
 }
@@ -138,7 +138,7 @@ static const char *serve_at(lua_State *L, const struct addrinfo *address, const 
                   NI_NUMERICHOST) != 0)
     return "no info on address";
   struct mb_luasocket *s = push_master(L, address->ai_family);
-  if (!mb_style_active()) {
+  if (!mb_standin_active()) {
     int r = ensure_socket(L, s, address->ai_family);
     if (r < 0) return mb_luasocket_strerror(r);
     setsockopt(s->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -240,7 +240,7 @@ static const char *connect_to(lua_State *L, int object, const char *host, const 
   if (s->class == MB_LUASOCKET_SERVER) return mb_luasocket_strerror(-EISCONN);
   if (s->class == MB_LUASOCKET_CLIENT && mb_handle_is_open(s->h)) {
     if (!s->owns || s->h->guarded) return mb_luasocket_strerror(-EISCONN);
-    s->fd = s->h->in_fd; /* to try once more */
+    s->fd = mb_handle_fd(s->h); /* to try once more */
   }
   struct addrinfo *list;
   const char *error = mb_luasocket_resolve(host, port, family, false, &list);

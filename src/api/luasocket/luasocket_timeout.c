@@ -7,14 +7,6 @@
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
 
-static int64_t microseconds(double seconds) {
-  return (int64_t)ceil((seconds > MB_SECONDS_MAX ? MB_SECONDS_MAX : seconds) * 1e6);
-}
-
-int64_t mb_luasocket_in(double seconds) {
-  return mb_now_usec() + (seconds > 0 ? microseconds(seconds) : 0);
-}
-
 int64_t mb_luasocket_start(const struct mb_luasocket *s) {
   return mb_luasocket_waits(s) ? 0 : mb_now_usec();
 }
@@ -26,16 +18,22 @@ int64_t mb_luasocket_start(const struct mb_luasocket *s) {
 int64_t mb_luasocket_deadline(const struct mb_luasocket *s, int64_t start) {
   bool block = s->block >= 0, total = s->total >= 0;
   if (!block && !total) return MB_NO_DEADLINE;
-  if (!total) return start + microseconds(s->block);
-  int64_t end = start + microseconds(s->total);
+  if (!total) return start + mb_usec_of(s->block);
+  int64_t end = start + mb_usec_of(s->total);
   if (!block) return end;
-  int64_t next = mb_luasocket_in(s->block);
+  int64_t next = mb_now_usec() + mb_usec_of(s->block);
   return next < end ? next : end;
 }
 
 int mb_luasocket_wait(const struct mb_luasocket *s, int fd, short events, int64_t start) {
   if (s->block == 0) return -EAGAIN;
   int r = mb_fd_poll(fd, events, mb_luasocket_deadline(s, start));
+  return r == 0 ? -EAGAIN : r < 0 ? r : 0;
+}
+
+int mb_luasocket_wait_for_output(const struct mb_luasocket *s, int64_t start) {
+  if (s->block == 0) return -EAGAIN;
+  int r = mb_handle_wait(s->h, POLLOUT, true, mb_luasocket_deadline(s, start));
   return r == 0 ? -EAGAIN : r < 0 ? r : 0;
 }
 

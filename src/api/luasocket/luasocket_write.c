@@ -12,9 +12,6 @@
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
 
-/* Whether an error says that the connection is gone for good. */
-static bool is_lost(int r) { return r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT; }
-
 /* Sends what is queued. Returns 0, -EAGAIN at the deadline, or -errno. */
 static int send_queued(const struct mb_luasocket *s, int64_t start) {
   struct mb_handle *h = s->h;
@@ -22,7 +19,7 @@ static int send_queued(const struct mb_luasocket *s, int64_t start) {
     int r = mb_handle_send_queue(h, mb_luasocket_waits(s));
     if (r < 0) return r;
     if (h->out.len == 0) break;
-    r = mb_luasocket_wait(s, h->out_fd, POLLOUT, start);
+    r = mb_luasocket_wait_for_output(s, start);
     if (r < 0) return r;
   }
   return 0;
@@ -43,14 +40,12 @@ static int send_bytes(struct mb_luasocket *s, const char *data, size_t len, size
   int r = refusal(s);
   if (r == 0 && h->out.len > 0) r = send_queued(s, start);
   while (r == 0 && *sent < len) {
-    struct iovec piece = {(char *)data + *sent, len - *sent};
-    ssize_t n = mb_fd_writev(h->out_fd, h->kind, &piece, 1, mb_luasocket_waits(s));
+    ssize_t n = mb_handle_send_now(h, data + *sent, len - *sent, 0, mb_luasocket_waits(s));
     if (n == -EAGAIN) {
-      r = mb_luasocket_wait(s, h->out_fd, POLLOUT, start);
+      r = mb_luasocket_wait_for_output(s, start);
     } else if (n < 0) {
-      r = is_lost((int)n) ? mb_handle_output_failed(h, (int)n) : (int)n;
+      r = (int)n;
     } else {
-      mb_handle_sent(h, (size_t)n);
       *sent += (size_t)n;
     }
   }
@@ -102,11 +97,6 @@ static void end_output(struct mb_luasocket *s) {
   s->ended = true;
 }
 
-/* Of input that has come already nothing is lost. */
-static void end_input(const struct mb_luasocket *s) {
-  if (s->h->kind != MB_FD_FILE && s->h->kind != MB_FD_PIPE) shutdown(s->h->in_fd, SHUT_RD);
-}
-
 /*
  * client:shutdown([mode])
  * mode: "both", "send" or "receive". Returns 1.
@@ -117,7 +107,7 @@ int mb_luasocket_method_shutdown(lua_State *L) {
   int mode = luaL_checkoption(L, 2, "both", modes);
   if (mb_handle_is_open(s->h)) {
     if (mode != 2) end_output(s);
-    if (mode != 1) end_input(s);
+    if (mode != 1) mb_handle_end_input(s->h);
   }
   return mb_luasocket_done(L);
 }

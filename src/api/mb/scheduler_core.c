@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
-#include <math.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,11 +17,11 @@
 #include "socket/handle.h"
 #include "socket/listener_object.h"
 
-/* An element's descriptors; the same for both directions but in a replay. -1: ready without asking. */
+/* One object that the scheduler waits for. */
 struct element {
-  int in_fd, out_fd;
-  int in_place, out_place; /* where in the array of poll(2) */
-  short wanted;
+  struct mb_handle *handle; /* NULL: the interest is in a descriptor as it is */
+  struct mb_interest interest;
+  int place; /* of the interest's first descriptor in the array of poll(2) */
 };
 
 enum { OBJECTS = 1, EVENTS, COUNT };
@@ -35,66 +34,57 @@ static short wanted_at(lua_State *L, lua_Integer i) {
   return wanted;
 }
 
-/* An operation on what is closed does not wait, so neither does this. */
-static struct element of_handle(const struct mb_handle *h, short wanted) {
-  struct element e = {.in_fd = -1, .out_fd = -1, .wanted = wanted};
-  if (!mb_handle_is_open(h)) return e;
-  if (wanted & POLLIN && !mb_handle_has_input(h)) e.in_fd = h->in_fd;
-  if (wanted & POLLOUT && h->state == MB_HANDLE_OPEN && !h->out_error) e.out_fd = h->out_fd;
-  return e;
+/* The interest in a descriptor; -1, which is no descriptor, is ready. */
+static struct mb_interest interest_in_fd(lua_Integer fd, short wanted) {
+  struct mb_interest interest = {.wanted = wanted};
+  if (fd < 0 || fd > INT_MAX) {
+    interest.ready = wanted;
+  } else if (wanted) {
+    interest.fds[0] = (struct pollfd){.fd = (int)fd, .events = wanted};
+    interest.count = 1;
+  }
+  return interest;
 }
 
-/* The element i of the tables; throws when it is none. */
+/* Returns the element i of the tables; an object of another kind is ready. */
 static struct element element_at(lua_State *L, lua_Integer i) {
   short wanted = wanted_at(L, i);
-  struct element e = {.in_fd = -1, .out_fd = -1, .wanted = wanted};
+  struct element e = {.handle = NULL};
   lua_rawgeti(L, OBJECTS, i);
-  const struct mb_handle *h = mb_handle_test(L, -1);
-  if (h) {
-    e = of_handle(h, wanted);
-  } else if (lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 0 && lua_tointeger(L, -1) <= INT_MAX) {
-    e.in_fd = e.out_fd = (int)lua_tointeger(L, -1);
-  } else if (lua_isuserdata(L, -1)) {
-    e.in_fd = e.out_fd = mb_io_listener_fd(L, -1);
+  e.handle = mb_handle_test(L, -1);
+  if (e.handle) {
+    e.interest = mb_handle_interest(e.handle, wanted, e.handle->in_short);
+  } else {
+    lua_Integer fd = -1;
+    if (lua_isinteger(L, -1)) {
+      fd = lua_tointeger(L, -1);
+    } else if (lua_isuserdata(L, -1)) {
+      fd = mb_io_listener_fd(L, -1);
+    }
+    e.interest = interest_in_fd(fd, wanted);
   }
-  if (!(wanted & POLLIN)) e.in_fd = -1;
-  if (!(wanted & POLLOUT)) e.out_fd = -1;
   lua_pop(L, 1);
   return e;
 }
 
 /* ---- poll ---- */
 
-/* What poll(2) has said of a direction, whose descriptor is in that place; -1: not asked. */
-static bool is_ready(int fd, int place, const struct pollfd *fds, short wanted) {
-  if (fd < 0) return true;
-  return fds[place].revents & (wanted | POLLERR | POLLHUP | POLLNVAL);
-}
-
-/* Which directions are ready. */
+/* Returns which directions are ready, after poll(2). */
 static short outcome(const struct element *e, const struct pollfd *fds) {
-  short ready = 0;
-  if (e->wanted & POLLIN && is_ready(e->in_fd, e->in_place, fds, POLLIN)) ready |= POLLIN;
-  if (e->wanted & POLLOUT && is_ready(e->out_fd, e->out_place, fds, POLLOUT)) ready |= POLLOUT;
-  return ready;
+  const struct pollfd *polled = fds + e->place;
+  if (e->handle) return mb_handle_ready(e->handle, &e->interest, polled);
+  if (e->interest.count == 0) return e->interest.ready;
+  bool failed = polled->revents & (POLLERR | POLLHUP | POLLNVAL);
+  return (short)(failed ? e->interest.wanted : polled->revents & e->interest.wanted);
 }
 
 /*
  * Gives the element its places in the array of poll(2), from n on, which takes no more of them than
- * the process may have descriptors: one for both directions. Returns n behind them.
+ * the process may have descriptors. Returns n behind them.
  */
 static int place_element(struct element *e, struct pollfd *fds, int n) {
-  if (e->in_fd >= 0) {
-    e->in_place = n;
-    fds[n++] = (struct pollfd){.fd = e->in_fd, .events = POLLIN};
-  }
-  if (e->out_fd >= 0 && e->out_fd == e->in_fd) {
-    e->out_place = e->in_place;
-    fds[e->in_place].events |= POLLOUT;
-  } else if (e->out_fd >= 0) {
-    e->out_place = n;
-    fds[n++] = (struct pollfd){.fd = e->out_fd, .events = POLLOUT};
-  }
+  e->place = n;
+  for (int i = 0; i < e->interest.count; i++) fds[n++] = e->interest.fds[i];
   return n;
 }
 
@@ -127,6 +117,40 @@ static struct element *room_at(lua_State *L, lua_Integer count, struct pollfd **
   return (struct element *)(*ret_fds + 2 * count);
 }
 
+/* Puts into the table READY which directions of an element are ready. */
+static void tell(lua_State *L, lua_Integer i, short ready) {
+  int name = (ready & POLLIN ? 1 : 0) + (ready & POLLOUT ? 2 : 0);
+  if (name) {
+    lua_pushvalue(L, lua_upvalueindex(name));
+  } else {
+    lua_pushboolean(L, 0);
+  }
+  lua_rawseti(L, READY, i + 1);
+}
+
+/*
+ * Waits once, and fills READY. Returns false when poll(2) has told of nothing but an attempt to connect
+ * that goes on: the wait is not over.
+ */
+static bool poll_once(lua_State *L, lua_Integer count, struct element *elements, struct pollfd *fds,
+                      int64_t deadline) {
+  int n = 0;
+  for (lua_Integer i = 0; i < count; i++) {
+    elements[i] = element_at(L, i + 1);
+    n = place_element(&elements[i], fds, n);
+    if (elements[i].interest.ready) deadline = 0;
+  }
+  int r = mb_fd_poll_all(fds, (size_t)n, deadline);
+  if (r < 0) luaL_error(L, "poll: %s", strerror(-r));
+  bool any = false;
+  for (lua_Integer i = 0; i < count; i++) {
+    short ready = outcome(&elements[i], fds);
+    if (ready) any = true;
+    tell(L, i, ready);
+  }
+  return any || r == 0;
+}
+
 /*
  * core.poll(objects, events, count, seconds, [ready, room])
  * Waits until one of the objects 1 to count is ready for one of its events ("r", "w", "rw"), at most
@@ -139,35 +163,14 @@ static int core_poll(lua_State *L) {
   lua_settop(L, POLL_ARGUMENTS);
   lua_Integer count = luaL_checkinteger(L, COUNT);
   int64_t deadline = MB_NO_DEADLINE;
-  if (!lua_isnil(L, SECONDS)) {
-    lua_Number seconds = luaL_checknumber(L, SECONDS);
-    if (!(seconds > 0)) seconds = 0;
-    if (seconds < MB_SECONDS_MAX) deadline = mb_now_usec() + (int64_t)ceil(seconds * 1e6);
-  }
+  if (!lua_isnil(L, SECONDS)) deadline = mb_now_usec() + mb_usec_of(luaL_checknumber(L, SECONDS));
   struct pollfd *fds;
   struct element *elements = room_at(L, count, &fds);
   if (!lua_istable(L, READY)) {
     lua_createtable(L, (int)count, 0);
     lua_replace(L, READY);
   }
-  int n = 0;
-  for (lua_Integer i = 0; i < count; i++) {
-    elements[i] = element_at(L, i + 1);
-    n = place_element(&elements[i], fds, n);
-    if (outcome(&elements[i], fds)) deadline = 0;
-  }
-  int r = mb_fd_poll_all(fds, (size_t)n, deadline);
-  if (r < 0) return luaL_error(L, "poll: %s", strerror(-r));
-  for (lua_Integer i = 0; i < count; i++) {
-    short ready = outcome(&elements[i], fds);
-    int name = (ready & POLLIN ? 1 : 0) + (ready & POLLOUT ? 2 : 0);
-    if (name) {
-      lua_pushvalue(L, lua_upvalueindex(name));
-    } else {
-      lua_pushboolean(L, 0);
-    }
-    lua_rawseti(L, READY, i + 1);
-  }
+  while (!poll_once(L, count, elements, fds, deadline)) continue;
   lua_settop(L, READY);
   return 1;
 }
@@ -219,16 +222,14 @@ static int core_watch(lua_State *L) {
 
 /* Adds an element. Returns 0, or -errno; *ready when it need not be waited for. */
 static int add_element(int epoll_fd, const struct element *e, bool *ready) {
-  bool in = e->wanted & POLLIN, out = e->wanted & POLLOUT;
-  if ((in && e->in_fd < 0) || (out && e->out_fd < 0)) *ready = true;
   int r = 0;
-  if (in && out && e->in_fd == e->out_fd) {
-    r = add(epoll_fd, e->in_fd, EPOLLIN | EPOLLOUT);
-  } else {
-    if (in) r = add(epoll_fd, e->in_fd, EPOLLIN);
-    if (r == 0 && out) r = add(epoll_fd, e->out_fd, EPOLLOUT);
+  if (e->interest.ready) *ready = true;
+  for (int i = 0; r == 0 && i < e->interest.count; i++) {
+    short events = e->interest.fds[i].events;
+    r = add(epoll_fd, e->interest.fds[i].fd,
+            (events & POLLIN ? EPOLLIN : 0u) | (events & POLLOUT ? EPOLLOUT : 0u));
   }
-  /* A regular file cannot be in such a set, and is always ready; what is not open fails at once. */
+  /* A regular file cannot be in such a set, and is always ready; a closed descriptor fails at once. */
   if (r != -EPERM && r != -EBADF) return r;
   *ready = true;
   return 0;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "api/tarantool/tarantool_names.h"
-#include "api/tarantool/tarantool_socket.h"
+#include "api/tarantool/tarantool_errno.h"
 
 /* ---- names and numbers ---- */
 
@@ -78,6 +78,10 @@ static void copy_address(const struct addrinfo *info, struct mb_addr *ret) {
   ret->len = info->ai_addrlen;
 }
 
+/*
+ * Tarantool reads addresses with getaddrinfo, which takes more than mb_addr_from_text does: "127.1",
+ * and for an IPv4 socket an address that is mapped into IPv6.
+ */
 static int from_text(const char *host, const char *port, int family, struct mb_addr *ret) {
   struct addrinfo *list, hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
                                   .ai_family = family,

@@ -1,4 +1,4 @@
-/* The errors of errno(7) by name. */
+/* Errors: their names, and the last one, which belongs to the Lua state. */
 #include "api/tarantool/tarantool_errno.h"
 
 #include <errno.h>
@@ -161,5 +161,32 @@ int mb_tarantool_errnos(lua_State *L) {
 
 int mb_tarantool_strerror(lua_State *L) {
   lua_pushstring(L, strerror((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/* ---- the last error ---- */
+
+static const char last_error_key; /* its address is the registry's key of the number */
+
+int mb_tarantool_errno(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &last_error_key) == LUA_TNIL) lua_pushinteger(L, 0);
+  if (!lua_isnoneornil(L, 1)) {
+    lua_pushinteger(L, luaL_checkinteger(L, 1));
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &last_error_key);
+  }
+  return 1;
+}
+
+int mb_tarantool_push_error(lua_State *L, int r) {
+  lua_pushinteger(L, -r);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &last_error_key);
+  lua_pushnil(L);
+  lua_pushinteger(L, -r);
+  return 2;
+}
+
+int mb_tarantool_push_outcome(lua_State *L, int r) {
+  if (r < 0) return mb_tarantool_push_error(L, r);
+  lua_pushboolean(L, 1);
   return 1;
 }

@@ -1,4 +1,4 @@
-/* The errors of errno(7) by name, for mb.tarantool. */
+/* Errors of mb.tarantool: the names of errno(7), and the number of the last one. */
 #ifndef MB_TARANTOOL_ERRNO_H
 #define MB_TARANTOOL_ERRNO_H
 
@@ -12,5 +12,14 @@ int mb_tarantool_errnos(lua_State *L);
 
 /* core.strerror(number): returns the system's text for an error. */
 int mb_tarantool_strerror(lua_State *L);
+
+/* core.errno([new]): returns the number of the last error of any call, and sets it. */
+int mb_tarantool_errno(lua_State *L);
+
+/* Pushes nil and the number of an error -r, which is the last one from now on. Returns 2. */
+int mb_tarantool_push_error(lua_State *L, int r);
+
+/* Pushes true, or nil and the number of an error r < 0. Returns how many values. */
+int mb_tarantool_push_outcome(lua_State *L, int r);
 
 #endif

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "socket/standin.h"
+#include "state/state.h"
 #include "api/tarantool/tarantool_address.h"
+#include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_socket.h"
 
 /* ---- connecting ---- */
@@ -65,10 +67,10 @@ int mb_tarantool_method_bind(lua_State *L) {
   if (s->handle || s->pretended) return mb_tarantool_push_error(L, -EINVAL);
   int r = mb_tarantool_check_address(L, 2, s->domain, &addr);
   if (r < 0) return mb_tarantool_push_error(L, r);
-  char message[MB_STYLE_MESSAGE_MAX];
-  bool is_listener = mb_style_active() && s->type == SOCK_STREAM;
-  if (is_listener && mb_style_claims(&addr, message)) {
-    mb_style_bound(&addr, &s->bound);
+  char message[MB_STANDIN_MESSAGE_MAX];
+  bool is_listener = mb_standin_active() && s->type == SOCK_STREAM;
+  if (is_listener && mb_standin_claims(&addr, message)) {
+    mb_standin_bound(&addr, &s->bound);
     s->pretended = true;
     return mb_tarantool_push_outcome(L, 0);
   }
@@ -90,16 +92,16 @@ int mb_tarantool_method_listen(lua_State *L) {
   if (backlog < 0 || backlog > SOMAXCONN) backlog = SOMAXCONN;
   if (s->pretended) return mb_tarantool_push_outcome(L, 0);
   if (s->handle) return mb_tarantool_push_error(L, -EINVAL);
-  char message[MB_STYLE_MESSAGE_MAX];
+  char message[MB_STANDIN_MESSAGE_MAX];
   struct mb_addr local = {.len = sizeof local.storage};
-  if (mb_style_active() && getsockname(s->fd, &local.any, &local.len) == 0 && !is_unbound(&local) &&
-      !mb_style_claims(&local, message))
+  if (mb_standin_active() && getsockname(s->fd, &local.any, &local.len) == 0 &&
+      !is_unbound(&local) && !mb_standin_claims(&local, message))
     return push_refusal(L, message);
   return mb_tarantool_push_outcome(L, listen(s->fd, (int)backlog) == 0 ? 0 : -errno);
 }
 
 static int accept_pretended(lua_State *L) {
-  if (!mb_style_take(L)) return mb_tarantool_push_error(L, -EAGAIN);
+  if (!mb_standin_take(L)) return mb_tarantool_push_error(L, -EAGAIN);
   struct mb_tarantool_socket *accepted = mb_tarantool_push_new(L);
   mb_tarantool_set_handle(L, accepted, lua_gettop(L) - 1, true);
   return 1;
@@ -118,7 +120,8 @@ int mb_tarantool_method_accept(lua_State *L) {
   do {
     fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-  if (mb_tarantool_made_room(L, fd)) fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0 && mb_state_made_room(L, -errno))
+    fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return mb_tarantool_push_error(L, -errno);
   mb_tarantool_set_descriptor(accepted, fd);
   return 1;

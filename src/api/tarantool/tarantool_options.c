@@ -138,7 +138,7 @@ static int set_seconds(lua_State *L, int index, int fd, const struct option *o) 
   lua_Number seconds = luaL_checknumber(L, index);
   luaL_argcheck(L, seconds >= 0, index, "expected a number of seconds, 0 or more");
   if (seconds > MB_SECONDS_MAX) seconds = 0; /* none */
-  int64_t usec = (int64_t)ceil(seconds * 1e6);
+  int64_t usec = mb_usec_of(seconds);
   struct timeval value = {usec / 1000000, usec % 1000000};
   return setsockopt(fd, o->level, o->number, &value, sizeof value);
 }

@@ -13,6 +13,7 @@
 #include "state/state.h"
 #include "socket/standin.h"
 #include "api/tarantool/tarantool_address.h"
+#include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_options.h"
 
@@ -39,28 +40,7 @@ struct mb_tarantool_socket *mb_tarantool_check_socket(lua_State *L) {
 
 int mb_tarantool_descriptor(const struct mb_tarantool_socket *s) {
   if (!s->handle) return s->fd;
-  return s->handle->kind == MB_FD_FILE ? -1 : s->handle->in_fd;
-}
-
-static int last_error; /* of any call, for errno() */
-
-int mb_tarantool_errno(lua_State *L) {
-  lua_pushinteger(L, last_error);
-  if (!lua_isnoneornil(L, 1)) last_error = (int)luaL_checkinteger(L, 1);
-  return 1;
-}
-
-int mb_tarantool_push_error(lua_State *L, int r) {
-  last_error = -r;
-  lua_pushnil(L);
-  lua_pushinteger(L, -r);
-  return 2;
-}
-
-int mb_tarantool_push_outcome(lua_State *L, int r) {
-  if (r < 0) return mb_tarantool_push_error(L, r);
-  lua_pushboolean(L, 1);
-  return 1;
+  return mb_handle_is_replay(s->handle) ? -1 : mb_handle_fd(s->handle);
 }
 
 /* ---- life ---- */
@@ -75,12 +55,6 @@ void mb_tarantool_set_descriptor(struct mb_tarantool_socket *s, int fd) {
   getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &s->protocol, &len);
 }
 
-bool mb_tarantool_made_room(lua_State *L, int fd) {
-  if (fd >= 0 || (errno != EMFILE && errno != ENFILE)) return false;
-  lua_gc(L, LUA_GCCOLLECT, 0);
-  return true;
-}
-
 int mb_tarantool_socket_new(lua_State *L) {
   int domain, type, protocol;
   if (mb_tarantool_check_number(L, 1, mb_tarantool_families, &domain) < 0)
@@ -91,33 +65,23 @@ int mb_tarantool_socket_new(lua_State *L) {
     return mb_tarantool_push_error(L, -EPROTONOSUPPORT);
   struct mb_tarantool_socket *s = mb_tarantool_push_new(L);
   int fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
-  if (mb_tarantool_made_room(L, fd))
+  if (fd < 0 && mb_state_made_room(L, -errno))
     fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   if (fd < 0) return mb_tarantool_push_error(L, -errno);
   mb_tarantool_set_descriptor(s, fd);
   return 1;
 }
 
-/*
- * Small writes are not held back for an acknowledgement, as with socket:flush; the script may change
- * that.
- */
-static void set_nodelay(struct mb_handle *h) {
-  if (h->nodelay || h->kind != MB_FD_TCP) return;
-  h->nodelay = true;
-  mb_fd_set_nodelay(h->out_fd);
-}
-
 void mb_tarantool_set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner) {
   struct mb_handle *h = mb_handle_at(L, index);
   lua_pushvalue(L, index);
   lua_setuservalue(L, -2);
-  set_nodelay(h);
+  mb_handle_set_nodelay(h); /* as with socket:flush; the script may change that */
   s->handle = h;
   s->owner = owner;
   s->type = SOCK_STREAM;
   s->domain = h->local.len ? h->local.any.sa_family : AF_UNSPEC;
-  s->protocol = h->kind == MB_FD_TCP ? IPPROTO_TCP : 0;
+  s->protocol = mb_handle_is_tcp(h) ? IPPROTO_TCP : 0;
 }
 
 int mb_tarantool_socket_wrap(lua_State *L) {
@@ -182,7 +146,7 @@ static int method_is_pretended(lua_State *L) {
 /* s:fd() */
 static int method_fd(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
-  lua_pushinteger(L, s->pretended ? mb_style_fd() : s->handle ? s->handle->in_fd : s->fd);
+  lua_pushinteger(L, s->pretended ? mb_standin_fd() : s->handle ? mb_handle_fd(s->handle) : s->fd);
   return 1;
 }
 
@@ -202,16 +166,16 @@ static int method_waitable(lua_State *L) {
 static int shut_handle(struct mb_tarantool_socket *s, int how) {
   struct mb_handle *h = s->handle;
   int r = 0;
-  bool replay = h->kind == MB_FD_FILE;
   if (how != SHUT_RD && !s->output_shut) {
     r = mb_handle_send_queue(h, true);
     if (r == 0 && h->state == MB_HANDLE_OPEN) r = mb_handle_end_output(h);
     s->output_shut = true;
   }
   if (how != SHUT_WR) {
-    if (replay) s->input_shut = true;
+    if (mb_handle_is_replay(h)) s->input_shut = true;
+    int ended = mb_handle_end_input(h);
     /* ENOTCONN: the client has gone, there is nothing left to shut. */
-    if (!replay && shutdown(h->in_fd, SHUT_RD) != 0 && errno != ENOTCONN && r == 0) r = -errno;
+    if (ended < 0 && ended != -ENOTCONN && r == 0) r = ended;
   }
   return r;
 }

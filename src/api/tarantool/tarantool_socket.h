@@ -18,7 +18,7 @@ struct mb_tarantool_socket {
   struct mb_handle *handle; /* the connection, kept by the user value; NULL: none */
   bool closed;
   bool owner;       /* the handle is closed with it, also by the garbage collector */
-  bool pretended;   /* a listener with --style, see style.h: bound is its address */
+  bool pretended;   /* a listener with --style, see standin.h: bound is its address */
   bool input_shut;  /* shutdown() of a replay, which no system call knows of */
   bool output_shut; /* the same */
   int domain, type, protocol;
@@ -46,12 +46,6 @@ struct mb_tarantool_socket *mb_tarantool_check_socket(lua_State *L);
 /* The descriptor that options and addresses are asked of; -1 in a replay. */
 int mb_tarantool_descriptor(const struct mb_tarantool_socket *s);
 
-/* core.errno([new]): returns the number of the last error of any call, and sets it. */
-int mb_tarantool_errno(lua_State *L);
-
-/* Pushes true, or nil and the number of an error r < 0. Returns how many. */
-int mb_tarantool_push_outcome(lua_State *L, int r);
-
 /* Pushes an object with nothing below it. */
 struct mb_tarantool_socket *mb_tarantool_push_new(lua_State *L);
 
@@ -60,15 +54,6 @@ void mb_tarantool_set_descriptor(struct mb_tarantool_socket *s, int fd);
 
 /* Makes the handle at an index the object's, which is on top of the stack. */
 void mb_tarantool_set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner);
-
-/*
- * Whether a call that has returned fd is worth another try: it lacked descriptors, and garbage, which
- * may have some, was collected.
- */
-bool mb_tarantool_made_room(lua_State *L, int fd);
-
-/* Pushes nil and the number of an error -r, which is the last one from now on. Returns 2. */
-int mb_tarantool_push_error(lua_State *L, int r);
 
 /* ---- methods of tarantool_listen.c ---- */
 

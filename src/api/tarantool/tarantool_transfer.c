@@ -9,7 +9,9 @@
 
 #include "base/fdio.h"
 #include "socket/handle_methods.h"
+#include "state/state.h"
 #include "api/tarantool/tarantool_address.h"
+#include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_socket.h"
 
@@ -138,10 +140,7 @@ int mb_tarantool_method_recvfrom(lua_State *L) { return receive_message(L, true)
 static void make_room(lua_State *L, struct mb_tarantool_socket *s, size_t size) {
   if (mb_buf_len(&s->rbuf) == 0 && s->rbuf.capacity > KEEP_MAX_BYTES)
     mb_buf_free(&s->rbuf, s->alloc);
-  if (mb_buf_reserve(&s->rbuf, s->alloc, size) == 0) return;
-  lua_gc(L, LUA_GCCOLLECT, 0);
-  mb_tarantool_check_socket(L);
-  if (mb_buf_reserve(&s->rbuf, s->alloc, size) < 0) luaL_error(L, "not enough memory");
+  if (mb_state_reserve(L, &s->rbuf, size)) mb_tarantool_check_socket(L);
 }
 
 static ssize_t move_from_handle(lua_State *L, struct mb_tarantool_socket *s, size_t size) {
@@ -234,20 +233,7 @@ static ssize_t send_over_handle(struct mb_tarantool_socket *s, const char *data,
   if (r < 0) return r;
   if (h->out.len > 0) return -EAGAIN;
   if (size == 0) return 0;
-  ssize_t n;
-  if (flags && h->kind != MB_FD_FILE) {
-    n = send(h->out_fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0) n = -errno;
-  } else {
-    struct iovec piece = {.iov_base = (void *)data, .iov_len = size};
-    n = mb_fd_writev(h->out_fd, h->kind, &piece, 1, false);
-  }
-  if (n >= 0) {
-    mb_handle_sent(h, (size_t)n);
-  } else if (n == -EPIPE || n == -ECONNRESET || n == -ETIMEDOUT) {
-    mb_handle_output_failed(h, (int)n);
-  }
-  return n;
+  return mb_handle_send_now(h, data, size, flags, false);
 }
 
 static ssize_t send_to(const struct mb_tarantool_socket *s, const char *data, size_t size,

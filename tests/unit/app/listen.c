@@ -107,8 +107,8 @@ static void states_know_nothing_of_each_other(void) {
   shows(one, "tcp [::]:1", "the first has its own");
   shows(two, "main m", "and so has the second");
   tap_int(mb_listen_first(two)->service->number, 1, "calls are counted for each state");
-  tap_ok(mb_listen_find(one, NULL, 0) == mb_listen_first(one), "a replay finds the first's");
-  tap_ok(mb_listen_find(two, NULL, 0) == NULL, "and none of the second's");
+  tap_ok(mb_listen_find(one, NULL, -1, 0) == mb_listen_first(one), "a replay finds the first's");
+  tap_ok(mb_listen_find(two, NULL, -1, 0) == NULL, "and none of the second's");
 
   mb_listen_close(one, "no more of this");
   const char *error = run(one, "listen{ connect = F }");

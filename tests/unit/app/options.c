@@ -2,7 +2,6 @@
 #include "app/options.h"
 
 #include <ctype.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -21,7 +20,6 @@ static bool parse(const char *line) {
   snprintf(text, sizeof text, "mb-handle %s", line);
   for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
   argv[argc] = NULL;
-  optind = 0; /* glibc: from the start */
   error[0] = '\0';
   return mb_options_parse(argc, argv, &o, error);
 }

@@ -4,32 +4,21 @@
  */
 #include "base/addr.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/match.h"
 #include "../../lib/tap.h"
 
 static struct mb_addr ip(const char *text, uint16_t port) {
-  struct mb_addr addr = {.len = 0};
-  struct sockaddr_in *in = (struct sockaddr_in *)&addr.storage;
-  struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&addr.storage;
-  if (inet_pton(AF_INET, text, &in->sin_addr) == 1) {
-    in->sin_family = AF_INET;
-    in->sin_port = htons(port);
-    addr.len = sizeof *in;
-  } else if (inet_pton(AF_INET6, text, &in6->sin6_addr) == 1) {
-    in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons(port);
-    addr.len = sizeof *in6;
-  } else {
-    tap_bail("not an address");
-  }
+  struct mb_addr addr;
+  if (mb_addr_from_text(text, -1, &addr) != 0) tap_bail("not an address");
+  mb_addr_set_port(&addr, port);
   return addr;
 }
 
@@ -67,6 +56,8 @@ static void texts(void) {
   struct mb_addr scoped = ip("fe80::1", 80);
   ((struct sockaddr_in6 *)&scoped.storage)->sin6_scope_id = 1;
   reads_as(scoped, "fe80::1%lo", "[fe80::1%lo]:80");
+  ((struct sockaddr_in6 *)&scoped.storage)->sin6_scope_id = INT32_MAX;
+  reads_as(scoped, "fe80::1%2147483647", "[fe80::1%2147483647]:80");
 }
 
 static void bytes(void) {
@@ -88,6 +79,141 @@ static void bytes(void) {
   tap_int(mb_addr_port(&un), 0, "a Unix socket has no port");
   tap_ok(mb_addr_ip4(&none) == NULL && !mb_addr_ip6(&none, sixteen) && mb_addr_port(&none) == 0,
          "no address has nothing");
+}
+
+/* The address with a port, as a message has it; or what mb_addr_from_text returns. */
+static void makes(const char *text, const char *want, int want_code) {
+  char label[MB_ADDR_LABEL_MAX];
+  struct mb_addr addr = {.len = 0};
+  int code = mb_addr_from_text(text, -1, &addr);
+  tap_int(code, want_code, "\"%s\" is read", text);
+  mb_addr_set_port(&addr, 80);
+  mb_addr_label(&addr, label);
+  tap_str(label, want, "and makes %s", want);
+}
+
+static void from_text(void) {
+  makes("192.0.2.1", "192.0.2.1:80", 0);
+  makes("2001:DB8::0001", "[2001:db8::1]:80", 0);
+  makes("::ffff:192.0.2.1", "192.0.2.1:80", 0);
+  makes("fe80::1", "[fe80::1]:80", 0);
+  makes("fe80::1%lo", "[fe80::1%lo]:80", 0);
+  makes("FEBF::1%lo", "[febf::1%lo]:80", 0);
+  makes("ff02::1%lo", "[ff02::1%lo]:80", 0);
+  makes("fe80::1%1", "[fe80::1%lo]:80", 0);
+  makes("fe80:0000:0000:0000:0000:0000:192.168.100.100%lo", "[fe80::c0a8:6464%lo]:80", 0);
+  /* Which numbers are taken is the system's affair; a name that nobody has reads as its number. */
+  makes("fe80::1%2147483647", "[fe80::1%2147483647]:80", 0);
+  /* The address is there, and its scope is not. */
+  makes("fe80::1%mb-none", "[fe80::1]:80", -ENODEV);
+  makes("fe80::1%LO", "[fe80::1]:80", -ENODEV);
+  makes("fe80::1%15-bytes-is-max", "[fe80::1]:80", -ENODEV);
+  makes("fe80::1%0", "[fe80::1]:80", -ENODEV);
+  makes("fe80::1%2147483648", "[fe80::1]:80", -ENODEV);
+  makes("fe80::1%999999999999999", "[fe80::1]:80", -ENODEV);
+  makes("fe80::1%-1", "[fe80::1]:80", -ENODEV);
+  makes("fe80::1%+1", "[fe80::1]:80", -ENODEV);
+  makes("fe80::1%1x", "[fe80::1]:80", -ENODEV);
+  static const char *const names[] = {
+      "",      "localhost", "127.1", "0x7f000001", "10",      "1.2.3.4.5",   "1.2.3.04x",
+      "[::1]", ":::",       " ::1",  "192.0.2.1 ", "::1/128", "192.0.2.256", "fe80::1@lo"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) makes(names[i], "unnamed", -EINVAL);
+  static const char *const malformed[] = {"fe80::1%",
+                                          "%lo",
+                                          "%",
+                                          "127.0.0.1%lo",
+                                          "127.0.0.1%1",
+                                          "::1%lo",
+                                          "::1%1",
+                                          "::%lo",
+                                          "2001:db8::1%lo",
+                                          "::ffff:127.0.0.1%lo",
+                                          "fec0::1%lo",
+                                          "ff05::1%lo",
+                                          "fe80::1%l o",
+                                          "fe80::1%lo%lo",
+                                          "fe80::1%%lo",
+                                          "fe80::1%lo ",
+                                          "fe80::1%lo/1",
+                                          "fe80::1%lo:",
+                                          "fe80::1%16-bytes-are-not",
+                                          "localhost%lo",
+                                          "[fe80::1%lo]",
+                                          "fe80::1%25lo%",
+                                          "0000:0000:0000:0000:0000:0000:0000:0000:0000:0000%lo"};
+  for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
+    makes(malformed[i], "unnamed", -EBADMSG);
+  /* Without a free descriptor nobody can look for the interface: it may be there all the same. */
+  struct rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max});
+  struct mb_addr addr;
+  int code = mb_addr_from_text("fe80::1%lo", -1, &addr);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  tap_int(code, -EMFILE, "the interface cannot be looked for");
+  tap_int(mb_addr_scope(&addr), 0, "and the address has no scope");
+}
+
+static void kinds(void) {
+  static const struct {
+    const char *text;
+    bool every, link_local;
+  } rows[] = {
+      {"0.0.0.0", true, false},      {"::", true, false},      {"::ffff:0.0.0.0", false, false},
+      {"0.0.0.1", false, false},     {"::1", false, false},    {"fe80::", false, true},
+      {"febf:ffff::", false, true},  {"fec0::", false, false}, {"fe7f::", false, false},
+      {"169.254.1.1", false, false}, {"ff02::1", false, true}, {"ff01::1", false, false}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct mb_addr addr = ip(rows[i].text, 1);
+    tap_int(mb_addr_is_every(&addr), rows[i].every, "%s: every address", rows[i].text);
+    tap_int(mb_addr_is_link_local(&addr), rows[i].link_local, "%s: link-local", rows[i].text);
+  }
+  struct mb_addr un = local("/x", 3), same = un;
+  tap_ok(!mb_addr_is_every(&un) && !mb_addr_is_link_local(&un) && mb_addr_scope(&un) == 0,
+         "a Unix socket's address is neither");
+  mb_addr_set_port(&un, 80);
+  tap_bytes(&un.local, un.len, &same.local, same.len, "and gets no port");
+}
+
+/* Two links may both have the same address: the connection is one of the interface lo, number 1. */
+static void scopes(void) {
+  static const struct {
+    const char *host;
+    enum mb_match want, want_elsewhere; /* on lo; on interface 2 */
+  } rows[] = {
+      {"fe80::1%lo", MB_MATCH_YES, MB_MATCH_NO},  {"fe80::1%1", MB_MATCH_YES, MB_MATCH_NO},
+      {"fe80::1%2", MB_MATCH_NO, MB_MATCH_YES},   {"fe80::1", MB_MATCH_YES, MB_MATCH_YES},
+      {"::", MB_MATCH_YES, MB_MATCH_YES},         {"FE80:0::1%lo", MB_MATCH_YES, MB_MATCH_NO},
+      {"fe80::2%lo", MB_MATCH_NO, MB_MATCH_NO},   {"fe80::1%mb-none", MB_MATCH_NO, MB_MATCH_NO},
+      {"fe80::1%", MB_MATCH_NO, MB_MATCH_NO},     {"::1%lo", MB_MATCH_NO, MB_MATCH_NO},
+      {"127.0.0.1%lo", MB_MATCH_NO, MB_MATCH_NO}, {"fe80::1%0", MB_MATCH_NO, MB_MATCH_NO},
+  };
+  struct mb_addr here = ip("fe80::1", 1), elsewhere = here, nowhere = here, wanted;
+  ((struct sockaddr_in6 *)&here.storage)->sin6_scope_id = 1;
+  ((struct sockaddr_in6 *)&elsewhere.storage)->sin6_scope_id = 2;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    tap_int(mb_match_host(rows[i].host, &here, -1), rows[i].want, "host %s and fe80::1%%lo",
+            rows[i].host);
+    tap_int(mb_match_host(rows[i].host, &elsewhere, -1), rows[i].want_elsewhere,
+            "host %s and fe80::1 on another interface", rows[i].host);
+  }
+  tap_int(mb_match_host("fe80::1%lo", &nowhere, -1), MB_MATCH_NO, "an address that lost its scope");
+  /* What a program of another library binds to has come through getaddrinfo. */
+  if (mb_addr_from_text("fe80::1%lo", -1, &wanted) != 0) tap_bail("no interface lo");
+  tap_ok(mb_match_address(&wanted, &here), "an address with a scope is the same with that scope");
+  tap_ok(!mb_match_address(&wanted, &elsewhere), "and not with another");
+  tap_ok(mb_match_address(&nowhere, &elsewhere), "one without a scope is the same with any");
+  tap_ok(mb_match_name("fe80::1%lo", &here) && !mb_match_name("fe80::1%lo", &elsewhere),
+         "scopes that getaddrinfo has found count too");
+
+  /* The same, where a socket says in which network to look. */
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  tap_int(mb_match_host("fe80::1%lo", &here, fd), MB_MATCH_YES, "a name in a socket's network");
+  tap_int(mb_match_host("fe80::1%lo", &elsewhere, fd), MB_MATCH_NO, "and the other interface");
+  tap_int(mb_match_host("fe80::1%1", &here, fd), MB_MATCH_YES, "a number there");
+  tap_int(mb_addr_from_text("fe80::1%mb-none", fd, &wanted), -ENODEV, "no such interface there");
+  close(fd);
+  tap_int(mb_addr_from_text("fe80::1%lo", fd, &wanted), -EBADF, "no socket to ask at");
 }
 
 static void hosts(void) {
@@ -114,7 +240,7 @@ static void hosts(void) {
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     struct mb_addr addr = ip(rows[i].local, 1);
-    tap_int(mb_match_host(rows[i].host, &addr), rows[i].want, "host %s and a connection to %s",
+    tap_int(mb_match_host(rows[i].host, &addr, -1), rows[i].want, "host %s and a connection to %s",
             rows[i].host, rows[i].local);
   }
   struct mb_addr loopback = ip("127.0.0.1", 1), mapped = ip("::ffff:127.0.0.1", 1),
@@ -122,7 +248,8 @@ static void hosts(void) {
   tap_ok(mb_match_name("localhost", &loopback), "localhost is 127.0.0.1");
   tap_ok(mb_match_name("localhost", &mapped), "also when it is mapped");
   tap_ok(!mb_match_name("localhost", &other), "and no other address");
-  tap_ok(!mb_match_name("no such name.invalid", &loopback), "a name that is none matches nothing");
+  tap_ok(!mb_match_name("no such name.invalid", &loopback),
+         "a name that nobody has matches nothing");
 }
 
 static void paths(void) {
@@ -156,7 +283,10 @@ static void paths(void) {
 int main(void) {
   texts();
   bytes();
+  from_text();
+  kinds();
   hosts();
+  scopes();
   paths();
   return tap_done();
 }

@@ -92,6 +92,44 @@ static void resolving(void) {
   }
 }
 
+/* A "%" is in no name: these are not looked up, and fail at once, whatever the name servers do. */
+static void scopes(void) {
+  static const struct {
+    const char *host;
+    int code, number;
+  } cases[] = {
+      {"fe80::1%lo", 0, 0},
+      {"fe80::1%1", 0, 0},
+      {"fe80::1%mb-none", EAI_SYSTEM, ENODEV},
+      {"127.0.0.1%lo", EAI_NONAME, 0},
+      {"::1%1", EAI_NONAME, 0},
+      {"::ffff:127.0.0.1%lo", EAI_NONAME, 0},
+      {"fe80::1%", EAI_NONAME, 0},
+      {"localhost%lo", EAI_NONAME, 0},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct addrinfo *list = NULL;
+    int code = mb_resolve(cases[i].host, "80", true, &list);
+    int number = errno;
+    tap_int(code, cases[i].code, "\"%s\"", cases[i].host);
+    if (code == EAI_SYSTEM) tap_int(number, cases[i].number, "its errno");
+    if (code != 0) continue;
+    struct mb_addr addr = {.len = list->ai_addrlen};
+    memcpy(&addr.any, list->ai_addr, list->ai_addrlen);
+    tap_int(mb_addr_scope(&addr), 1, "its scope");
+    freeaddrinfo(list);
+  }
+  struct rlimit limit;
+  struct addrinfo *list;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 3, .rlim_max = limit.rlim_max});
+  int code = mb_resolve("fe80::1%lo", "80", true, &list);
+  int number = errno;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  tap_int(code, EAI_SYSTEM, "an interface cannot be looked for without descriptors");
+  tap_int(number, EMFILE, "its errno");
+}
+
 static struct mb_attempt *attempt_for(int count, const char *const hosts[], const int ports[]) {
   struct mb_attempt *a = mb_attempt_new(&alloc, "name:port");
   if (!a) tap_bail("mb_attempt_new");
@@ -243,6 +281,7 @@ static void local_sockets(void) {
 
 int main(void) {
   resolving();
+  scopes();
   one_after_the_other(true);
   one_after_the_other(false);
   all_refuse();

@@ -1,32 +1,18 @@
 /* src/base/proxy_trust.c: lists of networks, right and wrong, and who is in them. */
 #include "base/proxy_trust.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <string.h>
-
 #include "../../lib/tap.h"
 
 static struct mb_addr ip(const char *text) {
-  struct mb_addr addr = {.len = 0};
-  struct sockaddr_in *in = (struct sockaddr_in *)&addr.storage;
-  struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&addr.storage;
-  if (inet_pton(AF_INET, text, &in->sin_addr) == 1) {
-    in->sin_family = AF_INET;
-    addr.len = sizeof *in;
-  } else if (inet_pton(AF_INET6, text, &in6->sin6_addr) == 1) {
-    in6->sin6_family = AF_INET6;
-    addr.len = sizeof *in6;
-  } else {
-    tap_bail("not an address");
-  }
+  struct mb_addr addr;
+  if (mb_addr_from_text(text, -1, &addr) != 0) tap_bail("not an address");
   return addr;
 }
 
 static void holds(const char *list, const char *address, bool wanted) {
   struct mb_addr addr = ip(address);
-  tap_ok(mb_trust_contains(list, &addr) == wanted, "%s is %s %s", address, wanted ? "in" : "not in",
-         list ? list : "(no list)");
+  tap_ok(mb_trust_contains(list, &addr, -1) == wanted, "%s is %s %s", address,
+         wanted ? "in" : "not in", list ? list : "(no list)");
 }
 
 static void wrong_from(const char *list, const char *rest) {
@@ -53,6 +39,20 @@ int main(void) {
   holds("192.0.2.1,2001:db8::1,10.0.0.0/8", "10.2.3.4", true);
   holds("192.0.2.1,2001:db8::1,10.0.0.0/8", "2001:db8::1", true);
   holds("192.0.2.1,2001:db8::1,10.0.0.0/8", "2001:db8::2", false);
+  holds("fe80::1%lo", "fe80::1%lo", true);
+  holds("fe80::1%1", "fe80::1%lo", true);
+  holds("fe80::1%lo", "fe80::1%2", false);
+  holds("fe80::1%lo", "fe80::1", false);
+  holds("fe80::1%lo", "fe80::2%lo", false);
+  holds("fe80::1", "fe80::1%2", true);
+  holds("fe80::%lo/64", "fe80::abcd%lo", true);
+  holds("fe80::%lo/64", "fe80:0:0:1::%lo", false);
+  holds("fe80::%lo/64", "fe80::abcd%2", false);
+  holds("fe80::/10", "fe80::abcd%2", true);
+  holds("fe80::%lo/0", "::1", false);
+  holds("fe80::%mb-none/10", "fe80::1", false);
+  holds("fe80::%mb-none/10", "fe80::1%lo", false);
+  holds("fe80::%mb-none/10,fe80::1%2", "fe80::1%2", true);
   holds(NULL, "127.0.0.1", true);
   holds(NULL, "127.255.255.255", true);
   holds(NULL, "::1", true);
@@ -60,13 +60,25 @@ int main(void) {
   holds(NULL, "192.0.2.1", false);
   holds(NULL, "::2", false);
   const struct mb_addr unix_peer = {.local.sun_family = AF_UNIX, .len = sizeof(sa_family_t)};
-  tap_ok(mb_trust_contains("192.0.2.1", &unix_peer), "the peer of a Unix socket is trusted");
+  tap_ok(mb_trust_contains("192.0.2.1", &unix_peer, -1), "the peer of a Unix socket is trusted");
   const struct mb_addr nobody = {.len = 0};
-  tap_ok(!mb_trust_contains("0.0.0.0/0", &nobody), "nobody is not");
+  tap_ok(!mb_trust_contains("0.0.0.0/0", &nobody, -1), "nobody is not");
 
   wrong_from("10.0.0.0/8", NULL);
   wrong_from("10.0.0.0/8,::1,192.0.2.0/24", NULL);
   wrong_from("0.0.0.0/0,::/0,::/128", NULL);
+  wrong_from("fe80::1%lo,fe80::%1/10,fe80::1%mb-none", NULL);
+  wrong_from("fe80::1111:2222:3333:4444%15-bytes-is-max/128", NULL);
+  wrong_from("fe80::/10%lo", "fe80::/10%lo");
+  wrong_from("fe80::1%lo/64", "fe80::1%lo/64");
+  wrong_from("fe80::1%", "fe80::1%");
+  wrong_from("fe80::1%mb-none/64", "fe80::1%mb-none/64");
+  wrong_from("::1%lo", "::1%lo");
+  wrong_from("::%lo/0", "::%lo/0");
+  wrong_from("127.0.0.1%lo", "127.0.0.1%lo");
+  wrong_from("10.0.0.0%lo/8", "10.0.0.0%lo/8");
+  wrong_from("::ffff:127.0.0.1%lo", "::ffff:127.0.0.1%lo");
+  wrong_from("fe80::1%16-bytes-are-not", "fe80::1%16-bytes-are-not");
   wrong_from("", "");
   wrong_from(",", ",");
   wrong_from("::1,", "");

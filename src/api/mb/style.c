@@ -1,0 +1,278 @@
+/* --style: runs a program that was written for another library's server, over socket/standin.h. */
+#include "api/mb/style.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/connect.h"
+#include "socket/standin.h"
+
+/* The module of ours whose install() is called before the program runs. */
+static const char *const modules[] = {
+    [MB_STYLE_LUASOCKET] = "mb.luasocket",
+    [MB_STYLE_TARANTOOL] = "mb.tarantool",
+    [MB_STYLE_LUA_HTTP] = "mb.http_server",
+};
+
+static const char *const names[] = {
+    [MB_STYLE_LUASOCKET] = "luasocket",
+    [MB_STYLE_TARANTOOL] = "tarantool",
+    [MB_STYLE_LUA_HTTP] = "lua-http",
+};
+
+const char *mb_style_name(enum mb_style style) { return names[style]; }
+
+enum mb_style mb_style_find(const char *name) {
+  for (size_t i = 1; i < sizeof names / sizeof *names; i++) {
+    if (strcmp(name, names[i]) == 0) return (enum mb_style)i;
+  }
+  return MB_STYLE_NONE;
+}
+
+/* ---- running the program ---- */
+
+static const char at_end_key; /* its address is the registry's key of what style.at_end was given */
+
+static void call_at_end(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &at_end_key) == LUA_TFUNCTION) lua_call(L, 0, 0);
+}
+
+/*
+ * os.exit of a program. A process of its own would leave what was sent to the system, which ends the
+ * connection then; ours would be reset. Upvalue: the true one.
+ */
+static int exit_program(lua_State *L) {
+  mb_standin_close();
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 0);
+  return 0;
+}
+
+static void replace_exit(lua_State *L) {
+  lua_getglobal(L, "os");
+  lua_getfield(L, -1, "exit");
+  lua_pushcclosure(L, exit_program, 1);
+  lua_setfield(L, -2, "exit");
+}
+
+/*
+ * The connect handler. Upvalues: the program; the table arg; the style.
+ * Throws what the program throws, or when it has not accepted the connection.
+ */
+static int run(lua_State *L) {
+  enum mb_style style = (enum mb_style)lua_tointeger(L, lua_upvalueindex(3));
+  lua_settop(L, 1);
+  mb_standin_begin(L, mb_style_name(style));
+
+  lua_getglobal(L, "require");
+  lua_pushstring(L, modules[style]);
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "install");
+  lua_call(L, 0, 0);
+
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_setglobal(L, "arg");
+  replace_exit(L);
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  int nargs = (int)lua_rawlen(L, lua_upvalueindex(2));
+  luaL_checkstack(L, nargs, "too many arguments");
+  for (int i = 1; i <= nargs; i++) lua_rawgeti(L, lua_upvalueindex(2), i);
+  lua_call(L, nargs, 1);
+  bool is_handler = lua_isfunction(L, -1);
+  lua_pop(L, 1);
+  call_at_end(L);
+  if (mb_standin_taken()) return 0;
+  const struct mb_addr *local = mb_standin_local();
+  char came[MB_ADDR_LABEL_MAX];
+  mb_addr_label(local, came);
+  lua_rawgeti(L, lua_upvalueindex(2), 0);
+  return luaL_error(
+      L, "%s: the program has ended, and has not accepted the connection%s%s%s",
+      lua_tostring(L, -1), local->len ? " to " : "", local->len ? came : "",
+      is_handler ? "; it has returned a function: a connect handler is started without --style"
+                 : "");
+}
+
+/*
+ * The stack from index `path` on is the program's path, the compiled program, and its arguments.
+ * Replaces the program and the arguments by the connect handler.
+ */
+static void wrap(lua_State *L, enum mb_style style, int path, int nargs) {
+  lua_createtable(L, nargs, 2);
+  lua_insert(L, path + 2);
+  for (int i = nargs; i >= 1; i--) lua_rawseti(L, path + 2, i);
+  lua_pushliteral(L, "mb-handle");
+  lua_rawseti(L, path + 2, -1);
+  lua_pushvalue(L, path);
+  lua_rawseti(L, path + 2, 0);
+  lua_pushinteger(L, style);
+  lua_pushcclosure(L, run, 3);
+}
+
+bool mb_style_is_program(lua_State *L, int connect) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, connect);
+  bool is_program = lua_tocfunction(L, -1) == run;
+  lua_pop(L, 1);
+  return is_program;
+}
+
+void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs) {
+  luaL_checkstack(L, nargs + 4, "too many arguments");
+  lua_pushstring(L, path);
+  lua_insert(L, -2);
+  int at = lua_gettop(L) - 1;
+  for (int i = 0; i < nargs; i++) lua_pushstring(L, args[i]);
+  wrap(L, style, at, nargs);
+  lua_remove(L, at);
+}
+
+/* ---- for Lua ---- */
+
+/* style.active(): whether a program runs as it is. */
+static int style_active(lua_State *L) {
+  lua_pushboolean(L, mb_standin_active());
+  return 1;
+}
+
+/* style.pending(): whether the connection was not accepted yet. */
+static int style_pending(lua_State *L) {
+  lua_pushboolean(L, mb_standin_pending());
+  return 1;
+}
+
+/* style.serving(): whether the connection was accepted and is still open. */
+static int style_serving(lua_State *L) {
+  lua_pushboolean(L, mb_standin_serving());
+  return 1;
+}
+
+/* style.take(): the first accept; returns the connection's socket object, and nil after that. */
+static int style_take(lua_State *L) {
+  if (!mb_standin_take(L)) lua_pushnil(L);
+  return 1;
+}
+
+/* style.fd(): the connection's descriptor; -1 when it is closed. */
+static int style_fd(lua_State *L) {
+  lua_pushinteger(L, mb_standin_fd());
+  return 1;
+}
+
+/* style.finish(): ends the program. Does not return. */
+static int style_finish(lua_State *L) { mb_standin_end(L); }
+
+/* style.at_end(f): f is called when the program's chunk has returned. */
+static int style_at_end(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &at_end_key);
+  return 0;
+}
+
+static int push_refusal(lua_State *L, const char *message) {
+  lua_pushnil(L);
+  lua_pushstring(L, message);
+  return 2;
+}
+
+static int claim_path(lua_State *L) {
+  struct mb_addr addr;
+  char message[MB_STANDIN_MESSAGE_MAX];
+  int r = mb_addr_from_path(lua_tostring(L, 1), &addr);
+  if (r < 0) return push_refusal(L, strerror(-r));
+  if (!mb_standin_claims(&addr, message)) return push_refusal(L, message);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/*
+ * style.claims(host, port), style.claims(path)
+ * Whether that is where the connection came in. host: a name or an address; "*" and "" are every
+ * address. port: a number, 0 is any.
+ * Returns true; or nil and what the program is to be told.
+ */
+static int style_claims(lua_State *L) {
+  const char *host = luaL_checkstring(L, 1);
+  if (lua_isnoneornil(L, 2)) return claim_path(L);
+  lua_Integer number = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, number >= 0 && number <= 65535, 2, "expected a port, 0 to 65535");
+  char port[8], message[MB_STANDIN_MESSAGE_MAX], wanted[NI_MAXHOST + 16];
+  struct addrinfo *list;
+  snprintf(port, sizeof port, "%d", (int)number);
+  if (*host == '\0' || strcmp(host, "*") == 0) host = "0.0.0.0";
+  int code = mb_resolve(host, port, true, &list);
+  if (code == EAI_SYSTEM) return push_refusal(L, strerror(errno));
+  if (code != 0) return push_refusal(L, gai_strerror(code));
+  bool found = false;
+  for (const struct addrinfo *a = list; a && !found; a = a->ai_next) {
+    struct mb_addr addr = {.len = a->ai_addrlen};
+    memcpy(&addr.storage, a->ai_addr, a->ai_addrlen);
+    found = mb_standin_is(&addr);
+  }
+  freeaddrinfo(list);
+  if (!found) {
+    snprintf(wanted, sizeof wanted, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+    mb_standin_refuse(wanted, message);
+    return push_refusal(L, message);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/*
+ * style.bound(host, port)
+ * Returns both as the listener that the program sees has them: port 0 has become the true one.
+ */
+static int style_bound(lua_State *L) {
+  uint16_t port = mb_addr_port(mb_standin_local());
+  lua_settop(L, 2);
+  if (port) {
+    lua_pushinteger(L, port);
+    lua_replace(L, 2);
+  }
+  return 2;
+}
+
+/*
+ * style.program(library, path, ...)
+ * Compiles a program; returns a connect handler that runs it with the arguments, as --style does.
+ */
+static int style_program(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  enum mb_style style = mb_style_find(name);
+  if (style == MB_STYLE_NONE) {
+    lua_pushfstring(L, "expected " MB_STYLE_NAMES ", got \"%s\"", name);
+    return luaL_argerror(L, 1, lua_tostring(L, -1));
+  }
+  const char *path = luaL_checkstring(L, 2);
+  int nargs = lua_gettop(L) - 2;
+  for (int i = 1; i <= nargs; i++) luaL_checkstring(L, 2 + i);
+  if (luaL_loadfile(L, path) != LUA_OK) return luaL_error(L, "%s", lua_tostring(L, -1));
+  lua_insert(L, 3);
+  wrap(L, style, 2, nargs);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"active", style_active},
+    {"at_end", style_at_end},
+    {"bound", style_bound},
+    {"claims", style_claims},
+    {"fd", style_fd},
+    {"finish", style_finish},
+    {"pending", style_pending},
+    {"program", style_program},
+    {"serving", style_serving},
+    {"take", style_take},
+    {NULL, NULL},
+};
+
+int mb_style_open(lua_State *L) {
+  luaL_newlib(L, functions);
+  return 1;
+}

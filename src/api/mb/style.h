@@ -1,0 +1,44 @@
+/*
+ * --style: a server program written for another library runs as it is. The one connection stands
+ * where the program looks for a listener: the bind to its address succeeds without binding, the
+ * first accept gives it, and where the next one would wait, the program ends.
+ */
+#ifndef MB_STYLE_H
+#define MB_STYLE_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+/* For which library a program was written. */
+enum mb_style {
+  MB_STYLE_NONE, /* for none: it is a script of ours */
+  MB_STYLE_LUASOCKET,
+  MB_STYLE_TARANTOOL,
+  MB_STYLE_LUA_HTTP,
+};
+
+/* Returns the name that the command line has for a style. */
+const char *mb_style_name(enum mb_style style);
+
+/* Returns the style of a name; MB_STYLE_NONE when there is no such library. */
+enum mb_style mb_style_find(const char *name);
+
+/* All names in the order of the enum: the choices of --style, and for a message. */
+#define MB_STYLE_NAMES "luasocket, tarantool or lua-http"
+
+/*
+ * Replaces the program, a function on top of the stack, by a connect handler that runs it. May throw.
+ * path, args  become the global table arg
+ */
+void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs);
+
+/* Returns whether a function, a key of the registry, is a connect handler that mb_style_wrap made. */
+bool mb_style_is_program(lua_State *L, int connect);
+
+/*
+ * The module mb.style, for interfaces written in Lua: active(), claims(host, port), claims(path),
+ * bound(host, port), pending(), take(), serving(), fd(), finish(), at_end(f), program(library, path, ...).
+ */
+int mb_style_open(lua_State *L);
+
+#endif

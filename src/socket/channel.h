@@ -1,0 +1,20 @@
+/* Descriptors become a channel, with the transport that fits what they are. */
+#ifndef MB_CHANNEL_H
+#define MB_CHANNEL_H
+
+#include "base/transport.h"
+
+#define MB_CHANNEL_CLOSED ((struct mb_channel){.in_fd = -1, .out_fd = -1})
+
+/*
+ * Makes a channel of descriptors.
+ * in_fd, out_fd  the same for a socket; -1 for a direction that does not exist
+ */
+struct mb_channel mb_channel_of(int in_fd, int out_fd, enum mb_fd_kind kind);
+
+/* Returns whether it is a socket, and no file or pipe. */
+static inline bool mb_channel_is_socket(const struct mb_channel *c) {
+  return c->kind != MB_FD_FILE && c->kind != MB_FD_PIPE;
+}
+
+#endif

@@ -1,0 +1,269 @@
+/*
+ * src/app/connection.c, serve.c and service.c: one process serves connections of different scripts, one after
+ * the other, and nothing of one is there for the next. So it will be in a pool.
+ */
+#include "app/connection.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "../../lib/tap.h"
+#include "api/luasocket/luasocket.h"
+#include "app/serve.h"
+#include "base/log.h"
+#include "socket/handle.h"
+#include "socket/standin.h"
+#include "state/state.h"
+
+static char directory[] = "/tmp/mb-connection-XXXXXX";
+static char said[4096]; /* what the client has got */
+static char logged[4096];
+static uint16_t client_port;
+
+/* ---- the peer ---- */
+
+/* A TCP connection over loopback: returns the server's end. */
+static int tcp_pair(int *ret_client) {
+  struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof name;
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  if (bind(listener, (struct sockaddr *)&name, len) != 0 || listen(listener, 1) != 0)
+    tap_bail("listen");
+  getsockname(listener, (struct sockaddr *)&name, &len);
+  *ret_client = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(*ret_client, (struct sockaddr *)&name, len) != 0) tap_bail("connect");
+  getsockname(*ret_client, (struct sockaddr *)&name, &len);
+  client_port = ntohs(name.sin_port);
+  int server = accept(listener, NULL, NULL);
+  close(listener);
+  return server;
+}
+
+static const char *script(const char *name, const char *text) {
+  static char paths[4][64];
+  static int turn;
+  char *path = paths[turn++ % 4];
+  snprintf(path, sizeof paths[0], "%s/%s.lua", directory, name);
+  FILE *file = fopen(path, "w");
+  if (!file || fputs(text, file) < 0 || fclose(file) != 0) tap_bail("cannot write a script");
+  return path;
+}
+
+static void read_all(int fd, char *to, size_t size) {
+  size_t len = 0;
+  ssize_t n;
+  while (len < size - 1 && (n = read(fd, to + len, size - 1 - len)) > 0) len += (size_t)n;
+  to[len] = '\0';
+}
+
+/* Serves one client that sends a line. option: one of the command line's, or NULL. Returns the status. */
+static int serve(const char *path, const char *option) {
+  char *argv[5] = {"mb-handle", "--log-level=info", (char *)path, NULL, NULL};
+  int argc = 3;
+  if (option) {
+    argv[2] = (char *)option;
+    argv[3] = (char *)path;
+    argc = 4;
+  }
+  struct mb_options options;
+  char error[MB_OPTIONS_ERROR_MAX];
+  if (!mb_options_parse(argc, argv, &options, error)) tap_bail(error);
+  mb_log_set_level(options.log_level);
+
+  int client, server = tcp_pair(&client);
+  if (write(client, "line\n", 5) != 5 || shutdown(client, SHUT_WR) != 0) tap_bail("write");
+  /* What the process logs is read from a file. */
+  int log = memfd_create("log", MFD_CLOEXEC), before = dup(2);
+  dup2(log, 2);
+  struct mb_connection connection;
+  int status = -1;
+  if (mb_connection_open(&connection, server, false) == 0)
+    status = (int)mb_serve(&options, &connection);
+  dup2(before, 2);
+  close(before);
+  lseek(log, 0, SEEK_SET);
+  read_all(log, logged, sizeof logged);
+  close(log);
+  read_all(client, said, sizeof said);
+  close(client);
+  return status;
+}
+
+/* ---- what may be left behind ---- */
+
+static int count_descriptors(void) {
+  DIR *open_ones = opendir("/proc/self/fd");
+  int count = 0;
+  while (readdir(open_ones)) count++;
+  closedir(open_ones);
+  return count;
+}
+
+static bool timer_is_set(void) {
+  struct itimerval timer;
+  getitimer(ITIMER_REAL, &timer);
+  return timer.it_value.tv_sec || timer.it_value.tv_usec;
+}
+
+static int lines(const char *text) {
+  int count = 0;
+  for (; *text; text++) count += *text == '\n';
+  return count;
+}
+
+/* Leaves as much behind as a script can. */
+static const char littering[] =
+    "leak = 'a global'\n"
+    "string.leak = true\n"
+    "local luasocket = require 'mb.luasocket'\n"
+    "local errno = require 'mb.tarantool.core'.errno\n"
+    "listen{ {proto='tcp', port=1}, connect = function() end }\n"
+    "listen{\n"
+    "  memory_limit = 4000000,\n"
+    "  prepare = function() timeout(50) end,\n"
+    "  connect = function(socket)\n"
+    "    kept = socket\n"
+    "    socket.mine = 'a field'\n"
+    "    errno(17)\n"
+    "    local client = luasocket.wrap(socket)\n"
+    "    timeout(60)\n"
+    "    coroutine.wrap(function() timeout(40, coroutine.yield) end)()\n"
+    "    client:send('first: ' .. client:receive('*l'))\n"
+    "  end,\n"
+    "  finish = function() timeout(30) end,\n"
+    "}\n";
+
+/* Tells what is there that it has not made. */
+static const char looking[] =
+    "local found = {tostring(leak), tostring(string.leak), timeout()}\n"
+    "for name in pairs(package.loaded) do\n"
+    "  if name:find('^mb%.') then found[#found + 1] = name end\n"
+    "end\n"
+    "local errno = require 'mb.tarantool.core'.errno\n"
+    "local style = require 'mb.style'\n"
+    "return function(socket)\n"
+    "  found[#found + 1] = tostring(socket.mine)\n"
+    "  found[#found + 1] = errno()\n"
+    "  found[#found + 1] = tostring(style.active())\n"
+    "  found[#found + 1] = timeout()\n"
+    "  local client = require('mb.luasocket').wrap(socket)\n"
+    "  found[#found + 1] = client:receive('*l')\n"
+    "  client:send(table.concat(found, ' '))\n"
+    "end\n";
+
+static const char untouched[] = "nil nil 0.0 nil 0 false 0.0 line";
+
+static const char program[] =
+    "local server = require('socket').bind('*', 0)\n"
+    "local client = server:accept()\n"
+    "client:send('program: ' .. client:receive('*l'))\n"
+    "client:close()\n";
+
+static void serve_and_look(const char *what, const char *path, const char *option,
+                           const char *reply) {
+  int before = count_descriptors();
+  tap_int(serve(path, option), 0, "%s: is served", what);
+  tap_str(said, reply, "%s: its reply", what);
+  tap_int(count_descriptors(), before, "%s: no descriptor stays open", what);
+  tap_ok(!timer_is_set(), "%s: no timer runs on", what);
+  tap_ok(!mb_standin_active(), "%s: nothing stands in for a listener", what);
+  char line[128];
+  snprintf(line, sizeof line, "connection from 127.0.0.1:%u to ", client_port);
+  tap_ok(lines(logged) == 1 && strstr(logged, line), "%s: one line for its own end: %s", what,
+         logged);
+  snprintf(line, sizeof line, "5 bytes in, %zu bytes out, status 0", strlen(reply));
+  tap_ok(strstr(logged, line) != NULL, "%s: its own bytes: %s", what, line);
+}
+
+static void in_turn(void) {
+  const char *first = script("first", littering), *second = script("second", looking);
+  const char *third = script("third", program);
+  serve_and_look("a script that litters", first, NULL, "first: line");
+  serve_and_look("another behind it", second, NULL, untouched);
+  serve_and_look("a program for another library", third, "--style=luasocket", "program: line");
+  serve_and_look("a script behind that", second, NULL, untouched);
+}
+
+/* A failure is one of its connection. */
+static void failures(void) {
+  const char *throws = script("throws", "return function() timeout(20); error('on purpose') end");
+  tap_int(serve(throws, NULL), MB_EXIT_HANDLER, "a script that throws");
+  tap_ok(strstr(logged, "on purpose") && strstr(logged, "status 70"), "is told in the log: %s",
+         logged);
+  tap_str(said, "", "and not to the client");
+  const char *fails =
+      script("fails", "listen{prepare = function() error('no') end, connect = print}");
+  tap_int(serve(fails, NULL), MB_EXIT_HANDLER, "a prepare that throws");
+  tap_int(serve(script("none", "x = 1"), NULL), MB_EXIT_CONFIG, "a script without a handler");
+  tap_ok(strstr(logged, "status 78") != NULL, "ends its connection too: %s", logged);
+  serve_and_look("a script behind them", script("second", looking), NULL, untouched);
+}
+
+/* ---- two states at once ---- */
+
+static int open_types(lua_State *L) {
+  mb_handle_open(L);
+  lua_pushcfunction(L, mb_luasocket_open);
+  lua_call(L, 0, 1);
+  lua_setglobal(L, "luasocket");
+  mb_handle_new(L);
+  return 1;
+}
+
+static lua_State *new_state(struct mb_state *state) {
+  lua_State *L = mb_state_new(state);
+  if (!L) tap_bail("no Lua state");
+  mb_state_open(L, "test.lua");
+  lua_pushcfunction(L, open_types);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK) tap_bail(lua_tostring(L, -1));
+  return L;
+}
+
+static bool makes_objects(lua_State *L) {
+  return luaL_dostring(L, "assert(luasocket.tcp():getfd() == -1)") == LUA_OK;
+}
+
+static void at_once(void) {
+  struct mb_state one = {.alloc.limit = 0}, two = {.alloc.limit = 0};
+  lua_State *first = new_state(&one), *second = new_state(&two);
+  tap_ok(mb_state_of(first) == &one && mb_state_of(second) == &two, "each state knows its own");
+  tap_ok(mb_handle_test(first, 1) != NULL, "the first knows its handle beside the second");
+  tap_ok(mb_handle_test(second, 1) != NULL, "the second knows its own");
+  tap_ok(makes_objects(second) && makes_objects(first) && makes_objects(second),
+         "objects of LuaSocket are known in both");
+  lua_close(second);
+  tap_ok(mb_handle_test(first, 1) != NULL && makes_objects(first), "and in the one that stays");
+  lua_close(first);
+  tap_ok(one.alloc.used == 0, "all memory is given back");
+  tap_ok(two.alloc.used == 0, "of both");
+}
+
+static void remove_scripts(void) {
+  static const char *const names[] = {"first", "second", "third", "throws", "fails", "none"};
+  char path[64];
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    snprintf(path, sizeof path, "%s/%s.lua", directory, names[i]);
+    unlink(path);
+  }
+  rmdir(directory);
+}
+
+int main(void) {
+  if (!mkdtemp(directory)) tap_bail("mkdtemp");
+  signal(SIGPIPE, SIG_IGN);
+  in_turn();
+  failures();
+  at_once();
+  remove_scripts();
+  return tap_done();
+}
