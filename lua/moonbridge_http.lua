@@ -20,8 +20,13 @@ function http.generate_handler(callback, options)
   if options ~= nil and type(options) ~= "table" then
     error("generate_handler: expected a table of options, got " .. type(options), 2)
   end
-  local checked, wrong = require "mb.http.options"(options or {})
-  if not checked then error("generate_handler: " .. wrong, 2) end
+  local checked, wrong
+  if options and next(options) ~= nil then
+    checked, wrong = require "mb.http.options"(options)
+    if not checked then error("generate_handler: " .. wrong, 2) end
+  else
+    checked = core.options()
+  end
   local serve = require "mb.http.handler"
   return function(socket) return serve(socket, callback, checked) end
 end

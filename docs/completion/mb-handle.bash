@@ -19,7 +19,7 @@ _mb_handle() {
     --xinetd'
   COMPREPLY=()
   [[ $cur != '=' ]] || cur=
-  # What stands before it: an option that waits for its value, or the script, behind which all is the script's.
+  # The word before it may be an option that waits for its value. All words behind the script belong to the script.
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
       =) ;; # --option=value comes as three words

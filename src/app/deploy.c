@@ -59,7 +59,7 @@ static const char *name_of(enum mb_proto proto) {
   return NULL;
 }
 
-static void push_listener(lua_State *L, const struct mb_listener *l) {
+static void push_listener(lua_State *L, const struct mb_listen_entry *l) {
   lua_createtable(L, 0, 8);
   set_string(L, "proto", name_of(l->proto));
   set_integer(L, "service", l->service->number);
@@ -93,7 +93,7 @@ static void push_listener(lua_State *L, const struct mb_listener *l) {
 static void push_listeners(lua_State *L) {
   lua_Integer n = 0;
   lua_newtable(L);
-  for (const struct mb_listener *l = mb_listen_first(); l; l = l->next) {
+  for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
     push_listener(L, l);
     lua_rawseti(L, -2, ++n);
   }
@@ -239,7 +239,7 @@ static enum mb_exit deploy(lua_State *L, const struct mb_script *script, struct 
 static enum mb_exit run(lua_State *L, const struct mb_script *script, void *context) {
   struct deployment *d = context;
   if (script->options->mode != MB_MODE_CHECK) return deploy(L, script, d);
-  mb_listen_print(d->out);
+  mb_listen_print(L, d->out);
   return print(d, "", 0);
 }
 

@@ -1,30 +1,34 @@
 /*
- * listen{…}: the listeners of the script, in the order of their registration, and which of them a
- * connection is for. Names are looked up only when no address decides.
+ * listen{...}: registers the script's listeners in the order of the calls, and finds the one for a
+ * connection. A host name is looked up only when no address has matched.
  */
 #include "app/listen.h"
 
 #include <lauxlib.h>
 #include <string.h>
 
+#include "app/listen_check.h"
 #include "base/match.h"
-#include "socket/standin.h"
 
-static struct mb_listener *first, **next_at = &first;
-static int calls; /* of listen{} */
-static bool closed;
+/* All that a Lua state has registered. It is a userdata in the state's registry. */
+struct listening {
+  struct mb_listen_entry *first, **next_at;
+  int calls;          /* of listen{} */
+  const char *closed; /* the reason why listen is an error now; NULL: it may be called */
+};
 
-void mb_listen_close(void) { closed = true; }
+static char listening_key; /* its address is the key */
+
+static struct listening *listening_of(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &listening_key);
+  struct listening *all = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return all;
+}
+
+void mb_listen_close(lua_State *L, const char *reason) { listening_of(L)->closed = reason; }
 
 /* ---- registering ---- */
-
-static int ref_field(lua_State *L, int index, const char *name) {
-  if (mb_listen_field(L, index, name) == LUA_TNIL) {
-    lua_pop(L, 1);
-    return LUA_NOREF;
-  }
-  return luaL_ref(L, LUA_REGISTRYINDEX);
-}
 
 static void *new_anchored(lua_State *L, size_t size) {
   void *block = lua_newuserdata(L, size);
@@ -33,24 +37,20 @@ static void *new_anchored(lua_State *L, size_t size) {
   return block;
 }
 
-/* The string of a field, which the registry keeps from being collected; NULL when there is none. */
-static const char *anchor_string(lua_State *L, int index, const char *name) {
-  mb_listen_field(L, index, name);
+/* Pops a string or nil. Returns the string, which the registry keeps from being collected, or NULL. */
+static const char *anchor_string(lua_State *L) {
   const char *text = lua_tostring(L, -1);
-  lua_pop(L, 1);
-  ref_field(L, index, name);
+  if (text) {
+    luaL_ref(L, LUA_REGISTRYINDEX);
+  } else {
+    lua_pop(L, 1);
+  }
   return text;
 }
 
-/*
- * The strings of a list as one, separated by commas, which the registry keeps; NULL when the field is
- * not there.
- */
-static const char *anchor_list(lua_State *L, int index, const char *name) {
-  if (mb_listen_field(L, index, name) == LUA_TNIL) {
-    lua_pop(L, 1);
-    return NULL;
-  }
+/* Pops a list or nil. Returns the list's strings as one, with commas between them, or NULL. */
+static const char *anchor_list(lua_State *L) {
+  if (lua_isnil(L, -1)) return anchor_string(L);
   int list = lua_gettop(L);
   luaL_Buffer b;
   luaL_buffinit(L, &b);
@@ -60,122 +60,145 @@ static const char *anchor_list(lua_State *L, int index, const char *name) {
     luaL_addvalue(&b);
   }
   luaL_pushresult(&b);
-  const char *text = lua_tostring(L, -1);
-  luaL_ref(L, LUA_REGISTRYINDEX);
-  lua_pop(L, 1);
-  return text;
+  lua_remove(L, list);
+  return anchor_string(L);
 }
 
-static struct mb_service *new_service(lua_State *L) {
+static int ref_function(lua_State *L) {
+  if (!lua_isnil(L, -1)) return luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pop(L, 1);
+  return LUA_NOREF;
+}
+
+/* Pops a field's value, which was checked, or nil. Stores it as the field's type says. */
+static void store(lua_State *L, const struct mb_listen_field *f, void *at) {
+  switch ((enum mb_field_type)f->type) {
+    case MB_FIELD_FUNCTION:
+      *(int *)at = ref_function(L);
+      return;
+    case MB_FIELD_TEXT:
+    case MB_FIELD_HOST:
+    case MB_FIELD_PATH:
+      *(const char **)at = anchor_string(L);
+      return;
+    case MB_FIELD_NETWORKS:
+      *(const char **)at = anchor_list(L);
+      return;
+    case MB_FIELD_BOOLEAN:
+      *(bool *)at = lua_toboolean(L, -1);
+      break;
+    case MB_FIELD_SECONDS:
+      *(double *)at = lua_tonumber(L, -1);
+      break;
+    case MB_FIELD_INTEGER:
+    case MB_FIELD_BYTES:
+      *(lua_Integer *)at = lua_tointeger(L, -1);
+      break;
+    case MB_FIELD_PROTO:
+      *(enum mb_proto *)at = mb_listen_proto(L);
+      break;
+  }
+  lua_pop(L, 1);
+}
+
+/* Stores the fields of the table at index, which was checked, into the owner's struct. */
+static void store_fields(lua_State *L, int index, unsigned owner, void *to) {
+  for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
+    if (f->offset == MB_FIELD_NOT_STORED) continue;
+    if (mb_listen_field(L, index, f->name) == LUA_TNIL && f->fallback[0]) {
+      lua_pop(L, 1);
+      lua_pushstring(L, f->fallback);
+    }
+    store(L, f, (char *)to + f->offset);
+  }
+}
+
+static struct mb_service *new_service(lua_State *L, struct listening *all) {
   struct mb_service *service = new_anchored(L, sizeof *service);
-  service->number = ++calls;
+  service->number = ++all->calls;
   service->prepare = service->connect = service->finish = LUA_NOREF;
   return service;
 }
 
-static struct mb_listener *add_listener(lua_State *L, const struct mb_service *service,
-                                        enum mb_proto proto) {
-  struct mb_listener *l = new_anchored(L, sizeof *l);
-  l->service = service;
-  l->proto = proto;
-  *next_at = l;
-  next_at = &l->next;
-  return l;
+static struct mb_listen_entry *new_entry(lua_State *L, const struct mb_service *service) {
+  struct mb_listen_entry *entry = new_anchored(L, sizeof *entry);
+  entry->service = service;
+  return entry;
 }
 
-static void register_listener(lua_State *L, int index, const struct mb_service *service) {
-  struct mb_listener *l = add_listener(L, service, mb_listen_proto(L, index));
-  mb_listen_field(L, index, "localhost");
-  bool loopback = lua_toboolean(L, -1);
-  mb_listen_field(L, index, "port");
-  l->port = lua_tointeger(L, -1);
-  mb_listen_field(L, index, "delay");
-  l->delay = lua_tonumber(L, -1);
-  mb_listen_field(L, index, "strict");
-  l->strict = lua_toboolean(L, -1);
-  mb_listen_field(L, index, "proxy_protocol");
-  l->proxy_protocol = lua_toboolean(L, -1);
-  lua_pop(L, 5);
-  l->proxy_trust = anchor_list(L, index, "proxy_trust");
-  switch (l->proto) {
-    case MB_PROTO_TCP:
-      l->text = anchor_string(L, index, "host");
-      if (!l->text) l->text = "::";
-      break;
-    case MB_PROTO_TCP4:
-      l->text = loopback ? "127.0.0.1" : "0.0.0.0";
-      break;
-    case MB_PROTO_TCP6:
-      l->text = loopback ? "::1" : "::";
-      break;
-    case MB_PROTO_LOCAL:
-      l->text = anchor_string(L, index, "path");
-      break;
-    default:
-      l->text = anchor_string(L, index, "name");
-      break;
-  }
+static void add(struct listening *all, struct mb_listen_entry *entry) {
+  *all->next_at = entry;
+  all->next_at = &entry->next;
+}
+
+/* Returns the listener of the table at index, which was checked. */
+static struct mb_listen_entry *read_entry(lua_State *L, int index,
+                                          const struct mb_service *service) {
+  struct mb_listen_entry *entry = new_entry(L, service);
+  mb_listen_field(L, index, "proto");
+  enum mb_proto proto = mb_listen_proto(L);
+  lua_pop(L, 1);
+  store_fields(L, index, MB_FIELD_OF(proto), entry);
+  /* The older spellings name no host. */
+  if (proto == MB_PROTO_TCP4) entry->text = entry->localhost ? "127.0.0.1" : "0.0.0.0";
+  if (proto == MB_PROTO_TCP6) entry->text = entry->localhost ? "::1" : "::";
+  return entry;
 }
 
 /*
- * listen{ {proto=…, …}, …, connect = f, … }
- * Registers listeners and their handlers; the fields are those of DESIGN.md and mb-handle(8).
+ * listen{ {proto=..., ...}, ..., connect = f, ... }
+ * Registers listeners and their handlers. The fields are the rows of listen_fields.c; mb-handle(8) has
+ * them all.
  * Source: reference, "Global function listen{...}".
  */
 static int listen_call(lua_State *L) {
-  if (mb_standin_active())
-    return luaL_error(L,
-                      "listen: not in a program of another library, which accepts by itself: a "
-                      "script with listen{} is started without --style");
-  if (closed)
-    return luaL_error(L, "listen: cannot be called from a prepare, connect or finish handler");
+  struct listening *all = listening_of(L);
+  if (all->closed) return luaL_error(L, "listen: %s", all->closed);
   if (!lua_istable(L, 1))
     return luaL_error(L, "listen: expected a table, got %s", luaL_typename(L, 1));
   lua_settop(L, 1);
-  mb_listen_check_service(L, 1);
+  mb_listen_check_call(L, 1);
   lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
-  mb_listen_field(L, 1, "memory_limit");
-  lua_Integer memory_limit = lua_tointeger(L, -1);
-  mb_listen_field(L, 1, "max_fork");
-  lua_Integer max_fork = lua_tointeger(L, -1);
-  lua_settop(L, 1);
 
-  /* All is checked before anything is registered. */
+  /* Everything is checked before anything is registered. */
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
     mb_listen_check_listener(L, 2, (int)i);
     lua_settop(L, 1);
   }
 
-  struct mb_service *service = new_service(L);
-  service->memory_limit = memory_limit;
-  service->max_fork = max_fork;
-  service->prepare = ref_field(L, 1, "prepare");
-  service->connect = ref_field(L, 1, "connect");
-  service->finish = ref_field(L, 1, "finish");
-  if (count == 0) add_listener(L, service, MB_PROTO_ANY);
+  struct mb_service *service = new_service(L, all);
+  store_fields(L, 1, MB_FIELD_OF_CALL, service);
+  if (count == 0) add(all, new_entry(L, service));
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
-    register_listener(L, 2, service);
+    add(all, read_entry(L, 2, service));
     lua_settop(L, 1);
   }
   return 0;
 }
 
-void mb_listen_open(lua_State *L) { lua_register(L, "listen", listen_call); }
-
-void mb_listen_any(lua_State *L) {
-  struct mb_service *service = new_service(L);
-  service->connect = luaL_ref(L, LUA_REGISTRYINDEX);
-  add_listener(L, service, MB_PROTO_ANY);
+void mb_listen_open(lua_State *L) {
+  struct listening *all = lua_newuserdata(L, sizeof *all);
+  *all = (struct listening){.next_at = &all->first};
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &listening_key);
+  lua_register(L, "listen", listen_call);
 }
 
-const struct mb_listener *mb_listen_first(void) { return first; }
+void mb_listen_any(lua_State *L) {
+  struct listening *all = listening_of(L);
+  struct mb_service *service = new_service(L, all);
+  service->connect = luaL_ref(L, LUA_REGISTRYINDEX);
+  add(all, new_entry(L, service));
+}
+
+const struct mb_listen_entry *mb_listen_first(lua_State *L) { return listening_of(L)->first; }
 
 /* ---- finding ---- */
 
-/* ask: only those that stand for a name, whose addresses have to be asked for */
-static bool matches(const struct mb_listener *l, const struct mb_addr *local, int fd, bool ask) {
+/* ask  true: only hosts that are names match, after a look-up; false: only the others do */
+static bool matches(const struct mb_listen_entry *l, const struct mb_addr *local, int fd,
+                    bool ask) {
   if (l->proto == MB_PROTO_LOCAL) return !ask && mb_match_path(l->text, local);
   if (l->proto != MB_PROTO_TCP && l->proto != MB_PROTO_TCP4 && l->proto != MB_PROTO_TCP6)
     return false;
@@ -191,14 +214,15 @@ static bool matches(const struct mb_listener *l, const struct mb_addr *local, in
   }
 }
 
-static bool takes_connections(const struct mb_listener *l) {
+static bool takes_connections(const struct mb_listen_entry *l) {
   return l->proto != MB_PROTO_INTERVAL && l->proto != MB_PROTO_MAIN;
 }
 
-const struct mb_listener *mb_listen_find(const struct mb_addr *local, int fd, int number) {
-  const struct mb_listener *any = NULL;
+const struct mb_listen_entry *mb_listen_find(lua_State *L, const struct mb_addr *local, int fd,
+                                             int number) {
+  const struct mb_listen_entry *first = mb_listen_first(L), *any = NULL;
   int n = 0;
-  for (const struct mb_listener *l = first; l; l = l->next) {
+  for (const struct mb_listen_entry *l = first; l; l = l->next) {
     n++;
     if (number > 0) {
       if (n == number) return takes_connections(l) ? l : NULL;
@@ -210,20 +234,19 @@ const struct mb_listener *mb_listen_find(const struct mb_addr *local, int fd, in
       return l;
     }
   }
-  for (const struct mb_listener *l = first; l && local && number == 0; l = l->next) {
+  for (const struct mb_listen_entry *l = first; l && local && number == 0; l = l->next) {
     if (matches(l, local, fd, true)) return l;
   }
   return any;
 }
 
-const char *mb_listen_name(const struct mb_listener *listener) {
-  if (listener->text) return listener->text;
-  return listener->proto == MB_PROTO_INTERVAL ? "interval" : "main";
+const char *mb_listen_name(const struct mb_listen_entry *entry) {
+  return entry->text ? entry->text : mb_proto_name(entry->proto);
 }
 
 /* ---- showing ---- */
 
-static void describe(const struct mb_listener *l, char text[256]) {
+static void describe(const struct mb_listen_entry *l, char text[256]) {
   switch (l->proto) {
     case MB_PROTO_ANY:
       strcpy(text, "any connection");
@@ -239,10 +262,7 @@ static void describe(const struct mb_listener *l, char text[256]) {
       snprintf(text, 256, "main %s", l->text ? l->text : "(no name)");
       break;
     default:
-      snprintf(text, 256, strchr(l->text, ':') ? "%s [%s]:%d" : "%s %s:%d",
-               l->proto == MB_PROTO_TCP    ? "tcp"
-               : l->proto == MB_PROTO_TCP4 ? "tcp4"
-                                           : "tcp6",
+      snprintf(text, 256, strchr(l->text, ':') ? "%s [%s]:%d" : "%s %s:%d", mb_proto_name(l->proto),
                l->text, (int)l->port);
       break;
   }
@@ -252,9 +272,9 @@ static void describe(const struct mb_listener *l, char text[256]) {
   }
 }
 
-void mb_listen_print(FILE *to) {
+void mb_listen_print(lua_State *L, FILE *to) {
   int n = 0;
-  for (const struct mb_listener *l = first; l; l = l->next) {
+  for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
     char text[256];
     describe(l, text);
     fprintf(to, "%d %s\n", ++n, text);
@@ -264,7 +284,7 @@ void mb_listen_print(FILE *to) {
 void mb_listen_describe(lua_State *L) {
   luaL_Buffer b;
   luaL_buffinit(L, &b);
-  for (const struct mb_listener *l = first; l; l = l->next) {
+  for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
     char text[256];
     describe(l, text);
     luaL_addstring(&b, text);

@@ -1,6 +1,6 @@
 /*
- * listen{…}: checks what a script registers, and finds the listener for the connection we were
- * given.
+ * listen{...}: registers the listeners of a script, and finds the one for the connection that we were
+ * given. The listeners belong to the Lua state: two states in a process know nothing of each other.
  */
 #ifndef MB_LISTEN_H
 #define MB_LISTEN_H
@@ -9,12 +9,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "app/listen_check.h"
+#include "app/listen_fields.h"
 #include "base/addr.h"
 
 /*
- * What one listen{} call registered: its handlers, as keys of the registry; LUA_NOREF where there is
- * none.
+ * The handlers and limits that one listen{} call gives to all its listeners. A handler is a key of the
+ * registry, or LUA_NOREF.
  */
 struct mb_service {
   int number; /* of the call, from 1 */
@@ -24,23 +24,27 @@ struct mb_service {
 };
 
 /* One listener. A userdata in the registry, as are the strings that it points to. */
-struct mb_listener {
-  struct mb_listener *next;
+struct mb_listen_entry {
+  struct mb_listen_entry *next;
   const struct mb_service *service;
   enum mb_proto proto;
   const char *text; /* host, path or name; NULL: an interval or a main without a name */
   lua_Integer port;
   double delay;
+  bool localhost;
   bool strict;
   bool proxy_protocol;
   const char *proxy_trust; /* see proxy_trust.h; NULL: not said */
 };
 
-/* Registers the global function. May throw. */
+/* Registers the global function, and makes place for what it registers. May throw. */
 void mb_listen_open(lua_State *L);
 
-/* From here on, calling listen is an error: a handler runs. */
-void mb_listen_close(void);
+/*
+ * From here on, calling listen is an error, as a handler runs.
+ * reason  the error's text behind "listen: "; it is kept as it is, not copied
+ */
+void mb_listen_close(lua_State *L, const char *reason);
 
 /*
  * Registers the function on top of the stack as the handler of whatever connection comes; pops it.
@@ -48,8 +52,11 @@ void mb_listen_close(void);
  */
 void mb_listen_any(lua_State *L);
 
-/* The listeners in the order of their registration; NULL: none. One for any connection counts. */
-const struct mb_listener *mb_listen_first(void);
+/*
+ * Returns the first listener; the others follow in the order of their registration. A handler of any
+ * connection counts as one. NULL: the script has registered nothing.
+ */
+const struct mb_listen_entry *mb_listen_first(lua_State *L);
 
 /*
  * Finds the listener for a connection, or for a replay (local is NULL then).
@@ -57,13 +64,14 @@ const struct mb_listener *mb_listen_first(void);
  * number  the listener to take whatever the address, from 1; 0: the one that matches
  * Returns NULL when none matches.
  */
-const struct mb_listener *mb_listen_find(const struct mb_addr *local, int fd, int number);
+const struct mb_listen_entry *mb_listen_find(lua_State *L, const struct mb_addr *local, int fd,
+                                             int number);
 
-/* The name by which --interval and --main know a listener: its own, or that of its protocol. */
-const char *mb_listen_name(const struct mb_listener *listener);
+/* Returns the name by which --interval and --main know a listener: its own, or its protocol's. */
+const char *mb_listen_name(const struct mb_listen_entry *entry);
 
 /* Writes the listeners one a line, as --check shows them: "1 tcp [::]:8080". */
-void mb_listen_print(FILE *to);
+void mb_listen_print(lua_State *L, FILE *to);
 
 /* Pushes the listeners as one line of text, for a message. May throw. */
 void mb_listen_describe(lua_State *L);

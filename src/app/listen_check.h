@@ -1,24 +1,19 @@
-/* What a listen{} call may say: every field is checked before anything is registered. */
+/*
+ * Checks a listen{} call against the rows of listen_fields.h. Every field is checked before anything is
+ * registered.
+ */
 #ifndef MB_LISTEN_CHECK_H
 #define MB_LISTEN_CHECK_H
 
 #include <lua.h>
 
-enum mb_proto {
-  MB_PROTO_ANY, /* no listener is given: whatever connection comes */
-  MB_PROTO_TCP,
-  MB_PROTO_TCP4,
-  MB_PROTO_TCP6,
-  MB_PROTO_LOCAL,
-  MB_PROTO_INTERVAL,
-  MB_PROTO_MAIN,
-};
+#include "app/listen_fields.h"
 
 /*
  * Checks the fields of the table at index that are not listeners: handlers, limits, fork settings.
  * Throws an error that names the field, its value and what is expected.
  */
-void mb_listen_check_service(lua_State *L, int index);
+void mb_listen_check_call(lua_State *L, int index);
 
 /* Checks the table at index, the call's listener of this number, in the same way. */
 void mb_listen_check_listener(lua_State *L, int index, int number);
@@ -29,7 +24,7 @@ void mb_listen_check_listener(lua_State *L, int index, int number);
  */
 int mb_listen_field(lua_State *L, int index, const char *name);
 
-/* The protocol of a listener that was checked. */
-enum mb_proto mb_listen_proto(lua_State *L, int index);
+/* Returns the protocol that the value on top of the stack names; MB_PROTO_ANY when it names none. */
+enum mb_proto mb_listen_proto(lua_State *L);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdint.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -11,208 +11,164 @@
 #include "base/fdio.h"
 #include "base/proxy_trust.h"
 
-/*
- * A setter takes the option's value (NULL when it has none) and returns NULL, or what was expected.
- */
-typedef const char *setter(struct mb_options *options, const char *value);
+#define IN(member) offsetof(struct mb_options, member)
+#define NOWHERE    MB_OPTION_NOT_STORED
 
-static const char *set_help(struct mb_options *o, const char *value) {
-  (void)value;
-  o->help = true;
-  return NULL;
-}
-
-static const char *set_version(struct mb_options *o, const char *value) {
-  (void)value;
-  o->version = true;
-  return NULL;
-}
-
-static const char *set_handlers(struct mb_options *o, const char *value) {
-  if (*value == '\0') return "a directory";
-  o->handlers = value;
-  return NULL;
-}
-
-static const char *set_user(struct mb_options *o, const char *value) {
-  (void)value;
-  o->user = true;
-  return NULL;
-}
-
-static const char *set_proxy_protocol(struct mb_options *o, const char *value) {
-  (void)value;
-  o->proxy_protocol = true;
-  return NULL;
-}
-
-static const char *set_proxy_trust(struct mb_options *o, const char *value) {
-  if (mb_trust_find_wrong(value)) {
-    return "addresses and networks, with nothing but zeros behind their prefix, such as "
-           "10.0.0.0/8,::1";
-  }
-  o->proxy_trust = value;
-  return NULL;
-}
-
-static const char *set_units(struct mb_options *o, const char *value) {
-  if (*value == '\0') return "a directory";
-  o->mode_value = value;
-  return NULL;
-}
-
-/* What says what the program is to do; its value is kept for that. */
-static const char *set_mode_value(struct mb_options *o, const char *value) {
-  if (*value == '\0') return "a name";
-  o->mode_value = value;
-  return NULL;
-}
-
-static const char *set_mode_only(struct mb_options *o, const char *value) {
-  (void)o;
-  (void)value;
-  return NULL;
-}
-
-static const char *set_listener(struct mb_options *o, const char *value) {
-  char *end;
-  errno = 0;
-  long n = strtol(value, &end, 10);
-  if (errno || end == value || *end || n < 1 || n > INT32_MAX)
-    return "a listener's number, from 1 (see --check)";
-  o->listener = (int)n;
-  return NULL;
-}
-
-static const char *set_log_level(struct mb_options *o, const char *value) {
-  static const struct {
-    const char *name;
-    int level;
-  } levels[] = {
-      {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
-      {"info", LOG_INFO}, {"debug", LOG_DEBUG},
-  };
-  for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-    if (strcmp(value, levels[i].name) == 0) {
-      o->log_level = levels[i].level;
-      return NULL;
-    }
-  }
-  return "error, warning, notice, info or debug";
-}
-
-static const char *set_log_format(struct mb_options *o, const char *value) {
-  o->log_journal = strcmp(value, "journal") == 0;
-  return o->log_journal || strcmp(value, "plain") == 0 ? NULL : "plain or journal";
-}
-
-static const char *set_memory_limit(struct mb_options *o, const char *value) {
-  static const char expected[] = "a number of bytes above 0, or one with K, M or G behind it";
-  char *end;
-  errno = 0;
-  if (*value < '0' || *value > '9') return expected;
-  unsigned long long n = strtoull(value, &end, 10);
-  int shift = 0;
-  switch (*end) {
-    case 'K':
-    case 'k':
-      shift = 10;
-      break;
-    case 'M':
-    case 'm':
-      shift = 20;
-      break;
-    case 'G':
-    case 'g':
-      shift = 30;
-      break;
-    default:
-      break;
-  }
-  if (shift) end++;
-  if (errno || *end || n == 0 || n > SIZE_MAX >> shift) return expected;
-  o->memory_limit = (size_t)n << shift;
-  return NULL;
-}
-
-/*
- * %p and %t are replaced when the file is opened; anything else behind a % is most likely a slip.
- */
-static const char *set_record(struct mb_options *o, const char *value) {
-  if (*value == '\0') return "a file name";
-  for (const char *p = value; (p = strchr(p, '%')) != NULL; p += 2) {
-    if (p[1] == '\0' || !strchr("pt%", p[1])) return "a file name, with %p, %t and %% only";
-  }
-  o->record = value;
-  return NULL;
-}
-
-static const char *set_style(struct mb_options *o, const char *value) {
-  o->style = mb_style_find(value);
-  return o->style == MB_STYLE_NONE ? MB_STYLE_NAMES : NULL;
-}
-
-static const char *set_timeout(struct mb_options *o, const char *value) {
-  char *end;
-  double seconds = strtod(value, &end);
-  if (end == value || *end || !(seconds > 0) || seconds > MB_SECONDS_MAX)
-    return "a number of seconds above 0, at most 1e9";
-  o->timeout = seconds;
-  return NULL;
-}
-
-/* A row of a mode has the mode; one that a generated command line repeats is `carried`. */
-static const struct row {
-  const char *name;
-  const char *value; /* what --help calls its value; NULL when it takes none */
-  setter *set;
-  enum mb_mode mode;
-  bool carried;
-  const char *help;
-} rows[] = {
-    {"check", NULL, set_mode_only, MB_MODE_CHECK, false,
+/* In the order of --help. */
+const struct mb_option mb_options[MB_OPTIONS] = {
+    {"check", "", MB_OPTION_FLAG, NOWHERE, MB_MODE_CHECK, false, 0, 0, "", "",
      "load the script, print its listeners, and exit"},
-    {"handlers", "DIR", set_handlers, MB_MODE_SERVE, false,
-     "look for PORT.lua, NAME.lua or default.lua in DIR"},
-    {"help", NULL, set_help, MB_MODE_SERVE, false, "print this text and exit"},
-    {"inetd", NULL, set_mode_only, MB_MODE_INETD, false,
+    {"handlers", "DIR", MB_OPTION_TEXT, IN(handlers), MB_MODE_SERVE, false, 0, 0, MB_HANDLERS_DIR,
+     "a directory", "look for PORT.lua, NAME.lua or default.lua in DIR"},
+    {"help", "", MB_OPTION_FLAG, IN(help), MB_MODE_SERVE, false, 0, 0, "", "",
+     "print this text and exit"},
+    {"inetd", "", MB_OPTION_FLAG, NOWHERE, MB_MODE_INETD, false, 0, 0, "", "",
      "print lines for inetd.conf, made from the script's listen{}"},
-    {"interval", "NAME", set_mode_value, MB_MODE_INTERVAL, false,
-     "run the handler of the script's interval NAME, once"},
-    {"listener", "N", set_listener, MB_MODE_SERVE, false,
+    {"interval", "NAME", MB_OPTION_TEXT, IN(mode_value), MB_MODE_INTERVAL, false, 0, 0, "",
+     "a name", "run the handler of the script's interval NAME, once"},
+    {"listener", "N", MB_OPTION_INTEGER, IN(listener), MB_MODE_SERVE, false, 1, INT32_MAX, "",
+     "a listener's number, from 1 (see --check)",
      "take the script's Nth listener, whatever the address"},
-    {"log-format", "FORMAT", set_log_format, MB_MODE_SERVE, true,
-     "plain (default), or journal: connections with fields"},
-    {"log-level", "LEVEL", set_log_level, MB_MODE_SERVE, true,
+    {"log-format", "FORMAT", MB_OPTION_CHOICE, IN(log_journal), MB_MODE_SERVE, true, 0, 1, "",
+     "plain or journal", "plain (default), or journal: connections with fields"},
+    {"log-level", "LEVEL", MB_OPTION_CHOICE, IN(log_level), MB_MODE_SERVE, true, LOG_ERR, LOG_DEBUG,
+     "notice", "error, warning, notice, info or debug",
      "error, warning, notice (default), info or debug"},
-    {"main", "NAME", set_mode_value, MB_MODE_MAIN, false, "run the script's main handler NAME"},
-    {"memory-limit", "BYTES", set_memory_limit, MB_MODE_SERVE, true,
+    {"main", "NAME", MB_OPTION_TEXT, IN(mode_value), MB_MODE_MAIN, false, 0, 0, "", "a name",
+     "run the script's main handler NAME"},
+    {"memory-limit", "BYTES", MB_OPTION_BYTES, IN(memory_limit), MB_MODE_SERVE, true, 1, 0, "",
+     "a number of bytes above 0, or one with K, M or G behind it",
      "limit of the Lua state's memory (K, M, G)"},
-    {"proxy-protocol", NULL, set_proxy_protocol, MB_MODE_SERVE, true,
+    {"proxy-protocol", "", MB_OPTION_FLAG, IN(proxy_protocol), MB_MODE_SERVE, true, 0, 0, "", "",
      "connections begin with a PROXY protocol header"},
-    {"proxy-trust", "LIST", set_proxy_trust, MB_MODE_SERVE, true,
+    {"proxy-trust", "LIST", MB_OPTION_NETWORKS, IN(proxy_trust), MB_MODE_SERVE, true, 0, 0, "",
+     "addresses and networks, with nothing but zeros behind their prefix, such as 10.0.0.0/8,::1",
      "take that header from these networks only"},
-    {"record", "FILE", set_record, MB_MODE_SERVE, false,
+    {"record", "FILE", MB_OPTION_FILE, IN(record), MB_MODE_SERVE, false, 0, 0, "",
+     "a file name, with %p, %t and %% only",
      "write the connection's input to FILE (%p: pid, %t: time)"},
-    {"style", "LIBRARY", set_style, MB_MODE_SERVE, false,
+    {"style", "LIBRARY", MB_OPTION_CHOICE, IN(style), MB_MODE_SERVE, false, MB_STYLE_LUASOCKET,
+     MB_STYLE_LUA_HTTP, "", MB_STYLE_NAMES,
      "run a server program of luasocket, tarantool or lua-http"},
-    {"timeout", "SECONDS", set_timeout, MB_MODE_SERVE, true,
+    {"timeout", "SECONDS", MB_OPTION_SECONDS, IN(timeout), MB_MODE_SERVE, true, 0, MB_SECONDS_MAX,
+     "", "a number of seconds above 0, at most 1e9",
      "end the process after SECONDS, whatever the script sets"},
-    {"units", "DIR", set_units, MB_MODE_UNITS, false,
+    {"units", "DIR", MB_OPTION_TEXT, IN(mode_value), MB_MODE_UNITS, false, 0, 0, "", "a directory",
      "write systemd units to DIR, made from the script's listen{}"},
-    {"user", NULL, set_user, MB_MODE_SERVE, false, "with --units: for the user's own manager"},
-    {"version", NULL, set_version, MB_MODE_SERVE, false, "print the version and exit"},
-    {"xinetd", NULL, set_mode_only, MB_MODE_XINETD, false,
+    {"user", "", MB_OPTION_FLAG, IN(user), MB_MODE_SERVE, false, 0, 0, "", "",
+     "with --units: for the user's own manager"},
+    {"version", "", MB_OPTION_FLAG, IN(version), MB_MODE_SERVE, false, 0, 0, "", "",
+     "print the version and exit"},
+    {"xinetd", "", MB_OPTION_FLAG, NOWHERE, MB_MODE_XINETD, false, 0, 0, "", "",
      "print entries for xinetd, made from the script's listen{}"},
 };
 
-enum { ROWS = sizeof rows / sizeof *rows, FIRST_ROW = 256 /* above all characters */ };
+_Static_assert(IN(ncarried) < NOWHERE, "an offset fits into its byte");
 
-static const char default_handlers[] = MB_HANDLERS_DIR;
+enum { FIRST_ROW = 256 /* above all characters */ };
 
-/* The option that has set the mode. */
+/* Returns the row of an option; NULL when there is no such option. */
+static const struct mb_option *find(const char *name, size_t len) {
+  for (const struct mb_option *row = mb_options; row < mb_options + MB_OPTIONS; row++) {
+    if (strlen(row->name) == len && memcmp(row->name, name, len) == 0) return row;
+  }
+  return NULL;
+}
+
+/* ---- types: each function stores a value, or returns false ---- */
+
+static bool store_integer(const struct mb_option *row, const char *value, int *to) {
+  char *end;
+  errno = 0;
+  long n = strtol(value, &end, 10);
+  if (errno || end == value || *end || (double)n < row->least || (double)n > row->most)
+    return false;
+  *to = (int)n;
+  return true;
+}
+
+static bool store_bytes(const struct mb_option *row, const char *value, size_t *to) {
+  static const char suffixes[] = "KMGkmg";
+  char *end;
+  errno = 0;
+  if (*value < '0' || *value > '9') return false;
+  unsigned long long n = strtoull(value, &end, 10);
+  const char *suffix = *end ? strchr(suffixes, *end) : NULL;
+  int shift = suffix ? 10 * (int)((suffix - suffixes) % 3 + 1) : 0;
+  if (suffix) end++;
+  if (errno || *end || (double)n < row->least || n > SIZE_MAX >> shift) return false;
+  *to = (size_t)n << shift;
+  return true;
+}
+
+static bool store_seconds(const struct mb_option *row, const char *value, double *to) {
+  char *end;
+  double seconds = strtod(value, &end);
+  if (end == value || *end || !(seconds > row->least) || seconds > row->most) return false;
+  *to = seconds;
+  return true;
+}
+
+/* The words stand in `expected`: "a, b or c". */
+static bool store_choice(const struct mb_option *row, const char *value, int *to) {
+  int choice = (int)row->least;
+  for (const char *word = row->expected;; choice++) {
+    size_t len = strcspn(word, ", ");
+    if (strlen(value) == len && memcmp(word, value, len) == 0) break;
+    word += len;
+    if (*word == '\0') return false;
+    word += strspn(word, ", ");
+    if (strncmp(word, "or ", 3) == 0) word += 3;
+  }
+  *to = choice;
+  return true;
+}
+
+/* %p and %t are replaced when the file is opened; anything else behind a % is most likely a slip. */
+static bool is_pattern(const char *value) {
+  for (const char *p = value; (p = strchr(p, '%')) != NULL; p += 2) {
+    if (p[1] == '\0' || !strchr("pt%", p[1])) return false;
+  }
+  return true;
+}
+
+/* Stores an option's value, NULL for a flag. Returns NULL, or what was expected. */
+static const char *store(struct mb_options *o, const struct mb_option *row, const char *value) {
+  void *to = (char *)o + row->offset;
+  bool right = true;
+  switch ((enum mb_option_type)row->type) {
+    case MB_OPTION_FLAG:
+      if (row->offset != NOWHERE) *(bool *)to = true;
+      return NULL;
+    case MB_OPTION_INTEGER:
+      return store_integer(row, value, to) ? NULL : row->expected;
+    case MB_OPTION_BYTES:
+      return store_bytes(row, value, to) ? NULL : row->expected;
+    case MB_OPTION_SECONDS:
+      return store_seconds(row, value, to) ? NULL : row->expected;
+    case MB_OPTION_CHOICE:
+      return store_choice(row, value, to) ? NULL : row->expected;
+    case MB_OPTION_FILE:
+      if (*value == '\0') return "a file name";
+      right = is_pattern(value);
+      break;
+    case MB_OPTION_NETWORKS:
+      right = mb_trust_find_wrong(value) == NULL;
+      break;
+    case MB_OPTION_TEXT:
+      right = *value != '\0';
+      break;
+  }
+  if (!right) return row->expected;
+  *(const char **)to = value;
+  return NULL;
+}
+
+/* ---- the command line ---- */
+
+/* Returns the name of the option that sets the mode. */
 static const char *mode_name(enum mb_mode mode) {
-  const struct row *row = rows;
+  const struct mb_option *row = mb_options;
   while (row->mode != mode) row++;
   return row->name;
 }
@@ -240,7 +196,7 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
     return true;
   }
   bool makes_text = mb_options_make_text(o);
-  if (makes_text && o->handlers != default_handlers) {
+  if (makes_text && o->handlers != find("handlers", 8)->fallback) {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s is told the script: --handlers does not go with it",
              mode_name(o->mode));
     return true;
@@ -257,8 +213,8 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
   return false;
 }
 
-/* Takes a mode; the second one is told which was the first. */
-static bool set_mode(struct mb_options *o, const struct row *row,
+/* Sets the mode. The error for a second mode names the first. */
+static bool set_mode(struct mb_options *o, const struct mb_option *row,
                      char error[MB_OPTIONS_ERROR_MAX]) {
   if (o->mode == MB_MODE_SERVE || o->mode == row->mode) {
     o->mode = row->mode;
@@ -270,14 +226,14 @@ static bool set_mode(struct mb_options *o, const struct row *row,
 }
 
 /* An option given twice counts once: the last one holds. */
-static void carry(struct mb_options *o, const struct row *row, const char *value) {
+static void carry(struct mb_options *o, const struct mb_option *row, const char *value) {
   int i = 0;
   while (i < o->ncarried && o->carried[i].name != row->name) i++;
-  o->carried[i] = (struct mb_carried){row->name, row->value ? value : NULL};
+  o->carried[i] = (struct mb_carried){row->name, row->value[0] ? value : NULL};
   if (i == o->ncarried) o->ncarried++;
 }
 
-/* Says what getopt_long did not take; given is the word that it looked at last. */
+/* Describes why getopt_long refused a word; given is the word that it looked at last. */
 static void describe_wrong(int c, const char *given, char error[MB_OPTIONS_ERROR_MAX]) {
   if (c == ':') {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "option %s needs a value; try mb-handle --help", given);
@@ -293,23 +249,26 @@ static void describe_wrong(int c, const char *given, char error[MB_OPTIONS_ERROR
 
 bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
                       char ret_error[MB_OPTIONS_ERROR_MAX]) {
-  struct mb_options o = {.handlers = default_handlers, .log_level = LOG_NOTICE};
-  struct option table[ROWS + 1] = {0};
-  for (int i = 0; i < ROWS; i++) {
-    table[i].name = rows[i].name;
-    table[i].has_arg = rows[i].value ? required_argument : no_argument;
+  struct mb_options o = {0};
+  struct option table[MB_OPTIONS + 1] = {0};
+  for (int i = 0; i < MB_OPTIONS; i++) {
+    const struct mb_option *row = &mb_options[i];
+    table[i].name = row->name;
+    table[i].has_arg = row->value[0] ? required_argument : no_argument;
     table[i].val = FIRST_ROW + i; /* values of their own: an abbreviation may be ambiguous */
+    if (row->fallback[0]) store(&o, row, row->fallback);
   }
   opterr = 0;
+  optind = 0; /* glibc: getopt_long forgets what it has read before */
   int c;
-  /* "+": what follows the script is its own. ":": a missing value is told from a wrong option. */
+  /* "+" leaves the words behind the script alone; ":" tells a missing value from a wrong option. */
   while ((c = getopt_long(argc, argv, "+:", table, NULL)) != -1) {
     if (c < FIRST_ROW) {
       describe_wrong(c, optind > 0 && optind <= argc ? argv[optind - 1] : "", ret_error);
       return false;
     }
-    const struct row *row = &rows[c - FIRST_ROW];
-    const char *expected = row->set(&o, optarg);
+    const struct mb_option *row = &mb_options[c - FIRST_ROW];
+    const char *expected = store(&o, row, optarg);
     if (expected) {
       snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "--%s: expected %s, got \"%s\"", row->name,
                expected, optarg);
@@ -330,11 +289,7 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
 
 bool mb_options_is_one(const char *word) {
   if (strncmp(word, "--", 2) != 0) return false;
-  size_t len = strcspn(word + 2, "=");
-  for (int i = 0; i < ROWS; i++) {
-    if (strlen(rows[i].name) == len && strncmp(rows[i].name, word + 2, len) == 0) return true;
-  }
-  return false;
+  return find(word + 2, strcspn(word + 2, "=")) != NULL;
 }
 
 void mb_options_help(FILE *to) {
@@ -349,11 +304,9 @@ void mb_options_help(FILE *to) {
       "PORT.lua for a TCP connection, NAME.lua for a Unix socket NAME.sock, else default.lua.\n"
       "\n",
       to);
-  for (int i = 0; i < ROWS; i++) {
-    char left[32];
-    snprintf(left, sizeof left, "--%s%s%s", rows[i].name, rows[i].value ? " " : "",
-             rows[i].value ? rows[i].value : "");
-    fprintf(to, "  %-22s %s\n", left, rows[i].help);
+  for (const struct mb_option *row = mb_options; row < mb_options + MB_OPTIONS; row++) {
+    int used = fprintf(to, "  --%s%s%s", row->name, row->value[0] ? " " : "", row->value);
+    fprintf(to, "%*s %s\n", used < 24 ? 24 - used : 0, "", row->text);
   }
   fputs(
       "\n"

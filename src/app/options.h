@@ -1,17 +1,22 @@
-/* The command line: one table of options, from which parsing and --help are made. */
+/*
+ * The command line. One row says all about an option: parsing, --help and the tests of the manual and of
+ * the completions follow the rows. A new option is a row, a member that it is stored in, its use, its
+ * entry in mb-handle(8), and its place in docs/completion.
+ */
 #ifndef MB_OPTIONS_H
 #define MB_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "api/mb/style.h"
 
-/* What the program is to do. */
+/* What the program does. */
 enum mb_mode {
-  MB_MODE_SERVE, /* the connection that it was started for, or a replay */
-  MB_MODE_CHECK, /* the others serve none */
+  MB_MODE_SERVE, /* it serves the connection that it was started for, or a replay */
+  MB_MODE_CHECK, /* this mode and those below serve no connection */
   MB_MODE_UNITS,
   MB_MODE_INETD,
   MB_MODE_XINETD,
@@ -19,27 +24,27 @@ enum mb_mode {
   MB_MODE_MAIN,
 };
 
-/* An option that a command line for a service repeats. */
+/* An option that the command line of a generated service repeats. */
 struct mb_carried {
-  const char *name, *value; /* value NULL: it takes none */
+  const char *name, *value; /* value NULL: the option takes none */
 };
-#define MB_CARRIED_MAX 8 /* at least as many as there are options that are carried */
+#define MB_CARRIED_MAX 8 /* at least as many as there are rows that are carried */
 
 struct mb_options {
   bool help, version;
   enum mb_mode mode;
-  const char *mode_value;  /* the directory of --units, the name of --interval and --main */
-  bool user;               /* units are for a user manager */
-  const char *handlers;    /* directory of handler scripts */
-  const char *record;      /* file to write the connection's input to, or NULL */
-  int listener;            /* number of the listener to take, from 1; 0: the one that matches */
-  double timeout;          /* seconds the process may run; 0: no limit */
-  size_t memory_limit;     /* bytes the Lua state may hold; 0: no limit */
-  int log_level;           /* LOG_ERR … LOG_DEBUG */
-  bool log_journal;        /* connections are logged with fields, in the journal's own protocol */
-  bool proxy_protocol;     /* connections begin with a header of a proxy's */
-  enum mb_style style;     /* of the script */
-  const char *proxy_trust; /* from whom: see proxy_trust.h; NULL: the listener's list */
+  const char *mode_value; /* the directory of --units, the name of --interval and --main */
+  bool user;              /* the units are for a user manager */
+  const char *handlers;   /* directory of handler scripts */
+  const char *record;     /* file to write the connection's input to, or NULL */
+  int listener;           /* number of the listener to take, from 1; 0: the one that matches */
+  double timeout;         /* seconds the process may run; 0: no limit */
+  size_t memory_limit;    /* bytes the Lua state may hold; 0: no limit */
+  int log_level;          /* LOG_ERR … LOG_DEBUG */
+  int log_journal;        /* 1: connections are logged with fields, in the journal's own protocol */
+  bool proxy_protocol;    /* connections begin with a proxy's header */
+  enum mb_style style;    /* of the script */
+  const char *proxy_trust; /* whose header is taken: see proxy_trust.h; NULL: the listener's list */
   const char *script;      /* or NULL */
   char **args;             /* what follows the script */
   int nargs;
@@ -49,17 +54,52 @@ struct mb_options {
 
 #define MB_OPTIONS_ERROR_MAX 256
 
+/* What an option's value may be, and as which C type it is stored. */
+enum mb_option_type {
+  MB_OPTION_FLAG,     /* bool: the option takes no value */
+  MB_OPTION_TEXT,     /* const char *: not empty */
+  MB_OPTION_FILE,     /* const char *: not empty, with %p, %t and %% */
+  MB_OPTION_NETWORKS, /* const char *: see proxy_trust.h */
+  MB_OPTION_INTEGER,  /* int */
+  MB_OPTION_BYTES,    /* size_t: a suffix K, M or G multiplies */
+  MB_OPTION_SECONDS,  /* double: more than `least` */
+  MB_OPTION_CHOICE,   /* int: `least` for the first word of `expected`, and so on */
+};
+
+#define MB_OPTION_NOT_STORED   255 /* for an offset: the mode says it all */
+#define MB_OPTION_FALLBACK_MAX (sizeof MB_HANDLERS_DIR > 8 ? sizeof MB_HANDLERS_DIR : 8)
+
+/* The strings are arrays: pointers would have to be relocated at every start. */
+struct mb_option {
+  char name[16];
+  char value[8]; /* the name of the option's value in --help; "": it takes none */
+  uint8_t type;  /* enum mb_option_type */
+  uint8_t offset;
+  uint8_t mode;       /* enum mb_mode: the option sets it; MB_MODE_SERVE: it sets none */
+  bool carried;       /* the command line of a generated service repeats it */
+  double least, most; /* of a number; most 0: as much as the C type holds */
+  char fallback[MB_OPTION_FALLBACK_MAX]; /* the value without the option; "": 0, false or NULL */
+  char expected[96];                     /* for a message; a choice's words: "a, b or c" */
+  char text[60];                         /* for --help */
+};
+
+#define MB_OPTIONS 19
+extern const struct mb_option mb_options[MB_OPTIONS];
+
 /*
  * Reads the command line.
- * ret_error  what is wrong, for one line of a message, when it returns false
+ * ret_error  says what is wrong, in one line, when it returns false
  */
 bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
                       char ret_error[MB_OPTIONS_ERROR_MAX]);
 
-/* Whether the mode makes text for what will be started: --units, --inetd, --xinetd. */
+/*
+ * Returns whether the mode writes the text of a service: --units, --inetd, --xinetd. Limits on the
+ * command line are for that service then, not for this process.
+ */
 bool mb_options_make_text(const struct mb_options *options);
 
-/* Whether a word is an option of ours, with or without its value, written in full. */
+/* Returns whether a word is an option of ours, written in full, with or without its value. */
 bool mb_options_is_one(const char *word);
 
 /* Writes the text of --help. */

@@ -137,7 +137,7 @@ static enum mb_exit load(lua_State *L, struct mb_script *script) {
     name_script(L, script->path);
     return load_failed(L, status);
   }
-  if (mb_listen_first()) return MB_EXIT_OK;
+  if (mb_listen_first(L)) return MB_EXIT_OK;
   mb_log(LOG_ERR,
          "%s: no handler: the script neither called listen{connect = function(socket) ... end} nor "
          "returned a function",

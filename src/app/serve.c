@@ -96,8 +96,8 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, 
  * Takes a proxy's header off the connection, where one is expected. Returns false when there is nothing to
  * serve.
  */
-static bool take_proxy_header(lua_State *L, struct serving *s, const struct mb_listener *listener,
-                              enum mb_exit *ret_exit) {
+static bool take_proxy_header(lua_State *L, struct serving *s,
+                              const struct mb_listen_entry *listener, enum mb_exit *ret_exit) {
   const struct mb_options *o = s->options;
   if (!o->proxy_protocol && !listener->proxy_protocol) return true;
   const char *trust = o->proxy_trust ? o->proxy_trust : listener->proxy_trust;
@@ -122,8 +122,8 @@ static bool take_proxy_header(lua_State *L, struct serving *s, const struct mb_l
 static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
   struct serving *s = context;
   const struct mb_addr *local = &s->connection->local;
-  const struct mb_listener *listener =
-      mb_listen_find(local->len ? local : NULL, s->connection->io.in_fd, script->options->listener);
+  const struct mb_listen_entry *listener = mb_listen_find(
+      L, local->len ? local : NULL, s->connection->io.in_fd, script->options->listener);
   if (!listener) {
     log_no_match(L, script, local);
     return MB_EXIT_CONFIG;

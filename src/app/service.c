@@ -1,13 +1,24 @@
 /* The handlers of a listen{} call, in their order. */
 #include "app/service.h"
 
+#include "api/mb/style.h"
 #include "app/script.h"
 #include "socket/timeout.h"
 #include "state/state.h"
 
+/* Says why a handler cannot call listen. */
+static void close_listen(lua_State *L, const struct mb_service *service) {
+  static const char in_program[] =
+      "not in a program of another library, which accepts by itself: a script with listen{} is "
+      "started without --style";
+  static const char in_handler[] = "cannot be called from a prepare, connect or finish handler";
+  bool is_program = mb_style_is_program(L, service->connect);
+  mb_listen_close(L, is_program ? in_program : in_handler);
+}
+
 enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service, mb_service_turn *turn,
                             void *context) {
-  mb_listen_close();
+  close_listen(L, service);
   mb_script_limit_memory(L, service->memory_limit);
   enum mb_exit exit = mb_script_call(L, service->prepare);
   mb_timeout_clear();

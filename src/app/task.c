@@ -19,7 +19,7 @@ static int new_table(lua_State *L) {
 }
 
 static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, void *context) {
-  const struct mb_listener *l = context;
+  const struct mb_listen_entry *l = context;
   lua_pushcfunction(L, new_table);
   lua_pushlightuserdata(L, (void *)mb_listen_name(l));
   lua_pushlightuserdata(L, l->proto == MB_PROTO_INTERVAL ? "interval" : "main");
@@ -35,8 +35,8 @@ static enum mb_exit run(lua_State *L, const struct mb_script *script, void *cont
   const struct mb_options *o = script->options;
   bool interval = o->mode == MB_MODE_INTERVAL;
   const char *kind = interval ? "interval" : "main";
-  const struct mb_listener *found = NULL;
-  for (const struct mb_listener *l = mb_listen_first(); l; l = l->next) {
+  const struct mb_listen_entry *found = NULL;
+  for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
     if (l->proto != (interval ? MB_PROTO_INTERVAL : MB_PROTO_MAIN)) continue;
     if (strcmp(mb_listen_name(l), o->mode_value) != 0) continue;
     if (found) {

@@ -3,6 +3,7 @@
 made. Reference: "HTTP module"."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -336,6 +337,31 @@ def _():
     refusals(*((f"f, {{static_headers = {value}}}", "static_headers") for value in wrong))
     for value in ('"B: c\\nA: \\0"', '{["A"] = "\\0"}', '{{"B", "c"}, {"A", "\\0"}}'):
         refusals((f"f, {{static_headers = {value}}}", ('static_headers: "A": ', "control characters")))
+
+
+@test("the manual has every option with its older spelling, its default and its range, and no other option")
+def _():
+    text = """
+  local core = require "mb.http.core"
+  local defaults = core.options()
+  for name, row in pairs(core.option_rows()) do
+    say(table.concat({name, row.type, row.least, row.most, math.tointeger(defaults[name]) or "none", row.older or "none"}, " "))
+  end
+"""
+    rows = {line.split()[0]: line.split()[1:] for line in output(text).decode().splitlines()}
+    check(len(rows) > 10, f"the rows: {rows}")
+    page = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "moonbridge_http.3"))
+    section = re.search(r"(?s)\n\.Sh OPTIONS\n(.*?)\n\.Sh ", page)[1]
+    entries = dict(re.findall(r"(?ms)^\.It Va (\S+)\n(.*?)(?=^\.It |^\.El$)", section))
+    older = {m[1]: name for name, entry in entries.items() if (m := re.match(r"Older spelling of\n\.Va (\S+) \.\n$", entry))}
+    equal(older, {name: row[4] for name, row in rows.items() if row[4] != "none"}, "the older spellings")
+    equal(sorted(set(entries) - set(older.values())), sorted(rows), "the options in the manual, and those that there are")
+    for name, (kind, least, most, default, _) in rows.items():
+        entry = " ".join(entries[name].split())
+        equal("The default is " in entry, default.isdigit(), f"{name}: has a default")
+        check(not default.isdigit() or f"The default is {default}" in entry, f"{name}: the default {default} in {entry!r}")
+        if kind == "integer":
+            check(f", from {least} to {most}." in entry, f"{name}: from {least} to {most} in {entry!r}")
 
 
 mbtest.main()

@@ -8,7 +8,6 @@ behind "In the second terminal:" what the server has logged; else commands ("$ "
 for anything. systemd-socket-activate is a server, which runs until there is another one, or the section ends."""
 
 import glob
-import math
 import os
 import re
 import signal
@@ -277,15 +276,6 @@ def _():
 @test("moonbridge_http(3): each member is what the source says it is: a method or a field")
 def _():
     equal(sorted(entries(r"^\.It Fn request:(\w+)")), sorted(methods()), "methods")
-
-
-@test("moonbridge_http(3): each option and each older spelling has an entry, and each entry is an option")
-def _():
-    equal(sorted(entries(r"^\.It Va (\w+)$")), sorted(keys("CHECKS") | keys("OLDER")), "entries of options")
-    for name, value in re.findall(r"^  (\w+) = ([\d* ]+),", table("DEFAULTS"), re.MULTILINE):
-        number = math.prod(int(factor) for factor in value.split("*"))
-        entry = page().split(f"\n.It Va {name}\n")[1].split("\n.It ")[0]
-        check(f"\nThe default is {number}" in entry, f"the default of {name}, {number}, in {entry}")
 
 
 @test("moonbridge_http(3): each function of the module has an entry, and each entry is a function")

@@ -9,6 +9,7 @@
 #include "http/http_form.h"
 #include "api/http/http_input.h"
 #include "api/http/http_list.h"
+#include "api/http/http_options.h"
 #include "http/http_reason.h"
 #include "api/http/http_response.h"
 #include "base/log.h"
@@ -191,6 +192,8 @@ static const luaL_Reg functions[] = {
     {"list_lines", mb_http_list_lines},
     {"log", log_line},
     {"open_file", mb_handle_open_file},
+    {"option_rows", mb_http_option_rows},
+    {"options", mb_http_options},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},
     {"response", mb_http_response_new},

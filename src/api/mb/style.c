@@ -114,6 +114,13 @@ static void wrap(lua_State *L, enum mb_style style, int path, int nargs) {
   lua_pushcclosure(L, run, 3);
 }
 
+bool mb_style_is_program(lua_State *L, int connect) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, connect);
+  bool is_program = lua_tocfunction(L, -1) == run;
+  lua_pop(L, 1);
+  return is_program;
+}
+
 void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs) {
   luaL_checkstack(L, nargs + 4, "too many arguments");
   lua_pushstring(L, path);

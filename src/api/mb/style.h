@@ -7,6 +7,7 @@
 #define MB_STYLE_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /* For which library a program was written. */
 enum mb_style {
@@ -22,7 +23,7 @@ const char *mb_style_name(enum mb_style style);
 /* Returns the style of a name; MB_STYLE_NONE when there is no such library. */
 enum mb_style mb_style_find(const char *name);
 
-/* All names, for a message. */
+/* All names in the order of the enum: the choices of --style, and for a message. */
 #define MB_STYLE_NAMES "luasocket, tarantool or lua-http"
 
 /*
@@ -30,6 +31,9 @@ enum mb_style mb_style_find(const char *name);
  * path, args  become the global table arg
  */
 void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs);
+
+/* Returns whether a function, a key of the registry, is a connect handler that mb_style_wrap made. */
+bool mb_style_is_program(lua_State *L, int connect);
 
 /*
  * The module mb.style, for interfaces written in Lua: active(), claims(host, port), claims(path),

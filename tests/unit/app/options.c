@@ -1,10 +1,12 @@
 /* src/app/options.c: every option, right and wrong. */
 #include "app/options.h"
 
-#include <getopt.h>
+#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 
+#include "../../lib/manual.h"
 #include "../../lib/tap.h"
 
 static struct mb_options o;
@@ -18,7 +20,6 @@ static bool parse(const char *line) {
   snprintf(text, sizeof text, "mb-handle %s", line);
   for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
   argv[argc] = NULL;
-  optind = 0; /* glibc: from the start */
   error[0] = '\0';
   return mb_options_parse(argc, argv, &o, error);
 }
@@ -29,7 +30,159 @@ static void refused(const char *line, const char *part) {
   tap_ok(strchr(error, '\n') == NULL, "in one line");
 }
 
+/* ---- the rows ---- */
+
+static const struct mb_option *end = mb_options + MB_OPTIONS;
+
+static bool is_terminated(const char *text, size_t size) { return strnlen(text, size) < size; }
+
+static void each_row_is_sound(void) {
+  int carried = 0;
+  for (const struct mb_option *row = mb_options; row < end; row++) {
+    tap_ok(is_terminated(row->name, sizeof row->name) &&
+               is_terminated(row->value, sizeof row->value) &&
+               is_terminated(row->fallback, sizeof row->fallback) &&
+               is_terminated(row->expected, sizeof row->expected) &&
+               is_terminated(row->text, sizeof row->text),
+           "%s: the strings end", row->name);
+    tap_ok(row->text[0] != '\0', "%s: has a text", row->name);
+    tap_ok(!row->value[0] == (row->type == MB_OPTION_FLAG), "%s: a flag, or a value", row->name);
+    tap_ok(!row->value[0] == !row->expected[0], "%s: says what is expected of one", row->name);
+    tap_ok(row == mb_options || strcmp(row[-1].name, row->name) < 0, "%s: in order", row->name);
+    carried += row->carried;
+    for (const struct mb_option *other = mb_options; other < row; other++) {
+      if (row->offset != other->offset) continue;
+      tap_ok(row->mode && other->mode, "%s and %s exclude each other", row->name, other->name);
+    }
+  }
+  tap_ok(carried <= MB_CARRIED_MAX, "there is room for all options that are carried");
+}
+
+static bool takes(const struct mb_option *row, double number) {
+  char line[64];
+  snprintf(line, sizeof line, "--%.15s %.17g", row->name, number);
+  return parse(line);
+}
+
+static void ranges(void) {
+  for (const struct mb_option *row = mb_options; row < end; row++) {
+    bool is_integer = row->type == MB_OPTION_INTEGER, is_seconds = row->type == MB_OPTION_SECONDS;
+    if (!is_integer && !is_seconds) continue;
+    tap_ok(takes(row, row->most) && !takes(row, row->most + 1), "%s: at most", row->name);
+    tap_ok(takes(row, row->least + (is_seconds ? 0.001 : 0)), "%s: the least", row->name);
+    tap_ok(!takes(row, is_seconds ? row->least : row->least - 1), "%s: too little", row->name);
+  }
+  for (enum mb_style s = MB_STYLE_LUASOCKET; s <= MB_STYLE_LUA_HTTP; s++) {
+    char line[64];
+    snprintf(line, sizeof line, "--style %s", mb_style_name(s));
+    tap_ok(parse(line) && o.style == s, "%s", line);
+  }
+}
+
+/* The words of a choice, "a, b or c", with one space between two. */
+static void words_of(const struct mb_option *row, char words[96]) {
+  size_t n = 0;
+  for (const char *p = row->expected; *p; p++) {
+    if (*p == ',') continue;
+    if (strncmp(p, " or ", 4) == 0) p += 3;
+    words[n++] = *p;
+  }
+  words[n] = '\0';
+}
+
+/* ---- the manual and the completions ---- */
+
+static const struct mb_option *find(const char *name) {
+  for (const struct mb_option *row = mb_options; row < end; row++) {
+    if (strcmp(row->name, name) == 0) return row;
+  }
+  return NULL;
+}
+
+static const struct mb_option *entry; /* of the line that is looked at */
+static const struct mb_option *documented[2 * MB_OPTIONS];
+static int ndocumented;
+
+/* A word of ".It Fl Fl handlers Ar dir". */
+static void take(const char *word) {
+  if (strcmp(word, "Ar") == 0) return;
+  if (entry && entry->value[0] && strcasecmp(word, entry->value) == 0) {
+    entry = NULL; /* its value has come */
+    return;
+  }
+  tap_ok(!entry || !entry->value[0], "%s: before %s comes its value", entry ? entry->name : "",
+         word);
+  entry = find(word);
+  tap_ok(entry != NULL, "%s, which the manual names, is an option", word);
+  if (entry && ndocumented < 2 * MB_OPTIONS) documented[ndocumented++] = entry;
+}
+
+static void choices_are_documented(const char *manual, const struct mb_option *row) {
+  char begin[64], words[96], *rest = words;
+  snprintf(begin, sizeof begin, "\n.It Fl Fl %.15s ", row->name);
+  char *text = manual_part(manual, begin, "\n.It ");
+  words_of(row, words);
+  for (char *word; (word = strsep(&rest, " ")) != NULL;) {
+    tap_ok(strstr(text, word) != NULL, "%s: the manual has %s", row->name, word);
+    bool is_first = row->least == 0 && word == words; /* 0 is what an option is set to without it */
+    bool is_default = row->fallback[0] ? strcmp(row->fallback, word) == 0 : is_first;
+    tap_ok(manual_has(text, "%s\n(the default", word) == is_default,
+           "%s: the manual says whether %s is the default", row->name, word);
+  }
+  free(text);
+}
+
+static void the_manual_has_each_option(void) {
+  char *page = manual_read("docs/mb-handle.8.in");
+  char *manual = manual_part(page, "\n.Ss Options\n", "\n.Sh ");
+  manual_words(manual, ".It Fl Fl", take);
+  tap_int(ndocumented, MB_OPTIONS, "as many entries as there are options");
+  for (int i = 0; i < MB_OPTIONS; i++)
+    tap_ok(documented[i] == &mb_options[i], "%s: has its entry, in order", mb_options[i].name);
+  for (const struct mb_option *row = mb_options; row < end; row++) {
+    if (row->type == MB_OPTION_CHOICE) choices_are_documented(manual, row);
+  }
+  free(manual);
+  free(page);
+}
+
+static int ncompleted;
+
+static void complete(const char *word) {
+  const struct mb_option *row = strncmp(word, "--", 2) == 0 ? find(word + 2) : NULL;
+  tap_ok(row != NULL, "%s, which bash completes, is an option", word);
+  ncompleted++;
+}
+
+static void the_completions_have_each_option(void) {
+  char *bash = manual_read("docs/completion/mb-handle.bash");
+  char *zsh = manual_read("docs/completion/_mb-handle");
+  char *words = manual_part(bash, "local options='", "'"), *rest = words;
+  for (char *word; (word = strsep(&rest, " \n")) != NULL;) {
+    if (*word) complete(word);
+  }
+  tap_int(ncompleted, MB_OPTIONS, "bash completes as many options as there are");
+  for (const struct mb_option *row = mb_options; row < end; row++) {
+    char choices[96];
+    tap_ok(manual_has(zsh, "--%s%s[", row->name, row->value[0] ? "=" : ""),
+           "%s: zsh completes it, and knows whether it takes a value", row->name);
+    if (row->type != MB_OPTION_CHOICE) continue;
+    words_of(row, choices);
+    tap_ok(manual_has(bash, "--%s) mapfile -t COMPREPLY < <(compgen -W '%s'", row->name, choices),
+           "%s: bash completes %s", row->name, choices);
+    tap_ok(manual_has(zsh, ":(%s)", choices), "%s: so does zsh", row->name);
+  }
+  free(words);
+  free(zsh);
+  free(bash);
+}
+
 int main(void) {
+  each_row_is_sound();
+  ranges();
+  the_manual_has_each_option();
+  the_completions_have_each_option();
+
   tap_ok(parse(""), "no argument at all");
   tap_ok(
       o.script == NULL && o.nargs == 0 && o.listener == 0 && o.timeout == 0 && o.memory_limit == 0,
@@ -93,7 +246,7 @@ int main(void) {
   refused("--units /d --handlers /h app.lua", "--handlers does not go with it");
   tap_ok(mb_options_is_one("--user") && mb_options_is_one("--timeout=5"), "options are known");
   tap_ok(!mb_options_is_one("--use") && !mb_options_is_one("user") && !mb_options_is_one("--"),
-         "what is none is not");
+         "other words are none");
   refused("--inetd", "--inetd needs a script: mb-handle --inetd SCRIPT");
   refused("--user s.lua", "--user goes with --units");
   refused("--log-format xml", "\"xml\"");

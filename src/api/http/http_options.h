@@ -1,0 +1,22 @@
+/*
+ * The options of generate_handler: one row says all about an option. lua/mb/http/options.lua checks
+ * those that a script gives.
+ */
+#ifndef MB_HTTP_OPTIONS_H
+#define MB_HTTP_OPTIONS_H
+
+#include <lua.h>
+
+/*
+ * core.options()
+ * Returns a table of all options that have a default, with it.
+ */
+int mb_http_options(lua_State *L);
+
+/*
+ * core.option_rows()
+ * Returns a table that has for each option's name a table {type=, least=, most=, older=}.
+ */
+int mb_http_option_rows(lua_State *L);
+
+#endif
