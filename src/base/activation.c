@@ -80,7 +80,7 @@ static int read_listen_fds(void) {
   return (int)count;
 }
 
-int mb_listen_fds(void) {
+int mb_activation_fds(void) {
   int r = read_listen_fds();
   unsetenv("LISTEN_PID");
   unsetenv("LISTEN_FDS");
@@ -113,7 +113,7 @@ static int given_as(int fd, enum mb_given *ret_given) {
 
 int mb_activation_find(struct mb_activation *ret) {
   struct mb_activation found = {0};
-  int r = mb_listen_fds();
+  int r = mb_activation_fds();
   if (r < 0) return r;
   found.count = r;
   found.fd = r > 0 ? MB_LISTEN_FDS_START : STDIN_FILENO;

@@ -27,11 +27,11 @@ struct mb_activation {
  * process), or -errno when the variables are malformed (-EINVAL, -ERANGE) or a descriptor is not
  * open (-EBADF).
  */
-int mb_listen_fds(void);
+int mb_activation_fds(void);
 
 /*
  * Finds what we were given and proves what it is.
- * Returns 0 and fills ret, or -errno (as mb_listen_fds; -EBADF also when fd 0 is not open).
+ * Returns 0 and fills ret, or -errno (as mb_activation_fds; -EBADF also when fd 0 is not open).
  */
 int mb_activation_find(struct mb_activation *ret);
 

@@ -93,7 +93,7 @@ static struct outcome reading(bool ours, const char *pid, const char *count, con
   set("LISTEN_FDS", count);
   set("LISTEN_FDNAMES", name);
   if (ours) {
-    outcome.result = mb_listen_fds();
+    outcome.result = mb_activation_fds();
   } else {
     char **list = NULL;
     outcome.result = sd_listen_fds_with_names(1, &list);
