@@ -1,4 +1,4 @@
-/* --interval and --main: runs a handler that no connection is for. */
+/* --interval and --main: runs a handler that gets no connection. */
 #ifndef MB_TASK_H
 #define MB_TASK_H
 
