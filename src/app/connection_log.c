@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "socket/timeout.h"
 #include "base/journal.h"
 #include "base/log.h"
+#include "socket/timeout.h"
 
 #define MESSAGE_MAX (3 * MB_ADDR_LABEL_MAX + 200)
 

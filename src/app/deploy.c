@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "app/listen.h"
-#include "base/log.h"
 #include "app/script.h"
+#include "base/alloc.h"
+#include "base/log.h"
 #include "state/state.h"
 
 #define ACCOUNT "mb-handle" /* units/mb-handle.sysusers.in makes it */

@@ -5,8 +5,8 @@
 #ifndef MB_DEPLOY_H
 #define MB_DEPLOY_H
 
-#include "base/exits.h"
 #include "app/options.h"
+#include "base/exits.h"
 
 /*
  * Loads the script and does what the mode says; the modules below lua/mb/deploy write the text. Logs what

@@ -10,15 +10,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/activation.h"
 #include "app/connection.h"
 #include "app/deploy.h"
-#include "base/exits.h"
-#include "base/log.h"
 #include "app/options.h"
 #include "app/serve.h"
-#include "base/stdfds.h"
 #include "app/task.h"
+#include "base/activation.h"
+#include "base/exits.h"
+#include "base/log.h"
+#include "base/stdfds.h"
 
 static void ignore(int signal_number) { (void)signal_number; }
 

@@ -10,15 +10,15 @@
 #include <lua.h>
 #include <string.h>
 
-#include "app/embedded.h"
-#include "socket/handle.h"
 #include "api/io/io_module.h"
-#include "app/listen.h"
-#include "base/log.h"
-#include "app/script_path.h"
-#include "state/state.h"
 #include "api/mb/style.h"
+#include "app/embedded.h"
+#include "app/listen.h"
+#include "app/script_path.h"
+#include "base/log.h"
+#include "socket/handle.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 #define OUT_OF_MEMORY "not enough memory" /* Lua's message */
 

@@ -7,9 +7,9 @@
 
 #include <lua.h>
 
-#include "base/exits.h"
 #include "app/options.h"
 #include "base/addr.h"
+#include "base/exits.h"
 
 struct mb_script {
   const struct mb_options *options;

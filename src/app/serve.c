@@ -9,14 +9,14 @@
 #include <string.h>
 
 #include "app/listen.h"
-#include "base/log.h"
-#include "base/record.h"
 #include "app/script.h"
 #include "app/service.h"
+#include "base/log.h"
+#include "base/record.h"
 #include "socket/handle.h"
 #include "socket/handle_proxy.h"
-#include "state/state.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 struct serving {
   struct mb_connection *connection;

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "app/listen.h"
-#include "base/log.h"
 #include "app/script.h"
 #include "app/service.h"
+#include "base/log.h"
 #include "state/state.h"
 
 /* Pushes the table that connect gets in place of a socket: {interval = name} or {main = name}. */

@@ -2,8 +2,8 @@
 #ifndef MB_TASK_H
 #define MB_TASK_H
 
-#include "base/exits.h"
 #include "app/options.h"
+#include "base/exits.h"
 
 /*
  * Runs the handlers of the script's {proto = "interval"} or {proto = "main"} of this name, once:

@@ -13,8 +13,8 @@
 #include "base/log.h"
 #include "socket/handle_attr.h"
 #include "socket/handle_methods.h"
-#include "state/state.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 struct mb_handle *mb_handle_new(lua_State *L) {
   struct mb_handle *h = lua_newuserdata(L, sizeof *h);

@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "base/addr.h"
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/connect.h"
-#include "base/addr.h"
 #include "base/wqueue.h"
 #include "socket/channel.h"
 

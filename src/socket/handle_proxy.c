@@ -5,10 +5,10 @@
 #include <poll.h>
 #include <string.h>
 
-#include "socket/handle_methods.h"
 #include "base/log.h"
 #include "base/proxy_header.h"
 #include "base/proxy_trust.h"
+#include "socket/handle_methods.h"
 #include "state/state.h"
 
 /*

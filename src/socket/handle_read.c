@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "socket/handle_methods.h"
 #include "base/log.h"
 #include "base/record.h"
+#include "socket/handle_methods.h"
 #include "state/state.h"
 
 /* How many bytes one receive asks for; see room_needed. */

@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/listener.h"
 #include "socket/handle.h"
 #include "state/io_args.h"
-#include "state/state.h"
-#include "base/listener.h"
 #include "state/object.h"
+#include "state/state.h"
 
 #define TYPE "moonbridge_io.listener"
 
