@@ -44,7 +44,7 @@ static void (*volatile at_end)(const char *how);
 
 static const struct mb_timeout_label usual = {"timeout: time is up", NULL, 0};
 
-/* What the log says when the alarm that is set now goes off. */
+/* The words for the log when the alarm that is set now goes off. */
 static const struct mb_timeout_label *volatile alarm_label = &usual;
 
 static void unblock(int signal_number) {

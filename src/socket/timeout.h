@@ -16,7 +16,7 @@ void mb_timeout_open(lua_State *L);
  */
 void mb_timeout_limit(double seconds);
 
-/* What the log says when time runs out. The caller keeps both texts unchanged as long as the time runs. */
+/* The words for the log when time runs out. The caller keeps both texts as they are while the time runs. */
 struct mb_timeout_label {
   const char *text;
   const char *about; /* follows the text; not terminated */
