@@ -1,6 +1,6 @@
 /*
- * One connection, from its descriptor to its end: all that the process knows of it stands in one struct, so
- * that nothing is left for the next one.
+ * One connection, from its descriptor to its end. All that the process knows of it stands in one struct,
+ * so that nothing is left for the next one.
  */
 #ifndef MB_CONNECTION_H
 #define MB_CONNECTION_H
@@ -16,8 +16,8 @@ struct mb_connection {
 };
 
 /*
- * Takes over an accepted connection, which the death of the process resets from now on.
- * to_journal  how the line for its end is logged (--log-format)
+ * Takes over an accepted connection; if the process dies from now on, the system resets it.
+ * to_journal  true: the line for its end goes to the journal (--log-format)
  * Returns 0; -ENOTCONN when the client has gone already; or -errno. The connection is open in any case.
  */
 int mb_connection_open(struct mb_connection *c, int fd, bool to_journal);
@@ -26,8 +26,9 @@ int mb_connection_open(struct mb_connection *c, int fd, bool to_journal);
 void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd);
 
 /*
- * Forgets the connection, after its end and that of its Lua state: resets all that the process keeps of one
- * outside of the struct. Another connection can be opened then.
+ * Forgets a connection, after it and its Lua state have ended: logs its end, if nobody has, and resets
+ * all that the process keeps of it outside of the struct. Then another connection can be opened.
+ * status  the exit status, for the log
  */
 void mb_connection_forget(struct mb_connection *c, int status);
 

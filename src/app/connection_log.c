@@ -1,6 +1,6 @@
 /*
- * The line for a connection's end. All that it says is put together before it is needed or is
- * numbers: it is also written by the alarm's handler.
+ * Writes the line for a connection's end. The alarm's handler writes it too, so everything in it is a
+ * number, or a text that was made before.
  */
 #include "app/connection_log.h"
 
@@ -9,21 +9,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "socket/timeout.h"
 #include "base/journal.h"
 #include "base/log.h"
+#include "socket/timeout.h"
 
 #define MESSAGE_MAX (3 * MB_ADDR_LABEL_MAX + 200)
 
-/* The connection whose end the alarm's handler and the process's exit write; NULL: none. */
+/*
+ * The connection whose end is still to be logged, by the alarm's handler or the process's exit; NULL:
+ * none.
+ */
 static struct mb_connection_log *volatile current;
 
-/* The label is there already. */
+/* Sets the address and the port; the label is set already. */
 static void set_fields(struct mb_connection_end *end, const struct mb_addr *addr) {
   uint16_t port = mb_addr_port(addr);
   char text[MB_ADDR_TEXT_MAX];
   bool has_ip = addr->len > 0 && addr->any.sa_family != AF_UNIX && mb_addr_text(addr, text);
-  /* Escaped too: a field with control characters is a binary one, which tools for text do not see. */
+  /*
+   * The label is escaped too: the journal takes a field with control characters as binary, and tools for
+   * text do not see it.
+   */
   mb_log_escape(end->address, sizeof end->address, has_ip ? text : end->label);
   if (port) snprintf(end->port, sizeof end->port, "%u", port);
 }
@@ -71,7 +77,7 @@ void mb_connection_log_client(struct mb_connection_log *log, const struct mb_add
   set_fields(&log->peer, client);
 }
 
-/* A decimal number as text, in a buffer of the caller's. */
+/* Writes a decimal number into a buffer of the caller's, and returns that. */
 static const char *number(char text[24], int64_t n) {
   snprintf(text, 24, "%" PRId64, n);
   return text;

@@ -1,6 +1,6 @@
 /*
- * The line for a connection's end: who, which listener, how long, how much, how it ended. At level
- * info; nothing is done, and nothing counted, when that is not written.
+ * The log's line for a connection's end: the peer, the listener, how long, how many bytes, how it ended.
+ * Its level is info; nothing is done, and nothing counted, when the log does not take that level.
  */
 #ifndef MB_CONNECTION_LOG_H
 #define MB_CONNECTION_LOG_H
@@ -11,14 +11,14 @@
 #include "base/addr.h"
 #include "socket/handle.h"
 
-/* One end of the connection: as the line has it, and as the journal's fields have it for a search. */
+/* One end of the connection: the label is for the line, address and port are for the journal's fields. */
 struct mb_connection_end {
   char label[MB_ADDR_LABEL_MAX];
   char address[MB_ADDR_LABEL_MAX];
   char port[8]; /* empty: there is none */
 };
 
-/* Only `wanted` has a value where nobody wants the line. */
+/* When nobody wants the line, only `wanted` has a value. */
 struct mb_connection_log {
   bool wanted, to_journal;
   int64_t began; /* monotonic microseconds */
@@ -28,23 +28,23 @@ struct mb_connection_log {
 };
 
 /*
- * A connection begins: if its end will be logged, notes the time and the addresses. The process's exit
- * writes the line at the latest, by os.exit too; so does the alarm of timeout().
+ * Notes the time and the addresses of a connection that begins, if its end will be logged. When the
+ * process exits (by os.exit too) or the alarm of timeout() goes off, it writes the line, if nobody has.
  * log  stays where it is until its end is logged
  */
 void mb_connection_log_begin(struct mb_connection_log *log, int fd, const struct mb_addr *local,
                              const struct mb_addr *remote, bool to_journal);
 
-/* Returns what the handle counts with, or NULL when nobody wants to know. */
+/* Returns the handle's counters, or NULL when nobody wants them. */
 struct mb_traffic *mb_connection_log_traffic(struct mb_connection_log *log);
 
-/* A proxy has named the client: what was the peer is the proxy from now on. */
+/* Notes the client that a proxy has named: it is the peer from now on, and the former peer is the proxy. */
 void mb_connection_log_client(struct mb_connection_log *log, const struct mb_addr *client);
 
-/* The connection has ended, with this exit status. */
+/* Logs that the connection has ended with this exit status, if its end is not logged yet. */
 void mb_connection_log_end(struct mb_connection_log *log, int status);
 
-/* The same, when something else than a handler has ended it: "time is up". Async-signal-safe. */
+/* Does the same when something other than a handler has ended it: "time is up". Async-signal-safe. */
 void mb_connection_log_end_by(struct mb_connection_log *log, const char *what);
 
 #endif

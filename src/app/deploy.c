@@ -1,6 +1,6 @@
 /*
- * From a script's listen{} calls to a service. Must not be reached by a connection: the text is made
- * in Lua (lua/mb/deploy.lua), from the table that is put together here.
+ * Makes a service of a script's listen{} calls: puts a table together, of which Lua makes the text
+ * (lua/mb/deploy.lua). No connection may reach this code.
  */
 #include "app/deploy.h"
 
@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "app/listen.h"
-#include "base/log.h"
 #include "app/script.h"
+#include "base/alloc.h"
+#include "base/log.h"
 #include "state/state.h"
 
 #define ACCOUNT "mb-handle" /* units/mb-handle.sysusers.in makes it */
@@ -120,7 +120,10 @@ static void push_arguments(lua_State *L, const struct mb_options *o) {
   }
 }
 
-/* The program as it is running now: what has been tried is what will be started. */
+/*
+ * Finds the file of the program that is running: the service starts the same program that has read the
+ * script.
+ */
 static int find_program(char path[PATH_MAX]) {
   ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
   if (n < 0) return -errno;
@@ -128,7 +131,7 @@ static int find_program(char path[PATH_MAX]) {
   return 0;
 }
 
-/* Services are started in "/". Symbolic links stay: what they lead to may change. */
+/* Makes a path absolute, as services are started in "/". Keeps symbolic links: their targets may change. */
 static int make_absolute(const char *name, char path[PATH_MAX]) {
   char cwd[PATH_MAX] = "";
   if (name[0] != '/' && !getcwd(cwd, sizeof cwd)) return -errno;
@@ -139,7 +142,7 @@ static int make_absolute(const char *name, char path[PATH_MAX]) {
   return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* Whether everybody may pass the directories on the way to a file. Changes the path. */
+/* Returns whether everybody may pass the directories on the way to a file. Changes the path. */
 static bool is_reachable_for_all(char path[PATH_MAX]) {
   struct stat st;
   for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
@@ -149,7 +152,10 @@ static bool is_reachable_for_all(char path[PATH_MAX]) {
   return true;
 }
 
-/* Whether everybody may do that with the file, also on the way that links lead. */
+/*
+ * Returns whether everybody has the permission `what` on the file, and may reach it by its own path and
+ * by the one that links lead to.
+ */
 static bool is_allowed_for_all(const char *absolute, mode_t what) {
   char path[PATH_MAX], real[PATH_MAX];
   struct stat st;
@@ -188,7 +194,7 @@ static const char *mode_of(const struct mb_options *o) {
   return o->mode == MB_MODE_UNITS ? "units" : o->mode == MB_MODE_INETD ? "inetd" : "xinetd";
 }
 
-/* Calls mb.deploy: returns a text; or nil, what is wrong, and "system" if the system has failed. */
+/* Calls mb.deploy. Returns a text; or nil, a message, and "system" if the system has failed. */
 static int make_text(lua_State *L) {
   const struct deployment *d = lua_touserdata(L, 1);
   lua_getglobal(L, "require");
@@ -220,7 +226,7 @@ static enum mb_exit deploy(lua_State *L, const struct mb_script *script, struct 
     if (!mb_options_is_one(arg)) continue;
     mb_log(LOG_WARNING, "%s stands behind the script, and so is an argument of the script's", arg);
   }
-  /* A --memory-limit is for what is started, not for saying how. */
+  /* --memory-limit belongs to the processes that are started later, not to this one. */
   mb_state_alloc(L)->limit = 0;
   lua_pushcfunction(L, make_text);
   lua_pushlightuserdata(L, d);

@@ -1,6 +1,6 @@
 /*
- * Files and addresses for the Lua modules below mb.deploy. Must never follow a link in a file's
- * place, nor leave half a file: root writes units with it, maybe where others can write too.
+ * Files and addresses for the Lua modules below mb.deploy. Must never follow a link in a file's place,
+ * nor leave half a file: root writes units with it, perhaps in directories where others can write too.
  */
 #include "app/deploy_core.h"
 
@@ -16,7 +16,7 @@
 
 #include "base/addr.h"
 
-/* A path of systemd's is at most this long. */
+/* systemd takes no longer paths. */
 #define PATH_SIZE 4096
 
 static int fail(lua_State *L, int error) {
@@ -53,7 +53,7 @@ static int address(lua_State *L) {
 
 /*
  * core.kind(path)
- * Returns "file", "directory", "link", "socket" or "other"; false when there is nothing; or nil,
+ * Returns "file", "directory", "link", "socket" or "other"; false when nothing has that path; or nil,
  * message, errno.
  */
 static int kind(lua_State *L) {
@@ -84,7 +84,7 @@ static int real_path(lua_State *L) {
 static int list(lua_State *L) {
   DIR *dir = opendir(luaL_checkstring(L, 1));
   if (!dir) return fail(L, errno);
-  /* The directory would stay open if memory ran out: the process ends then. */
+  /* If memory runs out, the directory stays open, but the process ends then. */
   lua_newtable(L);
   const struct dirent *entry;
   for (lua_Integer n = 1; (entry = readdir(dir)) != NULL; n++) {
@@ -95,7 +95,7 @@ static int list(lua_State *L) {
   return 1;
 }
 
-/* Returns 0 or an errno. */
+/* Writes all bytes. Returns 0 or an errno. */
 static int write_all(int fd, const char *data, size_t size) {
   while (size > 0) {
     ssize_t n = write(fd, data, size);
@@ -109,15 +109,16 @@ static int write_all(int fd, const char *data, size_t size) {
 
 /*
  * core.write(path, text)
- * Writes a file that all may read, or puts it in the place of the one that is there: whoever looks
- * sees the old one or the new one. Returns true; or nil, message, errno, and the old one is whole.
+ * Writes a file that all may read. Replaces a file that is there in one step: a reader sees the old one
+ * or the new one.
+ * Returns true; or nil, message, errno, and the old file is unchanged.
  */
 static int write_file(lua_State *L) {
   size_t size;
   const char *path = luaL_checkstring(L, 1);
   const char *text = luaL_checklstring(L, 2, &size);
   char temporary[PATH_SIZE];
-  /* No name that a manager would take for a unit's. */
+  /* A service manager takes no file with such a name for a unit. */
   int length = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
   if (length < 0 || (size_t)length >= sizeof temporary) return fail(L, ENAMETOOLONG);
   int fd = mkstemp(temporary);

@@ -1,7 +1,4 @@
-/*
- * mb.deploy.core: what the Lua modules of --units, --inetd and --xinetd need of the system, as a
- * module.
- */
+/* The module mb.deploy.core: system calls for the Lua modules of --units, --inetd and --xinetd. */
 #ifndef MB_DEPLOY_CORE_H
 #define MB_DEPLOY_CORE_H
 

@@ -1,7 +1,5 @@
 /*
- * Build tool: compiles Lua modules and prints them as a C table for embedded.c. Part of the build
- * only, never installed.
- *
+ * Build tool: compiles Lua modules and prints them as a C table for embedded.c. It is never installed.
  * Usage: embed NAME=FILE... >embedded_data.c
  */
 #include <lauxlib.h>
@@ -20,8 +18,8 @@ static int write_bytes(lua_State *L, const void *data, size_t size, void *column
 }
 
 /*
- * Compiles one module. Line numbers and names of variables are left out: every connection would load
- * them, and they are more than half of it. A script's own lines are in its tracebacks as always.
+ * Compiles one module. Leaves line numbers and names of variables out: every connection would load them,
+ * and they are more than half of the bytecode. Tracebacks have the lines of the script itself as always.
  */
 static int embed(lua_State *L, int number, const char *name, const char *path) {
   char line[4096];

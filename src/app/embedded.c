@@ -4,15 +4,15 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#include "app/deploy_core.h"
 #include "api/http/http_core.h"
 #include "api/http/http_server_detach.h"
-#include "socket/listener_object.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
 #include "api/mb/scheduler_core.h"
 #include "api/mb/style.h"
 #include "api/tarantool/tarantool_core.h"
+#include "app/deploy_core.h"
+#include "socket/listener_object.h"
 
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {

@@ -14,10 +14,10 @@ struct mb_embedded {
   size_t size;
 };
 
-/* Generated. */
+/* The build generates it with embed.c. */
 extern const struct mb_embedded mb_embedded_modules[];
 
-/* Makes require find them, before any others. May throw. */
+/* Makes require find these modules before any others. May throw. */
 void mb_embedded_open(lua_State *L);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * mb-handle: serves the one connection it was started for. The order of start-up, and the exit
- * status.
+ * mb-handle: serves the one connection that it was started for. This file decides the order of start-up
+ * and the exit status.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,15 +10,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/activation.h"
 #include "app/connection.h"
 #include "app/deploy.h"
-#include "base/exits.h"
-#include "base/log.h"
 #include "app/options.h"
 #include "app/serve.h"
-#include "base/stdfds.h"
 #include "app/task.h"
+#include "base/activation.h"
+#include "base/exits.h"
+#include "base/log.h"
+#include "base/stdfds.h"
 
 static void ignore(int signal_number) { (void)signal_number; }
 
@@ -55,7 +55,7 @@ static enum mb_exit refuse(const struct mb_activation *activation) {
   return MB_EXIT_CONFIG;
 }
 
-/* What is replayed has to be readable. Returns 0 or -errno. */
+/* Checks that the input of a replay is readable. Returns 0 or -errno. */
 static int check_input(int fd) {
   struct stat st;
   int flags = fcntl(fd, F_GETFL);
@@ -64,7 +64,7 @@ static int check_input(int fd) {
   return (flags & O_ACCMODE) == O_WRONLY ? -EBADF : 0;
 }
 
-/* Serves the connection, or says why not. */
+/* Serves the connection, or logs why it cannot. */
 static enum mb_exit serve_connection(const struct mb_options *options, int fd) {
   struct mb_connection connection;
   int r = mb_connection_open(&connection, fd, options->log_journal);
@@ -112,7 +112,7 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
   return serve_connection(options, fds.in);
 }
 
-/* The modes in which there is no connection: 0 becomes /dev/null, print goes to the log. */
+/* Runs the modes that have no connection: descriptor 0 becomes /dev/null, and print writes to the log. */
 static enum mb_exit work(const struct mb_options *options, unsigned closed) {
   bool task = options->mode == MB_MODE_INTERVAL || options->mode == MB_MODE_MAIN;
   if (!task && closed & 2) return failed("fd 1 is closed: there is nowhere to print to", -EBADF);
@@ -126,7 +126,7 @@ static enum mb_exit work(const struct mb_options *options, unsigned closed) {
   return mb_task_run(options);
 }
 
-/* --help and --version. */
+/* Answers --help and --version. */
 static enum mb_exit print(const struct mb_options *options) {
   if (options->help) {
     mb_options_help(stdout);

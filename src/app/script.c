@@ -1,6 +1,6 @@
 /*
- * From a script's name to its listeners. Whatever happens in Lua ends here, in a status, never in an
- * abort.
+ * Finds a script, loads it, and calls its functions. Every error of Lua ends here in a status, never in
+ * an abort.
  */
 #include "app/script.h"
 
@@ -10,15 +10,15 @@
 #include <lua.h>
 #include <string.h>
 
-#include "app/embedded.h"
-#include "socket/handle.h"
 #include "api/io/io_module.h"
-#include "app/listen.h"
-#include "base/log.h"
-#include "app/script_path.h"
-#include "state/state.h"
 #include "api/mb/style.h"
+#include "app/embedded.h"
+#include "app/listen.h"
+#include "app/script_path.h"
+#include "base/log.h"
+#include "socket/handle.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 #define OUT_OF_MEMORY "not enough memory" /* Lua's message */
 
@@ -26,7 +26,7 @@ void mb_script_log_error(lua_State *L) {
   size_t len;
   const char *text = lua_tolstring(L, -1, &len);
   mb_log_text(LOG_ERR, text, len);
-  /* With a position in front, where the library says so. */
+  /* Anywhere in the text: a library's function may put a position before it. */
   if (mb_state_alloc(L)->refused && strstr(text, OUT_OF_MEMORY)) {
     mb_log(LOG_ERR, "the limit is %zu bytes: memory_limit in listen{}, or --memory-limit",
            mb_state_alloc(L)->limit);
@@ -45,7 +45,7 @@ static int open_state(lua_State *L) {
   return 0;
 }
 
-/* Compiles the script; returns the chunk, or nil and a message, which needs no traceback. */
+/* Compiles the script. Returns the chunk; or nil and a message, which needs no traceback. */
 static int compile(lua_State *L) {
   struct mb_script *script = lua_touserdata(L, 1);
   errno = 0;
@@ -59,8 +59,8 @@ static int compile(lua_State *L) {
 }
 
 /*
- * Calls the chunk with the script's arguments; what it returns may be a connect handler. A program in
- * another library's style is one itself.
+ * Calls the chunk with the script's arguments; it may return a connect handler. With --style the chunk
+ * itself is the connect handler.
  */
 static int run_chunk(lua_State *L) {
   const struct mb_script *script = lua_touserdata(L, 1);
@@ -94,8 +94,8 @@ static int prefix(lua_State *L) {
 }
 
 /*
- * The error on top of the stack has no position when the call that has failed was the script's last
- * (return generate_handler(...): a tail call): puts the script's name before it.
+ * Puts the script's name before the error on top of the stack. The error has no position when the call
+ * that has failed was the script's last (return generate_handler(...): a tail call).
  */
 static void name_script(lua_State *L, const char *path) {
   const char *message = lua_tostring(L, -1);
@@ -186,7 +186,7 @@ enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_add
   char path[PATH_MAX];
   struct mb_script script = {.options = options};
   if (!find_script(&script, local ? local : &none, path)) return MB_EXIT_NO_SCRIPT;
-  /* With --units and its kind the limit belongs to the processes that the units start. */
+  /* With --units and its like the limit belongs to the processes that the units start. */
   if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
   struct mb_state state = {.alloc.limit = options->memory_limit};
   lua_State *L = mb_state_new(&state);

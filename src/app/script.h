@@ -1,38 +1,38 @@
 /*
- * The script: finds and loads it, and calls what it has registered. What then is done with it is
- * serve.c's, task.c's and deploy.c's.
+ * The script: finds and loads it, and calls the functions that it has registered. serve.c, task.c and
+ * deploy.c decide what is done with it.
  */
 #ifndef MB_SCRIPT_H
 #define MB_SCRIPT_H
 
 #include <lua.h>
 
-#include "base/exits.h"
 #include "app/options.h"
 #include "base/addr.h"
+#include "base/exits.h"
 
 struct mb_script {
   const struct mb_options *options;
   const char *path;
-  int compiled; /* what luaL_loadfile said */
+  int compiled; /* status of luaL_loadfile */
 };
 
-/* What is done with a script that has been loaded and has a listener. */
+/* Works with a script that has been loaded and has a listener. */
 typedef enum mb_exit mb_script_body(lua_State *L, const struct mb_script *script, void *context);
 
 /*
- * Finds and loads the script that the options name, in a Lua state of its own, and calls body. Logs
- * what goes wrong.
+ * Finds and loads the script that the options name, in a Lua state of its own, and calls body. Logs what
+ * goes wrong.
  * local  the connection's local address, by which the script may be found; or NULL
- * Returns body's status, or why it was not called.
+ * Returns body's status, or one that says why body was not called.
  */
 enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
                            mb_script_body *body, void *context);
 
-/* Calls a function of the registry without arguments; LUA_NOREF: none. Logs its error. */
+/* Calls a function of the registry without arguments; LUA_NOREF: calls none. Logs its error. */
 enum mb_exit mb_script_call(lua_State *L, int handler);
 
-/* Pushes what the script listens to, as text for a message. */
+/* Pushes and returns a text for a message: the script's listeners. */
 const char *mb_script_push_offer(lua_State *L);
 
 /* Lowers the limit of the state's memory to so many bytes; 0: leaves it as it is. */

@@ -1,4 +1,4 @@
-/* Which file is the script. Opens nothing: looks for readable names. */
+/* Finds the file of the script. Opens nothing: only looks for names. */
 #include "app/script_path.h"
 
 #include <errno.h>
@@ -6,20 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
-/* DIR/NAME.lua; false when the path would be too long. */
+/* Writes DIR/NAME.lua. Returns false when the path would be too long. */
 static bool join(char path[PATH_MAX], const char *directory, const char *name, size_t name_len) {
   int n = snprintf(path, PATH_MAX, "%s/%.*s.lua", directory, (int)name_len, name);
   return n > 0 && n < PATH_MAX;
 }
 
-/* A script that is there and cannot be read is an error, not a reason to serve another. */
+/* Returns whether the script is there. One that cannot be read is an error, not a reason to serve another. */
 static bool exists(const char *path) {
   return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 /*
- * The name that a local address gives its script: "8080", or "echo" for "/run/mb/echo.sock" and for
- * "@echo".
+ * Writes the name that a local address gives its script: "8080", or "echo" for "/run/mb/echo.sock" and
+ * for "@echo". Returns its length; 0: there is no name.
  */
 static size_t name_of(const struct mb_addr *local, char name[sizeof local->local.sun_path + 1]) {
   uint16_t port = mb_addr_port(local);

@@ -1,5 +1,5 @@
 /*
- * From a connection to its end. The peer is told at once how it ended; then come the log, and
+ * Serves a connection until its end. The peer learns at once how it ended; then come the log, and
  * finish().
  */
 #include "app/serve.h"
@@ -9,14 +9,14 @@
 #include <string.h>
 
 #include "app/listen.h"
-#include "base/log.h"
-#include "base/record.h"
 #include "app/script.h"
 #include "app/service.h"
+#include "base/log.h"
+#include "base/record.h"
 #include "socket/handle.h"
 #include "socket/handle_proxy.h"
-#include "state/state.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 struct serving {
   struct mb_connection *connection;
@@ -24,7 +24,7 @@ struct serving {
   struct mb_handle *handle; /* NULL: nobody has the connection yet */
 };
 
-/* Says what was offered and what came. */
+/* Logs what the script offers and what came. */
 static void log_no_match(lua_State *L, const struct mb_script *script,
                          const struct mb_addr *local) {
   const char *offered = mb_script_push_offer(L);
@@ -66,7 +66,10 @@ static int new_connection_handle(lua_State *L) {
   return 1;
 }
 
-/* Returns whether all of a replay's output went where it should; a reader that has seen enough is fine. */
+/*
+ * Returns whether all of a replay's output was written. A reader that has seen enough (EPIPE) is no
+ * failure.
+ */
 static bool output_is_complete(const struct mb_handle *h) {
   if (!mb_handle_is_replay(h) || h->out_error == 0 || h->out_error == EPIPE) return true;
   mb_log(LOG_ERR, "cannot write the output: %s", strerror(h->out_error));
@@ -78,7 +81,7 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, 
   struct serving *s = context;
   lua_pushvalue(L, -1);
   int status = mb_service_connect(L, service);
-  /* First the peer, then the log. */
+  /* The peer learns of the end before the log does. */
   mb_handle_end(s->handle, status == LUA_OK);
   enum mb_exit exit = MB_EXIT_OK;
   if (status != LUA_OK) {
@@ -87,14 +90,14 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, 
   } else if (!output_is_complete(s->handle)) {
     exit = MB_EXIT_SYSTEM;
   }
-  /* Under the handler's time limit still: a log that nobody reads must not hold the process. */
+  /* The handler's time limit still holds: a log that nobody reads must not hold the process. */
   mb_connection_log_end(&s->connection->log, (int)exit);
   return exit;
 }
 
 /*
- * Takes a proxy's header off the connection, where one is expected. Returns false when there is nothing to
- * serve.
+ * Takes a proxy's header off the connection, where one is expected. Returns true; or false, with the exit
+ * status, when there is nothing to serve.
  */
 static bool take_proxy_header(lua_State *L, struct serving *s,
                               const struct mb_listen_entry *listener, enum mb_exit *ret_exit) {
@@ -138,7 +141,7 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   enum mb_exit exit = MB_EXIT_OK;
   if (!take_proxy_header(L, s, listener, &exit)) return exit;
   exit = mb_service_run(L, listener->service, run_connect, s);
-  mb_handle_end(s->handle, false); /* open still: prepare has failed */
+  mb_handle_end(s->handle, false); /* still open when prepare has failed */
   return exit;
 }
 
@@ -146,7 +149,7 @@ enum mb_exit mb_serve(const struct mb_options *options, struct mb_connection *co
   struct serving s = {.connection = connection, .options = options};
   mb_timeout_guard(&connection->io);
   enum mb_exit exit = mb_script_run(options, &connection->local, serve, &s);
-  /* No handler has got it: the peer is told at once, whoever holds a copy of the connection. */
+  /* No handler got the connection: the reset tells the peer at once, even if others hold a copy of it. */
   if (!s.handle) connection->io.transport->reset(&connection->io);
   mb_connection_forget(connection, (int)exit);
   return exit;

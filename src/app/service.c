@@ -1,4 +1,4 @@
-/* The handlers of a listen{} call, in their order. */
+/* Runs the handlers of a listen{} call in their order. */
 #include "app/service.h"
 
 #include "api/mb/style.h"

@@ -1,6 +1,6 @@
 /*
- * The handlers of one listen{} call, in their order: prepare once in a process, connect for what comes,
- * finish once. Serving a connection and running a task are both a turn of this.
+ * Runs the handlers of one listen{} call in their order: prepare once in a process, connect in a turn,
+ * finish once. Serving a connection is a turn, and so is running a task.
  */
 #ifndef MB_SERVICE_H
 #define MB_SERVICE_H
@@ -10,12 +10,12 @@
 #include "app/listen.h"
 #include "base/exits.h"
 
-/* Calls connect with what it is given, and ends that. May leave values on the stack. */
+/* Calls connect with its argument, and ends the connection, if that is one. May leave values on the stack. */
 typedef enum mb_exit mb_service_turn(lua_State *L, const struct mb_service *service, void *context);
 
 /*
- * Runs the service: prepare, a turn, finish. When prepare fails there is no turn, and finish is not called.
- * What a handler has set by timeout() ends with it.
+ * Runs the service: prepare, a turn, finish. When prepare fails there is no turn, and finish is not
+ * called. A limit that a handler has set by timeout() ends with the handler.
  * Returns the first failure.
  */
 enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service, mb_service_turn *turn,

@@ -1,16 +1,16 @@
-/* Intervals and main processes: systemd's timers and services start them. */
+/* Runs intervals and main processes, which systemd's timers and services start. */
 #include "app/task.h"
 
 #include <lauxlib.h>
 #include <string.h>
 
 #include "app/listen.h"
-#include "base/log.h"
 #include "app/script.h"
 #include "app/service.h"
+#include "base/log.h"
 #include "state/state.h"
 
-/* The table that connect gets in place of a socket (DESIGN.md, listen{}). */
+/* Pushes the table that connect gets in place of a socket: {interval = name} or {main = name}. */
 static int new_table(lua_State *L) {
   lua_createtable(L, 0, 1);
   lua_pushstring(L, lua_touserdata(L, 1));

@@ -1,9 +1,9 @@
-/* --interval and --main: runs a handler that no connection is for. */
+/* --interval and --main: runs a handler that gets no connection. */
 #ifndef MB_TASK_H
 #define MB_TASK_H
 
-#include "base/exits.h"
 #include "app/options.h"
+#include "base/exits.h"
 
 /*
  * Runs the handlers of the script's {proto = "interval"} or {proto = "main"} of this name, once:

@@ -1,4 +1,4 @@
-/* Descriptors become a channel, with the transport that fits what they are. */
+/* Makes a channel of descriptors, with the transport that fits them. */
 #ifndef MB_CHANNEL_H
 #define MB_CHANNEL_H
 
@@ -12,7 +12,7 @@
  */
 struct mb_channel mb_channel_of(int in_fd, int out_fd, enum mb_fd_kind kind);
 
-/* Returns whether it is a socket, and no file or pipe. */
+/* Returns whether the channel is a socket, and not a file or a pipe. */
 static inline bool mb_channel_is_socket(const struct mb_channel *c) {
   return c->kind != MB_FD_FILE && c->kind != MB_FD_PIPE;
 }

@@ -13,8 +13,8 @@
 #include "base/log.h"
 #include "socket/handle_attr.h"
 #include "socket/handle_methods.h"
-#include "state/state.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 struct mb_handle *mb_handle_new(lua_State *L) {
   struct mb_handle *h = lua_newuserdata(L, sizeof *h);
@@ -40,7 +40,7 @@ void mb_handle_guard(struct mb_handle *h) {
 
 struct mb_handle *mb_handle_test(lua_State *L, int index) {
   if (!lua_getmetatable(L, index)) return NULL;
-  /* To compare it is cheaper than luaL_checkudata's search by name in every call. */
+  /* Comparing the metatable is cheaper than luaL_checkudata, which looks it up by name in every call. */
   bool ours = lua_topointer(L, -1) == mb_state_of(L)->types[MB_TYPE_HANDLE];
   lua_pop(L, 1);
   return ours ? lua_touserdata(L, index) : NULL;
@@ -112,7 +112,7 @@ int mb_handle_decide(struct mb_handle *h, bool wait) {
     h->out_error = h->attempt->lost;
     mb_attempt_free(h->attempt, h->alloc);
     h->attempt = NULL;
-    if (h->nodelay) mb_fd_set_nodelay(fd); /* it may be another socket by now */
+    if (h->nodelay) mb_fd_set_nodelay(fd); /* the attempt may have opened another socket */
   } else if (r != -EAGAIN) {
     h->in_error = h->out_error = -r;
     mb_wqueue_free(&h->out, h->alloc);
@@ -122,7 +122,10 @@ int mb_handle_decide(struct mb_handle *h, bool wait) {
 
 /* ---- life ---- */
 
-/* Of a replay or a pipe: a file system may say only now that it has no room for what was written. */
+/*
+ * Closes the output of a replay or a pipe, and notes its error: a file system may say only now that it
+ * has no room for what was written.
+ */
 static void close_output(struct mb_handle *h) {
   int fd = h->io.out_fd;
   if (fd >= 0 && close(fd) != 0 && errno != EINTR && h->out_error == 0) h->out_error = errno;
@@ -156,7 +159,7 @@ void mb_handle_reset(struct mb_handle *h) {
 int mb_handle_close(struct mb_handle *h) {
   int r = -h->out_error;
   if (h->out.len == 0 && mb_handle_decide(h, false) == -EAGAIN) {
-    mb_handle_reset(h); /* nothing to say, nobody to say it to: not waited for */
+    mb_handle_reset(h); /* nothing is queued, and there is no peer yet: do not wait for one */
   } else if (r == 0 && h->io.out_fd >= 0) {
     bool finished = h->state == MB_HANDLE_FINISHED;
     if (!finished) r = mb_handle_send_queue(h, true);
@@ -167,7 +170,7 @@ int mb_handle_close(struct mb_handle *h) {
   } else {
     close_descriptors(h);
     end_record(h);
-    r = -h->out_error; /* of closing */
+    r = -h->out_error; /* closing may have failed */
   }
   h->state = MB_HANDLE_CLOSED;
   return r;
@@ -204,8 +207,8 @@ void mb_handle_replace(struct mb_handle *h, int fd) {
 
 /*
  * socket:close()
- * Sends what is pending and FIN, and closes. Returns true, or nil, message, errno. Throws when the
- * socket is closed.
+ * Sends the queue and FIN, and closes. Returns true, or nil, message, errno. Throws when the socket is
+ * closed.
  */
 static int method_close(lua_State *L) {
   struct mb_handle *h = check_open(L);
@@ -226,7 +229,7 @@ static int method_reset(lua_State *L) {
 }
 
 void mb_handle_close_lingering(struct mb_handle *h, const struct linger *linger) {
-  /* The system waits when the last descriptor is closed, of which the handle need not know. */
+  /* The system waits when the last descriptor is closed. That is the copy: the handle need not know. */
   int copy = fcntl(h->io.out_fd, F_DUPFD_CLOEXEC, 0);
   mb_handle_close(h);
   if (copy < 0) return;
@@ -262,8 +265,8 @@ int mb_handle_end_output(struct mb_handle *h) {
 }
 
 /*
- * A Unix socket is ended in both directions (reference, socket:finish()); the end of input is what
- * is left of it.
+ * Ends the output. A Unix socket ends in both directions (reference, socket:finish()): its descriptor is
+ * closed, and a read finds the end of input.
  */
 static int finish(struct mb_handle *h) {
   int r = mb_handle_send_queue(h, true);
@@ -279,7 +282,7 @@ static int finish(struct mb_handle *h) {
     close_descriptors(h);
     h->in_eof = true;
   } else if (h->io.out_fd != h->io.in_fd) {
-    close_output(h); /* of a replay, or a child's input: the reader is waiting for the end */
+    close_output(h); /* a replay, or a child's input: the reader waits for the end */
     if (h->out_error) return -h->out_error;
   }
   h->state = MB_HANDLE_FINISHED;
@@ -288,7 +291,7 @@ static int finish(struct mb_handle *h) {
 
 /*
  * socket:finish()
- * Sends what is pending and FIN; reading goes on, but for a Unix socket, where it is at its end.
+ * Sends the queue and FIN. Reading goes on, except on a Unix socket, where a read finds the end of input.
  * Returns true, or nil, message, errno. Throws when the socket is closed or finished.
  */
 static int method_finish(lua_State *L) {
@@ -299,7 +302,7 @@ static int method_finish(lua_State *L) {
   return 1;
 }
 
-/* Also frees what a write may have queued while a finalizer closed the socket. */
+/* Also frees the bytes that a write has queued while a finalizer closed the socket. */
 static int handle_gc(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
   if (mb_handle_is_open(h)) {

@@ -1,6 +1,6 @@
 /*
- * The socket object: a userdata that owns a connection, or a file. Born closed; whoever makes it
- * attaches to it.
+ * The socket object: a userdata that owns a connection, the files of a replay, or a child's pipe. It is
+ * born closed; whoever makes it attaches descriptors to it.
  */
 #ifndef MB_HANDLE_H
 #define MB_HANDLE_H
@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "base/addr.h"
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/connect.h"
-#include "base/addr.h"
 #include "base/wqueue.h"
 #include "socket/channel.h"
 
@@ -28,26 +28,26 @@ enum mb_handle_state {
   MB_HANDLE_RESET,    /* by reset() */
 };
 
-/* Bytes that have passed, as far as the system has taken them. */
+/* Bytes that came in, and bytes that the system has taken to send. */
 struct mb_traffic {
   uint64_t in, out;
 };
 
 struct mb_handle {
   enum mb_handle_state state;
-  struct mb_channel io; /* for handle*.c alone: everything else asks the functions here */
+  struct mb_channel io; /* only handle*.c touches it; others call the functions below */
   int record_fd;        /* gets a copy of the input; -1: there is no recording */
-  bool guarded;         /* the connection that timeout() resets */
+  bool guarded;         /* timeout() resets this connection */
   bool nodelay;         /* TCP_NODELAY is set */
   bool in_eof;          /* the end of input was seen */
-  bool in_streams;      /* the last receive filled the room that it had: more is likely there */
-  bool in_short;        /* a read_call found too little in the buffer: mb_handle_interest */
+  bool in_streams;      /* the last receive filled its room: more is likely there */
+  bool in_short;        /* a read_call found too little in the buffer; see mb_handle_interest */
   bool outgoing;        /* we have connected to the peer */
   int in_error;         /* errno of the first failure of input; it stays */
-  int out_error;        /* the same of output */
+  int out_error;        /* the same for output */
   struct mb_alloc *alloc;
-  struct mb_traffic *traffic; /* counts; NULL: nobody counts */
-  struct mb_attempt *attempt; /* to connect: while undecided, and after it has failed */
+  struct mb_traffic *traffic; /* counters; NULL: nobody counts */
+  struct mb_attempt *attempt; /* to connect; NULL once connected, or when there was none */
   struct mb_buf in;
   struct mb_wqueue out;
   struct mb_addr local, remote;
@@ -83,12 +83,12 @@ void mb_handle_check_output(lua_State *L, const struct mb_handle *h);
 
 bool mb_handle_is_open(const struct mb_handle *h);
 
-/* Returns whether the handle is a replay's: a file that somebody else has opened. */
+/* Returns whether the handle belongs to a replay: to files that somebody else has opened. */
 static inline bool mb_handle_is_replay(const struct mb_handle *h) {
   return h->io.kind == MB_FD_FILE;
 }
 
-/* Returns whether the handle is a socket, and no replay or pipe. */
+/* Returns whether the handle is a socket, and not a replay or a pipe. */
 static inline bool mb_handle_is_socket(const struct mb_handle *h) {
   return mb_channel_is_socket(&h->io);
 }
@@ -97,8 +97,8 @@ static inline bool mb_handle_is_socket(const struct mb_handle *h) {
 static inline bool mb_handle_is_tcp(const struct mb_handle *h) { return h->io.kind == MB_FD_TCP; }
 
 /*
- * Returns the number of the descriptor, or -1. The number is for scripts, for options and for addresses;
- * bytes pass through the handle alone.
+ * Returns the number of the descriptor, or -1. Callers need it for scripts, options and addresses; bytes
+ * pass only through the handle.
  */
 static inline int mb_handle_fd(const struct mb_handle *h) {
   return h->io.in_fd >= 0 ? h->io.in_fd : h->io.out_fd;
@@ -111,37 +111,37 @@ static inline bool mb_handle_has_fd(const struct mb_handle *h, lua_Integer fd) {
 
 /*
  * Finds out what has become of the attempt to connect, if there is one.
- * wait  until it is decided
- * Returns 0 when connected, -EAGAIN when undecided, or -errno, which is the failure of both
- * directions from then on.
+ * wait  true: waits until it is decided
+ * Returns 0 when connected, -EAGAIN when undecided, or -errno; from then on both directions fail with
+ * that.
  */
 int mb_handle_decide(struct mb_handle *h, bool wait);
 
-/* Sends small writes at once instead of waiting for an acknowledgement. Does nothing but on TCP. */
+/* Sends small writes at once instead of waiting for an acknowledgement. Does nothing except on TCP. */
 void mb_handle_set_nodelay(struct mb_handle *h);
 
 /* ---- readiness ---- */
 
-/* What has to happen before a handle can go on in a direction. */
+/* The events that a handle needs before it can read or write. */
 struct mb_interest {
   short wanted;         /* POLLIN, POLLOUT, or both */
-  short ready;          /* those of them that need no wait */
-  bool connecting;      /* fds tell of the attempt to connect */
-  int count;            /* of fds: 0 when nothing is left to wait for */
-  struct pollfd fds[2]; /* for poll(2); a descriptor stands here once */
+  short ready;          /* the wanted events that need no wait */
+  bool connecting;      /* fds belong to the attempt to connect */
+  int count;            /* of fds; 0: nothing is left to wait for */
+  struct pollfd fds[2]; /* for poll(2); no descriptor is there twice */
 };
 
 /*
- * Tells what the handle waits for, in the one place that decides it. What is closed, has failed or is at
- * its end is ready: an operation on it does not wait.
+ * Returns what the handle waits for. No other function decides that. A direction that is closed, has
+ * failed or is at its end is ready: an operation on it does not wait.
  * wanted  POLLIN, POLLOUT, or both
  * more    true: the bytes in the buffer do not count, as the caller has too few of them
  */
 struct mb_interest mb_handle_interest(const struct mb_handle *h, short wanted, bool more);
 
 /*
- * Returns which of the wanted events are there, after poll(2) has filled `polled`, a copy of
- * interest->fds. An attempt to connect goes on meanwhile.
+ * Returns the wanted events that are there. `polled` is interest->fds, or a copy, as poll(2) has filled
+ * it. A handle that is connecting takes its next step here.
  */
 short mb_handle_ready(struct mb_handle *h, const struct mb_interest *interest,
                       const struct pollfd *polled);
@@ -156,7 +156,8 @@ int mb_handle_wait(struct mb_handle *h, short wanted, bool more, int64_t deadlin
 /* ---- the end ---- */
 
 /*
- * Closes in a healthy way: sends what is pending, ends the output, closes; when that fails, resets.
+ * Closes in a healthy way: sends the queue, ends the output, closes. Resets the connection when that
+ * fails.
  * Returns 0 or -errno. The handle is closed in any case.
  */
 int mb_handle_close(struct mb_handle *h);
@@ -168,22 +169,22 @@ int mb_handle_close(struct mb_handle *h);
 void mb_handle_close_lingering(struct mb_handle *h, const struct linger *linger);
 
 /*
- * Ends the connection, if it is open: closes it, or resets it when it is not healthy. Logs a client that
- * has gone, at level info: that is no failure of ours.
+ * Ends the connection, if it is open: closes it, or resets it when `healthy` is false. Logs a client that
+ * has gone at level info: that is no failure of ours.
  */
 void mb_handle_end(struct mb_handle *h, bool healthy);
 
 /*
- * Ends the output of a socket, of a Unix socket too, whose input stays open: finish() without what
- * the reference says of those. For a peer that has to read our last words before the close. Does nothing
- * elsewhere. The caller has sent the queue.
+ * Ends the output of a socket. The input stays open even on a Unix socket, where socket:finish() would
+ * end it too (reference). Use it when a peer has to read our last words before the close. Does nothing on
+ * a replay or a pipe. The caller has sent the queue.
  * Returns 0 or -errno.
  */
 int mb_handle_end_output(struct mb_handle *h);
 
 /*
- * Ends the input of a socket (shutdown(2), SHUT_RD): what has come can still be read. Does nothing
- * elsewhere.
+ * Ends the input of a socket (shutdown(2), SHUT_RD): bytes that have come can still be read. Does nothing
+ * on a replay or a pipe.
  * Returns 0 or -errno.
  */
 int mb_handle_end_input(struct mb_handle *h);
@@ -191,15 +192,15 @@ int mb_handle_end_input(struct mb_handle *h);
 /*
  * Gives the descriptor away; the handle is closed. A process that dies from then on closes it in a
  * healthy way.
- * Returns it; -ENOTSOCK when it is no socket, -EEXIST when it has input that nobody has read, -EAGAIN when
- * output is queued or the connection is not there yet.
+ * Returns the descriptor; -ENOTSOCK when it is not a socket; -EEXIST when there is input that nobody has
+ * read; -EAGAIN when output is queued or the connection is not there yet.
  */
 int mb_handle_detach(struct mb_handle *h);
 
 /*
- * Puts another socket in the place of the handle's, which is not closed: it has another owner, who closes
- * it in a healthy way. The buffers stay.
- * fd  -1: none, the handle is closed
+ * Gives the handle another socket. Does not close the old one: it has another owner, who closes it in a
+ * healthy way. The buffers stay.
+ * fd  -1: there is no new socket, and the handle is closed
  */
 void mb_handle_replace(struct mb_handle *h, int fd);
 

@@ -1,4 +1,4 @@
-/* The attributes of the socket object, and what tostring shows of it. */
+/* The attributes of the socket object, and its tostring. */
 #include "socket/handle_attr.h"
 
 #include "socket/handle.h"

@@ -1,4 +1,4 @@
-/* What a socket object shows of itself: its attributes, and tostring. */
+/* The attributes of the socket object, and its tostring. */
 #ifndef MB_HANDLE_ATTR_H
 #define MB_HANDLE_ATTR_H
 

@@ -1,4 +1,4 @@
-/* Sending a file over a handle, by sendfile(2) where there is a socket. */
+/* Sends a file over a handle: with sendfile(2) on a socket, otherwise with copies. */
 #include "socket/handle_file.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
-/* What is read at once where sendfile(2) does not serve. */
+/* The size of one copy, where sendfile(2) is not possible. */
 #define COPY_BYTES 16384
 
 static FILE *check_file(lua_State *L, int index) {
@@ -35,13 +35,13 @@ static int close_file(lua_State *L) {
 
 /*
  * core.open_file(path)
- * As io.open(path, "rb"), but does not wait where the path is that of a FIFO. Returns a Lua file; or
- * nil, message, errno.
+ * Opens a file as io.open(path, "rb") does, but does not wait when the path names a FIFO. Returns a Lua
+ * file; or nil, message, errno.
  */
 int mb_handle_open_file(lua_State *L) {
   size_t len;
   const char *path = luaL_checklstring(L, 1, &len);
-  if (strlen(path) != len) return push_errno(L, ENOENT); /* no name has a NUL in it */
+  if (strlen(path) != len) return push_errno(L, ENOENT); /* no file's name has a NUL in it */
   luaL_Stream *stream = lua_newuserdata(L, sizeof *stream);
   stream->closef = NULL; /* closed */
   luaL_setmetatable(L, LUA_FILEHANDLE);
@@ -61,8 +61,8 @@ int mb_handle_open_file(lua_State *L) {
 
 /*
  * core.file_size(file)
- * Of a Lua file, whose buffered output is written first. Returns bytes; or nil, message, errno, also
- * for what is no regular file or was not opened for reading.
+ * Writes the buffered output of a Lua file, and returns its size in bytes; or nil, message, errno. It
+ * fails too when the file is not a regular one or was not opened for reading.
  */
 int mb_handle_file_size(lua_State *L) {
   FILE *file = check_file(L, 1);
@@ -87,9 +87,9 @@ int mb_handle_file_size(lua_State *L) {
   return 1;
 }
 
-/* Copies a little; where the socket is a pipe or a file, or the file system knows no sendfile. */
+/* Copies at most COPY_BYTES: for a replay or a pipe, and for a file system without sendfile(2). */
 static ssize_t copy_some(struct mb_handle *h, int fd, off_t offset, size_t count) {
-  static char bytes[COPY_BYTES]; /* not on the stack: touched only when it is needed */
+  static char bytes[COPY_BYTES]; /* not on the stack: its pages are touched only when needed */
   ssize_t n;
   do {
     n = pread(fd, bytes, count < sizeof bytes ? count : sizeof bytes, offset);
@@ -102,10 +102,10 @@ static ssize_t copy_some(struct mb_handle *h, int fd, off_t offset, size_t count
 
 /*
  * core.send_file(socket, file, offset, count)
- * Sends, behind what is queued and without waiting, as much of the file as the system takes. The
- * position of the file does not change.
- * Returns the number of bytes (0: it would block); or false and a message when the file or the system
- * is the trouble; or nil, message, errno for an error of the connection.
+ * Sends the queue, and then as much of the file as the system takes without waiting. The position of the
+ * file does not change.
+ * Returns the number of the file's bytes that were sent (0: it would block); or false and a message when
+ * the file or the system fails; or nil, message, errno when the connection fails.
  */
 int mb_handle_send_file(lua_State *L) {
   struct mb_handle *h = mb_handle_for_output(L);

@@ -1,4 +1,4 @@
-/* Sending a file over a handle without its bytes passing through Lua. */
+/* Sends a file over a handle. Its bytes do not pass through Lua. */
 #ifndef MB_HANDLE_FILE_H
 #define MB_HANDLE_FILE_H
 

@@ -1,4 +1,7 @@
-/* Readiness: what a handle waits for, and whether poll(2) has said so. Nothing else decides it. */
+/*
+ * Readiness: decides what a handle waits for, and whether poll(2) has reported it. Nothing else decides
+ * that.
+ */
 #include <errno.h>
 
 #include "socket/handle.h"
@@ -37,7 +40,10 @@ struct mb_interest mb_handle_interest(const struct mb_handle *h, short wanted, b
   return interest;
 }
 
-/* Connected, the handle takes output; input has yet to come. */
+/*
+ * Goes on connecting, and returns the events that are there. A handle that has just connected takes
+ * output; its input has yet to come.
+ */
 static short ready_when_connected(struct mb_handle *h, const struct mb_interest *interest) {
   if (mb_handle_decide(h, false) == -EAGAIN) return 0;
   struct mb_interest now = mb_handle_interest(h, interest->wanted, true);

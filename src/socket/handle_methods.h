@@ -1,4 +1,4 @@
-/* What the files of the handle share, and what the interfaces above it read and write with. */
+/* Functions that the files of the handle share, and with which the interfaces above it read and write. */
 #ifndef MB_HANDLE_METHODS_H
 #define MB_HANDLE_METHODS_H
 
@@ -18,44 +18,43 @@ int mb_handle_method_flush_nb(lua_State *L);
 
 /* ---- helpers ---- */
 
-/* Counts what was sent, where that is wanted. */
+/* Counts bytes that were sent, if somebody wants the number. */
 static inline void mb_handle_sent(struct mb_handle *h, size_t n) {
   if (h->traffic) h->traffic->out += n;
 }
 
-/* The handle at index 1, for reading: throws when it is closed. */
+/* Returns the handle at index 1, for reading; throws when it is closed. */
 struct mb_handle *mb_handle_for_input(lua_State *L);
 
-/* The handle at index 1, for writing: throws when it is closed or its output is finished. */
+/* Returns the handle at index 1, for writing; throws when it is closed or its output is finished. */
 struct mb_handle *mb_handle_for_output(lua_State *L);
 
-/* Pushes nil, a message and the number for an error -r of the handle. Returns 3. */
+/* Pushes nil, a message and the number for an error r (-errno) of the handle. Returns 3. */
 int mb_handle_push_error(lua_State *L, const struct mb_handle *h, int r);
 
-/* Outcomes of a read; the order is that of the status strings, the read functions' upvalues. */
+/* Outcomes of a read. push_status in handle_read.c has their names in the same order. */
 enum mb_read_status { MB_READ_TERM, MB_READ_MAXLEN, MB_READ_EOF, MB_READ_BLOCK };
 
-/* What read and drain are asked for: (…, maxlen, terminator) from index on. */
+/* The arguments of read and drain: maxlen, terminator. */
 struct mb_read_request {
   size_t maxlen;  /* SIZE_MAX: no limit */
   int terminator; /* byte, or -1 */
 };
 
-/* Reads the two arguments; throws when they are wrong. */
+/* Reads the two arguments at index and index + 1; throws when they are wrong. */
 struct mb_read_request mb_read_request_at(lua_State *L, int index);
 
 /*
  * Receives once into the buffer.
  * wanted  how many bytes the caller can use
- * wait    for at least one byte, or the end
- * Returns the number of bytes, 0 at the end, -EAGAIN, or -errno, which stays. Throws when memory runs
- * out.
+ * wait    true: waits for at least one byte, or the end
+ * Returns the number of bytes; 0 at the end; -EAGAIN when there is nothing now; or -errno, which every
+ * later call returns too. Throws when memory runs out.
  */
 ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait);
 
 /*
- * Waits for more input than the buffer holds, and sends meanwhile what is queued: the peer may wait for
- * it.
+ * Waits for more input than the buffer holds. Sends the queue meanwhile, as the peer may wait for it.
  * deadline  monotonic microseconds, or MB_NO_DEADLINE
  * Returns 0, -EAGAIN at the deadline, or -errno.
  */
@@ -68,18 +67,20 @@ struct mb_read_result {
 };
 
 /*
- * Collects input in the handle's buffer until the request is met; nothing is taken from it.
+ * Collects input in the handle's buffer until the request is met; takes nothing out of the buffer.
  * wait  false: ret->status may be MB_READ_BLOCK
  * Returns 0 or -errno. Throws when memory runs out.
  */
 int mb_handle_fill(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
                    bool wait, struct mb_read_result *ret);
 
-/* Pushes the len bytes in front of the buffer and the status, and takes them. Returns 2. */
+/* Pushes the first result->len bytes of the buffer and the status, and takes the bytes out. Returns 2. */
 int mb_handle_push_read(lua_State *L, struct mb_handle *h, const struct mb_read_result *result);
 
 /*
- * Discards input. *count grows by what was discarded, also on failure.
+ * Discards input until the request is met. Adds the number of bytes to *count, also on failure; the
+ * request's maxlen includes the bytes that *count had before.
+ * wait  false: *ret_status may be MB_READ_BLOCK
  * Returns 0 or -errno. Throws when memory runs out.
  */
 int mb_handle_discard(lua_State *L, struct mb_handle *h, const struct mb_read_request *request,
@@ -91,36 +92,36 @@ int mb_handle_push_count(lua_State *L, size_t count, enum mb_read_status status)
 /* Checks that the arguments from index `first` on are strings; throws when one is not. */
 void mb_handle_check_strings(lua_State *L, int first);
 
-/* How a write goes. */
+/* Flags of a write. */
 enum mb_write_mode {
-  MB_WRITE_BUFFER = 0, /* what is little may stay in the queue */
-  MB_WRITE_FLUSH = 1,  /* nothing may stay that the system would take */
-  MB_WRITE_WAIT = 2,   /* wait until it is taken */
+  MB_WRITE_BUFFER = 0, /* a small portion may stay in the queue */
+  MB_WRITE_FLUSH = 1,  /* sends all that the system takes */
+  MB_WRITE_WAIT = 2,   /* waits until the system has taken it */
 };
 
 /*
- * Writes the strings from index `first` to the top. What the system does not take without waiting
- * is queued.
- * Returns 0 or -errno. Throws when an argument is no string, before anything is written, or when
+ * Writes the strings from index `first` to the top. Without MB_WRITE_WAIT, queues what the system does
+ * not take at once.
+ * Returns 0 or -errno. Throws when an argument is not a string, before anything is written, and when
  * memory runs out.
  */
 int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode);
 
 /*
- * Queues bytes, collecting garbage when there is no memory. Throws when one of the script's finalizers ends
- * the output meanwhile. Returns 0 or -ENOMEM.
+ * Queues bytes. Collects garbage when there is no memory, and tries once more. Throws when one of the
+ * script's finalizers ends the output meanwhile. Returns 0 or -ENOMEM.
  */
 int mb_handle_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size);
 
-/* Remembers a failure -r of output: what is queued can never be sent. Returns r. */
+/* Remembers that output has failed with r (-errno), and drops the queue: it can never be sent. Returns r. */
 int mb_handle_output_failed(struct mb_handle *h, int r);
 
-/* Sends what is queued. wait false: as far as it goes. Returns 0 or -errno. */
+/* Sends the queue. wait false: only what the system takes at once. Returns 0 or -errno. */
 int mb_handle_send_queue(struct mb_handle *h, bool wait);
 
 /*
  * Sends bytes at once; the caller has sent the queue. Counts them, and notes a connection that is lost.
- * flags  of send(2); no transport but a plain socket knows them
+ * flags  of send(2); only a plain socket knows them
  * wait   false: -EAGAIN when nothing can be sent now
  * Returns the number of bytes, which may be less than asked, or -errno.
  */
@@ -132,7 +133,7 @@ static inline int mb_handle_unsent(const struct mb_handle *h) {
   return h->io.transport->unsent(&h->io);
 }
 
-/* What may stay in the queue when a write (not a flush) is done. */
+/* Fewer bytes than this may stay in the queue after a write (not after a flush). */
 #define MB_WRITE_SMALL_BYTES 4096
 
 #endif

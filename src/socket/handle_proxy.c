@@ -1,28 +1,31 @@
-/* PROXY protocol over a handle. Runs before any handler of the script's. */
+/* Takes a PROXY header off a handle, before any handler of the script runs. */
 #include "socket/handle_proxy.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 
-#include "socket/handle_methods.h"
 #include "base/log.h"
 #include "base/proxy_header.h"
 #include "base/proxy_trust.h"
+#include "socket/handle_methods.h"
 #include "state/state.h"
 
-/* A proxy sends it with its first packet, which may be lost once or twice (section 2: at least 3 s). */
+/*
+ * A proxy sends the header in its first packet, which may be lost once or twice (PROXY protocol, section
+ * 2: wait at least 3 s).
+ */
 #define PATIENCE_USEC 5000000
 
 struct taking {
   struct mb_handle *handle;
   int64_t deadline;
   const char *wrong; /* why there is nothing to serve; NULL: all is well */
-  bool silent;       /* the peer has said nothing at all */
+  bool silent;       /* the peer has sent nothing at all */
   bool named;        /* the header has addresses */
 };
 
-/* Returns whether the header is taken, or found to be wrong. */
+/* Returns whether the header has been taken, or is wrong. */
 static bool take(struct taking *t) {
   struct mb_handle *h = t->handle;
   struct mb_proxy_header header;
@@ -45,7 +48,7 @@ static bool take(struct taking *t) {
   return true;
 }
 
-/* Protected: receiving may run out of memory. */
+/* Runs in protected mode, as receiving may run out of memory. */
 static int receive_header(lua_State *L) {
   struct taking *t = lua_touserdata(L, 1);
   struct mb_handle *h = t->handle;
@@ -58,7 +61,7 @@ static int receive_header(lua_State *L) {
       if (n > 0) continue;
     }
     if (n > 0) continue;
-    if (n == 0 && mb_handle_is_replay(h)) return 0; /* the replay of a client that says nothing */
+    if (n == 0 && mb_handle_is_replay(h)) return 0; /* the replay of a client that sends nothing */
     t->silent = mb_buf_len(&h->in) == 0;
     t->wrong = n == 0 ? "the connection ended before its header" : strerror((int)-n);
     return 0;
@@ -74,7 +77,7 @@ static bool is_abstract(const struct mb_addr *addr) {
 static void refuse(struct taking *t) {
   char peer[MB_ADDR_LABEL_MAX];
   mb_addr_peer_label(mb_handle_fd(t->handle), &t->handle->remote, peer);
-  /* Ports are scanned, and load balancers look whether there is somebody: no news. */
+  /* A port scanner or a load balancer's check connects and sends nothing: that is no news. */
   mb_log(t->silent ? LOG_INFO : LOG_NOTICE, "PROXY protocol: connection from %s refused: %s", peer,
          t->wrong);
   mb_handle_reset(t->handle);

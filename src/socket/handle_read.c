@@ -1,4 +1,4 @@
-/* socket:read and socket:drain, blocking and not. */
+/* socket:read and socket:drain, and their forms that do not wait. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <poll.h>
@@ -6,12 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "socket/handle_methods.h"
 #include "base/log.h"
 #include "base/record.h"
+#include "socket/handle_methods.h"
 #include "state/state.h"
 
-/* What one receive asks for: see make_room. */
+/* How many bytes one receive asks for; see room_needed. */
 #define RECEIVE_FIRST_BYTES 4096
 #define RECEIVE_MAX_BYTES   65536
 
@@ -34,7 +34,10 @@ struct mb_read_request mb_read_request_at(lua_State *L, int index) {
   return request;
 }
 
-/* Sends what goes now. Returns whether more is to be sent; a failure is for the next write to report. */
+/*
+ * Sends as much of the queue as the system takes now. Returns whether some of it is left. The next write
+ * reports a failure.
+ */
 static bool sends_on(struct mb_handle *h) {
   if (h->out.len == 0 || h->out_error || h->state != MB_HANDLE_OPEN) return false;
   return mb_handle_send_queue(h, false) == 0 && h->out.len > 0;
@@ -61,15 +64,18 @@ static ssize_t receive(struct mb_handle *h, void *data, size_t len, bool wait) {
   return transport->read(&h->io, data, len, wait);
 }
 
-/* How much room a receive of about `wanted` bytes needs; 0: there is enough. */
+/* Returns the room, in bytes, that a receive of about `wanted` bytes needs; 0: the buffer has enough. */
 static size_t room_needed(struct mb_handle *h, size_t wanted) {
   size_t room;
   if (mb_buf_len(&h->in) == 0 && h->in.capacity > KEEP_MAX_BYTES) mb_buf_free(&h->in, h->alloc);
   mb_buf_room(&h->in, &room);
-  /* Little at first, as most requests are short; what makes calls cheap once the peer filled it. */
+  /*
+   * Most requests are short, so the first receive asks for little. Once the peer has filled that, more
+   * room saves calls.
+   */
   size_t usual = h->in_streams ? RECEIVE_MAX_BYTES : RECEIVE_FIRST_BYTES;
   if (room >= usual || room >= wanted) return 0;
-  /* With an end in sight, no more than that; else it grows as it goes. */
+  /* A read of known length that fits one receive gets room for all of it; any other grows step by step. */
   return wanted > usual && wanted <= RECEIVE_MAX_BYTES ? wanted : usual;
 }
 
@@ -89,8 +95,9 @@ static void record(struct mb_handle *h, const char *data, size_t len) {
 }
 
 /*
- * The system tells once that a connection was lost. When it has told a write, reads look like a
- * healthy end: half of what the peer meant to send must not pass for the whole.
+ * Returns whether a write has learned that the connection is lost. The system reports this once: after a
+ * write has got the error, reads look like a healthy end, and half of what the peer meant to send must
+ * not pass for the whole.
  */
 static bool is_lost(const struct mb_handle *h) {
   return h->out_error == ECONNRESET || h->out_error == ETIMEDOUT;
@@ -101,7 +108,7 @@ ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool
   int r = mb_handle_decide(h, wait);
   if (r < 0) return r;
   make_room(L, h, wanted);
-  if (h->in_eof) return 0; /* a finalizer has finished it */
+  if (h->in_eof) return 0; /* a finalizer has finished the socket */
   size_t room;
   char *to = mb_buf_room(&h->in, &room);
   if (room > RECEIVE_MAX_BYTES) room = RECEIVE_MAX_BYTES;
@@ -120,7 +127,7 @@ ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool
   return n;
 }
 
-/* Whether what is in the buffer meets the request, or nothing more will come. */
+/* Returns whether the bytes in the buffer meet the request, or no more will come. Sets *ret in any case. */
 static bool is_met(struct mb_handle *h, const struct mb_read_request *request,
                    struct mb_read_result *ret) {
   size_t len = mb_buf_len(&h->in);
@@ -155,7 +162,7 @@ static void push_status(lua_State *L, enum mb_read_status status) {
 }
 
 int mb_handle_push_read(lua_State *L, struct mb_handle *h, const struct mb_read_result *result) {
-  /* Taken first: pushing may run the script's finalizers, and those may read or close. */
+  /* The bytes are taken first: pushing may run the script's finalizers, and those may read or close. */
   const char *bytes = mb_buf_bytes(&h->in);
   mb_buf_take(&h->in, result->len);
   lua_pushlstring(L, bytes, result->len);
@@ -220,15 +227,10 @@ static int method_read(lua_State *L) { return read_now(L, true); }
 /* socket:read_nb(maxlen, terminator): does not wait; the status may be "block" as well. */
 static int method_read_nb(lua_State *L) { return read_now(L, false); }
 
-/*
- * socket:drain(maxlen, terminator): as read, but returns the number of bytes, which are discarded.
- */
+/* socket:drain(maxlen, terminator): works as read, but discards the bytes and returns their number. */
 static int method_drain(lua_State *L) { return drain_now(L, true); }
 
-/*
- * socket:drain_nb(maxlen, terminator): as read_nb, but returns the number of bytes, which are
- * discarded.
- */
+/* socket:drain_nb(maxlen, terminator): works as read_nb, but discards the bytes and returns their number. */
 static int method_drain_nb(lua_State *L) { return drain_now(L, false); }
 
 const luaL_Reg mb_handle_read_methods[] = {

@@ -1,6 +1,6 @@
 /*
- * The _call and _yield forms: the non-blocking form in a loop, with the script's function called
- * whenever it is blocked. That function may yield, so what a loop knows is on the Lua stack, never
+ * The _call and _yield forms. They run the non-blocking form in a loop, and call the script's function
+ * whenever it is blocked. That function may yield, so a loop keeps what it knows on the Lua stack, never
  * in a C variable.
  */
 #include <lauxlib.h>
@@ -28,7 +28,7 @@ static int read_loop(lua_State *L, int status, lua_KContext ctx) {
 }
 
 /*
- * socket:read_call(waitfunc, maxlen, terminator): as read; calls waitfunc() as long as reading is
+ * socket:read_call(waitfunc, maxlen, terminator): works as read; calls waitfunc() as long as reading is
  * blocked.
  */
 static int method_read_call(lua_State *L) {
@@ -39,7 +39,7 @@ static int method_read_call(lua_State *L) {
 
 /* socket:read_yield(maxlen, terminator) */
 static int method_read_yield(lua_State *L) {
-  mb_read_request_at(L, 2); /* while the arguments stand where the script put them */
+  mb_read_request_at(L, 2); /* checks them while they stand where the script put them */
   mb_state_insert_yield(L, 2);
   return method_read_call(L);
 }
@@ -68,8 +68,8 @@ static int drain_loop(lua_State *L, int call_status, lua_KContext ctx) {
 }
 
 /*
- * socket:drain_call(waitfunc, maxlen, terminator): as drain; calls waitfunc(socket, "r") as long as
- * it is blocked.
+ * socket:drain_call(waitfunc, maxlen, terminator): works as drain; calls waitfunc(socket, "r") as long as
+ * reading is blocked.
  */
 static int method_drain_call(lua_State *L) {
   mb_handle_for_input(L);
@@ -86,9 +86,9 @@ static int method_drain_yield(lua_State *L) {
   return method_drain_call(L);
 }
 
-/* ---- write and flush: socket, waitfunc; ctx is what may stay in the queue ---- */
+/* ---- write and flush: socket, waitfunc; ctx is the number of bytes that may stay queued ---- */
 
-/* A flush, where nothing may stay, waits for the connection too. */
+/* In a flush nothing may stay in the queue. A flush also waits until the socket is connected. */
 static bool is_sent(const struct mb_handle *h, size_t may_stay) {
   return h->out_error == 0 && h->out.len <= may_stay && !(h->attempt && may_stay == 0);
 }
@@ -118,7 +118,7 @@ static int put_and_wait(lua_State *L, int mode, lua_KContext may_stay) {
   return send_loop(L, LUA_OK, may_stay);
 }
 
-/* socket:write_call(waitfunc, ...): as write; calls waitfunc() as long as writing is blocked. */
+/* socket:write_call(waitfunc, ...): works as write; calls waitfunc() as long as writing is blocked. */
 static int method_write_call(lua_State *L) {
   return put_and_wait(L, MB_WRITE_BUFFER, MB_WRITE_SMALL_BYTES - 1);
 }
@@ -130,7 +130,7 @@ static int method_write_yield(lua_State *L) {
   return method_write_call(L);
 }
 
-/* socket:flush_call(waitfunc, ...): as flush; calls waitfunc() as long as writing is blocked. */
+/* socket:flush_call(waitfunc, ...): works as flush; calls waitfunc() as long as writing is blocked. */
 static int method_flush_call(lua_State *L) { return put_and_wait(L, MB_WRITE_FLUSH, 0); }
 
 /* socket:flush_yield(...) */

@@ -1,11 +1,11 @@
-/* socket:write and socket:flush, blocking and not. */
+/* socket:write and socket:flush, and their forms that do not wait. */
 #include <errno.h>
 #include <lauxlib.h>
 
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
-#define PIECES_MAX 64 /* for one writev: more make a call no cheaper */
+#define PIECES_MAX 64 /* for one writev(2): more pieces make a call no cheaper */
 
 int mb_handle_output_failed(struct mb_handle *h, int r) {
   h->out_error = -r;
@@ -29,10 +29,10 @@ int mb_handle_send_queue(struct mb_handle *h, bool wait) {
   return 0;
 }
 
-/* Where in the arguments a write stands. */
+/* The position of a write in its arguments. */
 struct cursor {
   int argument, last;
-  size_t offset; /* bytes of the argument that are dealt with */
+  size_t offset; /* bytes of the argument that are sent */
 };
 
 static int add_arguments(lua_State *L, const struct cursor *at, struct iovec *pieces, int n) {
@@ -62,7 +62,7 @@ static void advance(lua_State *L, struct cursor *at, size_t sent) {
 }
 
 /*
- * Sends the queue and then the arguments. Returns 0 when all are sent, -EAGAIN when some are left,
+ * Sends the queue and then the arguments. Returns 0 when all bytes are sent, -EAGAIN when some are left,
  * or -errno.
  */
 static int send_all(lua_State *L, struct mb_handle *h, struct cursor *at, bool wait) {
@@ -84,7 +84,7 @@ static int send_all(lua_State *L, struct mb_handle *h, struct cursor *at, bool w
 int mb_handle_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size) {
   if (mb_wqueue_append(&h->out, h->alloc, bytes, size) == 0) return 0;
   lua_gc(L, LUA_GCCOLLECT, 0);
-  mb_handle_check_output(L, h); /* a finalizer may have finished it */
+  mb_handle_check_output(L, h); /* a finalizer may have finished the socket */
   return mb_wqueue_append(&h->out, h->alloc, bytes, size);
 }
 
@@ -94,15 +94,15 @@ static void queue_rest(lua_State *L, struct mb_handle *h, const struct cursor *a
     size_t len;
     const char *text = lua_tolstring(L, i, &len);
     if (mb_handle_queue(L, h, text + offset, len - offset) == 0) continue;
-    /* Half of a write is queued or sent: nothing that follows would make sense to the peer. */
+    /* Half of a write is queued or sent: nothing after it would make sense to the peer. */
     mb_handle_output_failed(h, -ENOMEM);
     mb_state_no_memory(L);
   }
 }
 
 /*
- * Small packets are not held back for an acknowledgement: the queue has gathered what belongs
- * together.
+ * The queue has gathered the bytes that belong together, so small packets need not wait for an
+ * acknowledgement.
  */
 void mb_handle_set_nodelay(struct mb_handle *h) {
   if (h->nodelay || !mb_handle_is_tcp(h)) return;
@@ -135,7 +135,7 @@ void mb_handle_check_strings(lua_State *L, int first) {
 int mb_handle_put(lua_State *L, struct mb_handle *h, int first, int mode) {
   struct cursor at = {.argument = first, .last = lua_gettop(L)};
   mb_handle_check_strings(L, first);
-  /* A number has become a string: that may run a finalizer, which may have closed the socket. */
+  /* Turning a number into a string may run a finalizer, and that may close the socket. */
   mb_handle_for_output(L);
   if (h->out_error) return -h->out_error;
   size_t total = h->out.len;
@@ -174,23 +174,23 @@ static int put_and_return_pending(lua_State *L, int mode) {
 
 /*
  * socket:write(...)
- * Sends the strings; what is little is kept until more comes or it is flushed. Returns the socket,
- * or nil, message, errno.
+ * Sends the strings; keeps a small portion until more comes or it is flushed. Returns the socket, or nil,
+ * message, errno.
  */
 static int method_write(lua_State *L) { return put_and_return_socket(L, MB_WRITE_BUFFER); }
 
-/* socket:flush(...): as write, and nothing is kept. */
+/* socket:flush(...): works as write, but keeps nothing. */
 static int method_flush(lua_State *L) { return put_and_return_socket(L, MB_WRITE_FLUSH); }
 
 /*
  * socket:write_nb(...)
- * Does not wait: what cannot be sent is queued. Returns 0 when all but a small portion was sent,
- * else the number of bytes in the queue; or nil, message, errno.
+ * Sends without waiting, and queues what the system does not take. Returns 0 when all except a small
+ * portion was sent, otherwise the number of bytes in the queue; or nil, message, errno.
  */
 int mb_handle_method_write_nb(lua_State *L) { return put_and_return_pending(L, MB_WRITE_BUFFER); }
 
 /*
- * socket:flush_nb(...): as write_nb, but sends the small portion too. Returns the number of bytes
+ * socket:flush_nb(...): works as write_nb, but sends the small portion too. Returns the number of bytes
  * in the queue.
  */
 int mb_handle_method_flush_nb(lua_State *L) { return put_and_return_pending(L, MB_WRITE_FLUSH); }

@@ -1,4 +1,4 @@
-/* moonbridge_io.tcplisten, locallisten, and the listener they return. */
+/* moonbridge_io.tcplisten and locallisten, and the listener that they return. */
 #include "socket/listener_object.h"
 
 #include <errno.h>
@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/listener.h"
 #include "socket/handle.h"
 #include "state/io_args.h"
-#include "state/state.h"
-#include "base/listener.h"
 #include "state/object.h"
+#include "state/state.h"
 
 #define TYPE "moonbridge_io.listener"
 
@@ -47,7 +47,7 @@ static int push_none(lua_State *L) {
 
 static int accept_connection(lua_State *L, bool wait) {
   struct mb_handle *h = mb_handle_new(L);
-  const struct listener *l = check_open(L, 1); /* after that: a finalizer may have closed it */
+  const struct listener *l = check_open(L, 1); /* only now: a finalizer may have closed it */
   struct mb_addr local, remote;
   int fd = mb_listener_accept(l->fd, wait, &remote);
   if (mb_state_made_room(L, fd)) fd = mb_listener_accept(check_open(L, 1)->fd, wait, &remote);
@@ -55,7 +55,7 @@ static int accept_connection(lua_State *L, bool wait) {
   if (fd < 0) return push_error(L, l, fd);
   mb_fd_set_reset_on_close(fd, l->kind, true);
   mb_handle_attach(h, fd, fd, l->kind);
-  /* The local address is the connection's: the listener's may be that of all interfaces. */
+  /* Asks the connection for its local address: the listener's may stand for all interfaces. */
   local.len = sizeof local.storage;
   if (getsockname(fd, &local.any, &local.len) == 0) h->local = local;
   h->remote = remote;
@@ -73,18 +73,18 @@ static int method_accept(lua_State *L) {
 
 /*
  * listener:accept_nb()
- * As accept, but returns false and a notice when there is no connection.
+ * Works as accept, but does not wait: returns false and a notice when there is no connection.
  */
 static int method_accept_nb(lua_State *L) {
   const struct listener *l = check_open(L, 1);
-  int r = mb_fd_poll(l->fd, POLLIN, 0); /* first, as polling in a loop should make no garbage */
+  int r = mb_fd_poll(l->fd, POLLIN, 0); /* first: polling in a loop should make no garbage */
   if (r < 0) return push_error(L, l, r);
   return r > 0 ? accept_connection(L, false) : push_none(L);
 }
 
 /*
  * listener:close()
- * Returns true. The file of a Unix socket stays. Throws when the listener is closed.
+ * Leaves the file of a Unix socket where it is. Returns true. Throws when the listener is closed.
  */
 static int method_close(lua_State *L) {
   struct listener *l = check_open(L, 1);
@@ -190,8 +190,8 @@ static int listen_tcp(lua_State *L, int index, const struct mb_listener_options 
 
 /*
  * moonbridge_io.tcplisten(host, port)
- * Listens at the first address of the host that can be had; port 0 is any free one, which
- * listener.local_tcpport tells.
+ * Listens at the first address of the host that is available. With port 0 the system picks a free one,
+ * and listener.local_tcpport tells it.
  * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
  * Source: reference, "moonbridge_io.tcplisten".
  */
@@ -218,8 +218,7 @@ static int listen_local(lua_State *L, int index, const struct mb_listener_option
 
 /*
  * moonbridge_io.locallisten(path)
- * Listens at a Unix socket; a socket file that is there is removed first. "@NAME" is an abstract
- * one.
+ * Listens at a Unix socket; removes a socket file that is there already. "@NAME" is an abstract socket.
  * Returns a listener; or nil, message, errno.
  * Source: reference, "moonbridge_io.locallisten".
  */
@@ -233,7 +232,10 @@ static bool flag(lua_State *L, const char *name, bool absent) {
   return set;
 }
 
-/* Permissions as an octal number, such as "0660". Returns 0 when there are none, or a boolean. */
+/*
+ * Returns the permissions that a field gives as an octal number, such as "0660"; 0 when the field is
+ * absent or a boolean.
+ */
 static int permissions(lua_State *L, const char *name) {
   int value = 0;
   if (lua_getfield(L, 1, name) != LUA_TNIL && !lua_isboolean(L, -1)) {
@@ -249,7 +251,7 @@ static int permissions(lua_State *L, const char *name) {
   return value;
 }
 
-/* The family, by its name or number; 0: not said. */
+/* Returns the family, which the field gives by name or number; 0 when it is absent. */
 static int family(lua_State *L) {
   static const struct {
     const char *name;
@@ -269,8 +271,8 @@ static int family(lua_State *L) {
 
 /*
  * mb.http_server.listener: listen(options)
- * Listens at host and port, or at path; family, v6only, reuseaddr (unless it is false), reuseport,
- * unlink, mode and mask are as in http.server's listen.
+ * Listens at host and port, or at path. family, v6only, reuseaddr (on, unless it is false), reuseport,
+ * unlink, mode and mask are those of http.server's listen.
  * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
  */
 static int listen_with_options(lua_State *L) {

@@ -9,8 +9,8 @@ int mb_io_locallisten(lua_State *L);
 int mb_io_tcplisten(lua_State *L);
 
 /*
- * The descriptor of the listener at an index, for poll; -1 when it is no listener. Throws when it is
- * closed.
+ * Returns the descriptor of the listener at an index, for poll; -1 when the value is not a listener.
+ * Throws when the listener is closed.
  */
 int mb_io_listener_fd(lua_State *L, int index);
 

@@ -1,6 +1,6 @@
 /*
- * One poll(2) over everything. It takes no more descriptors than the process may have, so children,
- * which need none, stand beside its array.
+ * One poll(2) over everything. poll(2) takes no more descriptors than the process may have, so children,
+ * which need none, are kept beside its array.
  */
 #include "socket/poll_set.h"
 
@@ -12,19 +12,19 @@
 #include "base/fdio.h"
 #include "base/sigterm.h"
 
-/* An element of which poll(2) alone cannot tell all: one of these three. */
+/* An element for which poll(2) alone is not enough. One of the first three members is set. */
 struct special {
   const struct mb_child *child;
   struct mb_handle *in_short;   /* see forget_shortness */
   struct mb_handle *connecting; /* not connected yet: polled until that is decided */
-  size_t at;                    /* the index of its descriptor */
-  short wanted;                 /* what is waited for when it is connected */
+  size_t at;                    /* connecting: index of its descriptor */
+  short wanted;                 /* connecting: events to wait for afterwards */
 };
 
 struct mb_poll_set {
   size_t capacity;             /* of both arrays */
-  size_t count, special_count; /* more than capacity: not all were taken in */
-  bool ready;                  /* something need not be waited for */
+  size_t count, special_count; /* more than capacity: some elements are missing */
+  bool ready;                  /* an element is ready without a wait */
   bool any_child;
   struct special *specials;
   struct pollfd fds[];
@@ -85,7 +85,7 @@ void mb_poll_set_add_child(struct mb_poll_set *set, const struct mb_child *child
 
 /* ---- waiting ---- */
 
-/* Returns how many descriptors have something to say, 0 at the deadline, or -errno. */
+/* Waits once. Returns how many descriptors have events, 0 at the deadline, or -errno. */
 static int wait_once(struct mb_poll_set *set, int64_t deadline, const sigset_t *mask) {
   struct timespec left;
   if (deadline != MB_NO_DEADLINE) {
@@ -105,8 +105,8 @@ static bool any_child_has_ended(const struct mb_poll_set *set) {
 }
 
 /*
- * The same, but the signals of interest are let in only while waiting: none can come unseen between
- * the look at what they tell and the wait.
+ * Does the same, but lets SIGTERM and SIGCHLD in only during the wait: none can come unseen between the
+ * check for them and the wait.
  */
 static int wait_for_signals_too(struct mb_poll_set *set, int64_t deadline, bool wakeup_on_sigterm) {
   sigset_t signals, before;
@@ -128,8 +128,8 @@ static int wait_for_signals_too(struct mb_poll_set *set, int64_t deadline, bool 
 }
 
 /*
- * Goes on connecting where poll(2) says so. Returns whether the handle is ready; if not, the descriptor is
- * polled for the next step.
+ * Goes on connecting, as poll(2) has reported an event. Returns whether the handle is ready; if not, *fd
+ * is set for the next step.
  */
 static bool is_ready_after_connecting(struct pollfd *fd, const struct special *s) {
   struct mb_interest interest = mb_handle_interest(s->connecting, s->wanted, false);
@@ -138,7 +138,10 @@ static bool is_ready_after_connecting(struct pollfd *fd, const struct special *s
   return false;
 }
 
-/* Whether something is ready, of which poll(2) says so. Returns 1, 0, or -EBADF with *ret_fd. */
+/*
+ * Looks at what poll(2) has reported. Returns 1 when something is ready, 0 when nothing is, or -EBADF
+ * with the descriptor in *ret_fd.
+ */
 static int look(struct mb_poll_set *set, int *ret_fd) {
   for (size_t i = 0; i < set->special_count; i++) {
     const struct special *s = &set->specials[i];
@@ -158,8 +161,8 @@ static int look(struct mb_poll_set *set, int *ret_fd) {
 }
 
 /*
- * What is buffered and not enough for a read_call is passed over once: whoever waits still says so
- * again when he is resumed, and he may have been given up.
+ * Bytes that are too few for a read_call do not count as input in one wait. Then they count again: the
+ * read_call may have been given up. If it is resumed and still waits, it marks the handle anew.
  */
 static void forget_shortness(const struct mb_poll_set *set) {
   for (size_t i = 0; i < set->special_count; i++) {
@@ -167,7 +170,10 @@ static void forget_shortness(const struct mb_poll_set *set) {
   }
 }
 
-/* Whether what has interrupted us is of interest to nobody: a child that was not waited for. */
+/*
+ * Returns whether a SIGCHLD, and no SIGTERM, has interrupted us, and forgets both. That alone does not
+ * end the wait: the child may be one that nobody waits for.
+ */
 static bool is_only_a_child(void) {
   bool child = mb_child_take_signal(), sigterm = mb_sigterm_take();
   return child && !sigterm;
@@ -179,7 +185,7 @@ int mb_poll_set_wait(struct mb_poll_set *set, int64_t deadline, bool wakeup_on_s
   if (wakeup_on_sigterm && mb_sigterm_has_come()) return -EINTR;
   if (set->ready) return 1;
   if (set->any_child) mb_child_catch_signal();
-  is_only_a_child(); /* before: what matters is who interrupts us now */
+  is_only_a_child(); /* forgets earlier signals: only those during this wait count */
   for (;;) {
     int r = wakeup_on_sigterm || set->any_child
                 ? wait_for_signals_too(set, deadline, wakeup_on_sigterm)

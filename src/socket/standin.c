@@ -1,6 +1,6 @@
 /*
- * The connection in the place of a listener that another library's program makes. Nothing here binds,
- * listens or accepts.
+ * Puts the connection in the place of a listener that a program for another library makes. Nothing here
+ * binds, listens or accepts.
  */
 #include "socket/standin.h"
 
@@ -16,7 +16,7 @@
 static struct {
   const char *style;        /* as --style names the library */
   struct mb_handle *handle; /* the connect handler's argument keeps it; NULL: no program runs */
-  struct mb_addr local;     /* where it came in, whatever a PROXY header says; len 0 in a replay */
+  struct mb_addr local;     /* the true address, whatever a PROXY header says; len 0 in a replay */
   bool taken;
 } standin;
 
@@ -28,8 +28,8 @@ void mb_standin_begin(lua_State *L, const char *style) {
   standin.handle = mb_handle_at(L, -1);
   if (!mb_handle_is_replay(standin.handle)) {
     struct mb_addr remote;
-    mb_addr_of(mb_handle_fd(standin.handle), &standin.local,
-               &remote); /* ENOTCONN: local is filled */
+    /* When the client has gone (ENOTCONN), this still fills local. */
+    mb_addr_of(mb_handle_fd(standin.handle), &standin.local, &remote);
   }
   lua_rawsetp(L, LUA_REGISTRYINDEX, &connection_key);
 }
@@ -61,7 +61,7 @@ void mb_standin_close(void) {
 
 _Noreturn void mb_standin_end(lua_State *L) {
   mb_standin_close();
-  lua_close(L); /* the main thread is found from any */
+  lua_close(L); /* closes the whole state, from any of its threads */
   exit(MB_EXIT_OK);
 }
 

@@ -1,6 +1,6 @@
 /*
  * The stand-in for a listener: a program that binds, listens and accepts gets the one connection that we
- * were started for. Which program runs so is api/mb/style.h's.
+ * were started for. api/mb/style.h decides which program that is.
  */
 #ifndef MB_STANDIN_H
 #define MB_STANDIN_H
@@ -20,7 +20,7 @@ void mb_standin_begin(lua_State *L, const char *style);
 /* Forgets the connection: its Lua state has ended. */
 void mb_standin_forget(void);
 
-/* Returns whether a program runs so; otherwise bind, listen and accept do what they say. */
+/* Returns whether such a program runs; if not, bind, listen and accept do what they usually do. */
 bool mb_standin_active(void);
 
 /* Returns where the connection came in; len 0 in a replay. */
@@ -29,15 +29,16 @@ const struct mb_addr *mb_standin_local(void);
 #define MB_STANDIN_MESSAGE_MAX 640
 
 /*
- * Returns whether an address is the one where the connection came in: the same port, or 0 for any, and the
- * same address, or every address ("0.0.0.0" and "::" both mean all). In a replay every address is.
+ * Returns whether an address is the one where the connection came in: it has the same port, or 0 for any,
+ * and the same address, or stands for every address ("0.0.0.0" and "::" both do). In a replay every
+ * address is.
  */
 bool mb_standin_is(const struct mb_addr *wanted);
 
 /* Writes the message for a program that binds elsewhere; `wanted` is its address as text. */
 void mb_standin_refuse(const char *wanted, char ret_message[MB_STANDIN_MESSAGE_MAX]);
 
-/* Returns mb_standin_is, and when that is false the message. */
+/* Returns mb_standin_is. When that is false, writes the message too. */
 bool mb_standin_claims(const struct mb_addr *wanted, char ret_message[MB_STANDIN_MESSAGE_MAX]);
 
 /* Writes the address of the listener that the program sees: the one it has asked for, with the true port. */
@@ -49,7 +50,10 @@ int mb_standin_fd(void);
 /* Returns whether nobody has accepted the connection yet. */
 bool mb_standin_pending(void);
 
-/* The first accept: pushes the connection's socket object. Later ones push nothing and return false. */
+/*
+ * Accepts. The first call pushes the connection's socket object and returns true; later ones push nothing
+ * and return false.
+ */
 bool mb_standin_take(lua_State *L);
 
 /* Returns whether the program has accepted the connection. */
@@ -62,8 +66,8 @@ bool mb_standin_serving(void);
 void mb_standin_close(void);
 
 /*
- * Ends the process, as the one connection that the program could accept is done: closes the connection and
- * the Lua state; the exit status is 0.
+ * Ends the process, as the one connection that the program could accept is done: closes the connection
+ * and the Lua state. The exit status is 0.
  */
 _Noreturn void mb_standin_end(lua_State *L);
 

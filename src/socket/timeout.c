@@ -1,6 +1,6 @@
 /*
- * timeout(). Deadlines, not durations: what is set are points in time, and the alarm timer stands
- * at the earliest, so that nesting, throwing and yielding cannot stretch a limit.
+ * timeout(). It keeps deadlines, not durations, and sets the alarm timer to the earliest: nesting,
+ * throwing and yielding cannot stretch a limit.
  */
 #include "socket/timeout.h"
 
@@ -16,14 +16,14 @@
 
 #define SUB_TIMER "mb.timeout"
 
-/* After this long, a log that does not take its line is not waited for. */
+/* The last line waits at most this long for a log that does not take it. */
 #define LAST_LINE_PATIENCE_USEC 50000
 
-/* Of what the log says; more of a long URL helps nobody. */
+/* The longest text that the log gets; more of a long URL helps nobody. */
 #define LABEL_MAX_BYTES 512
 
 /*
- * A running timeout(seconds, f): a userdata in that call's frame, so that it ends with the frame in
+ * A running timeout(seconds, f). It is a userdata in that call's frame, so that it ends with the frame in
  * any case.
  */
 struct sub_timer {
@@ -44,7 +44,7 @@ static void (*volatile at_end)(const char *how);
 
 static const struct mb_timeout_label usual = {"timeout: time is up", NULL, 0};
 
-/* What the log says at the alarm that is set now. */
+/* The words for the log when the alarm that is set now goes off. */
 static const struct mb_timeout_label *volatile alarm_label = &usual;
 
 static void unblock(int signal_number) {
@@ -54,7 +54,7 @@ static void unblock(int signal_number) {
   sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-/* Adds bytes to a line, as many as fit. Returns how many there are now. */
+/* Adds bytes to a line, as many as fit. Returns the new size of the line. */
 static size_t add(char *line, size_t size, const char *text, size_t count) {
   if (count > LABEL_MAX_BYTES - size) count = LABEL_MAX_BYTES - size;
   memcpy(line + size, text, count);
@@ -76,7 +76,7 @@ static void log_label(const struct mb_timeout_label *label, bool was_reset) {
 static void time_is_up(int signal_number) {
   const struct mb_channel *connection = guarded;
   if (connection) connection->transport->reset(connection);
-  /* The log may block, on a pipe that nobody reads: the next alarm kills us then. */
+  /* Writing to the log may block, on a pipe that nobody reads: the next alarm kills us then. */
   const struct itimerval last = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
   signal(signal_number, SIG_DFL);
   unblock(signal_number);
@@ -91,7 +91,7 @@ void mb_timeout_guard(const struct mb_channel *connection) { guarded = connectio
 
 void mb_timeout_at_end(void (*f)(const char *how)) { at_end = f; }
 
-/* The point in time that is next, and the label of what has set it. */
+/* Returns the earliest deadline, and the label that belongs to it. */
 static int64_t earliest(const struct mb_timeout_label **ret_label) {
   int64_t deadline = limit < outer ? limit : outer;
   *ret_label = &usual;
@@ -132,7 +132,7 @@ static void arm(void) {
   setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-/* Seconds until the alarm; 0 when none is set. */
+/* Returns the seconds until the alarm; 0 when none is set. */
 static double remaining(void) {
   const struct mb_timeout_label *label;
   int64_t deadline = earliest(&label);
@@ -163,12 +163,12 @@ void mb_timeout_forget(void) {
 void mb_timeout_clear(void) {
   if (outer == MB_NO_DEADLINE && !running) return;
   outer = MB_NO_DEADLINE;
-  /* Those left behind in coroutines that wait to be resumed. */
+  /* Sub-timers may be left in coroutines that wait to be resumed. */
   for (struct sub_timer *s = running; s; s = s->next) s->deadline = s->inner = MB_NO_DEADLINE;
   arm();
 }
 
-/* Takes a sub-timer out; false when it is out already. */
+/* Takes a sub-timer out of the list; returns false when it was out already. */
 static bool leave(const struct sub_timer *sub) {
   for (struct sub_timer **at = &running; *at; at = &(*at)->next) {
     if (*at != sub) continue;
@@ -178,7 +178,7 @@ static bool leave(const struct sub_timer *sub) {
   return false;
 }
 
-/* Collected while it runs: its coroutine was dropped. */
+/* A sub-timer that still runs is collected when its coroutine was dropped. */
 static int sub_timer_gc(lua_State *L) {
   if (leave(lua_touserdata(L, 1))) arm();
   return 0;
@@ -191,8 +191,8 @@ static double check_seconds(lua_State *L) {
 }
 
 /*
- * The function has returned or thrown: stack is seconds, sub-timer, message handler, results or
- * error.
+ * Ends a sub-timer when its function has returned or thrown. The stack is seconds, sub-timer, message
+ * handler, results or error.
  */
 static int sub_timer_done(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
@@ -214,7 +214,10 @@ int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label)
   return sub_timer_done(L, mb_state_pcall_keep(L, nargs, LUA_MULTRET, sub_timer_done), 0);
 }
 
-/* Where timeout(seconds) goes: to the innermost sub-timer of this coroutine, if there is one. */
+/*
+ * Returns the deadline that timeout(seconds) sets: that of the innermost sub-timer of this coroutine, if
+ * there is one, otherwise the outer one.
+ */
 static int64_t *slot_of(const lua_State *L) {
   for (struct sub_timer *s = running; s; s = s->next) {
     if (s->coroutine == L) return &s->inner;
@@ -223,11 +226,11 @@ static int64_t *slot_of(const lua_State *L) {
 }
 
 /*
- * timeout()              seconds until the process is killed, 0 if there is no limit
- * timeout(seconds)       kills it after so many seconds (fractions too); 0: never; returns what was
- *                        left before
- * timeout(seconds, f, …) calls f(…) and returns its results; kills the process if it takes
- *                        longer; 0: only the limits that are set already hold
+ * timeout()              returns the seconds until the process is killed; 0: there is no limit
+ * timeout(seconds)       kills the process after so many seconds (fractions too); 0: never. Returns the
+ *                        seconds that were left before
+ * timeout(seconds, f, …) calls f(…) and returns its results; kills the process if f takes longer; 0: only
+ *                        the limits that are set already hold
  * Source: reference, "Global function timeout(...)".
  */
 static int timeout(lua_State *L) {

@@ -1,6 +1,6 @@
 /*
- * Files, pipes and terminals: a replay, whose files somebody else has opened, and a child's pipes, which
- * are ours and have O_NONBLOCK.
+ * The transport of files, pipes and terminals. Somebody else has opened those of a replay; a child's
+ * pipes are ours and have O_NONBLOCK.
  */
 #include "socket/transport_files.h"
 
@@ -24,8 +24,8 @@ static ssize_t read_file(struct mb_channel *c, void *data, size_t len, bool wait
 }
 
 /*
- * A blocking pipe or terminal has no MSG_DONTWAIT: where poll(2) says "writable", PIPE_BUF bytes go
- * without blocking. Returns the number of bytes, or -1 with errno.
+ * Writes what goes without blocking. A blocking pipe or terminal has no MSG_DONTWAIT, but when poll(2)
+ * says that it is writable, it takes PIPE_BUF bytes. Returns the number of bytes, or -1 with errno.
  */
 static ssize_t write_now(int fd, const struct iovec *pieces, int count) {
   int ready = mb_fd_poll(fd, POLLOUT, 0);
@@ -60,7 +60,7 @@ static int unsent(const struct mb_channel *c) {
   return -ENOTSOCK;
 }
 
-/* Closing a file is all there is to its end, and the handle closes. */
+/* A file ends when it is closed, and the handle does that. */
 static int end_output(struct mb_channel *c) {
   (void)c;
   return 0;

@@ -1,4 +1,4 @@
-/* The transport of what is no socket: the two files of a replay, and pipes. */
+/* The transport of the two files of a replay, and of pipes. */
 #ifndef MB_TRANSPORT_FILES_H
 #define MB_TRANSPORT_FILES_H
 

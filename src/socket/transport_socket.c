@@ -1,6 +1,6 @@
 /*
- * Plain stream sockets. Never changes the O_NONBLOCK of a description that others share for longer than
- * one system call.
+ * The transport of plain stream sockets. It never changes the O_NONBLOCK of a description that others
+ * share for longer than one system call.
  */
 #include "socket/transport_socket.h"
 
@@ -35,7 +35,7 @@ static ssize_t write_socket(struct mb_channel *c, const struct iovec *pieces, in
   }
 }
 
-/* sendfile(2) has no MSG_DONTWAIT: the socket has the flag as long as the call runs. */
+/* sendfile(2) has no MSG_DONTWAIT, so the socket gets O_NONBLOCK as long as the call runs. */
 static ssize_t send_file(struct mb_channel *c, int file, off_t offset, size_t count) {
   int flags = fcntl(c->out_fd, F_GETFL);
   if (flags < 0) return -errno;
@@ -77,7 +77,7 @@ static int end(struct mb_channel *c, bool output_ended) {
   int r = output_ended ? 0 : end_output(c);
   mb_fd_set_reset_on_close(c->out_fd, c->kind, false);
   drop_input(c);
-  /* Nobody will read any more: a local peer that goes on writing is told so. */
+  /* Tells a local peer that goes on writing that nobody reads any more. */
   if (c->kind != MB_FD_TCP) shutdown(c->out_fd, SHUT_RD);
   return r;
 }
