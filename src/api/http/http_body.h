@@ -1,4 +1,4 @@
-/* The content of a request body, for Lua: in pieces, kept for later, discarded, or as form parts. */
+/* Gives Lua the content of a request body: in pieces or as form parts; keeps it for later, or discards it. */
 #ifndef MB_HTTP_BODY_H
 #define MB_HTTP_BODY_H
 

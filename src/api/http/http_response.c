@@ -1,6 +1,6 @@
 /*
- * The response writer. What a script says goes out as late as possible: a response that is small goes
- * out in one piece, with its length.
+ * The response writer. It sends as late as possible, so that a small response goes out in one piece, with
+ * its length.
  */
 #include "api/http/http_response.h"
 
@@ -59,7 +59,7 @@ static int finish_headers(lua_State *L) {
 
 /* ---- the body ---- */
 
-/* Throws when so many bytes more may not be sent. */
+/* Throws when the body may not have `size` bytes more. */
 static void check_size(lua_State *L, const struct mb_response *r, enum mb_response_call call,
                        uint64_t size) {
   if (r->interim) {
@@ -79,7 +79,7 @@ static void check_size(lua_State *L, const struct mb_response *r, enum mb_respon
   }
 }
 
-/* Makes one string of all arguments behind the request, at index 2. May run the script's code. */
+/* Joins the arguments after the request to one string at index 2. May run the script's code. */
 static void concatenate(lua_State *L) {
   int top = lua_gettop(L);
   if (top == 2 && lua_type(L, 2) == LUA_TSTRING) return;
@@ -136,7 +136,7 @@ static int finish(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH);
   lua_settop(L, 2);
   if (r->state == MB_RESPONSE_FINISHED) {
-    /* The wait for the client may have been cut off by an error. */
+    /* An error may have ended an earlier wait for the client. */
     mb_response_push_of_wire(L, "socket");
     if (mb_handle_at(L, -1)->out.len > 0) mb_response_drain(L, 0, mb_response_nothing_more);
     return 0;
@@ -151,7 +151,7 @@ static int finish(lua_State *L) {
     return 0;
   }
   r->state = MB_RESPONSE_BROKEN;
-  /* A script that knows HEAD sends nothing: that says nothing of the size. */
+  /* A script that knows of HEAD sends no body, so that the size of a body is unknown. */
   bool known = !(r->is_head && r->sent == 0);
   if (r->head_pending) mb_response_end_head(L, r, known ? &r->sent : NULL);
   mb_response_emit(L, r, 0, true, MB_RESPONSE_FINISHED, mb_response_nothing_more);
@@ -186,7 +186,7 @@ static int check_file(lua_State *L) {
   return 0;
 }
 
-/* What is known of the size of a body that is one file. */
+/* Sets Content-Length to the size of a file that seems to be the whole body. */
 static void set_length(lua_State *L, struct mb_response *r, uint64_t size) {
   char line[48];
   bool whole = r->head_pending && !r->interim && !r->has_length && r->sent == 0;
@@ -198,13 +198,13 @@ static void set_length(lua_State *L, struct mb_response *r, uint64_t size) {
   r->length = size;
 }
 
-/* What comes before the bytes of a file is sent. Stack: request, response, size of the file. */
+/* Begins the bytes of a file, after all output before them. Stack: request, response, size of the file. */
 static int begin_file_bytes(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   (void)ctx;
   struct mb_response *r = response_at(L, 2);
   uint64_t size = (uint64_t)lua_tointeger(L, 3);
-  /* While that waited, a stream handler may have sent something. */
+  /* A stream handler may have sent something while the method has waited. */
   if (r->state != MB_RESPONSE_BODY) mb_response_refuse_state(L, MB_RESPONSE_SEND_FILE, r->state);
   check_size(L, r, MB_RESPONSE_SEND_FILE, size);
   r->state = MB_RESPONSE_BROKEN;
@@ -222,8 +222,8 @@ static int begin_file_bytes(lua_State *L, int status, lua_KContext ctx) {
 
 /*
  * request:_begin_file(size)
- * So many bytes of body follow, which the caller sends by itself, if this returns true: sends what
- * comes before them. Nothing else can be sent until request:_end_file().
+ * Announces `size` bytes of body, and sends everything that comes before them. Returns true when the caller
+ * has to send the bytes by itself; nothing else can be sent then until request:_end_file().
  */
 static int begin_file(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_FILE);
@@ -239,7 +239,7 @@ static int begin_file(lua_State *L) {
   return begin_file_bytes(L, LUA_OK, 0);
 }
 
-/* request:_end_file(): all bytes of the file were sent. */
+/* request:_end_file(): goes on with the response after all bytes of the file were sent. */
 static int end_file(lua_State *L) {
   struct mb_response *r = mb_response_enter(L, MB_RESPONSE_END_FILE);
   r->state = MB_RESPONSE_BROKEN;
@@ -253,8 +253,8 @@ static int end_file(lua_State *L) {
 
 /*
  * response:state()
- * Returns "start" (no status was sent), "begun" or "finished"; whether it is interim; how many bytes
- * of body were sent so far.
+ * Returns "start" (no status was sent), "begun" or "finished"; whether the response is interim; how many
+ * bytes of body were sent so far.
  */
 static int response_state(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
@@ -266,28 +266,30 @@ static int response_state(lua_State *L) {
   return 3;
 }
 
-/* response:has_left(): whether some of the response, which is not an interim one, may have gone out:
- * it cannot be taken back any more. */
+/*
+ * response:has_left()
+ * Returns whether a part of the final response may have gone out, so that it cannot be taken back any more.
+ */
 static int has_left(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
   lua_pushboolean(L, r->state != MB_RESPONSE_START && !r->head_pending);
   return 1;
 }
 
-/* response:is_whole(): whether it is finished, and the connection still HTTP's. */
+/* response:is_whole(): returns whether the response is finished, and the connection still carries HTTP. */
 static int is_whole(lua_State *L) {
   const struct mb_response *r = response_at(L, 1);
   lua_pushboolean(L, r->state == MB_RESPONSE_FINISHED && r->code != 101);
   return 1;
 }
 
-/* response:keeps_connection() */
+/* response:keeps_connection(): returns whether the connection may be used again. */
 static int keeps_connection(lua_State *L) {
   lua_pushboolean(L, response_at(L, 1)->keepalive);
   return 1;
 }
 
-/* A new method that every response may need is a function, a row here and in `calls`, and a test. */
+/* A new method that every response may need has a function, a row here, a row in `calls`, and a test. */
 static const luaL_Reg request_methods[] = {
     {"_begin_file", begin_file},
     {"_begin_monologue", begin_monologue},

@@ -1,4 +1,4 @@
-/* The head of a response. It is gathered, and goes out with the first of the body. */
+/* The head of a response. It is gathered, and goes out with the first bytes of the body. */
 #include "api/http/http_response_head.h"
 
 #include <lauxlib.h>
@@ -14,7 +14,7 @@ bool mb_response_is_bodyless(const struct mb_response *r) {
   return r->code == 204 || r->code == 205 || r->code == 304 || r->code == 101;
 }
 
-/* The number of a status text, three digits and nothing or a space behind them; 0 when it is none. */
+/* Returns the number of a status text: three digits, then a space or the end. 0: the text is no status. */
 static int status_code(struct mb_span text) {
   if (text.size < 3 || (text.size > 3 && text.data[3] != ' ')) return 0;
   if (!mb_http_all((struct mb_span){text.data, 3}, MB_HTTP_DIGIT)) return 0;
@@ -22,7 +22,6 @@ static int status_code(struct mb_span text) {
   return (text.data[0] - '0') * 100 + (text.data[1] - '0') * 10 + (text.data[2] - '0');
 }
 
-/* HTTP/1.0 knows no interim responses. */
 void mb_response_end_interim(lua_State *L, struct mb_response *r, lua_KFunction then) {
   r->state = MB_RESPONSE_BROKEN;
   r->interim = r->dated = false;
@@ -32,7 +31,7 @@ void mb_response_end_interim(lua_State *L, struct mb_response *r, lua_KFunction 
     lua_insert(L, -2);
     lua_call(L, 1, 0);
   }
-  if (r->minor == 0) {
+  if (r->minor == 0) { /* HTTP/1.0 knows no interim responses */
     r->head_pending = false;
     mb_buf_take(&r->head, mb_buf_len(&r->head));
     r->state = MB_RESPONSE_START;
@@ -49,7 +48,7 @@ static int begin_head(lua_State *L, int status, lua_KContext ctx) {
   struct mb_response *r = luaL_checkudata(L, 2, MB_RESPONSE_TYPE);
   struct mb_span text, fields = {NULL, 0};
   text.data = lua_tolstring(L, 3, &text.size);
-  /* While an interim response waited, a stream handler may have sent one of its own. */
+  /* A stream handler may have sent a status while an interim response has waited. */
   if (r->state != MB_RESPONSE_START) {
     mb_response_refuse_state(L, MB_RESPONSE_SEND_STATUS, r->state);
   }
@@ -71,7 +70,7 @@ static int begin_head(lua_State *L, int status, lua_KContext ctx) {
 
 /*
  * request:send_status(status)
- * A text such as "404 Not Found", or an integer, whose usual phrase is added.
+ * status is a text such as "404 Not Found", or an integer, to which the usual phrase is added.
  * Source: reference, "request:send_status"; RFC 9112, section 4.
  */
 int mb_response_send_status(lua_State *L) {
@@ -125,7 +124,10 @@ static bool on_coding(lua_State *L, struct mb_response *r, struct mb_span value)
   return false;
 }
 
-/* What is said of the connection's end is ours to say; other options go out, each in a field. */
+/*
+ * Keeps "close" and "keep-alive" back, as we say ourselves whether the connection goes on. Sends each other
+ * option in a field of its own.
+ */
 static bool on_connection(lua_State *L, struct mb_response *r, struct mb_span list) {
   struct mb_span option;
   r->state = MB_RESPONSE_BROKEN;
@@ -148,7 +150,7 @@ static bool on_date(lua_State *L, struct mb_response *r, struct mb_span value) {
   return true;
 }
 
-/* Fields that mean something to us. A function returns whether the line is sent as it is. */
+/* Fields that have a meaning for us. The function returns whether the field line is sent as it is. */
 static const struct {
   const char *name;
   bool (*notice)(lua_State *L, struct mb_response *r, struct mb_span value);
@@ -161,7 +163,7 @@ static const struct {
 
 /*
  * request:send_header(key, value)
- * A value may be a number.
+ * value may be a number.
  * Source: reference, "request:send_header"; RFC 9110, section 5.
  */
 int mb_response_send_header(lua_State *L) {
@@ -193,8 +195,8 @@ int mb_response_send_header(lua_State *L) {
 }
 
 /*
- * Says how the body is framed (RFC 9112, section 6).
- * size  of the whole body; NULL when that is not known yet
+ * Adds the field that frames the body, if there is one (RFC 9112, section 6).
+ * size  of the whole body; NULL when it is not known yet
  */
 static void append_framing(lua_State *L, struct mb_response *r, const uint64_t *size) {
   if (r->code == 101 || r->code == 204 || r->code == 304 || r->has_length) return;
@@ -210,7 +212,7 @@ static void append_framing(lua_State *L, struct mb_response *r, const uint64_t *
     r->chunked = true;
     mb_response_append_text(L, &r->head, "Transfer-Encoding: chunked\r\n");
   } else {
-    mb_response_end_connection(L, r); /* whose end is that of the body */
+    mb_response_end_connection(L, r); /* the end of the connection is the end of the body */
   }
 }
 
@@ -218,12 +220,12 @@ void mb_response_end_head(lua_State *L, struct mb_response *r, const uint64_t *s
   mb_response_push_of_wire(L, "static_date");
   if (!r->dated && !lua_toboolean(L, -1)) mb_response_append_text(L, &r->head, mb_http_date_line());
   mb_response_push_of_wire(L, "expects");
-  /* The client was not told to send its body: nobody knows whether it will. */
+  /* The client was not told to send its body, so nobody knows whether it will send it. */
   if (lua_toboolean(L, -1)) mb_response_end_connection(L, r);
   lua_pop(L, 2);
   append_framing(L, r, size);
   if (r->code == 101) {
-    mb_response_end_connection(L, r); /* what follows is another protocol, and the script's */
+    mb_response_end_connection(L, r); /* another protocol follows, which is the script's */
   } else if (!r->keepalive) {
     mb_response_append_text(L, &r->head, "Connection: close\r\n");
   } else if (r->minor == 0) {

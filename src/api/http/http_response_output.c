@@ -1,4 +1,4 @@
-/* The way out of a response: what was gathered, framed, into the socket's queue and to the client. */
+/* Output of a response: the gathered bytes go, framed, into the socket's queue and to the client. */
 #include "api/http/http_response_output.h"
 
 #include <lauxlib.h>
@@ -9,7 +9,7 @@
 #include "api/http/http_response_head.h"
 #include "state/state.h"
 
-/* Output that may be queued before a write waits for the client. */
+/* A write waits for the client when more than this is queued. */
 #define QUEUE_MAX_BYTES 65536
 
 void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
@@ -32,14 +32,14 @@ void mb_response_queue(lua_State *L, struct mb_handle *h, const char *bytes, siz
   if (mb_handle_queue(L, h, bytes, size) < 0) mb_state_no_memory(L);
 }
 
-/* Queues what was gathered, and empties it. */
+/* Queues gathered bytes, and empties their buffer. */
 static void queue_gathered(lua_State *L, struct mb_handle *h, struct mb_buf *from) {
   if (mb_buf_len(from) == 0) return;
   mb_response_queue(L, h, mb_buf_bytes(from), mb_buf_len(from));
   mb_buf_take(from, mb_buf_len(from));
 }
 
-/* Calls a method of the connection with the argument on top of the stack, and pops that. */
+/* Calls a method of the connection with the argument on top of the stack, and pops the argument. */
 static void call_wire(lua_State *L, const char *method, lua_KFunction then) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, method);

@@ -1,5 +1,7 @@
-/* What every call of a response begins with: whether it is allowed, and what is said where it is not;
- * what the files of the response writer need of the request besides. */
+/*
+ * Decides whether a call of a response is allowed, and throws the message when it is not. Reads and sets the
+ * fields of the request that the response writer needs.
+ */
 #include "api/http/http_response_state.h"
 
 #include <lauxlib.h>
@@ -8,7 +10,7 @@
 
 #include "state/state.h"
 
-/* What may be called in which state; and where the script is, counted in callers from here. */
+/* The states in which each call is allowed; and the level of the script, counted in callers from here. */
 static const struct {
   const char *name;
   unsigned allowed;
