@@ -19,7 +19,7 @@ const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
     struct mb_addr local = {.len = sizeof local.storage};
     if (getsockname(s->fd, &local.any, &local.len) == 0) {
       if (!mb_standin_claims(&local, message)) return lua_pushstring(L, message);
-      s->stands_in = true; /* it is not bound: to any port */
+      s->stands_in = true; /* a socket that is not bound would listen on any port */
       s->wanted = local;
     }
   }
@@ -30,7 +30,7 @@ const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
 
 /*
  * master:listen([backlog])
- * Makes a server of it. Returns 1; or nil, message.
+ * Makes the master a server. Returns 1; or nil, message.
  */
 int mb_luasocket_method_listen(lua_State *L) {
   mb_luasocket_check(L, MB_LUASOCKET_MASTER);
@@ -39,7 +39,7 @@ int mb_luasocket_method_listen(lua_State *L) {
   return error ? mb_luasocket_fail(L, error) : mb_luasocket_done(L);
 }
 
-/* ---- accept, of the connection that we were started for ---- */
+/* ---- accept for the connection that we were started for ---- */
 
 bool mb_luasocket_has_pending(const struct mb_luasocket *s) {
   return s->stands_in && mb_standin_pending();
@@ -61,9 +61,9 @@ static int accept_style(lua_State *L, const struct mb_luasocket *server) {
   return mb_luasocket_fail(L, "timeout");
 }
 
-/* ---- accept, of a server of our own ---- */
+/* ---- accept for a server with a socket ---- */
 
-/* Returns a descriptor or -errno; -EAGAIN: the client has gone meanwhile. */
+/* Returns a descriptor or -errno; -EAGAIN when there is no client, or when it has gone meanwhile. */
 static int accept_one(lua_State *L, const struct mb_luasocket *s, struct mb_addr *ret_remote) {
   int fd = mb_listener_accept(s->fd, false, ret_remote);
   if (mb_state_made_room(L, fd)) fd = mb_listener_accept(s->fd, false, ret_remote);
@@ -86,7 +86,7 @@ static int accept_into(lua_State *L, const struct mb_luasocket *s, struct mb_lua
     mb_handle_attach(client->h, fd, fd, MB_FD_TCP);
     client->h->remote = remote;
     client->family = s->family;
-    client->linger = s->linger; /* the system has it so too */
+    client->linger = s->linger; /* the system does the same */
     return 0;
   }
 }
@@ -99,7 +99,7 @@ int mb_luasocket_method_accept(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_SERVER);
   if (s->stands_in) return accept_style(L, s);
   if (s->fd < 0) return mb_luasocket_fail(L, "closed");
-  if (s->block == 0) { /* first, as asking in a loop should make no garbage */
+  if (s->block == 0) { /* comes first: a loop that asks should make no garbage */
     int r = mb_fd_poll(s->fd, POLLIN, 0);
     if (r <= 0) return mb_luasocket_fail(L, mb_luasocket_io_error(r < 0 ? r : -EAGAIN));
   }
