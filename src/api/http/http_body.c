@@ -5,9 +5,10 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "api/http/http_fields.h"
+#include "api/http/http_input.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
-#include "api/http/http_fields.h"
 
 /* One receive asks for this many bytes, or for the rest of the body if its length is known and smaller. */
 #define RECEIVE_BYTES 65536

@@ -2,7 +2,9 @@
 #ifndef MB_HTTP_BODY_H
 #define MB_HTTP_BODY_H
 
-#include "api/http/http_input.h"
+#include <lua.h>
+
+#include "http/http_head.h"
 
 /*
  * Pushes nil, "refused", status, reason; or nil, "failed", errno, message for an error r < 0.

@@ -3,17 +3,17 @@
 
 #include <lauxlib.h>
 
-#include "socket/handle_file.h"
-#include "socket/handle_methods.h"
 #include "api/http/http_fields.h"
-#include "http/http_form.h"
 #include "api/http/http_input.h"
 #include "api/http/http_list.h"
-#include "http/http_reason.h"
 #include "api/http/http_response.h"
 #include "base/log.h"
-#include "state/state.h"
+#include "http/http_form.h"
+#include "http/http_reason.h"
+#include "socket/handle_file.h"
+#include "socket/handle_methods.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 /* ---- text ---- */
 

@@ -4,8 +4,8 @@
 #include <ctype.h>
 #include <lauxlib.h>
 
-#include "http/http_form.h"
 #include "api/http/http_input.h"
+#include "http/http_form.h"
 
 /* Lua's hash looks at all bytes of a name up to this length. */
 #define MB_HTTP_SHORT_NAME 31

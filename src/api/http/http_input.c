@@ -6,11 +6,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "socket/handle_methods.h"
-#include "state/state.h"
 #include "api/http/http_body.h"
 #include "api/http/http_fields.h"
 #include "api/http/http_list.h"
+#include "socket/handle_methods.h"
+#include "state/state.h"
 
 #define INPUT_TYPE "mb.http.input"
 

@@ -9,10 +9,10 @@
 #include <lua.h>
 
 #include "base/buf.h"
-#include "socket/handle.h"
 #include "http/http_chunked.h"
 #include "http/http_head.h"
 #include "http/http_multipart.h"
+#include "socket/handle.h"
 
 struct mb_http_input {
   struct mb_handle *handle; /* kept alive as the user value */

@@ -7,14 +7,12 @@
 #include <lauxlib.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "socket/handle_methods.h"
-#include "http/http_date.h"
 #include "api/http/http_response_head.h"
 #include "api/http/http_response_output.h"
 #include "api/http/http_response_state.h"
-#include "state/state.h"
+#include "http/http_date.h"
+#include "socket/handle.h"
 
 static struct mb_response *response_at(lua_State *L, int index) {
   return luaL_checkudata(L, index, MB_RESPONSE_TYPE);

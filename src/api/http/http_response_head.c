@@ -3,11 +3,10 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "api/http/http_response_output.h"
 #include "http/http_date.h"
 #include "http/http_reason.h"
-#include "api/http/http_response_output.h"
 #include "http/http_span.h"
 
 bool mb_response_is_bodyless(const struct mb_response *r) {

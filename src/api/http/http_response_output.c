@@ -1,12 +1,11 @@
 /* Output of a response: the gathered bytes go, framed, into the socket's queue and to the client. */
 #include "api/http/http_response_output.h"
 
-#include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "socket/handle_methods.h"
 #include "api/http/http_response_head.h"
+#include "socket/handle_methods.h"
 #include "state/state.h"
 
 /* A write waits for the client when more than this is queued. */

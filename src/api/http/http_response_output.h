@@ -9,8 +9,8 @@
 #ifndef MB_HTTP_RESPONSE_OUTPUT_H
 #define MB_HTTP_RESPONSE_OUTPUT_H
 
-#include "socket/handle.h"
 #include "api/http/http_response_state.h"
+#include "socket/handle.h"
 
 /*
  * Sends the gathered bytes, and a string after them; both are one chunk if the body is chunked.

@@ -6,9 +6,6 @@
 
 #include <lauxlib.h>
 #include <stdarg.h>
-#include <string.h>
-
-#include "state/state.h"
 
 /* The states in which each call is allowed; and the level of the script, counted in callers from here. */
 static const struct {

@@ -1,9 +1,6 @@
 /* moonbridge_io.tcpconnect and localconnect. */
 #include "api/io/io_connect.h"
 
-#include <errno.h>
-#include <lauxlib.h>
-
 #include "base/connect.h"
 #include "socket/handle.h"
 #include "socket/handle_methods.h"

@@ -4,11 +4,11 @@
 #include <lauxlib.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
 #include "api/io/io_child.h"
 #include "api/io/io_connect.h"
-#include "socket/listener_object.h"
 #include "api/io/io_poll.h"
+#include "base/fdio.h"
+#include "socket/listener_object.h"
 
 /*
  * moonbridge_io.getpid()

@@ -6,13 +6,13 @@
 #include <limits.h>
 #include <stdio.h>
 
-#include "base/fdio.h"
-#include "socket/handle.h"
-#include "state/io_args.h"
 #include "api/io/io_child.h"
+#include "base/fdio.h"
+#include "base/sigterm.h"
+#include "socket/handle.h"
 #include "socket/listener_object.h"
 #include "socket/poll_set.h"
-#include "base/sigterm.h"
+#include "state/io_args.h"
 
 /*
  * moonbridge_io.catch_sigterm()

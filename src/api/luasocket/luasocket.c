@@ -10,11 +10,11 @@
 #include <sys/time.h>
 #include <time.h>
 
-#include "state/lazy_functions.h"
 #include "api/luasocket/luasocket_except.h"
-#include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_select.h"
 #include "api/luasocket/luasocket_tcp.h"
+#include "base/fdio.h"
+#include "state/lazy_functions.h"
 
 /* The most descriptors that a Linux process may have: select has no limit of its own. */
 #define SET_SIZE 1048576

@@ -2,16 +2,14 @@
 #include "api/luasocket/luasocket_address.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 #include <netinet/in.h>
 #include <string.h>
 
-#include "base/connect.h"
-#include "state/io_args.h"
-#include "state/state.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
+#include "base/addr.h"
 #include "socket/standin.h"
+#include "state/state.h"
 
 /* Returns whether a port is a number above 65535: getaddrinfo would take its value modulo 65536. */
 static bool is_out_of_range(const char *port) {

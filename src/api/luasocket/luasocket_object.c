@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/luasocket/luasocket_methods.h"
 #include "base/fdio.h"
+#include "socket/standin.h"
 #include "state/lazy_functions.h"
 #include "state/state.h"
-#include "api/luasocket/luasocket_methods.h"
-#include "socket/standin.h"
 
 /* ---- classes ---- */
 

@@ -1,5 +1,4 @@
 /* object:setoption() and getoption(): each option has one row. */
-#include <errno.h>
 #include <lauxlib.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -4,14 +4,12 @@
  */
 #include <errno.h>
 #include <lauxlib.h>
-#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "base/fdio.h"
-#include "socket/handle_methods.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
+#include "socket/handle_methods.h"
 
 enum pattern { LINE, ALL, COUNT };
 

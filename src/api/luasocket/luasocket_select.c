@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fdio.h"
 #include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_server.h"
+#include "base/fdio.h"
 
 /* Indices on the stack: the arguments, the results, and the memory. */
 enum { RECEIVING = 1, SENDING, TIMEOUT, CAN_RECEIVE, CAN_SEND, MEMORY };

@@ -5,12 +5,11 @@
 #include <lauxlib.h>
 #include <poll.h>
 
-#include "base/fdio.h"
-#include "state/io_args.h"
-#include "state/state.h"
-#include "base/listener.h"
 #include "api/luasocket/luasocket_methods.h"
+#include "base/fdio.h"
+#include "base/listener.h"
 #include "socket/standin.h"
+#include "state/state.h"
 
 const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
   struct mb_luasocket *s = lua_touserdata(L, object);
@@ -50,7 +49,7 @@ void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline) {
   mb_fd_poll_all(NULL, 0, deadline);
 }
 
-static int accept_style(lua_State *L, const struct mb_luasocket *server) {
+static int accept_standin(lua_State *L, const struct mb_luasocket *server) {
   if (mb_standin_take(L)) {
     struct mb_luasocket *client = mb_luasocket_new(L, MB_LUASOCKET_CLIENT, -1);
     client->family = server->family;
@@ -97,7 +96,7 @@ static int accept_into(lua_State *L, const struct mb_luasocket *s, struct mb_lua
  */
 int mb_luasocket_method_accept(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_SERVER);
-  if (s->stands_in) return accept_style(L, s);
+  if (s->stands_in) return accept_standin(L, s);
   if (s->fd < 0) return mb_luasocket_fail(L, "closed");
   if (s->block == 0) { /* comes first: a loop that asks should make no garbage */
     int r = mb_fd_poll(s->fd, POLLIN, 0);

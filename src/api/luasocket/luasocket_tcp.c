@@ -7,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
 #include "api/luasocket/luasocket_address.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_server.h"
+#include "base/fdio.h"
 #include "socket/standin.h"
 
 /* ---- creating ---- */

@@ -3,9 +3,9 @@
 #include <lauxlib.h>
 #include <math.h>
 
-#include "base/fdio.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
+#include "base/fdio.h"
 
 int64_t mb_luasocket_start(const struct mb_luasocket *s) {
   return mb_luasocket_waits(s) ? 0 : mb_now_usec();

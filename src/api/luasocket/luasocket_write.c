@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
-#include <poll.h>
 
-#include "base/fdio.h"
-#include "socket/handle_methods.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
+#include "socket/handle_methods.h"
 
 /* Sends the queue. Returns 0, -EAGAIN at the deadline, or -errno. */
 static int send_queued(const struct mb_luasocket *s, int64_t start) {

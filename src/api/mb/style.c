@@ -17,13 +17,12 @@ static const char *const modules[] = {
     [MB_STYLE_LUA_HTTP] = "mb.http_server",
 };
 
+/* The names on the command line. */
 static const char *const names[] = {
     [MB_STYLE_LUASOCKET] = "luasocket",
     [MB_STYLE_TARANTOOL] = "tarantool",
     [MB_STYLE_LUA_HTTP] = "lua-http",
 };
-
-const char *mb_style_name(enum mb_style style) { return names[style]; }
 
 enum mb_style mb_style_find(const char *name) {
   for (size_t i = 1; i < sizeof names / sizeof *names; i++) {
@@ -66,7 +65,7 @@ static void replace_exit(lua_State *L) {
 static int run(lua_State *L) {
   enum mb_style style = (enum mb_style)lua_tointeger(L, lua_upvalueindex(3));
   lua_settop(L, 1);
-  mb_standin_begin(L, mb_style_name(style));
+  mb_standin_begin(L, names[style]);
 
   lua_getglobal(L, "require");
   lua_pushstring(L, modules[style]);

@@ -16,9 +16,6 @@ enum mb_style {
   MB_STYLE_LUA_HTTP,
 };
 
-/* Returns the name that the command line has for a style. */
-const char *mb_style_name(enum mb_style style);
-
 /* Returns the style of a name; MB_STYLE_NONE when there is no such library. */
 enum mb_style mb_style_find(const char *name);
 

@@ -5,12 +5,11 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_errno.h"
+#include "api/tarantool/tarantool_names.h"
 
 /* ---- names and numbers ---- */
 

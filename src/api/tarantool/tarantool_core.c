@@ -2,15 +2,13 @@
 #include "api/tarantool/tarantool_core.h"
 
 #include <lauxlib.h>
-#include <math.h>
-#include <poll.h>
 #include <time.h>
 
-#include "base/fdio.h"
-#include "base/log.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "base/fdio.h"
+#include "base/log.h"
 
 /* core.log(level, text): logs a text of one or more lines. level is a name that --log-level takes. */
 static int log_text(lua_State *L) {

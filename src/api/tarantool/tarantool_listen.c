@@ -1,13 +1,12 @@
 /* Connecting and listening. With --style, the one connection stands in for a listener: socket/standin.h. */
 #include <errno.h>
 #include <lauxlib.h>
-#include <string.h>
 
-#include "socket/standin.h"
-#include "state/state.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "socket/standin.h"
+#include "state/state.h"
 
 /* ---- connecting ---- */
 

@@ -6,7 +6,6 @@
 #define MB_TARANTOOL_NAMES_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 /*
  * A table ends with an empty name. If a number has several names, its first is the one that we write. The

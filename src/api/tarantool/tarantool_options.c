@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <math.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,9 +10,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "base/fdio.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_names.h"
+#include "base/fdio.h"
 
 enum form {
   FORM_INTEGER, /* also a flag: reads as 0 or 1; may be set to true or false */

@@ -3,19 +3,16 @@
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <math.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
-#include "socket/handle_methods.h"
-#include "state/state.h"
-#include "socket/standin.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_options.h"
+#include "socket/handle_methods.h"
+#include "socket/standin.h"
+#include "state/state.h"
 
 #define TYPE "mb.tarantool.socket"
 

@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "base/addr.h"
 #include "base/buf.h"
 #include "socket/handle.h"
-#include "base/addr.h"
 
 struct mb_tarantool_socket {
   int fd;                   /* its own, O_NONBLOCK; -1: none */

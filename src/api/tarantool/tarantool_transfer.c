@@ -7,13 +7,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "base/fdio.h"
-#include "socket/handle_methods.h"
-#include "state/state.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "socket/handle_methods.h"
+#include "state/state.h"
 
 /* Bytes that one system call is asked for: without a size of the caller's; and at most. */
 #define RECEIVE_BYTES     65536
