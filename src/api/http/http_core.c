@@ -174,7 +174,7 @@ static int is_delivered(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"call", call},
-    {"date", mb_http_date},
+    {"date", mb_http_response_date},
     {"decode_uri", decode_uri},
     {"encode_html", encode_html},
     {"encode_uri", encode_uri},

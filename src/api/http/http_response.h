@@ -20,7 +20,7 @@ int mb_http_response_new(lua_State *L);
 int mb_http_response_methods(lua_State *L);
 
 /* core.date(): returns the Date field line for now, with CR LF. */
-int mb_http_date(lua_State *L);
+int mb_http_response_date(lua_State *L);
 
 /* Registers the type. May throw. */
 void mb_http_response_open(lua_State *L);

@@ -11,32 +11,32 @@
 
 #include "base/buf.h"
 
-#define MB_RESPONSE_TYPE "mb.http.response" /* of the userdata */
+#define MB_HTTP_RESPONSE_TYPE "mb.http.response" /* of the userdata */
 
 /* States, as bits. */
-enum mb_response_state {
-  MB_RESPONSE_START = 1,    /* no status yet */
-  MB_RESPONSE_HEAD = 2,     /* fields may be sent */
-  MB_RESPONSE_BODY = 4,     /* the head is finished, though it may not have gone out yet */
-  MB_RESPONSE_FINISHED = 8, /* the body is finished, too */
-  MB_RESPONSE_FILE = 16,    /* mb.http.send_file is sending a file */
-  MB_RESPONSE_BROKEN = 32,  /* a step was interrupted: the response cannot be completed */
+enum mb_http_response_state {
+  MB_HTTP_RESPONSE_START = 1,    /* no status yet */
+  MB_HTTP_RESPONSE_HEAD = 2,     /* fields may be sent */
+  MB_HTTP_RESPONSE_BODY = 4,     /* the head is finished, though it may not have gone out yet */
+  MB_HTTP_RESPONSE_FINISHED = 8, /* the body is finished, too */
+  MB_HTTP_RESPONSE_FILE = 16,    /* mb.http.send_file is sending a file */
+  MB_HTTP_RESPONSE_BROKEN = 32,  /* a step was interrupted: the response cannot be completed */
 };
 
-enum mb_response_call {
-  MB_RESPONSE_SEND_STATUS,
-  MB_RESPONSE_SEND_HEADER,
-  MB_RESPONSE_CLOSE_AFTER_FINISH,
-  MB_RESPONSE_MONOLOGUE,
-  MB_RESPONSE_FINISH_HEADERS,
-  MB_RESPONSE_SEND_DATA,
-  MB_RESPONSE_SEND_FILE,
-  MB_RESPONSE_FLUSH,
-  MB_RESPONSE_FINISH,
-  MB_RESPONSE_END_FILE,
+enum mb_http_response_call {
+  MB_HTTP_RESPONSE_SEND_STATUS,
+  MB_HTTP_RESPONSE_SEND_HEADER,
+  MB_HTTP_RESPONSE_CLOSE_AFTER_FINISH,
+  MB_HTTP_RESPONSE_MONOLOGUE,
+  MB_HTTP_RESPONSE_FINISH_HEADERS,
+  MB_HTTP_RESPONSE_SEND_DATA,
+  MB_HTTP_RESPONSE_SEND_FILE,
+  MB_HTTP_RESPONSE_FLUSH,
+  MB_HTTP_RESPONSE_FINISH,
+  MB_HTTP_RESPONSE_END_FILE,
 };
 
-struct mb_response {
+struct mb_http_response {
   unsigned state;
   int code;       /* of the status */
   int minor;      /* of the request: HTTP/1.minor */
@@ -57,21 +57,22 @@ struct mb_response {
 
 /*
  * Returns the response of the request at index 1, and inserts it at index 2; throws when the call is not
- * allowed now. A function that changes the response sets its state to MB_RESPONSE_BROKEN until the change is
- * complete, as any step of the change may throw.
+ * allowed now. A function that changes the response sets its state to MB_HTTP_RESPONSE_BROKEN until the
+ * change is complete, as any step of the change may throw.
  */
-struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call);
+struct mb_http_response *mb_http_response_enter(lua_State *L, enum mb_http_response_call call);
 
 /* Throws a message that names the call and the script's line. */
-int mb_response_misused(lua_State *L, enum mb_response_call call, const char *format, ...);
+int mb_http_response_misused(lua_State *L, enum mb_http_response_call call, const char *format,
+                             ...);
 
 /* Throws: the call is not allowed in the state. */
-int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state);
+int mb_http_response_refuse_state(lua_State *L, enum mb_http_response_call call, unsigned state);
 
 /* Makes the response the last one of its connection. */
-void mb_response_end_connection(lua_State *L, struct mb_response *r);
+void mb_http_response_end_connection(lua_State *L, struct mb_http_response *r);
 
 /* Pushes a field of the request's connection (mb.http.wire). */
-void mb_response_push_of_wire(lua_State *L, const char *name);
+void mb_http_response_push_of_wire(lua_State *L, const char *name);
 
 #endif
