@@ -5,11 +5,12 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "api/http/http_fields.h"
+#include "api/http/http_input.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
-#include "api/http/http_fields.h"
 
-/* What one receive asks for, where no length says less. */
+/* One receive asks for this many bytes, or for the rest of the body if its length is known and smaller. */
 #define RECEIVE_BYTES 65536
 
 /* Chunks are joined up to this size. */
@@ -23,7 +24,7 @@ enum content {
   CONTENT_FAILED,  /* an error of the connection */
 };
 
-/* Content where it lies: in the stash, or in the handle's buffer. */
+/* Content in its place: in the stash, or in the handle's buffer. */
 struct piece {
   struct mb_span span;
   bool stashed;
@@ -73,7 +74,7 @@ static enum content too_large(struct mb_http_input *in) {
 
 /* ---- framing ---- */
 
-/* Content of a body with a length, among what has been received. */
+/* Finds the received content of a body with a length. */
 static enum content find_by_length(struct mb_http_input *in, struct mb_span *ret) {
   const struct mb_buf *received = &in->handle->in;
   size_t len = mb_buf_len(received);
@@ -103,8 +104,7 @@ static enum content find_chunked(struct mb_http_input *in, struct mb_span *ret) 
 }
 
 /*
- * The next content that the client has sent; receives where there is none. May throw for want of
- * memory.
+ * Finds the next content from the client; receives when the buffer holds none. Throws when memory runs out.
  */
 static enum content next_received(lua_State *L, struct mb_http_input *in, struct piece *ret) {
   struct mb_handle *h = in->handle;
@@ -128,8 +128,8 @@ static enum content next_received(lua_State *L, struct mb_http_input *in, struct
 }
 
 /*
- * Takes count bytes of the piece. The bytes stay where they are until the buffer is used again: they
- * are to be copied before anything else runs.
+ * Takes `count` bytes of the piece. The bytes stay valid until the buffer is used again: the caller copies
+ * them before anything else runs.
  */
 static void take(struct mb_http_input *in, const struct piece *piece, size_t count) {
   if (piece->stashed) {
@@ -146,12 +146,12 @@ static void take(struct mb_http_input *in, const struct piece *piece, size_t cou
   if (in->left == 0) in->ended = true;
 }
 
-/* Moves a piece that was received to the stash. Throws for want of memory. */
+/* Moves a received piece to the stash. Throws when memory runs out. */
 static void stash(lua_State *L, struct mb_http_input *in, const struct piece *piece) {
   size_t room, size = piece->span.size;
   if (mb_state_reserve(L, &in->stash, size)) {
     mb_handle_check_open(L, in->handle);
-    return; /* a finalizer may have read from the socket: the caller looks at it anew */
+    return; /* a finalizer may have read from the socket, so the caller looks at it anew */
   }
   memcpy(mb_buf_room(&in->stash, &room), piece->span.data, size);
   mb_buf_added(&in->stash, size);
@@ -159,9 +159,9 @@ static void stash(lua_State *L, struct mb_http_input *in, const struct piece *pi
 }
 
 /*
- * The next content: first what was stashed. Chunks that are small are joined in the stash: as
- * strings of their own they would cost many times their size.
- * apart  each chunk by itself, but for what is in the stash
+ * Finds the next content: first the stash, then what the client sends. Joins small chunks in the stash, as
+ * a string for each would cost many times its size.
+ * apart  true: chunks are not joined, except those already in the stash
  */
 static enum content next_content(lua_State *L, struct mb_http_input *in, bool apart,
                                  struct piece *ret) {
@@ -181,12 +181,12 @@ static enum content next_content(lua_State *L, struct mb_http_input *in, bool ap
 
 /* ---- methods ---- */
 
-/* A stash that is empty again keeps no more memory than the next pieces need. */
+/* Frees the memory of an empty stash when it is more than the next pieces need. */
 static void free_large_stash(struct mb_http_input *in) {
   if (in->stash.capacity > RECEIVE_BYTES) mb_buf_free(&in->stash, in->handle->alloc);
 }
 
-/* The object, while its socket is open: throws else. */
+/* Returns the object; throws when its socket is not open. */
 static struct mb_http_input *open_input(lua_State *L) {
   struct mb_http_input *in = mb_http_input_at(L, 1);
   mb_handle_check_open(L, in->handle);
@@ -202,9 +202,12 @@ static size_t check_most(lua_State *L) {
 
 /*
  * input:read(most, apart)
- * The next piece of content, at most so many bytes. apart: chunks are not joined.
- * Returns it; or nil and "block", moved (whether something has been received since it was last said);
- * "end"; "refused", status, reason; or "failed", errno, message.
+ * Returns the next piece of content, at most `most` bytes; with `apart` chunks are not joined. Or returns
+ * nil and
+ *   "block", moved     nothing is there; moved: something was received since "block" was last returned
+ *   "end"
+ *   "refused", status, reason
+ *   "failed", errno, message
  */
 int mb_http_input_read(lua_State *L) {
   struct mb_http_input *in = open_input(L);
@@ -221,8 +224,9 @@ int mb_http_input_read(lua_State *L) {
 
 /*
  * input:stash()
- * Receives content and keeps it for later: what is there, but not without end. Returns how many bytes
- * are kept when there was some, or as read does.
+ * Receives the content that is there and keeps it for later. Stops after RECEIVE_BYTES, as a fast client
+ * could go on for ever.
+ * Returns how many bytes the stash holds, if there was content; otherwise the same as read.
  */
 int mb_http_input_stash(lua_State *L) {
   struct mb_http_input *in = open_input(L);
@@ -240,7 +244,7 @@ int mb_http_input_stash(lua_State *L) {
 
 /*
  * input:discard()
- * Drops content. Returns true when there was some, or as read does.
+ * Drops content. Returns true if there was some; otherwise the same as read.
  */
 int mb_http_input_discard(lua_State *L) {
   struct mb_http_input *in = open_input(L);
@@ -254,8 +258,8 @@ int mb_http_input_discard(lua_State *L) {
 
 /*
  * input:multipart()
- * Reads the body as multipart/form-data from now on. Returns true, false when it is something else,
- * or nil, "refused", status, reason.
+ * Reads the body as multipart/form-data from now on.
+ * Returns true; false when the body is something else; or nil, "refused", status, reason.
  */
 int mb_http_input_multipart(lua_State *L) {
   struct mb_http_input *in = open_input(L);
@@ -277,8 +281,8 @@ int mb_http_input_multipart(lua_State *L) {
 }
 
 /*
- * Pushes the content that is held, at most so many bytes. It is more when bytes that were taken for
- * the begin of a delimiter turn out to be none.
+ * Pushes held content, at most `most` bytes. The held content can be longer than that: bytes that looked
+ * like the beginning of a delimiter come out later, when they turn out to be content.
  */
 static int push_held(lua_State *L, struct mb_http_input *in, size_t most) {
   struct mb_span held = in->held;
@@ -291,7 +295,7 @@ static int push_held(lua_State *L, struct mb_http_input *in, size_t most) {
   return 2;
 }
 
-/* Pushes an event for the script; returns 0 when it is none for it. */
+/* Pushes an event. Returns the number of results; 0 when the event is not for the script. */
 static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_event event,
                       size_t most) {
   const struct mb_multipart *m = in->multipart;
@@ -319,9 +323,8 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
 
 /*
  * input:part(most)
- * The next event of a multipart body.
- * Returns "part", name, file name (nil: none), content type (nil: none); "data", content of at most
- * so many bytes; "part end"; or as read does.
+ * Returns the next event of a multipart body: "part", name, file name (nil: none), content type (nil: none);
+ * "data", content of at most `most` bytes; or "part end". Without an event it returns the same as read.
  */
 int mb_http_input_part(lua_State *L) {
   struct mb_http_input *in = open_input(L);

@@ -1,8 +1,10 @@
-/* The content of a request body, for Lua: in pieces, kept for later, discarded, or as form parts. */
+/* Gives Lua the content of a request body: in pieces or as form parts; keeps it for later, or discards it. */
 #ifndef MB_HTTP_BODY_H
 #define MB_HTTP_BODY_H
 
-#include "api/http/http_input.h"
+#include <lua.h>
+
+#include "http/http_head.h"
 
 /*
  * Pushes nil, "refused", status, reason; or nil, "failed", errno, message for an error r < 0.

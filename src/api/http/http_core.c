@@ -1,26 +1,26 @@
-/* The table of mb.http.core, and those of its functions that are not in a file of their own. */
+/* The table of mb.http.core, and the functions that have no file of their own. */
 #include "api/http/http_core.h"
 
 #include <lauxlib.h>
 
-#include "socket/handle_file.h"
-#include "socket/handle_methods.h"
 #include "api/http/http_fields.h"
-#include "http/http_form.h"
 #include "api/http/http_input.h"
 #include "api/http/http_list.h"
 #include "api/http/http_options.h"
-#include "http/http_reason.h"
 #include "api/http/http_response.h"
 #include "base/log.h"
-#include "state/state.h"
+#include "http/http_form.h"
+#include "http/http_reason.h"
+#include "socket/handle_file.h"
+#include "socket/handle_methods.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 /* ---- text ---- */
 
 static size_t decode(char *to, struct mb_span from) { return mb_form_decode(to, from, true); }
 
-/* Pushes what a function makes of argument 1, whose result is at most `growth` times as long. */
+/* Pushes the result of `convert` for argument 1, which is at most `growth` times as long as the argument. */
 static int push_converted(lua_State *L, size_t growth, size_t (*convert)(char *, struct mb_span)) {
   struct mb_span text;
   luaL_Buffer b;
@@ -32,7 +32,7 @@ static int push_converted(lua_State *L, size_t growth, size_t (*convert)(char *,
 
 /*
  * core.encode_html(text), core.encode_uri(text), core.decode_uri(text)
- * See moonbridge_http(3). Each returns a string.
+ * Each returns a string. Source: moonbridge_http(3).
  */
 static int encode_html(lua_State *L) { return push_converted(L, 6, mb_html_encode); }
 static int encode_uri(lua_State *L) { return push_converted(L, 3, mb_form_encode); }
@@ -40,7 +40,7 @@ static int decode_uri(lua_State *L) { return push_converted(L, 1, decode); }
 
 /*
  * core.field_line(name, value)
- * Returns the field line "name: value" with CR LF; or nil and what is wrong with it.
+ * Returns the field line "name: value" with CR LF; or nil and the reason why it is invalid.
  */
 static int field_line(lua_State *L) {
   struct mb_span name, value;
@@ -62,7 +62,7 @@ static int field_line(lua_State *L) {
   return 1;
 }
 
-/* core.reason(status): returns the usual phrase, or "". */
+/* core.reason(status): returns the usual phrase of a status, or "". */
 static int reason(lua_State *L) {
   lua_pushstring(L, mb_http_reason((int)luaL_checkinteger(L, 1)));
   return 1;
@@ -83,7 +83,7 @@ static int call_done(lua_State *L, int status, lua_KContext ctx) {
 static int call_limited(lua_State *L) {
   const struct mb_http_head *head = &mb_http_input_at(L, 2)->head;
   struct mb_timeout_label label = {.text = "http: response_timeout: the handler took too long in "};
-  /* As it was sent: "GET /path". */
+  /* Method and target as the client has sent them, "GET /path": they lie side by side in the head. */
   label.about = head->method.data;
   label.about_size = (size_t)(head->target.data + head->target.size - head->method.data);
   lua_remove(L, 2);
@@ -92,7 +92,7 @@ static int call_limited(lua_State *L) {
 
 /*
  * core.call(seconds, input, f, ...)
- * Calls f(...), limited like timeout(seconds, f, ...), for the request that the input has read last.
+ * Calls f(...) with a limit as timeout(seconds, f, ...) has it, for the request that the input has read last.
  * Returns true; or false and the error, whose traceback is kept for core.throw_on.
  */
 static int call(lua_State *L) {
@@ -102,7 +102,7 @@ static int call(lua_State *L) {
   return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
 }
 
-/* core.try(f, ...): as core.call, without a limit, and not for one request. */
+/* core.try(f, ...): as core.call, but without a limit, and not for a request. */
 static int try(lua_State *L) {
   mb_state_check_callable(L, 1);
   return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
@@ -114,7 +114,7 @@ static int throw_on(lua_State *L) {
   return mb_state_throw_on(L);
 }
 
-/* core.log(level, text): logs a line; level: "info", "notice", "warning" or "err". */
+/* core.log(level, text): logs a line. level is "info", "notice", "warning" or "err". */
 static int log_line(lua_State *L) {
   static const char *const names[] = {"info", "notice", "warning", "err", NULL};
   static const int levels[] = {LOG_INFO, LOG_NOTICE, LOG_WARNING, LOG_ERR};
@@ -124,19 +124,19 @@ static int log_line(lua_State *L) {
 
 /* ---- the socket ---- */
 
-/* core.is_open(socket): whether the script has neither closed nor reset it. */
+/* core.is_open(socket): returns whether the script has neither closed nor reset the socket. */
 static int is_open(lua_State *L) {
   lua_pushboolean(L, mb_handle_is_open(mb_handle_at(L, 1)));
   return 1;
 }
 
-/* core.is_writable(socket): whether it is open, and the script has not finished its output. */
+/* core.is_writable(socket): returns whether the socket is open and the script has not finished its output. */
 static int is_writable(lua_State *L) {
   lua_pushboolean(L, mb_handle_at(L, 1)->state == MB_HANDLE_OPEN);
   return 1;
 }
 
-/* core.is_network(socket): whether there is a peer, which a replay has not. */
+/* core.is_network(socket): returns whether there is a peer; a replay has none. */
 static int is_network(lua_State *L) {
   lua_pushboolean(L, mb_handle_is_socket(mb_handle_at(L, 1)));
   return 1;
@@ -144,8 +144,8 @@ static int is_network(lua_State *L) {
 
 /*
  * core.end_output(socket)
- * Sends FIN, also on a Unix socket, whose input stays open (unlike with socket:finish). Nothing may be
- * pending. Returns whether that was possible.
+ * Sends FIN, also on a Unix socket, whose input stays open (unlike with socket:finish). The caller has sent
+ * all output. Returns whether that was possible.
  */
 static int end_output(lua_State *L) {
   lua_pushboolean(L, mb_handle_end_output(mb_handle_at(L, 1)) == 0);
@@ -154,7 +154,7 @@ static int end_output(lua_State *L) {
 
 /*
  * core.unsent(socket)
- * Returns how many bytes the system still holds for the client; -1 where that cannot be said.
+ * Returns how many bytes the system still holds for the client; -1 when the system cannot tell.
  */
 static int unsent(lua_State *L) {
   int count = mb_handle_unsent(mb_handle_at(L, 1));
@@ -164,8 +164,8 @@ static int unsent(lua_State *L) {
 
 /*
  * core.is_delivered(socket)
- * Returns whether closing cannot lose what was sent, should the client still send something: its TCP
- * has acknowledged everything. What waits in other kinds of sockets stays there.
+ * Returns whether closing loses no output even if the client still sends something: the client's TCP has
+ * acknowledged everything. Other kinds of sockets keep the output for the client in any case.
  */
 static int is_delivered(lua_State *L) {
   const struct mb_handle *h = mb_handle_at(L, 1);
@@ -175,7 +175,7 @@ static int is_delivered(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"call", call},
-    {"date", mb_http_date},
+    {"date", mb_http_response_date},
     {"decode_uri", decode_uri},
     {"encode_html", encode_html},
     {"encode_uri", encode_uri},

@@ -4,10 +4,10 @@
 #include <ctype.h>
 #include <lauxlib.h>
 
-#include "http/http_form.h"
 #include "api/http/http_input.h"
+#include "http/http_form.h"
 
-/* Of names up to this length, Lua's hash looks at all bytes. */
+/* Lua's hash looks at all bytes of a name up to this length. */
 #define MB_HTTP_SHORT_NAME 31
 
 void mb_http_push_span(lua_State *L, struct mb_span span) {
@@ -20,7 +20,7 @@ void mb_http_push_span(lua_State *L, struct mb_span span) {
 
 /*
  * input:field(name)
- * The value of the first field of a name, which is in lower case. Returns it, or nil.
+ * Returns the value of the first field with a name, which is in lower case; or nil.
  */
 int mb_http_input_field(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
@@ -36,7 +36,7 @@ void mb_http_push_lower(lua_State *L, struct mb_span text) {
   luaL_pushresultsize(&b, text.size);
 }
 
-/* Appends the string on top of the stack to the sequence table[key]; key is below it. Pops both. */
+/* Appends the string on top of the stack to the sequence table[key]. The key is below it. Pops both. */
 static void append(lua_State *L, int table) {
   lua_pushvalue(L, -2);
   if (lua_rawget(L, table) != LUA_TTABLE) {
@@ -53,7 +53,7 @@ static void append(lua_State *L, int table) {
 
 /*
  * input:fields()
- * Returns a table: name in lower case -> sequence of values, one for each line.
+ * Returns a table: name in lower case -> sequence of values, one for each field line.
  */
 int mb_http_input_fields(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
@@ -70,7 +70,8 @@ int mb_http_input_fields(lua_State *L) {
 
 /*
  * input:cookies()
- * Returns a table: name -> value; the first of a name, which is the one for the longest path.
+ * Returns a table: name -> value. Of several cookies with one name the first counts: clients send the one
+ * with the longest path first (RFC 6265, section 5.4).
  */
 int mb_http_input_cookies(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
@@ -105,10 +106,10 @@ static void push_decoded(lua_State *L, struct mb_span encoded) {
 /*
  * core.form(text, first, most, most_long)
  * Decodes a form or a query (application/x-www-form-urlencoded) from byte `first` on.
- * Returns a table: name -> sequence of values; and the names in the order in which they came first.
- * Returns nil with more than `most` parameters, or more than `most_long` different names that are
- * longer than MB_HTTP_SHORT_NAME: Lua's hash skips bytes of those, so that a client can make them
- * collide, and each look at every other.
+ * Returns a table: name -> sequence of values; and the names in the order of their first parameters.
+ * Returns nil when there are more than `most` parameters, or more than `most_long` different names that are
+ * longer than MB_HTTP_SHORT_NAME: Lua's hash skips bytes of such names, so a client could make them collide,
+ * and each look-up would be compared with all of them.
  */
 int mb_http_form(lua_State *L) {
   struct mb_span form, name, value;

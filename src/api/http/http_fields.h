@@ -1,4 +1,4 @@
-/* What a request says in names and values, as tables: header fields, cookies, form parameters. */
+/* Names and values of a request as Lua tables: header fields, cookies, form parameters. */
 #ifndef MB_HTTP_FIELDS_H
 #define MB_HTTP_FIELDS_H
 

@@ -1,4 +1,4 @@
-/* The input object: life, heads, and the content of bodies. */
+/* The input object: its life, and request heads. */
 #include "api/http/http_input.h"
 
 #include <errno.h>
@@ -6,15 +6,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "socket/handle_methods.h"
-#include "state/state.h"
 #include "api/http/http_body.h"
 #include "api/http/http_fields.h"
 #include "api/http/http_list.h"
+#include "socket/handle_methods.h"
+#include "state/state.h"
 
 #define INPUT_TYPE "mb.http.input"
 
-/* A head that was larger than this gives its memory back. */
+/* The memory of a larger head is given back when the next head fits into this. */
 #define KEEP_HEAD_BYTES 8192
 
 struct mb_http_input *mb_http_input_at(lua_State *L, int index) {
@@ -24,7 +24,7 @@ struct mb_http_input *mb_http_input_at(lua_State *L, int index) {
 int mb_http_input_new(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
   struct mb_http_input *in = lua_newuserdata(L, sizeof *in);
-  /* Not the whole: the fields of the head are 4 KiB that are written when they are used. */
+  /* The fields of the head are left out: they are 4 KiB, and are written before they are read. */
   memset(in, 0, offsetof(struct mb_http_input, head));
   memset(&in->ended, 0, sizeof *in - offsetof(struct mb_http_input, ended));
   in->head.field_count = 0;
@@ -54,7 +54,7 @@ static int input_gc(lua_State *L) {
   mb_alloc(in->handle->alloc, in->head_bytes, in->head_capacity, 0);
   in->head_bytes = NULL;
   in->head_capacity = 0;
-  /* A finalizer of the script's that runs later may still ask for them. */
+  /* A finalizer of the script that runs later may still ask for these. */
   in->head.field_count = 0;
   in->head.method = in->head.target = in->head.host = (struct mb_span){NULL, 0};
   return 0;
@@ -62,7 +62,7 @@ static int input_gc(lua_State *L) {
 
 /* ---- heads ---- */
 
-/* Copies the head from the handle's buffer, and takes it from there. */
+/* Moves the head from the handle's buffer to a copy of our own. */
 static void take_head(lua_State *L, struct mb_http_input *in, size_t size) {
   struct mb_handle *h = in->handle;
   bool fits = size <= in->head_capacity;
@@ -79,7 +79,7 @@ static void take_head(lua_State *L, struct mb_http_input *in, size_t size) {
   mb_buf_take(&h->in, size);
 }
 
-/* Nothing is left of the request before: the body of the head just read is next. */
+/* Forgets the request before, and prepares for the body of the head just read. */
 static void begin_body(struct mb_http_input *in) {
   free_body(in);
   in->ended = in->head.framing == MB_HTTP_NO_BODY ||
@@ -107,7 +107,7 @@ static int push_head(lua_State *L, const struct mb_http_input *in) {
   return 7;
 }
 
-/* What the head's limit says to size bytes without an end. */
+/* Returns the refusal of a head that has no end within its limit; data is its first `size` bytes. */
 static struct mb_http_refusal too_large(const char *data, size_t size) {
   if (!memchr(data, '\n', size)) {
     return (struct mb_http_refusal){414, "the request line is too long"};
@@ -115,7 +115,7 @@ static struct mb_http_refusal too_large(const char *data, size_t size) {
   return (struct mb_http_refusal){431, "the request head is too large"};
 }
 
-/* Empty lines before a request are of no request (RFC 9112, section 2.2). */
+/* Drops empty lines before a request, which belong to no request (RFC 9112, section 2.2). */
 static void drop_empty_lines(struct mb_buf *received) {
   size_t len;
   while ((len = mb_buf_len(received)) > 0) {
@@ -127,12 +127,12 @@ static void drop_empty_lines(struct mb_buf *received) {
 }
 
 /*
- * Whether there is a whole head in the buffer, and its size.
- * Returns 1, 0 when there is more to come, -1 when it is refused.
+ * Looks for a whole head in the buffer.
+ * Returns 1, and its size; 0 when there is more to come; -1 when the head is refused.
  */
 static int find_head(struct mb_http_input *in, size_t *ret_size) {
   struct mb_handle *h = in->handle;
-  /* Less than was looked at: the script has read from the socket by itself. */
+  /* The buffer holds less than was searched before: the script has read from the socket by itself. */
   if (in->scanned > mb_buf_len(&h->in)) in->scanned = 0;
   if (in->scanned == 0) drop_empty_lines(&h->in);
   size_t len = mb_buf_len(&h->in);
@@ -147,8 +147,8 @@ static int find_head(struct mb_http_input *in, size_t *ret_size) {
 }
 
 /*
- * Whether it is the header of a proxy, as far as it has come. Of version 2 the two empty lines at its
- * begin have been dropped.
+ * Returns whether the bytes begin as the header of the PROXY protocol does. The two empty lines at the
+ * beginning of version 2 were dropped before.
  */
 static bool is_proxy_header(const char *head, size_t size) {
   static const struct mb_span begins[] = {
@@ -160,8 +160,8 @@ static bool is_proxy_header(const char *head, size_t size) {
 }
 
 /*
- * Pushes the refusal of a head, and whether it is a header of a proxy that nobody has told us about:
- * for the log only, as the answer must not depend on what comes when.
+ * Pushes the refusal of a head, and whether the head looks like a PROXY header, which was not announced. That
+ * is for the log only: the answer must not depend on how many bytes have come so far.
  */
 static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head, size_t size) {
   in->refused = true;
@@ -172,12 +172,12 @@ static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head,
 
 /*
  * input:head(receive)
- * The next request's head. receive: false to look only at what has been received already.
+ * Reads the next request's head. receive: false to look only at bytes that were received before.
  * Returns method, path (nil for "*"), query (nil for "*"), minor version, whether the client keeps
  * the connection, whether there is a body, whether the client expects a 100; or nil and
- *   "block", begun     not complete; begun: some of it is there
+ *   "block", begun     the head is not complete; begun: some of it is there
  *   "end", begun       the client has ended its output
- *   "refused", status, reason, whether it looks like the header of a proxy
+ *   "refused", status, reason, whether the head looks like a PROXY header
  *   "failed", errno, message
  */
 static int input_head(lua_State *L) {
@@ -189,12 +189,12 @@ static int input_head(lua_State *L) {
   mb_handle_check_open(L, h);
   if (!in->ended || in->refused) return luaL_error(L, "the request before was not read to its end");
   h->in_short = false;
-  in->head.method = (struct mb_span){NULL, 0}; /* of the request before */
+  in->head.method = (struct mb_span){NULL, 0}; /* forgets that of the request before */
   while ((found = find_head(in, &size)) == 0) {
     ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
     if (n == -EAGAIN || n == 0) {
       size_t len = mb_buf_len(&h->in);
-      /* A CR alone may be that of an empty line, which is of no request. */
+      /* A CR alone may come from an empty line, which belongs to no request. */
       bool begun = len > 1 || (len == 1 && *mb_buf_bytes(&h->in) != '\r');
       h->in_short = len > 0 && n != 0; /* poll waits for more */
       lua_pushnil(L);
@@ -219,7 +219,7 @@ static int input_head(lua_State *L) {
 
 /*
  * input:target(), input:host()
- * What the head says besides. Returns a string, or nil.
+ * Return the request target and the host, or nil.
  */
 static int input_target(lua_State *L) {
   mb_http_push_span(L, mb_http_input_at(L, 1)->head.target);
@@ -231,21 +231,21 @@ static int input_host(lua_State *L) {
   return 1;
 }
 
-/* input:is_ended(): whether the whole request was received, so that the next one may be read. */
+/* input:is_ended(): returns whether the whole request was received, so that the next one may be read. */
 static int input_is_ended(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
   lua_pushboolean(L, in->ended && !in->refused);
   return 1;
 }
 
-/* input:is_head(): whether the method was read, and is HEAD. */
+/* input:is_head(): returns whether the method was read, and is HEAD. */
 static int input_is_head(lua_State *L) {
   struct mb_span method = mb_http_input_at(L, 1)->head.method;
   lua_pushboolean(L, method.size == 4 && memcmp(method.data, "HEAD", 4) == 0);
   return 1;
 }
 
-/* input:is_clean(): whether the whole request was received, and nothing behind it. */
+/* input:is_clean(): returns whether the whole request was received, and nothing after it. */
 static int input_is_clean(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
   lua_pushboolean(L, in->ended && !in->refused && mb_buf_len(&in->handle->in) == 0);

@@ -1,7 +1,7 @@
 /*
- * Header fields as a list: a table of triples, name, value, and whether the value is a secret, from
- * index 1 on; request and status line are fields whose name begins with a colon, as in HTTP/2
- * (RFC 9113, section 8.3). It is what lua-http's headers objects are made of.
+ * Header fields as a list: a table that holds three values for each field, from index 1 on: name, value, and
+ * whether the value is a secret. The parts of the request line and the status line are fields whose names
+ * begin with a colon, as in HTTP/2 (RFC 9113, section 8.3). lua-http's headers objects are made from it.
  */
 #include "api/http/http_list.h"
 
@@ -12,9 +12,9 @@
 #include "api/http/http_fields.h"
 #include "api/http/http_input.h"
 
-/* ---- what a request says ---- */
+/* ---- requests ---- */
 
-/* A list that grows; the table is on top of the stack. */
+/* Appends a field to the list on top of the stack. */
 static void add(lua_State *L, lua_Integer *count, const char *name, size_t name_size,
                 struct mb_span value, bool secret) {
   lua_Integer at = 3 * (*count)++;
@@ -30,7 +30,7 @@ static void add_pseudo(lua_State *L, lua_Integer *count, const char *name, struc
   if (value.data) add(L, count, name, strlen(name), value, false);
 }
 
-/* Fields whose values are secrets: nobody in between is to keep them (RFC 7541, section 7.1.3). */
+/* Returns whether a field's value is a secret: intermediaries must not keep it (RFC 7541, section 7.1.3). */
 static bool is_secret(struct mb_span name) {
   return mb_http_equals(name, "authorization") || mb_http_equals(name, "cookie") ||
          mb_http_equals(name, "proxy-authorization") || mb_http_equals(name, "set-cookie");
@@ -38,9 +38,8 @@ static bool is_secret(struct mb_span name) {
 
 /*
  * input:list()
- * The head that was read last. The Host field, or the host of the target where that has one, is
- * ":authority"; the names of the other fields are in lower case.
- * Returns the list, and how many fields it has.
+ * Returns the head that was read last as a list, and how many fields it has. ":authority" is the host of the
+ * target if that has one, otherwise the Host field. The names of the other fields are in lower case.
  */
 int mb_http_input_list(lua_State *L) {
   const struct mb_http_head *head = &mb_http_input_at(L, 1)->head;
@@ -73,16 +72,16 @@ int mb_http_input_list(lua_State *L) {
   return 2;
 }
 
-/* ---- what a response is to say ---- */
+/* ---- responses ---- */
 
-/* What the fields say that are not sent as they are. */
+/* The contents of the fields that are not sent as they are. */
 struct special {
   struct mb_span status, length;
   bool has_connection, closes; /* Connection, and "close" in it */
   bool has_coding, other_coding;
 };
 
-/* Pushes nil, and what is wrong with the field. */
+/* Pushes nil, and a message about the field. Returns 2. */
 static int push_wrong(lua_State *L, struct mb_span name, const char *why) {
   lua_pushnil(L);
   lua_pushlstring(L, name.data, name.size);
@@ -122,8 +121,8 @@ static const char *note_status(struct special *s, struct mb_span value) {
 }
 
 /*
- * Notes a field that is not sent as it is. Returns whether it is one; *ret_wrong is what is wrong
- * with it, or NULL.
+ * Notes a field that is not sent as it is. Returns whether the field is one of those, or is invalid:
+ * *ret_wrong is the reason then, otherwise NULL.
  */
 static bool is_special(struct special *s, struct mb_span name, struct mb_span value,
                        const char **ret_wrong) {
@@ -148,7 +147,7 @@ static bool is_special(struct special *s, struct mb_span name, struct mb_span va
   return true;
 }
 
-/* A string of the list, which keeps it. data is NULL for something else. */
+/* Returns a string of the list, which keeps it alive. data is NULL when there is another value. */
 static struct mb_span string_at(lua_State *L, lua_Integer at) {
   struct mb_span text = {NULL, 0};
   if (lua_rawgeti(L, 1, at) == LUA_TSTRING) text.data = lua_tolstring(L, -1, &text.size);
@@ -188,10 +187,11 @@ static void push_length(lua_State *L, struct mb_span digits) {
 
 /*
  * core.list_lines(list, count)
- * The lines, with CR LF, of those fields of a response or a trailer section that are sent as they are.
- * Returns them; the status as text, or nil; Content-Length as an integer, or nil; the options of
- * Connection, or nil, and whether "close" is among them; whether there is Transfer-Encoding, and
- * whether it is another one than chunked. Or nil and what is wrong with a field.
+ * Takes the fields of a response or of a trailer section.
+ * Returns the field lines, with CR LF, of those that are sent as they are; the status as text, or nil;
+ * Content-Length as an integer, or nil; the options of Connection, or nil; whether "close" is among them;
+ * whether there is a Transfer-Encoding; whether that is another one than chunked. Or returns nil and a
+ * message about a field.
  */
 int mb_http_list_lines(lua_State *L) {
   struct special s = {{NULL, 0}, {NULL, 0}, false, false, false, false};

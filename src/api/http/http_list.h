@@ -1,4 +1,4 @@
-/* Header fields as a list that keeps their order, for interfaces that hand such lists to the script. */
+/* Header fields as a list that keeps their order, for interfaces that give such lists to the script. */
 #ifndef MB_HTTP_LIST_H
 #define MB_HTTP_LIST_H
 

@@ -1,29 +1,27 @@
 /*
- * The response writer. What a script says goes out as late as possible: a response that is small goes
- * out in one piece, with its length.
+ * The response writer. It sends as late as possible, so that a small response goes out in one piece, with
+ * its length.
  */
 #include "api/http/http_response.h"
 
 #include <lauxlib.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "socket/handle_methods.h"
-#include "http/http_date.h"
 #include "api/http/http_response_head.h"
 #include "api/http/http_response_output.h"
 #include "api/http/http_response_state.h"
-#include "state/state.h"
+#include "http/http_date.h"
+#include "socket/handle.h"
 
-static struct mb_response *response_at(lua_State *L, int index) {
-  return luaL_checkudata(L, index, MB_RESPONSE_TYPE);
+static struct mb_http_response *response_at(lua_State *L, int index) {
+  return luaL_checkudata(L, index, MB_HTTP_RESPONSE_TYPE);
 }
 
 int mb_http_response_new(lua_State *L) {
-  struct mb_response *r = lua_newuserdata(L, sizeof *r);
-  *r = (struct mb_response){
-      .state = MB_RESPONSE_START,
+  struct mb_http_response *r = lua_newuserdata(L, sizeof *r);
+  *r = (struct mb_http_response){
+      .state = MB_HTTP_RESPONSE_START,
       .is_head = lua_toboolean(L, 1),
       .minor = (int)luaL_checkinteger(L, 2),
       .keepalive = lua_toboolean(L, 3),
@@ -31,12 +29,12 @@ int mb_http_response_new(lua_State *L) {
       .head = MB_BUF_INIT,
       .body = MB_BUF_INIT,
   };
-  luaL_setmetatable(L, MB_RESPONSE_TYPE);
+  luaL_setmetatable(L, MB_HTTP_RESPONSE_TYPE);
   return 1;
 }
 
 static int response_gc(lua_State *L) {
-  mb_response_free_gathered(L, response_at(L, 1));
+  mb_http_response_free_gathered(L, response_at(L, 1));
   return 0;
 }
 
@@ -45,41 +43,42 @@ static int response_gc(lua_State *L) {
  * Source: reference, "request:finish_headers".
  */
 static int finish_headers(lua_State *L) {
-  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH_HEADERS);
+  struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_FINISH_HEADERS);
   lua_settop(L, 2);
   if (r->interim) {
-    mb_response_end_interim(L, r, mb_response_nothing_more);
+    mb_http_response_end_interim(L, r, mb_http_response_nothing_more);
   } else if (r->head_pending) {
-    mb_response_emit_body(L, r, 0, true, mb_response_nothing_more);
+    mb_http_response_emit_body(L, r, 0, true, mb_http_response_nothing_more);
   } else {
-    r->state = MB_RESPONSE_BODY;
+    r->state = MB_HTTP_RESPONSE_BODY;
   }
   return 0;
 }
 
 /* ---- the body ---- */
 
-/* Throws when so many bytes more may not be sent. */
-static void check_size(lua_State *L, const struct mb_response *r, enum mb_response_call call,
-                       uint64_t size) {
+/* Throws when the body may not have `size` bytes more. */
+static void check_size(lua_State *L, const struct mb_http_response *r,
+                       enum mb_http_response_call call, uint64_t size) {
   if (r->interim) {
-    mb_response_misused(L, call, "an interim response has no body: request:finish_headers ends it");
+    mb_http_response_misused(L, call,
+                             "an interim response has no body: request:finish_headers ends it");
   }
   if (r->is_head) return;
-  if (size > 0 && mb_response_is_bodyless(r)) {
-    mb_response_misused(L, call, "a %d response has no body", r->code);
+  if (size > 0 && mb_http_response_is_bodyless(r)) {
+    mb_http_response_misused(L, call, "a %d response has no body", r->code);
   }
   if (r->has_length && size > r->length - r->sent) {
-    mb_response_misused(L, call, "%I bytes of body, but Content-Length is %I%s",
-                        (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length,
-                        r->length_of_file
-                            ? ", as send_file has set it: call request:finish_headers "
-                              "before, where more is to follow the file"
-                            : "");
+    mb_http_response_misused(L, call, "%I bytes of body, but Content-Length is %I%s",
+                             (LUAI_UACINT)(r->sent + size), (LUAI_UACINT)r->length,
+                             r->length_of_file
+                                 ? ", as send_file has set it: call request:finish_headers "
+                                   "before, where more is to follow the file"
+                                 : "");
   }
 }
 
-/* Makes one string of all arguments behind the request, at index 2. May run the script's code. */
+/* Joins the arguments after the request to one string at index 2. May run the script's code. */
 static void concatenate(lua_State *L) {
   int top = lua_gettop(L);
   if (top == 2 && lua_type(L, 2) == LUA_TSTRING) return;
@@ -96,19 +95,19 @@ static void concatenate(lua_State *L) {
  */
 static int send_data(lua_State *L) {
   if (lua_istable(L, 1)) concatenate(L);
-  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_DATA);
+  struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_SEND_DATA);
   size_t size;
   const char *data = lua_tolstring(L, 3, &size);
-  check_size(L, r, MB_RESPONSE_SEND_DATA, size);
-  r->state = MB_RESPONSE_BROKEN;
+  check_size(L, r, MB_HTTP_RESPONSE_SEND_DATA, size);
+  r->state = MB_HTTP_RESPONSE_BROKEN;
   r->sent += size;
   if (r->is_head || size == 0) {
-    r->state = MB_RESPONSE_BODY;
+    r->state = MB_HTTP_RESPONSE_BODY;
   } else if (mb_buf_len(&r->body) + size >= r->minimum) {
-    mb_response_emit_body(L, r, 3, false, mb_response_nothing_more);
+    mb_http_response_emit_body(L, r, 3, false, mb_http_response_nothing_more);
   } else {
-    mb_response_append(L, &r->body, data, size);
-    r->state = MB_RESPONSE_BODY;
+    mb_http_response_append(L, &r->body, data, size);
+    r->state = MB_HTTP_RESPONSE_BODY;
   }
   return 0;
 }
@@ -118,12 +117,12 @@ static int send_data(lua_State *L) {
  * Source: reference, "request:flush".
  */
 static int flush(lua_State *L) {
-  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FLUSH);
+  struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_FLUSH);
   lua_settop(L, 2);
-  if (r->state == MB_RESPONSE_BODY) {
-    mb_response_emit_body(L, r, 0, true, mb_response_nothing_more);
+  if (r->state == MB_HTTP_RESPONSE_BODY) {
+    mb_http_response_emit_body(L, r, 0, true, mb_http_response_nothing_more);
   } else {
-    mb_response_drain(L, 0, mb_response_nothing_more);
+    mb_http_response_drain(L, 0, mb_http_response_nothing_more);
   }
   return 0;
 }
@@ -133,28 +132,30 @@ static int flush(lua_State *L) {
  * Source: reference, "request:finish".
  */
 static int finish(lua_State *L) {
-  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_FINISH);
+  struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_FINISH);
   lua_settop(L, 2);
-  if (r->state == MB_RESPONSE_FINISHED) {
-    /* The wait for the client may have been cut off by an error. */
-    mb_response_push_of_wire(L, "socket");
-    if (mb_handle_at(L, -1)->out.len > 0) mb_response_drain(L, 0, mb_response_nothing_more);
+  if (r->state == MB_HTTP_RESPONSE_FINISHED) {
+    /* An error may have ended an earlier wait for the client. */
+    mb_http_response_push_of_wire(L, "socket");
+    if (mb_handle_at(L, -1)->out.len > 0)
+      mb_http_response_drain(L, 0, mb_http_response_nothing_more);
     return 0;
   }
-  check_size(L, r, MB_RESPONSE_FINISH, 0);
-  if (r->has_length && r->sent != r->length && !r->is_head && !mb_response_is_bodyless(r)) {
-    return mb_response_misused(L, MB_RESPONSE_FINISH, "%I bytes of body, but Content-Length is %I",
-                               (LUAI_UACINT)r->sent, (LUAI_UACINT)r->length);
+  check_size(L, r, MB_HTTP_RESPONSE_FINISH, 0);
+  if (r->has_length && r->sent != r->length && !r->is_head && !mb_http_response_is_bodyless(r)) {
+    return mb_http_response_misused(L, MB_HTTP_RESPONSE_FINISH,
+                                    "%I bytes of body, but Content-Length is %I",
+                                    (LUAI_UACINT)r->sent, (LUAI_UACINT)r->length);
   }
   if (r->code == 101 && !r->head_pending) {
-    r->state = MB_RESPONSE_FINISHED; /* the connection is the script's */
+    r->state = MB_HTTP_RESPONSE_FINISHED; /* the connection is the script's */
     return 0;
   }
-  r->state = MB_RESPONSE_BROKEN;
-  /* A script that knows HEAD sends nothing: that says nothing of the size. */
+  r->state = MB_HTTP_RESPONSE_BROKEN;
+  /* A script that knows of HEAD sends no body, so that the size of a body is unknown. */
   bool known = !(r->is_head && r->sent == 0);
-  if (r->head_pending) mb_response_end_head(L, r, known ? &r->sent : NULL);
-  mb_response_emit(L, r, 0, true, MB_RESPONSE_FINISHED, mb_response_nothing_more);
+  if (r->head_pending) mb_http_response_end_head(L, r, known ? &r->sent : NULL);
+  mb_http_response_emit(L, r, 0, true, MB_HTTP_RESPONSE_FINISHED, mb_http_response_nothing_more);
   return 0;
 }
 
@@ -163,131 +164,135 @@ static int finish(lua_State *L) {
  * Source: reference, "request:close_after_finish".
  */
 static int close_after_finish(lua_State *L) {
-  mb_response_end_connection(L, mb_response_enter(L, MB_RESPONSE_CLOSE_AFTER_FINISH));
+  mb_http_response_end_connection(L,
+                                  mb_http_response_enter(L, MB_HTTP_RESPONSE_CLOSE_AFTER_FINISH));
   return 0;
 }
 
 /* ---- for the Lua modules ---- */
 
-int mb_http_date(lua_State *L) {
+int mb_http_response_date(lua_State *L) {
   lua_pushstring(L, mb_http_date_line());
   return 1;
 }
 
 /* request:_begin_monologue(): close_after_finish under another name. */
 static int begin_monologue(lua_State *L) {
-  mb_response_end_connection(L, mb_response_enter(L, MB_RESPONSE_MONOLOGUE));
+  mb_http_response_end_connection(L, mb_http_response_enter(L, MB_HTTP_RESPONSE_MONOLOGUE));
   return 0;
 }
 
 /* request:_check_file(): throws when request:send_file may not be called now. */
 static int check_file(lua_State *L) {
-  mb_response_enter(L, MB_RESPONSE_SEND_FILE);
+  mb_http_response_enter(L, MB_HTTP_RESPONSE_SEND_FILE);
   return 0;
 }
 
-/* What is known of the size of a body that is one file. */
-static void set_length(lua_State *L, struct mb_response *r, uint64_t size) {
+/* Sets Content-Length to the size of a file that seems to be the whole body. */
+static void set_length(lua_State *L, struct mb_http_response *r, uint64_t size) {
   char line[48];
   bool whole = r->head_pending && !r->interim && !r->has_length && r->sent == 0;
-  if (!whole || mb_response_is_bodyless(r)) return;
-  r->state = MB_RESPONSE_BROKEN;
+  if (!whole || mb_http_response_is_bodyless(r)) return;
+  r->state = MB_HTTP_RESPONSE_BROKEN;
   snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)size);
-  mb_response_append_text(L, &r->head, line);
+  mb_http_response_append_text(L, &r->head, line);
   r->has_length = r->length_of_file = true;
   r->length = size;
 }
 
-/* What comes before the bytes of a file is sent. Stack: request, response, size of the file. */
+/* Begins the bytes of a file, after all output before them. Stack: request, response, size of the file. */
 static int begin_file_bytes(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   (void)ctx;
-  struct mb_response *r = response_at(L, 2);
+  struct mb_http_response *r = response_at(L, 2);
   uint64_t size = (uint64_t)lua_tointeger(L, 3);
-  /* While that waited, a stream handler may have sent something. */
-  if (r->state != MB_RESPONSE_BODY) mb_response_refuse_state(L, MB_RESPONSE_SEND_FILE, r->state);
-  check_size(L, r, MB_RESPONSE_SEND_FILE, size);
-  r->state = MB_RESPONSE_BROKEN;
+  /* A stream handler may have sent something while the method has waited. */
+  if (r->state != MB_HTTP_RESPONSE_BODY)
+    mb_http_response_refuse_state(L, MB_HTTP_RESPONSE_SEND_FILE, r->state);
+  check_size(L, r, MB_HTTP_RESPONSE_SEND_FILE, size);
+  r->state = MB_HTTP_RESPONSE_BROKEN;
   r->sent += size;
   if (r->chunked) {
     char line[24];
-    mb_response_push_of_wire(L, "socket");
-    mb_response_queue(L, mb_handle_at(L, -1), line,
-                      (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
+    mb_http_response_push_of_wire(L, "socket");
+    mb_http_response_queue(L, mb_handle_at(L, -1), line,
+                           (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
   }
-  r->state = MB_RESPONSE_FILE;
+  r->state = MB_HTTP_RESPONSE_FILE;
   lua_pushboolean(L, 1);
   return 1;
 }
 
 /*
  * request:_begin_file(size)
- * So many bytes of body follow, which the caller sends by itself, if this returns true: sends what
- * comes before them. Nothing else can be sent until request:_end_file().
+ * Announces `size` bytes of body, and sends everything that comes before them. Returns true when the caller
+ * has to send the bytes by itself; nothing else can be sent then until request:_end_file().
  */
 static int begin_file(lua_State *L) {
-  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_SEND_FILE);
+  struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_SEND_FILE);
   uint64_t size = (uint64_t)luaL_checkinteger(L, 3);
-  check_size(L, r, MB_RESPONSE_SEND_FILE, size);
+  check_size(L, r, MB_HTTP_RESPONSE_SEND_FILE, size);
   set_length(L, r, size);
   if (r->is_head || size == 0) {
     r->sent += size;
-    r->state = MB_RESPONSE_BODY;
+    r->state = MB_HTTP_RESPONSE_BODY;
     return 0;
   }
-  mb_response_emit_body(L, r, 0, false, begin_file_bytes);
+  mb_http_response_emit_body(L, r, 0, false, begin_file_bytes);
   return begin_file_bytes(L, LUA_OK, 0);
 }
 
-/* request:_end_file(): all bytes of the file were sent. */
+/* request:_end_file(): goes on with the response after all bytes of the file were sent. */
 static int end_file(lua_State *L) {
-  struct mb_response *r = mb_response_enter(L, MB_RESPONSE_END_FILE);
-  r->state = MB_RESPONSE_BROKEN;
+  struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_END_FILE);
+  r->state = MB_HTTP_RESPONSE_BROKEN;
   if (r->chunked) {
-    mb_response_push_of_wire(L, "socket");
-    mb_response_queue(L, mb_handle_at(L, -1), "\r\n", 2);
+    mb_http_response_push_of_wire(L, "socket");
+    mb_http_response_queue(L, mb_handle_at(L, -1), "\r\n", 2);
   }
-  r->state = MB_RESPONSE_BODY;
+  r->state = MB_HTTP_RESPONSE_BODY;
   return 0;
 }
 
 /*
  * response:state()
- * Returns "start" (no status was sent), "begun" or "finished"; whether it is interim; how many bytes
- * of body were sent so far.
+ * Returns "start" (no status was sent), "begun" or "finished"; whether the response is interim; how many
+ * bytes of body were sent so far.
  */
 static int response_state(lua_State *L) {
-  const struct mb_response *r = response_at(L, 1);
-  lua_pushstring(L, r->state == MB_RESPONSE_START      ? "start"
-                    : r->state == MB_RESPONSE_FINISHED ? "finished"
-                                                       : "begun");
+  const struct mb_http_response *r = response_at(L, 1);
+  lua_pushstring(L, r->state == MB_HTTP_RESPONSE_START      ? "start"
+                    : r->state == MB_HTTP_RESPONSE_FINISHED ? "finished"
+                                                            : "begun");
   lua_pushboolean(L, r->interim);
   lua_pushinteger(L, (lua_Integer)r->sent);
   return 3;
 }
 
-/* response:has_left(): whether some of the response, which is not an interim one, may have gone out:
- * it cannot be taken back any more. */
+/*
+ * response:has_left()
+ * Returns whether a part of the final response may have gone out, so that it cannot be taken back any more.
+ */
 static int has_left(lua_State *L) {
-  const struct mb_response *r = response_at(L, 1);
-  lua_pushboolean(L, r->state != MB_RESPONSE_START && !r->head_pending);
+  const struct mb_http_response *r = response_at(L, 1);
+  lua_pushboolean(L, r->state != MB_HTTP_RESPONSE_START && !r->head_pending);
   return 1;
 }
 
-/* response:is_whole(): whether it is finished, and the connection still HTTP's. */
+/* response:is_whole(): returns whether the response is finished, and the connection still carries HTTP. */
 static int is_whole(lua_State *L) {
-  const struct mb_response *r = response_at(L, 1);
-  lua_pushboolean(L, r->state == MB_RESPONSE_FINISHED && r->code != 101);
+  const struct mb_http_response *r = response_at(L, 1);
+  lua_pushboolean(L, r->state == MB_HTTP_RESPONSE_FINISHED && r->code != 101);
   return 1;
 }
 
-/* response:keeps_connection() */
+/* response:keeps_connection(): returns whether the connection may be used again. */
 static int keeps_connection(lua_State *L) {
   lua_pushboolean(L, response_at(L, 1)->keepalive);
   return 1;
 }
 
-/* A new method that every response may need is a function, a row here and in `calls`, and a test. */
+/* A new method that every response may need has a function, a row here, a row in `calls`, and a test. */
 static const luaL_Reg request_methods[] = {
     {"_begin_file", begin_file},
     {"_begin_monologue", begin_monologue},
@@ -298,8 +303,8 @@ static const luaL_Reg request_methods[] = {
     {"finish_headers", finish_headers},
     {"flush", flush},
     {"send_data", send_data},
-    {"send_header", mb_response_send_header},
-    {"send_status", mb_response_send_status},
+    {"send_header", mb_http_response_send_header},
+    {"send_status", mb_http_response_send_status},
     {NULL, NULL},
 };
 
@@ -314,7 +319,7 @@ static const luaL_Reg methods[] = {
 };
 
 void mb_http_response_open(lua_State *L) {
-  luaL_newmetatable(L, MB_RESPONSE_TYPE);
+  luaL_newmetatable(L, MB_HTTP_RESPONSE_TYPE);
   lua_pushcfunction(L, response_gc);
   lua_setfield(L, -2, "__gc");
   luaL_newlib(L, methods);

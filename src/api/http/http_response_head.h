@@ -5,24 +5,26 @@
 #include "api/http/http_response_state.h"
 
 /* Methods of the request. */
-int mb_response_send_status(lua_State *L);
-int mb_response_send_header(lua_State *L);
+int mb_http_response_send_status(lua_State *L);
+int mb_http_response_send_header(lua_State *L);
 
 /*
- * Adds to the head what the script has not said: the date, how the body is framed, whether the
- * connection goes on.
- * size  of the whole body; NULL when that is not known yet
+ * Adds the fields that the script has left to us: the date, how the body is framed, whether the connection
+ * goes on. Then ends the head.
+ * size  of the whole body; NULL when it is not known yet
  */
-void mb_response_end_head(lua_State *L, struct mb_response *r, const uint64_t *size);
-
-/* Whether the response has no body, whatever a script sends. Those to HEAD are another matter. */
-bool mb_response_is_bodyless(const struct mb_response *r);
+void mb_http_response_end_head(lua_State *L, struct mb_http_response *r, const uint64_t *size);
 
 /*
- * Sends an interim response, which is its head. The response itself is still to come.
- * then  what the method goes on with, should a stream handler yield meanwhile; then this does not
- *       return
+ * Returns whether the status forbids a body. A response to HEAD is not meant: its body is counted, but not
+ * sent.
  */
-void mb_response_end_interim(lua_State *L, struct mb_response *r, lua_KFunction then);
+bool mb_http_response_is_bodyless(const struct mb_http_response *r);
+
+/*
+ * Sends an interim response, which is a head alone; another response follows.
+ * then  the method goes on there if a stream handler yields meanwhile; this function does not return then
+ */
+void mb_http_response_end_interim(lua_State *L, struct mb_http_response *r, lua_KFunction then);
 
 #endif

@@ -1,45 +1,44 @@
-/* The way out of a response: what was gathered, framed, into the socket's queue and to the client. */
+/* Output of a response: the gathered bytes go, framed, into the socket's queue and to the client. */
 #include "api/http/http_response_output.h"
 
-#include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "socket/handle_methods.h"
 #include "api/http/http_response_head.h"
+#include "socket/handle_methods.h"
 #include "state/state.h"
 
-/* Output that may be queued before a write waits for the client. */
+/* A write waits for the client when more than this is queued. */
 #define QUEUE_MAX_BYTES 65536
 
-void mb_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
+void mb_http_response_append(lua_State *L, struct mb_buf *to, const char *text, size_t size) {
   size_t room;
   mb_state_reserve(L, to, size);
   memcpy(mb_buf_room(to, &room), text, size);
   mb_buf_added(to, size);
 }
 
-void mb_response_append_text(lua_State *L, struct mb_buf *to, const char *text) {
-  mb_response_append(L, to, text, strlen(text));
+void mb_http_response_append_text(lua_State *L, struct mb_buf *to, const char *text) {
+  mb_http_response_append(L, to, text, strlen(text));
 }
 
-void mb_response_free_gathered(lua_State *L, struct mb_response *r) {
+void mb_http_response_free_gathered(lua_State *L, struct mb_http_response *r) {
   mb_buf_free(&r->head, mb_state_alloc(L));
   mb_buf_free(&r->body, mb_state_alloc(L));
 }
 
-void mb_response_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size) {
+void mb_http_response_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size) {
   if (mb_handle_queue(L, h, bytes, size) < 0) mb_state_no_memory(L);
 }
 
-/* Queues what was gathered, and empties it. */
+/* Queues gathered bytes, and empties their buffer. */
 static void queue_gathered(lua_State *L, struct mb_handle *h, struct mb_buf *from) {
   if (mb_buf_len(from) == 0) return;
-  mb_response_queue(L, h, mb_buf_bytes(from), mb_buf_len(from));
+  mb_http_response_queue(L, h, mb_buf_bytes(from), mb_buf_len(from));
   mb_buf_take(from, mb_buf_len(from));
 }
 
-/* Calls a method of the connection with the argument on top of the stack, and pops that. */
+/* Calls a method of the connection with the argument on top of the stack, and pops the argument. */
 static void call_wire(lua_State *L, const char *method, lua_KFunction then) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, method);
@@ -48,22 +47,22 @@ static void call_wire(lua_State *L, const char *method, lua_KFunction then) {
   lua_callk(L, 2, 0, 0, then);
 }
 
-void mb_response_drain(lua_State *L, lua_Integer most, lua_KFunction then) {
+void mb_http_response_drain(lua_State *L, lua_Integer most, lua_KFunction then) {
   lua_pushinteger(L, most);
   call_wire(L, "drain", then);
 }
 
-int mb_response_nothing_more(lua_State *L, int status, lua_KContext ctx) {
+int mb_http_response_nothing_more(lua_State *L, int status, lua_KContext ctx) {
   (void)L;
   (void)status;
   (void)ctx;
   return 0;
 }
 
-void mb_response_emit(lua_State *L, struct mb_response *r, int data, bool flush, unsigned next,
-                      lua_KFunction then) {
-  r->state = MB_RESPONSE_BROKEN;
-  mb_response_push_of_wire(L, "socket");
+void mb_http_response_emit(lua_State *L, struct mb_http_response *r, int data, bool flush,
+                           unsigned next, lua_KFunction then) {
+  r->state = MB_HTTP_RESPONSE_BROKEN;
+  mb_http_response_push_of_wire(L, "socket");
   struct mb_handle *h = mb_handle_at(L, -1);
   mb_handle_check_output(L, h);
   size_t size = mb_buf_len(&r->body) + (data ? lua_rawlen(L, data) : 0);
@@ -73,7 +72,7 @@ void mb_response_emit(lua_State *L, struct mb_response *r, int data, bool flush,
   }
   if (r->chunked && size > 0) {
     char line[24];
-    mb_response_queue(L, h, line, (size_t)snprintf(line, sizeof line, "%zx\r\n", size));
+    mb_http_response_queue(L, h, line, (size_t)snprintf(line, sizeof line, "%zx\r\n", size));
   }
   queue_gathered(L, h, &r->body);
   lua_pushcfunction(L, flush ? mb_handle_method_flush_nb : mb_handle_method_write_nb);
@@ -83,7 +82,7 @@ void mb_response_emit(lua_State *L, struct mb_response *r, int data, bool flush,
   } else {
     lua_pushliteral(L, "");
   }
-  bool last = next == MB_RESPONSE_FINISHED;
+  bool last = next == MB_HTTP_RESPONSE_FINISHED;
   lua_pushstring(L, !r->chunked        ? ""
                     : size > 0 && last ? "\r\n0\r\n\r\n"
                     : last             ? "0\r\n\r\n"
@@ -92,16 +91,16 @@ void mb_response_emit(lua_State *L, struct mb_response *r, int data, bool flush,
   lua_call(L, 3, 2);
   if (lua_isnil(L, -2)) call_wire(L, "lose", NULL); /* throws */
   r->state = next;
-  if (last) mb_response_free_gathered(L, r);
+  if (last) mb_http_response_free_gathered(L, r);
   lua_Integer most = flush ? 0 : QUEUE_MAX_BYTES;
   bool wait = lua_tointeger(L, -2) > most;
   lua_pop(L, 2);
-  if (wait) mb_response_drain(L, most, then);
+  if (wait) mb_http_response_drain(L, most, then);
 }
 
-void mb_response_emit_body(lua_State *L, struct mb_response *r, int data, bool flush,
-                           lua_KFunction then) {
-  r->state = MB_RESPONSE_BROKEN;
-  if (r->head_pending) mb_response_end_head(L, r, NULL);
-  mb_response_emit(L, r, data, flush, MB_RESPONSE_BODY, then);
+void mb_http_response_emit_body(lua_State *L, struct mb_http_response *r, int data, bool flush,
+                                lua_KFunction then) {
+  r->state = MB_HTTP_RESPONSE_BROKEN;
+  if (r->head_pending) mb_http_response_end_head(L, r, NULL);
+  mb_http_response_emit(L, r, data, flush, MB_HTTP_RESPONSE_BODY, then);
 }

@@ -1,39 +1,41 @@
-/* What every call of a response begins with: whether it is allowed, and what is said where it is not;
- * what the files of the response writer need of the request besides. */
+/*
+ * Decides whether a call of a response is allowed, and throws the message when it is not. Reads and sets the
+ * fields of the request that the response writer needs.
+ */
 #include "api/http/http_response_state.h"
 
 #include <lauxlib.h>
 #include <stdarg.h>
-#include <string.h>
 
-#include "state/state.h"
-
-/* What may be called in which state; and where the script is, counted in callers from here. */
+/* The states in which each call is allowed; and the level of the script, counted in callers from here. */
 static const struct {
   const char *name;
   unsigned allowed;
   int script;
 } calls[] = {
-    [MB_RESPONSE_SEND_STATUS] = {"send_status", MB_RESPONSE_START | MB_RESPONSE_HEAD, 1},
-    [MB_RESPONSE_SEND_HEADER] = {"send_header", MB_RESPONSE_HEAD, 1},
-    [MB_RESPONSE_CLOSE_AFTER_FINISH] = {"close_after_finish", MB_RESPONSE_START | MB_RESPONSE_HEAD,
-                                        1},
-    [MB_RESPONSE_MONOLOGUE] = {"monologue", MB_RESPONSE_START | MB_RESPONSE_HEAD,
-                               2}, /* through mb.http.body */
-    [MB_RESPONSE_FINISH_HEADERS] = {"finish_headers", MB_RESPONSE_HEAD | MB_RESPONSE_BODY, 1},
-    [MB_RESPONSE_SEND_DATA] = {"send_data", MB_RESPONSE_HEAD | MB_RESPONSE_BODY, 1},
-    [MB_RESPONSE_SEND_FILE] = {"send_file", MB_RESPONSE_HEAD | MB_RESPONSE_BODY,
-                               2}, /* through mb.http.send_file */
-    [MB_RESPONSE_FLUSH] = {"flush",
-                           MB_RESPONSE_START | MB_RESPONSE_HEAD | MB_RESPONSE_BODY |
-                               MB_RESPONSE_FINISHED,
-                           1},
-    [MB_RESPONSE_FINISH] = {"finish", MB_RESPONSE_HEAD | MB_RESPONSE_BODY | MB_RESPONSE_FINISHED,
-                            1},
-    [MB_RESPONSE_END_FILE] = {"send_file", MB_RESPONSE_FILE, 2},
+    [MB_HTTP_RESPONSE_SEND_STATUS] = {"send_status", MB_HTTP_RESPONSE_START | MB_HTTP_RESPONSE_HEAD,
+                                      1},
+    [MB_HTTP_RESPONSE_SEND_HEADER] = {"send_header", MB_HTTP_RESPONSE_HEAD, 1},
+    [MB_HTTP_RESPONSE_CLOSE_AFTER_FINISH] = {"close_after_finish",
+                                             MB_HTTP_RESPONSE_START | MB_HTTP_RESPONSE_HEAD, 1},
+    [MB_HTTP_RESPONSE_MONOLOGUE] = {"monologue", MB_HTTP_RESPONSE_START | MB_HTTP_RESPONSE_HEAD,
+                                    2}, /* through mb.http.body */
+    [MB_HTTP_RESPONSE_FINISH_HEADERS] = {"finish_headers",
+                                         MB_HTTP_RESPONSE_HEAD | MB_HTTP_RESPONSE_BODY, 1},
+    [MB_HTTP_RESPONSE_SEND_DATA] = {"send_data", MB_HTTP_RESPONSE_HEAD | MB_HTTP_RESPONSE_BODY, 1},
+    [MB_HTTP_RESPONSE_SEND_FILE] = {"send_file", MB_HTTP_RESPONSE_HEAD | MB_HTTP_RESPONSE_BODY,
+                                    2}, /* through mb.http.send_file */
+    [MB_HTTP_RESPONSE_FLUSH] = {"flush",
+                                MB_HTTP_RESPONSE_START | MB_HTTP_RESPONSE_HEAD |
+                                    MB_HTTP_RESPONSE_BODY | MB_HTTP_RESPONSE_FINISHED,
+                                1},
+    [MB_HTTP_RESPONSE_FINISH] =
+        {"finish", MB_HTTP_RESPONSE_HEAD | MB_HTTP_RESPONSE_BODY | MB_HTTP_RESPONSE_FINISHED, 1},
+    [MB_HTTP_RESPONSE_END_FILE] = {"send_file", MB_HTTP_RESPONSE_FILE, 2},
 };
 
-int mb_response_misused(lua_State *L, enum mb_response_call call, const char *format, ...) {
+int mb_http_response_misused(lua_State *L, enum mb_http_response_call call, const char *format,
+                             ...) {
   va_list arguments;
   va_start(arguments, format);
   luaL_where(L, calls[call].script);
@@ -44,7 +46,7 @@ int mb_response_misused(lua_State *L, enum mb_response_call call, const char *fo
   return lua_error(L);
 }
 
-static int refuse_faulty(lua_State *L, enum mb_response_call call) {
+static int refuse_faulty(lua_State *L, enum mb_http_response_call call) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, "fault");
   const char *why = NULL;
@@ -52,36 +54,36 @@ static int refuse_faulty(lua_State *L, enum mb_response_call call) {
     lua_getfield(L, -1, "message");
     why = lua_tostring(L, -1);
   }
-  return mb_response_misused(L, call, "the request is faulty (%s)",
-                             why ? why : "see the error before");
+  return mb_http_response_misused(L, call, "the request is faulty (%s)",
+                                  why ? why : "see the error before");
 }
 
-int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state) {
+int mb_http_response_refuse_state(lua_State *L, enum mb_http_response_call call, unsigned state) {
   const char *why =
-      state == MB_RESPONSE_START      ? "no status was sent yet: request:send_status comes first"
-      : state == MB_RESPONSE_HEAD     ? "the status was sent already"
-      : state == MB_RESPONSE_BODY     ? "the response head is finished"
-      : state == MB_RESPONSE_FINISHED ? "the response is finished"
-      : state == MB_RESPONSE_FILE     ? "a file is being sent, or could not be sent to its end"
-                                      : "an error has left the response incomplete";
-  return mb_response_misused(L, call, "%s", why);
+      state == MB_HTTP_RESPONSE_START  ? "no status was sent yet: request:send_status comes first"
+      : state == MB_HTTP_RESPONSE_HEAD ? "the status was sent already"
+      : state == MB_HTTP_RESPONSE_BODY ? "the response head is finished"
+      : state == MB_HTTP_RESPONSE_FINISHED ? "the response is finished"
+      : state == MB_HTTP_RESPONSE_FILE     ? "a file is being sent, or could not be sent to its end"
+                                           : "an error has left the response incomplete";
+  return mb_http_response_misused(L, call, "%s", why);
 }
 
-struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call) {
-  struct mb_response *r = NULL;
+struct mb_http_response *mb_http_response_enter(lua_State *L, enum mb_http_response_call call) {
+  struct mb_http_response *r = NULL;
   if (lua_istable(L, 1)) {
     lua_getfield(L, 1, "_response");
-    r = luaL_testudata(L, -1, MB_RESPONSE_TYPE);
+    r = luaL_testudata(L, -1, MB_HTTP_RESPONSE_TYPE);
     lua_insert(L, 2);
     lua_getfield(L, 1, "faulty");
     if (lua_toboolean(L, -1)) refuse_faulty(L, call);
     lua_pop(L, 1);
   }
   if (!r) {
-    mb_response_misused(L, call, "expected a request; call it as request:%s(...)",
-                        calls[call].name);
+    mb_http_response_misused(L, call, "expected a request; call it as request:%s(...)",
+                             calls[call].name);
   }
-  if (!(calls[call].allowed & r->state)) mb_response_refuse_state(L, call, r->state);
+  if (!(calls[call].allowed & r->state)) mb_http_response_refuse_state(L, call, r->state);
   if (!r->used) {
     r->used = true;
     lua_pushboolean(L, 0);
@@ -90,13 +92,13 @@ struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call) 
   return r;
 }
 
-void mb_response_end_connection(lua_State *L, struct mb_response *r) {
+void mb_http_response_end_connection(lua_State *L, struct mb_http_response *r) {
   r->keepalive = false;
   lua_pushboolean(L, 0);
   lua_setfield(L, 1, "keepalive");
 }
 
-void mb_response_push_of_wire(lua_State *L, const char *name) {
+void mb_http_response_push_of_wire(lua_State *L, const char *name) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, name);
   lua_remove(L, -2);

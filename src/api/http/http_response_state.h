@@ -1,6 +1,6 @@
 /*
- * What the files of the response writer share. On the stack of a method: the request at index 1, its
- * response at index 2, arguments from index 3 on.
+ * The state of a response, which the files of the response writer share. The stack of a method has the
+ * request at index 1, its response at index 2, and the arguments from index 3 on.
  */
 #ifndef MB_HTTP_RESPONSE_STATE_H
 #define MB_HTTP_RESPONSE_STATE_H
@@ -11,67 +11,68 @@
 
 #include "base/buf.h"
 
-#define MB_RESPONSE_TYPE "mb.http.response" /* of the userdata */
+#define MB_HTTP_RESPONSE_TYPE "mb.http.response" /* of the userdata */
 
 /* States, as bits. */
-enum mb_response_state {
-  MB_RESPONSE_START = 1,    /* no status yet */
-  MB_RESPONSE_HEAD = 2,     /* fields may be sent */
-  MB_RESPONSE_BODY = 4,     /* the head is finished, though it may not have gone out yet */
-  MB_RESPONSE_FINISHED = 8, /* the body, too */
-  MB_RESPONSE_FILE = 16,    /* a file is being sent, by mb.http.send_file */
-  MB_RESPONSE_BROKEN = 32,  /* half of something is there: it cannot be completed */
+enum mb_http_response_state {
+  MB_HTTP_RESPONSE_START = 1,    /* no status yet */
+  MB_HTTP_RESPONSE_HEAD = 2,     /* fields may be sent */
+  MB_HTTP_RESPONSE_BODY = 4,     /* the head is finished, though it may not have gone out yet */
+  MB_HTTP_RESPONSE_FINISHED = 8, /* the body is finished, too */
+  MB_HTTP_RESPONSE_FILE = 16,    /* mb.http.send_file is sending a file */
+  MB_HTTP_RESPONSE_BROKEN = 32,  /* a step was interrupted: the response cannot be completed */
 };
 
-enum mb_response_call {
-  MB_RESPONSE_SEND_STATUS,
-  MB_RESPONSE_SEND_HEADER,
-  MB_RESPONSE_CLOSE_AFTER_FINISH,
-  MB_RESPONSE_MONOLOGUE,
-  MB_RESPONSE_FINISH_HEADERS,
-  MB_RESPONSE_SEND_DATA,
-  MB_RESPONSE_SEND_FILE,
-  MB_RESPONSE_FLUSH,
-  MB_RESPONSE_FINISH,
-  MB_RESPONSE_END_FILE,
+enum mb_http_response_call {
+  MB_HTTP_RESPONSE_SEND_STATUS,
+  MB_HTTP_RESPONSE_SEND_HEADER,
+  MB_HTTP_RESPONSE_CLOSE_AFTER_FINISH,
+  MB_HTTP_RESPONSE_MONOLOGUE,
+  MB_HTTP_RESPONSE_FINISH_HEADERS,
+  MB_HTTP_RESPONSE_SEND_DATA,
+  MB_HTTP_RESPONSE_SEND_FILE,
+  MB_HTTP_RESPONSE_FLUSH,
+  MB_HTTP_RESPONSE_FINISH,
+  MB_HTTP_RESPONSE_END_FILE,
 };
 
-struct mb_response {
+struct mb_http_response {
   unsigned state;
   int code;       /* of the status */
   int minor;      /* of the request: HTTP/1.minor */
   bool is_head;   /* the request's method is HEAD: the body is counted, not sent */
   bool keepalive; /* the connection may be used again */
   bool used;      /* request.fresh is false */
-  bool interim;   /* the status is 1xx: another one follows */
+  bool interim;   /* the status is 1xx, but not 101: another one follows */
   bool dated;     /* the script has sent a Date */
   bool chunked;
   bool has_length;          /* the head has a Content-Length */
-  bool length_of_file;      /* which send_file has set */
+  bool length_of_file;      /* send_file has set the Content-Length */
   bool head_pending;        /* the head has not gone out yet */
-  uint64_t length;          /* what Content-Length says */
+  uint64_t length;          /* value of the Content-Length */
   uint64_t sent;            /* bytes of body so far */
   size_t minimum;           /* bytes of body that are gathered before they are sent */
   struct mb_buf head, body; /* gathered */
 };
 
 /*
- * The response of the request, which is put at index 2; throws when the call is not allowed now.
- * Whoever changes the response sets its state to MB_RESPONSE_BROKEN until the change is complete, as
- * any step of it may throw.
+ * Returns the response of the request at index 1, and inserts it at index 2; throws when the call is not
+ * allowed now. A function that changes the response sets its state to MB_HTTP_RESPONSE_BROKEN until the
+ * change is complete, as any step of the change may throw.
  */
-struct mb_response *mb_response_enter(lua_State *L, enum mb_response_call call);
+struct mb_http_response *mb_http_response_enter(lua_State *L, enum mb_http_response_call call);
 
-/* Throws; the message names the call and points at the script's line. */
-int mb_response_misused(lua_State *L, enum mb_response_call call, const char *format, ...);
+/* Throws a message that names the call and the script's line. */
+int mb_http_response_misused(lua_State *L, enum mb_http_response_call call, const char *format,
+                             ...);
 
-/* Throws: the call does not belong into the state. */
-int mb_response_refuse_state(lua_State *L, enum mb_response_call call, unsigned state);
+/* Throws: the call is not allowed in the state. */
+int mb_http_response_refuse_state(lua_State *L, enum mb_http_response_call call, unsigned state);
 
-/* The connection is not used again after the response. */
-void mb_response_end_connection(lua_State *L, struct mb_response *r);
+/* Makes the response the last one of its connection. */
+void mb_http_response_end_connection(lua_State *L, struct mb_http_response *r);
 
 /* Pushes a field of the request's connection (mb.http.wire). */
-void mb_response_push_of_wire(lua_State *L, const char *name);
+void mb_http_response_push_of_wire(lua_State *L, const char *name);
 
 #endif

@@ -1,4 +1,4 @@
-/* mb.http_server.detach: gives a connection's descriptor to somebody else's library. */
+/* mb.http_server.detach: gives the descriptor of a connection to another library. */
 #include "api/http/http_server_detach.h"
 
 #include <errno.h>
@@ -8,8 +8,8 @@
 
 /*
  * detach(socket)
- * Returns the descriptor, which is the caller's from then on, to use and to close; the socket is
- * closed. Throws when that would lose something, or when there is none.
+ * Returns the descriptor, which the caller owns and closes from then on. The socket object is closed. Throws
+ * when bytes would be lost, or when there is no descriptor of a socket.
  */
 static int detach(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);

@@ -17,7 +17,7 @@
 struct child {
   struct mb_child *process; /* NULL: not started, reaped, or abandoned */
   pid_t pid;
-  bool ended; /* and was reaped: result is known */
+  bool ended; /* the process was reaped, and result is known */
   int result;
 };
 
@@ -36,8 +36,8 @@ static int push_error(lua_State *L, const struct child *child, int r) {
 
 /*
  * child:kill([signal])
- * Sends a signal (default SIGTERM). Returns the child; or nil, message, errno: ESRCH (3) when its
- * end has been waited for.
+ * Sends a signal (default SIGTERM).
+ * Returns the child; or nil, message, errno: ESRCH (3) when the script has already waited for its end.
  */
 static int method_kill(lua_State *L) {
   const struct child *child = check_child(L);
@@ -49,7 +49,10 @@ static int method_kill(lua_State *L) {
   return 1;
 }
 
-/* Returns 0 when it has ended, -EAGAIN, or -errno; -ECHILD when a finalizer asks for one of them. */
+/*
+ * Returns 0 when the process has ended, -EAGAIN while it runs, or -errno; -ECHILD for a child without a
+ * process, which only a finalizer can hold.
+ */
 static int reap(struct child *child, bool wait) {
   if (!child->process) return child->ended ? 0 : -ECHILD;
   int r = mb_child_wait(child->process, wait, &child->result);
@@ -66,8 +69,9 @@ static int push_result(lua_State *L, const struct child *child) {
 
 /*
  * child:wait()
- * Waits until the process has ended. Returns its exit status, or the negative number of the signal
- * that has ended it, again and again; or nil, message, errno.
+ * Waits until the process has ended.
+ * Returns its exit status, or the negative number of the signal that has ended it; or nil, message, errno.
+ * A later call returns the same.
  */
 static int method_wait(lua_State *L) {
   struct child *child = check_child(L);
@@ -103,21 +107,21 @@ static int wait_loop(lua_State *L, int status, lua_KContext ctx) {
   }
 }
 
-/* child:wait_call(waitfunc): as wait; calls waitfunc() as long as the process runs. */
+/* child:wait_call(waitfunc): as wait, but calls waitfunc() as long as the process runs. */
 static int method_wait_call(lua_State *L) {
   check_child(L);
   mb_state_check_callable(L, 2);
   return wait_loop(L, LUA_OK, 0);
 }
 
-/* child:wait_yield() */
+/* child:wait_yield(): as wait_call, with a function that yields. */
 static int method_wait_yield(lua_State *L) {
   check_child(L);
   mb_state_insert_yield(L, 2);
   return wait_loop(L, LUA_OK, 0);
 }
 
-/* Nothing is killed: whoever wants that says so. */
+/* Does not kill the process: a script that wants this calls kill. */
 static int child_gc(lua_State *L) {
   struct child *child = check_child(L);
   if (child->process && reap(child, false) < 0) mb_child_abandon(child->process);
@@ -156,7 +160,7 @@ static const struct mb_object_type type = {
     TYPE, "child", child_gc, child_tostring, methods, attributes,
 };
 
-/* Pushes a child that was not started. */
+/* Pushes a child without a process. */
 static struct child *new_child(lua_State *L) {
   struct child *child = lua_newuserdata(L, sizeof *child);
   memset(child, 0, sizeof *child);
@@ -165,7 +169,10 @@ static struct child *new_child(lua_State *L) {
   return child;
 }
 
-/* Pushes what execvp takes, from all arguments: the strings stay where they are. */
+/*
+ * Pushes an array for execvp that points to all arguments. It is valid as long as the arguments stay on the
+ * stack.
+ */
 static const char *const *push_argv(lua_State *L, int count) {
   for (int i = 1; i <= count; i++) mb_io_check_string(L, i);
   const char **argv = lua_newuserdata(L, ((size_t)count + 1) * sizeof *argv);

@@ -11,7 +11,8 @@ int mb_io_exec(lua_State *L);
 struct mb_child;
 
 /*
- * Whether there is a child at an index, for poll: *ret is that, or NULL when it has been reaped.
+ * Returns whether there is a child at an index; for poll.
+ * ret  its process, or NULL when it has been reaped
  */
 bool mb_io_child_test(lua_State *L, int index, struct mb_child **ret);
 

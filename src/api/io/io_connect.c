@@ -1,16 +1,13 @@
 /* moonbridge_io.tcpconnect and localconnect. */
 #include "api/io/io_connect.h"
 
-#include <errno.h>
-#include <lauxlib.h>
-
 #include "base/connect.h"
 #include "socket/handle.h"
 #include "socket/handle_methods.h"
 #include "state/io_args.h"
 #include "state/state.h"
 
-/* Throws when memory runs out, after garbage was collected. */
+/* Collects garbage when memory runs out, and throws when that does not help. */
 static struct mb_attempt *new_attempt(lua_State *L, struct mb_alloc *alloc, const char *target) {
   struct mb_attempt *attempt = mb_attempt_new(alloc, target);
   if (attempt) return attempt;
@@ -41,7 +38,7 @@ static int start(lua_State *L, struct mb_handle *h, const struct mb_io_endpoint 
 static int tcpconnect(lua_State *L, bool wait) {
   struct mb_io_endpoint endpoint;
   mb_io_check_endpoint(L, 1, false, &endpoint);
-  lua_settop(L, 2); /* a host that is a number has become a string there */
+  lua_settop(L, 2); /* keeps the strings that the endpoint points to */
   struct mb_handle *h = mb_handle_new(L);
   int results = start(L, h, &endpoint);
   if (results > 0) return results;
@@ -57,16 +54,16 @@ static int tcpconnect(lua_State *L, bool wait) {
 /*
  * moonbridge_io.tcpconnect(host, port)
  * Connects to the first address of the host that takes the connection. port may be a service's name.
- * Returns a socket; or nil, message, and errno or, from a failed lookup, getaddrinfo's number, which
- * is negative.
+ * Returns a socket; or nil, message, errno. After a failed lookup, getaddrinfo's number, which is negative,
+ * takes the place of errno.
  * Source: reference, "moonbridge_io.tcpconnect".
  */
 int mb_io_tcpconnect(lua_State *L) { return tcpconnect(L, true); }
 
 /*
  * moonbridge_io.tcpconnect_nb(host, port)
- * As tcpconnect, but does not wait for the connection, only for the lookup of a name. A failure may
- * show at the first read or write.
+ * As tcpconnect, but waits only for the lookup of a name, not for the connection. The first read or write
+ * may be what reports a failure.
  */
 int mb_io_tcpconnect_nb(lua_State *L) { return tcpconnect(L, false); }
 
@@ -86,7 +83,7 @@ static int localconnect(lua_State *L, bool wait) {
 
 /*
  * moonbridge_io.localconnect(path)
- * Connects to a Unix socket; "@NAME" is an abstract one.
+ * Connects to a Unix socket; "@NAME" means an abstract one.
  * Returns a socket; or nil, message, errno.
  * Source: reference, "moonbridge_io.localconnect".
  */
@@ -94,6 +91,6 @@ int mb_io_localconnect(lua_State *L) { return localconnect(L, true); }
 
 /*
  * moonbridge_io.localconnect_nb(path)
- * As localconnect, without waiting: EAGAIN (11) when the queue of the listener is full.
+ * As localconnect, but does not wait: fails with EAGAIN (11) when the queue of the listener is full.
  */
 int mb_io_localconnect_nb(lua_State *L) { return localconnect(L, false); }

@@ -1,14 +1,14 @@
-/* The table of moonbridge_io, and those of its functions that are a line. */
+/* The table of moonbridge_io, and its shortest functions. */
 #include "api/io/io_module.h"
 
 #include <lauxlib.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
 #include "api/io/io_child.h"
 #include "api/io/io_connect.h"
-#include "socket/listener_object.h"
 #include "api/io/io_poll.h"
+#include "base/fdio.h"
+#include "socket/listener_object.h"
 
 /*
  * moonbridge_io.getpid()
@@ -21,8 +21,8 @@ static int io_getpid(lua_State *L) {
 
 /*
  * moonbridge_io.timeref([previous])
- * Returns the time in seconds, with fractions, since a point in the past that does not change; or
- * since an earlier result. The clock is monotonic.
+ * Returns the seconds, with fractions, that have passed since `previous`, an earlier result; without it,
+ * since a fixed point in the past. The clock is monotonic.
  */
 static int io_timeref(lua_State *L) {
   lua_Number previous = luaL_optnumber(L, 1, 0);
@@ -30,7 +30,7 @@ static int io_timeref(lua_State *L) {
   return 1;
 }
 
-/* A new function is a function, a row here, a test, and an entry in moonbridge_io(3). */
+/* A new function of the module needs a C function, a row here, a test, and an entry in moonbridge_io(3). */
 static const luaL_Reg functions[] = {
     {"catch_sigterm", mb_io_catch_sigterm},
     {"exec", mb_io_exec},

@@ -4,7 +4,7 @@
 
 #include <lua.h>
 
-/* Sets the global moonbridge_io, and what require "moonbridge_io" returns. May throw. */
+/* Makes the module known as the global moonbridge_io and to require "moonbridge_io". May throw. */
 void mb_io_open(lua_State *L);
 
 #endif

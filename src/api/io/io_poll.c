@@ -1,4 +1,4 @@
-/* moonbridge_io.poll: the script's sets, and what comes of them. */
+/* moonbridge_io.poll: turns the script's sets into one poll set, and its outcome into results. */
 #include "api/io/io_poll.h"
 
 #include <errno.h>
@@ -6,17 +6,17 @@
 #include <limits.h>
 #include <stdio.h>
 
-#include "base/fdio.h"
-#include "socket/handle.h"
-#include "state/io_args.h"
 #include "api/io/io_child.h"
+#include "base/fdio.h"
+#include "base/sigterm.h"
+#include "socket/handle.h"
 #include "socket/listener_object.h"
 #include "socket/poll_set.h"
-#include "base/sigterm.h"
+#include "state/io_args.h"
 
 /*
  * moonbridge_io.catch_sigterm()
- * From now on SIGTERM does not end the process: poll can be woken by it.
+ * From now on SIGTERM does not end the process, but can wake poll.
  */
 int mb_io_catch_sigterm(lua_State *L) {
   (void)L;
@@ -24,14 +24,14 @@ int mb_io_catch_sigterm(lua_State *L) {
   return 0;
 }
 
-/* The places on the stack: the arguments, and the set that is polled, a userdata. */
+/* Indices on the stack: the arguments, then the poll set, a userdata. */
 enum { INPUT_SET = 1, OUTPUT_SET, TIMEOUT, WAKEUP_ON_SIGTERM, POLLED };
 
 #define CAPACITY_FIRST 32
 
-/* ---- the set that is polled; a handler that multiplexes does so all the time, so it is kept ---- */
+/* ---- the poll set, kept from call to call: a handler that multiplexes polls all the time ---- */
 
-static char kept; /* its address is the registry's key of the set, between calls */
+static char kept; /* its address is the key of the set in the registry, between calls */
 
 static struct mb_poll_set *push_new(lua_State *L, size_t capacity) {
   struct mb_poll_set *set = lua_newuserdata(L, mb_poll_set_size(capacity));
@@ -39,7 +39,7 @@ static struct mb_poll_set *push_new(lua_State *L, size_t capacity) {
   return set;
 }
 
-/* Pushes the set, and is its only owner: a finalizer that polls gets one of its own. */
+/* Pushes the set and takes it out of the registry, so that a finalizer that polls gets a set of its own. */
 static struct mb_poll_set *take(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kept) != LUA_TUSERDATA) {
     lua_pop(L, 1);
@@ -57,9 +57,9 @@ static void give_back(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kept);
 }
 
-/* ---- the script's sets. Nothing here allocates: no finalizer runs and closes what was added ---- */
+/* ---- the script's sets. Nothing here allocates, so no finalizer can close an added element ---- */
 
-/* Whether the value is what was meant to be the key: {socket}, not {[socket.fd] = socket}. */
+/* Returns whether the value is what should have been the key: {socket}, but not {[socket.fd] = socket}. */
 static bool is_misplaced(lua_State *L, int value, lua_Integer fd) {
   if (!lua_isuserdata(L, value)) return false;
   const struct mb_handle *h = mb_handle_test(L, value);
@@ -85,7 +85,7 @@ static void add_handle(lua_State *L, struct mb_poll_set *set, struct mb_handle *
   mb_poll_set_add_handle(set, h, wanted);
 }
 
-/* Adds the element whose key is at index `key`; throws when it is no such. */
+/* Adds the element whose key is at index `key`; throws when the key cannot be polled. */
 static void add_element(lua_State *L, struct mb_poll_set *set, int argument, int key,
                         short wanted) {
   struct mb_handle *h = mb_handle_test(L, key);
@@ -107,7 +107,7 @@ static void add_element(lua_State *L, struct mb_poll_set *set, int argument, int
   }
 }
 
-/* Whether a socket or descriptor is an element of that set too. */
+/* Returns whether a socket or descriptor is an element of the set `argument` too. */
 static bool is_in_too(lua_State *L, int key, int argument) {
   if (!lua_istable(L, argument) || !(mb_handle_test(L, key) || lua_isinteger(L, key))) return false;
   lua_pushvalue(L, key);
@@ -118,8 +118,8 @@ static bool is_in_too(lua_State *L, int key, int argument) {
 }
 
 /*
- * Adds the elements of one of the script's sets. What is in both takes one place, with the first:
- * poll(2) has no more of them than a process descriptors.
+ * Adds the elements of one of the script's sets. An element of both sets is added once, with the input set:
+ * poll(2) takes no more places than the process may have descriptors.
  */
 static void add_set(lua_State *L, struct mb_poll_set *set, int argument) {
   bool input = argument == INPUT_SET;
@@ -136,7 +136,7 @@ static void add_set(lua_State *L, struct mb_poll_set *set, int argument) {
   }
 }
 
-/* Pushes a set with all elements in it. */
+/* Pushes a poll set with the elements of both sets. */
 static struct mb_poll_set *push_filled(lua_State *L) {
   struct mb_poll_set *set = take(L);
   for (;;) {
@@ -191,9 +191,9 @@ static int push_outcome(lua_State *L, int r, bool wakeup_on_sigterm, int bad_fd)
 
 /*
  * moonbridge_io.poll(input_set, output_set, timeout, wakeup_on_sigterm)
- * Waits until one element of the input set can be read from (or accepted from, or has ended) or one
- * of the output set can be written to. The elements are the sets' keys; a value that is false takes
- * one out. timeout is in seconds; nil: none.
+ * Waits until an element of the input set can be read from or accepted from, or has ended, or until an
+ * element of the output set can be written to. The elements are the keys of the sets; an element whose value
+ * is false does not count. timeout is in seconds; nil means for ever.
  * Returns true; or false and "timeout" or "signal received"; or false, "SIGTERM received" and true;
  * or nil, message, errno.
  * Source: reference, "moonbridge_io.poll".

@@ -1,4 +1,4 @@
-/* moonbridge_io.poll, and the one signal it can wait for; rows in io_module.c's table. */
+/* moonbridge_io.poll, and SIGTERM, the one signal that it can wait for; rows in io_module.c's table. */
 #ifndef MB_IO_POLL_H
 #define MB_IO_POLL_H
 

@@ -1,6 +1,6 @@
 /*
- * The table of mb.luasocket. A connection needs little of it: what is rarely asked for is loaded when
- * it is.
+ * The table of mb.luasocket. A connection needs little of it, so its rarer parts are loaded when they are
+ * asked for.
  */
 #include "api/luasocket/luasocket.h"
 
@@ -10,24 +10,24 @@
 #include <sys/time.h>
 #include <time.h>
 
-#include "state/lazy_functions.h"
 #include "api/luasocket/luasocket_except.h"
-#include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_select.h"
 #include "api/luasocket/luasocket_tcp.h"
+#include "base/fdio.h"
+#include "state/lazy_functions.h"
 
-/* What a Linux process may have open at most: select has no limit of its own. */
+/* The most descriptors that a Linux process may have: select has no limit of its own. */
 #define SET_SIZE 1048576
 
-/* The largest datagram that socket.udp receives where a script does not say; as in the original. */
+/* The largest datagram that socket.udp receives unless the script gives a size; as in the original. */
 #define DATAGRAM_SIZE 8192
 
-/* What source and sink move at a time; as in the original. */
+/* Bytes that source and sink move at a time; as in the original. */
 #define BLOCK_SIZE 2048
 
-static char module_key; /* its address is the registry's key of the module */
+static char module_key; /* its address is the key of the module in the registry */
 
-/* socket.gettime(): seconds since 1970, with fractions. */
+/* socket.gettime(): returns seconds since 1970, with fractions. */
 static int module_gettime(lua_State *L) {
   struct timeval now;
   gettimeofday(&now, NULL);
@@ -35,7 +35,7 @@ static int module_gettime(lua_State *L) {
   return 1;
 }
 
-/* socket.sleep(seconds): a signal does not cut it short. */
+/* socket.sleep(seconds): sleeps; a signal does not cut it short. */
 static int module_sleep(lua_State *L) {
   int64_t end = mb_now_usec() + mb_usec_of(luaL_checknumber(L, 1));
   struct timespec until = {.tv_sec = end / 1000000, .tv_nsec = end % 1000000 * 1000};
@@ -45,7 +45,7 @@ static int module_sleep(lua_State *L) {
 
 /*
  * socket.install()
- * From now on require "socket" gives this module. Returns it.
+ * Makes require "socket" return this module from now on. Returns the module.
  */
 static int module_install(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
@@ -57,7 +57,7 @@ static int module_install(lua_State *L) {
   return 1;
 }
 
-/* ---- what is no function, or loaded when it is asked for ---- */
+/* ---- numbers, and parts that are loaded when they are asked for ---- */
 
 struct part {
   const char *name, *module;
@@ -89,7 +89,7 @@ static void load(lua_State *L, const struct part *part) {
   if (!part->whole) lua_getfield(L, -1, part->name);
 }
 
-/* The module's field of the name at index 2, if it has it. */
+/* Pushes the field whose name is at index 2, and returns 1. Returns 0 when the module has no such field. */
 static int push_other(lua_State *L) {
   const char *name = lua_tostring(L, 2);
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
@@ -107,7 +107,7 @@ static int push_other(lua_State *L) {
   return 1;
 }
 
-/* __pairs(socket): with all of it. The upvalue does so for the functions. */
+/* __pairs(socket): loads all fields. The upvalue is the __pairs that does so for the functions. */
 static int module_pairs(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -144,7 +144,7 @@ static const luaL_Reg functions[] = {
 };
 
 int mb_luasocket_open(lua_State *L) {
-  lua_createtable(L, 0, 8); /* with room for what is called */
+  lua_createtable(L, 0, 8); /* with room for the functions that a program calls */
   mb_lazy_functions_push(L, functions, push_other);
   lua_getfield(L, -1, "__pairs");
   lua_pushcclosure(L, module_pairs, 1);

@@ -1,19 +1,17 @@
-/* Addresses of LuaSocket's objects: looking them up, and object:getsockname() and its like. */
+/* Addresses of LuaSocket's objects: the lookup, and getsockname(), getpeername() and getfamily(). */
 #include "api/luasocket/luasocket_address.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 #include <netinet/in.h>
 #include <string.h>
 
-#include "base/connect.h"
-#include "state/io_args.h"
-#include "state/state.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
+#include "base/addr.h"
 #include "socket/standin.h"
+#include "state/state.h"
 
-/* getaddrinfo would take a number's value modulo 65536. */
+/* Returns whether a port is a number above 65535: getaddrinfo would take its value modulo 65536. */
 static bool is_out_of_range(const char *port) {
   size_t digits = strspn(port, "0123456789");
   return port[digits] == '\0' && (digits > 5 || (digits == 5 && strcmp(port, "65535") > 0));
@@ -34,7 +32,7 @@ int mb_luasocket_open_socket(lua_State *L, int family) {
   int fd = socket(family, type, 0);
   if (fd < 0 && mb_state_made_room(L, -errno)) fd = socket(family, type, 0);
   if (fd < 0) return -errno;
-  /* As LuaSocket has it: an object of tcp6 is for IPv6 alone, unless the script says otherwise. */
+  /* As in LuaSocket, an object of tcp6 is for IPv6 alone, unless the script sets the option itself. */
   if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   return fd;
 }
@@ -48,7 +46,7 @@ static int push_name(lua_State *L, const char *name, uint16_t port, const char *
   return 3;
 }
 
-/* A Unix socket has a path, and no port. */
+/* Pushes an address; that of a Unix socket is its path, port 0, and "unix". */
 static int push_addr(lua_State *L, const struct mb_addr *addr) {
   char text[MB_ADDR_TEXT_MAX];
   int family = addr->any.sa_family;
@@ -56,13 +54,13 @@ static int push_addr(lua_State *L, const struct mb_addr *addr) {
     mb_addr_text(addr, text);
     return push_name(L, text, 0, "unix");
   }
-  /* Not mb_addr_text: to LuaSocket a mapped IPv4 address is one of IPv6. */
+  /* mb_addr_text would be wrong here: for LuaSocket a mapped IPv4 address is an IPv6 address. */
   if (getnameinfo(&addr->any, addr->len, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0)
     return mb_luasocket_fail(L, mb_luasocket_strerror(-EAFNOSUPPORT));
   return push_name(L, text, mb_addr_port(addr), family == AF_INET ? "inet" : "inet6");
 }
 
-/* Of the connection that we were started for; there a mapped IPv4 address reads as IPv4. */
+/* Pushes an address of the connection that we were started for: a mapped IPv4 address is written as IPv4. */
 static int push_own(lua_State *L, const struct mb_addr *addr) {
   char text[MB_ADDR_TEXT_MAX];
   if (!mb_addr_ip4(addr)) return push_addr(L, addr);
@@ -79,7 +77,10 @@ static int ask_system(lua_State *L, int fd, name_function name) {
   return push_addr(L, &addr);
 }
 
-/* What the handle knows of the connection: behind a PROXY header it is the client's own address. */
+/*
+ * Returns an address that the handle knows, or NULL. Behind a PROXY header it is the client's own address,
+ * which the system does not know.
+ */
 static const struct mb_addr *known(const struct mb_luasocket *s, bool peer) {
   if (s->class != MB_LUASOCKET_CLIENT || !s->h->guarded) return NULL;
   const struct mb_addr *addr = peer ? &s->h->remote : &s->h->local;
@@ -88,7 +89,7 @@ static const struct mb_addr *known(const struct mb_luasocket *s, bool peer) {
 
 /*
  * object:getsockname()
- * Returns the local IP address, the port, and "inet" or "inet6"; or nil, message.
+ * Returns the local address, the port, and "inet", "inet6" or "unix"; or nil, message.
  */
 int mb_luasocket_method_getsockname(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_any(L);
@@ -102,7 +103,7 @@ int mb_luasocket_method_getsockname(lua_State *L) {
   return ask_system(L, mb_luasocket_fd(s), getsockname);
 }
 
-/* client:getpeername(): the same of the peer. */
+/* client:getpeername(): returns the same for the peer. */
 int mb_luasocket_method_getpeername(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_any(L);
   const struct mb_addr *addr = known(s, true);
@@ -111,7 +112,7 @@ int mb_luasocket_method_getpeername(lua_State *L) {
   return ask_system(L, mb_luasocket_fd(s), getpeername);
 }
 
-/* object:getfamily(): "inet4" or "inet6". */
+/* object:getfamily(): returns "inet4" or "inet6". */
 int mb_luasocket_method_getfamily(lua_State *L) {
   lua_pushstring(L, mb_luasocket_any(L)->family == AF_INET6 ? "inet6" : "inet4");
   return 1;

@@ -8,10 +8,10 @@
 
 /*
  * Looks up a host and a port.
- * host     "*" is every address when passive, this host otherwise
+ * host     "*": every address when passive, otherwise this host
  * family   AF_UNSPEC: any
- * passive  to bind to
- * Returns NULL, or a message. The list is the caller's to free.
+ * passive  true: the address is for bind(2)
+ * Returns NULL, or a message. The caller frees the list.
  */
 const char *mb_luasocket_resolve(const char *host, const char *port, int family, bool passive,
                                  struct addrinfo **ret);

@@ -1,4 +1,4 @@
-/* socket.dns: asks the system's resolver, for as long as that takes. */
+/* socket.dns: asks the system's resolver, and waits for it without a limit. */
 #include "api/luasocket/luasocket_dns.h"
 
 #include <arpa/inet.h>
@@ -14,7 +14,7 @@
 
 /*
  * dns.getaddrinfo(host)
- * Returns the host's addresses, each {family = "inet" or "inet6", addr = text}; or nil, message.
+ * Returns an array of the host's addresses, each {family = "inet" or "inet6", addr = text}; or nil, message.
  */
 static int dns_getaddrinfo(lua_State *L) {
   const char *host = luaL_checkstring(L, 1);
@@ -40,7 +40,7 @@ static int dns_getaddrinfo(lua_State *L) {
 
 /*
  * dns.getnameinfo(host [, service])
- * Returns the names of the host's addresses, in a table, and the name of the service; or nil, message.
+ * Returns an array with the names of the host's addresses, and the name of the service; or nil, message.
  */
 static int dns_getnameinfo(lua_State *L) {
   const char *host = luaL_optstring(L, 1, NULL);
@@ -74,7 +74,7 @@ static void push_strings(lua_State *L, char *const *strings) {
   }
 }
 
-/* The table {name, alias, ip} of what the resolver knows of an IPv4 host. */
+/* Pushes a table about an IPv4 host: name, alias (an array), ip (an array). */
 static void push_host(lua_State *L, const struct hostent *host) {
   lua_createtable(L, 0, 3);
   lua_pushstring(L, host->h_name);
@@ -101,7 +101,7 @@ static const struct hostent *look_up(const char *name) {
   return gethostbyname(name);
 }
 
-/* dns.tohostname(address): the host's name, and the table of all that is known; or nil, message. */
+/* dns.tohostname(address): returns the host's name, and the table of push_host; or nil, message. */
 static int dns_tohostname(lua_State *L) {
   const struct hostent *host = look_up(luaL_checkstring(L, 1));
   if (!host) return host_error(L);
@@ -110,7 +110,7 @@ static int dns_tohostname(lua_State *L) {
   return 2;
 }
 
-/* dns.toip(host): the host's first IPv4 address, and the table; or nil, message. */
+/* dns.toip(host): returns the host's first IPv4 address, and the table of push_host; or nil, message. */
 static int dns_toip(lua_State *L) {
   const struct hostent *host = look_up(luaL_checkstring(L, 1));
   if (!host || !host->h_addr_list[0]) return host_error(L);
@@ -122,7 +122,7 @@ static int dns_toip(lua_State *L) {
   return 2;
 }
 
-/* dns.gethostname(): the name of this host. */
+/* dns.gethostname(): returns the name of this host; or nil, message. */
 static int dns_gethostname(lua_State *L) {
   char name[HOST_NAME_MAX + 1];
   if (gethostname(name, sizeof name) != 0) return mb_luasocket_fail(L, strerror(errno));

@@ -1,4 +1,4 @@
-/* How LuaSocket says what went wrong: in words of its own for what programs ask for. */
+/* Error messages as LuaSocket has them: programs compare some of them, and those differ from the system's. */
 #include <errno.h>
 #include <netdb.h>
 #include <string.h>
@@ -19,7 +19,7 @@ const char *mb_luasocket_strerror(int r) {
     case ECONNRESET:
       return "closed";
     case ETIMEDOUT:
-    case EAGAIN: /* a deadline of ours */
+    case EAGAIN: /* a deadline of ours has passed */
       return "timeout";
     default:
       return strerror(-r);
@@ -32,7 +32,7 @@ const char *mb_luasocket_io_error(int r) {
     case EBADF:
     case ENOTCONN:
     case EPIPE:
-    case ETIMEDOUT: /* the peer has gone silent: "timeout" would have the script try again */
+    case ETIMEDOUT: /* the peer is silent; after "timeout" a script would try again */
       return "closed";
     default:
       return mb_luasocket_strerror(r);

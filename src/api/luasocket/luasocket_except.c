@@ -1,15 +1,15 @@
 /*
- * LuaSocket's exceptions: what try throws is a message in a table, and protect gives it back as nil,
- * message. Any other error goes through.
+ * LuaSocket's exceptions: try throws a message in a table, and protect returns it as nil, message. Protect
+ * lets any other error through.
  */
 #include "api/luasocket/luasocket_except.h"
 
 #include <lauxlib.h>
 #include <stdbool.h>
 
-/* Pushes the metatable that marks what try has thrown; it is hidden from scripts. */
+/* Pushes the metatable that marks the tables that try throws; it is hidden from scripts. */
 static void push_mark(lua_State *L) {
-  static char key; /* its address is the registry's */
+  static char key; /* its address is the key in the registry */
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_createtable(L, 0, 1);
@@ -19,7 +19,7 @@ static void push_mark(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
 }
 
-/* Throws the message at index 2, marked. */
+/* Throws the message at index 2 in a marked table. */
 static int throw(lua_State * L) {
   lua_settop(L, 2);
   lua_createtable(L, 1, 0);
@@ -30,10 +30,10 @@ static int throw(lua_State * L) {
   return lua_error(L);
 }
 
-/* socket.try(...): its arguments; throws the second when the first is nil or false. */
+/* socket.try(...): returns its arguments; throws the second when the first is nil or false. */
 int mb_luasocket_try(lua_State *L) { return lua_toboolean(L, 1) ? lua_gettop(L) : throw(L); }
 
-/* The same, but calls the finalizer, the upvalue, before it throws. */
+/* Does the same, but calls the finalizer, its upvalue, before it throws. */
 static int try_with_finalizer(lua_State *L) {
   if (lua_toboolean(L, 1)) return lua_gettop(L);
   lua_settop(L, 2);
@@ -42,7 +42,7 @@ static int try_with_finalizer(lua_State *L) {
   return throw(L);
 }
 
-/* socket.newtry([finalizer]): a function like try. */
+/* socket.newtry([finalizer]): returns a function like try. */
 int mb_luasocket_newtry(lua_State *L) {
   lua_settop(L, 1);
   if (lua_isnil(L, 1)) {
@@ -53,7 +53,7 @@ int mb_luasocket_newtry(lua_State *L) {
   return 1;
 }
 
-/* After the call of a protected function: its results, or what it has thrown. */
+/* Returns the results of a protected function, or nil and the message that try has thrown in it. */
 static int finish(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L);
@@ -70,7 +70,7 @@ static int finish(lua_State *L, int status, lua_KContext ctx) {
   return lua_error(L);
 }
 
-/* May be yielded across. */
+/* Calls the function, its upvalue, which may yield. */
 static int protected(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
@@ -78,14 +78,14 @@ static int protected(lua_State *L) {
   return finish(L, status, 0);
 }
 
-/* socket.protect(f): f, but what try throws in it is returned as nil, message. */
+/* socket.protect(f): returns a function that calls f; when try throws in f, it returns nil, message. */
 int mb_luasocket_protect(lua_State *L) {
   lua_settop(L, 1);
   lua_pushcclosure(L, protected, 1);
   return 1;
 }
 
-/* socket.skip(n, ...): the arguments but for the first n. */
+/* socket.skip(n, ...): returns the other arguments except the first n. */
 int mb_luasocket_skip(lua_State *L) {
   lua_Integer n = luaL_checkinteger(L, 1);
   int rest = lua_gettop(L) - 1;

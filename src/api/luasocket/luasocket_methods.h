@@ -1,4 +1,4 @@
-/* The methods of LuaSocket's objects, for the table in luasocket_object.c. (object, …) on the stack. */
+/* The methods of LuaSocket's objects, for the table in luasocket_object.c. The object is at index 1. */
 #ifndef MB_LUASOCKET_METHODS_H
 #define MB_LUASOCKET_METHODS_H
 

@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/luasocket/luasocket_methods.h"
 #include "base/fdio.h"
+#include "socket/standin.h"
 #include "state/lazy_functions.h"
 #include "state/state.h"
-#include "api/luasocket/luasocket_methods.h"
-#include "socket/standin.h"
 
 /* ---- classes ---- */
 
@@ -20,10 +20,10 @@ static const char *const names[] = {
     [MB_LUASOCKET_SERVER] = "tcp{server}",
 };
 
-/* Their addresses are the keys of the metatables in the registry. */
+/* Their addresses are the keys of the classes' metatables in the registry. */
 static const char keys[sizeof names / sizeof *names];
 
-/* Returns where the state keeps the address of a class's metatable, to compare with. */
+/* Returns the place where the state keeps the address of a class's metatable, for comparisons. */
 static const void **metatable_of(lua_State *L, enum mb_luasocket_class class) {
   return &mb_state_of(L)->types[MB_TYPE_LUASOCKET_MASTER + class];
 }
@@ -87,14 +87,14 @@ void mb_luasocket_close(struct mb_luasocket *s) {
 
 /*
  * object:close()
- * Returns 1, also when it is closed already.
+ * Returns 1, also when the object is closed already.
  */
 static int method_close(lua_State *L) {
   mb_luasocket_close(mb_luasocket_any(L));
   return mb_luasocket_done(L);
 }
 
-/* What was wrapped stays the handler's, who may still hold the socket that stands below. */
+/* Leaves a wrapped connection open: the handler may still hold its native socket. */
 static int object_gc(lua_State *L) {
   struct mb_luasocket *s = mb_luasocket_any(L);
   if (s->class != MB_LUASOCKET_CLIENT || s->owns) mb_luasocket_close(s);
@@ -107,13 +107,13 @@ static int object_tostring(lua_State *L) {
   return 1;
 }
 
-/* object:getfd(): the descriptor, -1 when it is closed. */
+/* object:getfd(): returns the descriptor, -1 when the object is closed. */
 static int method_getfd(lua_State *L) {
   lua_pushinteger(L, mb_luasocket_fd(mb_luasocket_any(L)));
   return 1;
 }
 
-/* The option of a descriptor that is not the object's own yet. */
+/* Returns the linger option of a descriptor that is not the object's own yet. */
 static struct linger linger_of(int fd) {
   struct linger linger;
   socklen_t len = sizeof linger;
@@ -122,8 +122,8 @@ static struct linger linger_of(int fd) {
 }
 
 /*
- * The old descriptor gets a new owner, who will close it: a linger option that the script has set goes with
- * it.
+ * Puts another descriptor in place of a connection's. The old one gets a new owner, who will close it, so a
+ * linger option of the script goes with it.
  */
 static void replace_connection(struct mb_luasocket *s, int fd) {
   int old = mb_luasocket_fd(s);
@@ -135,7 +135,7 @@ static void replace_connection(struct mb_luasocket *s, int fd) {
     setsockopt(old, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
-/* object:setfd(fd): puts another descriptor in place of its own, which is not closed. -1: none. */
+/* object:setfd(fd): puts another descriptor in place of the old one, which is not closed. -1: none. */
 static int method_setfd(lua_State *L) {
   struct mb_luasocket *s = mb_luasocket_any(L);
   int fd = (int)luaL_checknumber(L, 2);
@@ -150,7 +150,7 @@ static int method_setfd(lua_State *L) {
   return 0;
 }
 
-/* object:dirty(): whether data is in the read buffer. */
+/* object:dirty(): returns whether the read buffer holds data. */
 static int method_dirty(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_any(L);
   lua_pushboolean(L, s->class == MB_LUASOCKET_CLIENT && mb_buf_len(&s->h->in) > 0);
@@ -159,7 +159,7 @@ static int method_dirty(lua_State *L) {
 
 /* ---- the types ---- */
 
-/* A new method is a function, a row here, a test, and an entry in mb.luasocket(3). */
+/* A new method needs a C function, a row here, a test, and an entry in mb.luasocket(3). */
 static const luaL_Reg methods[] = {
     {"accept", mb_luasocket_method_accept},
     {"bind", mb_luasocket_method_bind},
@@ -188,7 +188,7 @@ static const luaL_Reg methods[] = {
 
 /* Pushes the metatable of the classes' tables of methods. */
 static void push_methods(lua_State *L) {
-  static char key; /* its address is the registry's */
+  static char key; /* its address is the key in the registry */
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TTABLE) return;
   lua_pop(L, 1);
   mb_lazy_functions_push(L, methods, NULL);
@@ -196,7 +196,7 @@ static void push_methods(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
 }
 
-/* Pushes the metatable of a class, which is made when it is asked for first. */
+/* Pushes the metatable of a class; the first call makes it. */
 static void push_metatable(lua_State *L, enum mb_luasocket_class class) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &keys[class]) == LUA_TTABLE) return;
   lua_pop(L, 1);
@@ -207,7 +207,7 @@ static void push_metatable(lua_State *L, enum mb_luasocket_class class) {
   lua_setfield(L, -2, "__tostring");
   lua_pushstring(L, names[class]);
   lua_setfield(L, -2, "__name");
-  lua_createtable(L, 0, 8); /* with room for the methods that are called */
+  lua_createtable(L, 0, 8); /* with room for the methods that a program calls */
   lua_pushstring(L, names[class]);
   lua_setfield(L, -2, "class");
   push_methods(L);

@@ -1,5 +1,4 @@
-/* object:setoption() and getoption(): one row an option. */
-#include <errno.h>
+/* object:setoption() and getoption(): each option has one row. */
 #include <lauxlib.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,13 +11,13 @@
 struct option {
   const char *name;
   int level, number;
-  /* Reads the value at index 3, and sets it. Returns whether that went well; throws when it is wrong. */
+  /* Sets the option to the value at index 3. Returns whether that went well; throws for a wrong value. */
   bool (*set)(lua_State *L, struct mb_luasocket *s, const struct option *o);
-  /* Pushes the value. Returns whether that went well. */
+  /* Pushes the option's value. Returns whether that went well. */
   bool (*get)(lua_State *L, struct mb_luasocket *s, const struct option *o);
 };
 
-/* A server that stands in for the connection has no socket: it gets one when it is asked for. */
+/* Returns the object's descriptor. A stand-in has none, so it gets a socket of its own for its options. */
 static int socket_of(lua_State *L, struct mb_luasocket *s) {
   if (!s->stands_in) return mb_luasocket_fd(s);
   if (s->fd < 0) s->fd = mb_luasocket_open_socket(L, s->family);
@@ -60,9 +59,9 @@ static bool get_number(lua_State *L, struct mb_luasocket *s, const struct option
   return true;
 }
 
-/* ---- those of their own ---- */
+/* ---- options with functions of their own ---- */
 
-/* The handle sets it at the first flush of the native socket, unless it is set. */
+/* Tells the handle, which would set TCP_NODELAY at the first flush of the native socket. */
 static bool set_nodelay(lua_State *L, struct mb_luasocket *s, const struct option *o) {
   if (!set_boolean(L, s, o)) return false;
   if (s->class == MB_LUASOCKET_CLIENT) s->h->nodelay = lua_toboolean(L, 3);
@@ -70,8 +69,8 @@ static bool set_nodelay(lua_State *L, struct mb_luasocket *s, const struct optio
 }
 
 /*
- * The connection that we were started for is reset when the process is killed, for which the system's
- * setting is used; what the script wants takes effect when it is closed.
+ * Keeps the script's value for the close. The system's setting of the connection that we were started for
+ * stays: it makes the system reset that connection when the process is killed.
  */
 static bool set_linger(lua_State *L, struct mb_luasocket *s, const struct option *o) {
   luaL_checktype(L, 3, LUA_TTABLE);
@@ -98,7 +97,7 @@ static bool get_linger(lua_State *L, struct mb_luasocket *s, const struct option
   return true;
 }
 
-/* nil, or what has failed since it was asked last. */
+/* Pushes the error since the last call, or nil. */
 static bool get_error(lua_State *L, struct mb_luasocket *s, const struct option *o) {
   int value;
   if (!get_int(L, s, o, &value)) return false;
@@ -106,7 +105,7 @@ static bool get_error(lua_State *L, struct mb_luasocket *s, const struct option 
   return true;
 }
 
-/* ---- the table: a new option is a row here, a test, and an entry in mb.luasocket(3) ---- */
+/* ---- the table: a new option needs a row here, a test, and an entry in mb.luasocket(3) ---- */
 
 static const struct option options[] = {
     {"error", SOL_SOCKET, SO_ERROR, NULL, get_error},
@@ -133,7 +132,7 @@ static const struct option *find(const char *name) {
   return NULL;
 }
 
-/* Does not return. */
+/* Throws. */
 static int refuse(lua_State *L, const char *name) {
   lua_pushfstring(L, "unsupported option `%s'", name);
   return luaL_argerror(L, 2, lua_tostring(L, -1));

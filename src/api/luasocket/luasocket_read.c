@@ -1,17 +1,15 @@
 /*
- * client:receive(). What was received stands in the handle's buffer until the pattern is met, the
- * connection ends or time is up; what a call leaves is there for the next, or for the native socket.
+ * client:receive(). Received bytes stay in the handle's buffer until the pattern is met, the connection ends
+ * or the time is up. The next call, or the native socket, finds there the bytes that a call leaves.
  */
 #include <errno.h>
 #include <lauxlib.h>
-#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "base/fdio.h"
-#include "socket/handle_methods.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
+#include "socket/handle_methods.h"
 
 enum pattern { LINE, ALL, COUNT };
 
@@ -42,8 +40,8 @@ static struct request request_at(lua_State *L) {
 }
 
 /*
- * How much of the buffer the request takes; 0 with *ret_met set where it is met by nothing. What is
- * met without a byte waits for one all the same, unless a prefix has met it: so does the original.
+ * Returns how many bytes of the buffer the request takes. *ret_met tells whether they are enough. A request
+ * for no bytes still waits for one, unless there is a prefix; the original does the same.
  */
 static size_t length_met(const struct request *r, struct mb_handle *h, bool *ret_met) {
   size_t len = mb_buf_len(&h->in), found = 0;
@@ -76,8 +74,8 @@ static ssize_t receive_some(lua_State *L, const struct mb_luasocket *s, size_t w
     ssize_t n = mb_handle_receive(L, h, wanted, mb_luasocket_waits(s));
     if (n != -EAGAIN) return n;
     if (s->block == 0) {
-      mb_handle_send_queue(h,
-                           false); /* the peer may wait for it; a failure is for the next write */
+      /* The peer may wait for our output. The next write reports a failure. */
+      mb_handle_send_queue(h, false);
       return -EAGAIN;
     }
     int r = mb_handle_wait_for_input(h, mb_luasocket_deadline(s, start));
@@ -87,7 +85,7 @@ static ssize_t receive_some(lua_State *L, const struct mb_luasocket *s, size_t w
 
 /* ---- the result ---- */
 
-/* Copies bytes, a line's without the CRs and the LF. Returns how many. */
+/* Copies a line without its CRs and the LF. Returns how many bytes it has copied. */
 static size_t copy_line(char *to, const char *from, size_t len) {
   size_t n = 0;
   if (len > 0 && from[len - 1] == '\n') len--;
@@ -101,7 +99,10 @@ static size_t copy_line(char *to, const char *from, size_t len) {
   return n;
 }
 
-/* Whether the bytes are a line with no CR but one at its end: the result is a part of the buffer. */
+/*
+ * Returns whether the bytes are a line without a CR except one at its end, so that the result is a part of
+ * the buffer: *len bytes without the CR and the LF.
+ */
 static bool is_plain(const char *bytes, size_t *len) {
   size_t n = *len;
   if (n > 0 && bytes[n - 1] == '\n') n--;
@@ -111,7 +112,7 @@ static bool is_plain(const char *bytes, size_t *len) {
   return true;
 }
 
-/* Pushes the prefix and the len bytes in front of the buffer, and takes those. */
+/* Pushes the prefix and the first `len` bytes of the buffer, and takes those bytes. */
 static void push_received(lua_State *L, struct mb_luasocket *s, const struct request *r,
                           size_t len) {
   struct mb_buf *in = &s->h->in;
@@ -122,7 +123,7 @@ static void push_received(lua_State *L, struct mb_luasocket *s, const struct req
     return;
   }
   if (r->prefix_len == 0 && (!line || is_plain(mb_buf_bytes(in), &plain))) {
-    /* Taken first: pushing may run the script's finalizers, and those may read or close. */
+    /* The bytes are taken first: the push may run the script's finalizers, which may read or close. */
     const char *bytes = mb_buf_bytes(in);
     mb_buf_take(in, len);
     s->received += len;
@@ -148,8 +149,8 @@ static void push_received(lua_State *L, struct mb_luasocket *s, const struct req
 
 /*
  * client:receive([pattern [, prefix]])
- * Returns the prefix and what was received; or nil, message ("closed", "timeout"), and the prefix
- * with what came until then.
+ * Returns the prefix and the received bytes; or nil, message ("closed", "timeout"), and the prefix with the
+ * bytes that have come until then.
  */
 int mb_luasocket_method_receive(lua_State *L) {
   struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_CLIENT);

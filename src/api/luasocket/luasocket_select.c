@@ -1,6 +1,6 @@
 /*
- * socket.select, over poll(2): as many sockets as the process may have. What stands in the tables may
- * be of anybody's making, if it has the method getfd, and maybe dirty.
+ * socket.select, over poll(2): takes as many sockets as the process may have. The tables may hold objects of
+ * other libraries if they have the method getfd; they may have the method dirty.
  */
 #include "api/luasocket/luasocket_select.h"
 
@@ -10,25 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fdio.h"
 #include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_server.h"
+#include "base/fdio.h"
 
-/* The places on the stack: the arguments, what they come to, and the memory. */
+/* Indices on the stack: the arguments, the results, and the memory. */
 enum { RECEIVING = 1, SENDING, TIMEOUT, CAN_RECEIVE, CAN_SEND, MEMORY };
 
 struct entry {
   int fd;
   int set;           /* RECEIVING or SENDING */
   lua_Integer index; /* in that table */
-  int polled;        /* where in the array of poll(2) */
+  int polled;        /* its place in the array of poll(2) */
 };
 
 struct selection {
   struct entry *entries; /* in the userdata at MEMORY */
   size_t count, capacity;
-  bool dirty;   /* something needs no waiting */
-  bool in_vain; /* a server is in it that nothing more comes to */
+  bool dirty;   /* something is ready without a wait */
+  bool in_vain; /* a server is in it to which no connection can come any more */
 };
 
 /* ---- collecting ---- */
@@ -45,7 +45,7 @@ static void add(lua_State *L, struct selection *all, int fd, int set, lua_Intege
   all->entries[all->count++] = (struct entry){.fd = fd, .set = set, .index = index};
 }
 
-/* Adds the object on top of the stack to a set's result, as element and as key. */
+/* Adds the object on top of the stack to the result for a set, as an element and as a key. */
 static void report(lua_State *L, int set) {
   int result = set == RECEIVING ? CAN_RECEIVE : CAN_SEND;
   lua_Integer n = (lua_Integer)lua_rawlen(L, result) + 1;
@@ -56,7 +56,7 @@ static void report(lua_State *L, int set) {
   lua_rawset(L, result);
 }
 
-/* Calls a method of the object on top of the stack, if it has that. Pushes the result, or nil. */
+/* Calls a method of the object on top of the stack, if it has the method. Pushes the result, or nil. */
 static void call_method(lua_State *L, const char *name) {
   if (lua_getfield(L, -1, name) == LUA_TNIL) return;
   lua_pushvalue(L, -2);
@@ -82,7 +82,7 @@ static void report_dirty(lua_State *L, struct selection *all, int set) {
   all->dirty = true;
 }
 
-/* An object of somebody else's making. */
+/* Adds an object of another library. */
 static void add_foreign(lua_State *L, struct selection *all, int set, lua_Integer index) {
   int fd = fd_by_method(L);
   if (fd < 0) return;
@@ -93,7 +93,7 @@ static void add_foreign(lua_State *L, struct selection *all, int set, lua_Intege
   }
 }
 
-/* A server that stands in for the connection that came in: it has no descriptor. */
+/* Adds a server that stands in for the connection that came in: it has no descriptor to wait for. */
 static void add_standin(lua_State *L, struct selection *all, int set,
                         const struct mb_luasocket *s) {
   if (!mb_luasocket_has_pending(s)) {
@@ -146,7 +146,10 @@ static int by_fd(const void *a, const void *b) {
   return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* poll(2) takes no more than a process may have descriptors: each is in it once. Returns how many. */
+/*
+ * Fills the array of poll(2). Each descriptor is in it once, as poll(2) takes no more places than the process
+ * may have descriptors. Returns how many there are.
+ */
 static nfds_t fill(struct selection *all, struct pollfd *fds) {
   nfds_t n = 0;
   for (size_t i = 0; i < all->count; i++) {
@@ -158,18 +161,18 @@ static nfds_t fill(struct selection *all, struct pollfd *fds) {
   return n;
 }
 
-/* What select(2) calls ready, besides. */
+/* Returns whether an entry is ready; as for select(2), errors count. */
 static bool is_ready(const struct entry *e, short revents) {
   return revents & ((e->set == RECEIVING ? POLLIN : POLLOUT) | POLLERR | POLLHUP);
 }
 
-/* Whether the next entry is of the same descriptor in the same set: it is reported once. */
+/* Returns whether the next entry is the same descriptor in the same set, which is reported once. */
 static bool comes_again(const struct selection *all, size_t i) {
   const struct entry *e = &all->entries[i];
   return i + 1 < all->count && e[1].fd == e->fd && e[1].set == e->set;
 }
 
-/* Reports what is ready. Returns whether all descriptors were good ones. */
+/* Reports the ready entries. Returns whether all descriptors were valid. */
 static bool report_ready(lua_State *L, const struct selection *all, const struct pollfd *fds) {
   bool good = true;
   for (size_t i = 0; i < all->count; i++) {
@@ -191,8 +194,9 @@ static int push_outcome(lua_State *L, const char *error) {
 
 /*
  * socket.select(recvt, sendt [, timeout])
- * Returns the sockets that can be received from (or accepted on), and those that can be sent to, each
- * in a table that has them as elements and as keys; and "timeout" when there is none.
+ * Returns a table of the sockets that can be received from or accepted on, and a table of those that can be
+ * sent to, both with the sockets as elements and as keys; and "timeout" when no socket is ready, or "select
+ * failed".
  */
 int mb_luasocket_select(lua_State *L) {
   lua_settop(L, TIMEOUT);

@@ -5,12 +5,11 @@
 #include <lauxlib.h>
 #include <poll.h>
 
-#include "base/fdio.h"
-#include "state/io_args.h"
-#include "state/state.h"
-#include "base/listener.h"
 #include "api/luasocket/luasocket_methods.h"
+#include "base/fdio.h"
+#include "base/listener.h"
 #include "socket/standin.h"
+#include "state/state.h"
 
 const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
   struct mb_luasocket *s = lua_touserdata(L, object);
@@ -19,7 +18,7 @@ const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
     struct mb_addr local = {.len = sizeof local.storage};
     if (getsockname(s->fd, &local.any, &local.len) == 0) {
       if (!mb_standin_claims(&local, message)) return lua_pushstring(L, message);
-      s->stands_in = true; /* it is not bound: to any port */
+      s->stands_in = true; /* a socket that is not bound would listen on any port */
       s->wanted = local;
     }
   }
@@ -30,7 +29,7 @@ const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
 
 /*
  * master:listen([backlog])
- * Makes a server of it. Returns 1; or nil, message.
+ * Makes the master a server. Returns 1; or nil, message.
  */
 int mb_luasocket_method_listen(lua_State *L) {
   mb_luasocket_check(L, MB_LUASOCKET_MASTER);
@@ -39,7 +38,7 @@ int mb_luasocket_method_listen(lua_State *L) {
   return error ? mb_luasocket_fail(L, error) : mb_luasocket_done(L);
 }
 
-/* ---- accept, of the connection that we were started for ---- */
+/* ---- accept for the connection that we were started for ---- */
 
 bool mb_luasocket_has_pending(const struct mb_luasocket *s) {
   return s->stands_in && mb_standin_pending();
@@ -50,7 +49,7 @@ void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline) {
   mb_fd_poll_all(NULL, 0, deadline);
 }
 
-static int accept_style(lua_State *L, const struct mb_luasocket *server) {
+static int accept_standin(lua_State *L, const struct mb_luasocket *server) {
   if (mb_standin_take(L)) {
     struct mb_luasocket *client = mb_luasocket_new(L, MB_LUASOCKET_CLIENT, -1);
     client->family = server->family;
@@ -61,9 +60,9 @@ static int accept_style(lua_State *L, const struct mb_luasocket *server) {
   return mb_luasocket_fail(L, "timeout");
 }
 
-/* ---- accept, of a server of our own ---- */
+/* ---- accept for a server with a socket ---- */
 
-/* Returns a descriptor or -errno; -EAGAIN: the client has gone meanwhile. */
+/* Returns a descriptor or -errno; -EAGAIN when there is no client, or when it has gone meanwhile. */
 static int accept_one(lua_State *L, const struct mb_luasocket *s, struct mb_addr *ret_remote) {
   int fd = mb_listener_accept(s->fd, false, ret_remote);
   if (mb_state_made_room(L, fd)) fd = mb_listener_accept(s->fd, false, ret_remote);
@@ -86,7 +85,7 @@ static int accept_into(lua_State *L, const struct mb_luasocket *s, struct mb_lua
     mb_handle_attach(client->h, fd, fd, MB_FD_TCP);
     client->h->remote = remote;
     client->family = s->family;
-    client->linger = s->linger; /* the system has it so too */
+    client->linger = s->linger; /* the system does the same */
     return 0;
   }
 }
@@ -97,9 +96,9 @@ static int accept_into(lua_State *L, const struct mb_luasocket *s, struct mb_lua
  */
 int mb_luasocket_method_accept(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_SERVER);
-  if (s->stands_in) return accept_style(L, s);
+  if (s->stands_in) return accept_standin(L, s);
   if (s->fd < 0) return mb_luasocket_fail(L, "closed");
-  if (s->block == 0) { /* first, as asking in a loop should make no garbage */
+  if (s->block == 0) { /* comes first: a loop that asks should make no garbage */
     int r = mb_fd_poll(s->fd, POLLIN, 0);
     if (r <= 0) return mb_luasocket_fail(L, mb_luasocket_io_error(r < 0 ? r : -EAGAIN));
   }

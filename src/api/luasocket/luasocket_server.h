@@ -7,18 +7,18 @@
 
 #include "api/luasocket/luasocket_object.h"
 
-/* How many connections may wait to be accepted, where a script does not say. */
+/* The number of connections that may wait to be accepted, unless the script gives one. */
 #define MB_LUASOCKET_BACKLOG 32
 
-/* Makes a server of the master at an index. Returns NULL, or a message, which may be on the stack. */
+/* Makes the master at an index a server. Returns NULL, or a message, which may be on the stack. */
 const char *mb_luasocket_listen(lua_State *L, int object, int backlog);
 
-/* Whether a server that stands in has a connection to accept. */
+/* Returns whether the server is a stand-in with a connection to accept. */
 bool mb_luasocket_has_pending(const struct mb_luasocket *s);
 
 /*
- * Waits for a connection that cannot come any more, where a server stands in: until the deadline, if
- * there is one and the connection that it had is still open. Else the program ends.
+ * Waits for a server that stands in, to which no connection can come any more: until the deadline, if there
+ * is one and the connection that the server has accepted is still open. Otherwise ends the program.
  */
 void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline);
 

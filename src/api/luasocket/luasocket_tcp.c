@@ -1,4 +1,4 @@
-/* socket.tcp() and its like; masters, which bind and connect. */
+/* socket.tcp(), bind(), connect() and wrap(); the masters, which bind and connect. */
 #include "api/luasocket/luasocket_tcp.h"
 
 #include <errno.h>
@@ -7,18 +7,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
 #include "api/luasocket/luasocket_address.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_server.h"
+#include "base/fdio.h"
 #include "socket/standin.h"
 
 /* ---- creating ---- */
 
 /*
- * Pushes a master without a socket. Its handle is made first: finalizers run in the reverse order,
- * and the object's, which closes in a healthy way, is to come before the handle's.
+ * Pushes a master without a socket. Makes its handle first: finalizers run in the reverse order, and the
+ * finalizer of the object, which closes in a healthy way, must run before that of the handle.
  */
 static struct mb_luasocket *push_master(lua_State *L, int family) {
   mb_handle_new(L);
@@ -30,26 +30,26 @@ static struct mb_luasocket *push_master(lua_State *L, int family) {
 
 static int create(lua_State *L, int family) {
   struct mb_luasocket *s = push_master(L, family);
-  if (family == AF_UNSPEC) return 1; /* it depends on the address */
+  if (family == AF_UNSPEC) return 1; /* the address decides later */
   int fd = mb_luasocket_open_socket(L, family);
   if (fd < 0) return mb_luasocket_fail(L, mb_luasocket_strerror(fd));
   s->fd = fd;
   return 1;
 }
 
-/* socket.tcp(): a master of either family; or nil, message. */
+/* socket.tcp(): returns a master for either family; or nil, message. */
 int mb_luasocket_tcp(lua_State *L) { return create(L, AF_UNSPEC); }
 
-/* socket.tcp4(): a master for IPv4. */
+/* socket.tcp4(): returns a master for IPv4; or nil, message. */
 int mb_luasocket_tcp4(lua_State *L) { return create(L, AF_INET); }
 
-/* socket.tcp6(): a master for IPv6. */
+/* socket.tcp6(): returns a master for IPv6; or nil, message. */
 int mb_luasocket_tcp6(lua_State *L) { return create(L, AF_INET6); }
 
 /*
  * socket.wrap(socket)
- * The client object of a connect handler's socket, or of any other. The socket goes on to work, and
- * is not closed when the object is collected.
+ * Returns a client object for a connect handler's socket, or for any other native socket. The native socket
+ * goes on to work, and is not closed when the object is collected.
  */
 int mb_luasocket_wrap(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
@@ -60,7 +60,7 @@ int mb_luasocket_wrap(lua_State *L) {
 
 /* ---- bind ---- */
 
-/* Gives the object a socket of that family. Returns 0 or -errno. */
+/* Gives the object a socket of a family, unless it has one. Returns 0 or -errno. */
 static int ensure_socket(lua_State *L, struct mb_luasocket *s, int family) {
   if (s->fd >= 0 && s->family == family) return 0;
   int fd = mb_luasocket_open_socket(L, family);
@@ -82,10 +82,11 @@ static const char *bind_socket(lua_State *L, struct mb_luasocket *s, const struc
 }
 
 /*
- * A program runs as it is: where the connection came in, the master stands in for a listener. Any
- * other port is refused at once; any free one may be meant for a connection of the program's own, and
- * is refused where it listens.
- * Returns whether that is all; *ret_error is then NULL, or a message on the stack.
+ * Binds a master while a program runs with --style. If an address is where the connection came in, the master
+ * stands in for a listener. Other addresses are refused at once, except with port 0: the program may want to
+ * connect from there, and listen refuses the address if it does not.
+ * Returns false when the master is still to be bound. Otherwise *ret_error is NULL, or a message on the
+ * stack.
  */
 static bool stand_in(lua_State *L, struct mb_luasocket *s, const struct addrinfo *list,
                      const char **ret_error) {
@@ -104,7 +105,7 @@ static bool stand_in(lua_State *L, struct mb_luasocket *s, const struct addrinfo
   return true;
 }
 
-/* Returns NULL or a message, maybe on the stack. */
+/* Returns NULL, or a message, which may be on the stack. */
 static const char *bind_to(lua_State *L, struct mb_luasocket *s, const char *host,
                            const char *port) {
   struct addrinfo *list;
@@ -127,8 +128,8 @@ int mb_luasocket_method_bind(lua_State *L) {
 }
 
 /*
- * One address of socket.bind's. Returns NULL, with the server on top of the stack, or a message, which
- * may be there.
+ * Makes a server at one address for socket.bind. Returns NULL, with the server on top of the stack; or a
+ * message, which may be on the stack.
  */
 static const char *serve_at(lua_State *L, const struct addrinfo *address, const char *port,
                             int backlog) {
@@ -156,7 +157,7 @@ static const char *serve_at(lua_State *L, const struct addrinfo *address, const 
 
 /*
  * socket.bind(address, port [, backlog])
- * A server at the first of the host's addresses that can be had; or nil, message.
+ * Returns a server at the first of the host's addresses where that is possible; or nil, message.
  */
 int mb_luasocket_bind(lua_State *L) {
   const char *host = luaL_checkstring(L, 1);
@@ -180,19 +181,19 @@ int mb_luasocket_bind(lua_State *L) {
 
 /* ---- connect ---- */
 
-/* After a failure a socket can be used again, with its options and its own address. */
+/* Makes a socket usable after a failure, with its options and its own address. Returns r. */
 static int disconnect(int fd, int r) {
   struct sockaddr none = {.sa_family = AF_UNSPEC};
   connect(fd, &none, sizeof none);
   return r;
 }
 
-/* Returns 0, -EAGAIN when it is undecided at the deadline, or -errno. */
+/* Returns 0, -EAGAIN when the attempt is undecided at the deadline, or -errno. */
 static int connect_socket(const struct mb_luasocket *s, int fd, const struct addrinfo *address,
                           int64_t start) {
   if (connect(fd, address->ai_addr, address->ai_addrlen) == 0) return 0;
   if (errno == EAGAIN) return -EADDRNOTAVAIL; /* no port is left to connect from */
-  /* Interrupted, or after a timeout of an earlier call, it goes on by itself. */
+  /* The attempt goes on by itself after a signal, and after a timeout of an earlier call. */
   bool goes_on = errno == EINPROGRESS || errno == EINTR || (errno == EALREADY && s->block != 0);
   if (!goes_on) return -errno;
   int r = mb_luasocket_wait(s, fd, POLLOUT, start);
@@ -203,7 +204,7 @@ static int connect_socket(const struct mb_luasocket *s, int fd, const struct add
   return error ? disconnect(fd, -error) : 0;
 }
 
-/* The object's socket stands on the handle, whether it is connected or not. */
+/* Gives the object's socket to its handle. r is the outcome of the attempt: 0 when connected. */
 static void attach(struct mb_luasocket *s, int r) {
   struct mb_handle *h = s->h;
   h->in_error = h->out_error = 0;
@@ -217,8 +218,8 @@ static void attach(struct mb_luasocket *s, int r) {
 }
 
 /*
- * Tries one address after the other. A block timeout counts for each: one that does not answer leaves
- * time for the next. Returns 0 or -errno; -EAGAIN is a timeout.
+ * Tries one address after the other. A block timeout counts for each address, so that there is time for the
+ * next one when an address does not answer. Returns 0 or -errno; -EAGAIN is a timeout.
  */
 static int try_addresses(lua_State *L, struct mb_luasocket *s, const struct addrinfo *list) {
   int64_t start = mb_luasocket_start(s);
@@ -228,19 +229,22 @@ static int try_addresses(lua_State *L, struct mb_luasocket *s, const struct addr
     r = ensure_socket(L, s, a->ai_family);
     if (r == 0) r = connect_socket(s, s->fd, a, start);
     if (r == 0 || s->block == 0) break;
-    if (r == -EAGAIN && a->ai_next) disconnect(s->fd, r); /* the same socket may be for the next */
+    if (r == -EAGAIN && a->ai_next) disconnect(s->fd, r); /* the next address may use it again */
   }
   return r;
 }
 
-/* Returns NULL or a message. The object at that index becomes a client in any case. */
+/*
+ * Connects the object at an index. Returns NULL or a message. The object becomes a client in both cases,
+ * unless it is a server or is connected already.
+ */
 static const char *connect_to(lua_State *L, int object, const char *host, const char *port,
                               int family) {
   struct mb_luasocket *s = lua_touserdata(L, object);
   if (s->class == MB_LUASOCKET_SERVER) return mb_luasocket_strerror(-EISCONN);
   if (s->class == MB_LUASOCKET_CLIENT && mb_handle_is_open(s->h)) {
     if (!s->owns || s->h->guarded) return mb_luasocket_strerror(-EISCONN);
-    s->fd = mb_handle_fd(s->h); /* to try once more */
+    s->fd = mb_handle_fd(s->h); /* tries again with the same socket */
   }
   struct addrinfo *list;
   const char *error = mb_luasocket_resolve(host, port, family, false, &list);
@@ -257,8 +261,8 @@ static const char *connect_to(lua_State *L, int object, const char *host, const 
 }
 
 /*
- * A program runs as it is and has bound a master to where the connection came in, but means to
- * connect from there: it is bound in truth now, to any port.
+ * Binds the socket of a stand-in that turns out to be a client: a program with --style has bound it to where
+ * the connection came in, and connects from there.
  */
 static const char *bind_in_truth(lua_State *L, struct mb_luasocket *s) {
   struct addrinfo address = {
@@ -308,7 +312,7 @@ static int connect_from(lua_State *L, int family) {
 
 /*
  * socket.connect(address, port [, locaddr [, locport [, family]]])
- * A connected client; or nil, message. family: "inet", "inet6", "unspec".
+ * Returns a connected client; or nil, message. family is "inet", "inet6" or "unspec".
  */
 int mb_luasocket_connect(lua_State *L) {
   static const char *const names[] = {"inet", "inet6", "unspec", NULL};
@@ -316,8 +320,8 @@ int mb_luasocket_connect(lua_State *L) {
   return connect_from(L, families[luaL_checkoption(L, 5, "unspec", names)]);
 }
 
-/* socket.connect4(address, port [, locaddr [, locport]]): over IPv4. */
+/* socket.connect4(address, port [, locaddr [, locport]]): as socket.connect, over IPv4. */
 int mb_luasocket_connect4(lua_State *L) { return connect_from(L, AF_INET); }
 
-/* socket.connect6(address, port [, locaddr [, locport]]): over IPv6. */
+/* socket.connect6(address, port [, locaddr [, locport]]): as socket.connect, over IPv6. */
 int mb_luasocket_connect6(lua_State *L) { return connect_from(L, AF_INET6); }

@@ -1,4 +1,4 @@
-/* Making LuaSocket's TCP objects: functions of the module. */
+/* Functions of the module that make LuaSocket's TCP objects. */
 #ifndef MB_LUASOCKET_TCP_H
 #define MB_LUASOCKET_TCP_H
 

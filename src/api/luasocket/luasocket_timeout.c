@@ -3,9 +3,9 @@
 #include <lauxlib.h>
 #include <math.h>
 
-#include "base/fdio.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
+#include "base/fdio.h"
 
 int64_t mb_luasocket_start(const struct mb_luasocket *s) {
   return mb_luasocket_waits(s) ? 0 : mb_now_usec();
@@ -39,19 +39,20 @@ int mb_luasocket_wait_for_output(const struct mb_luasocket *s, int64_t start) {
 
 /*
  * object:settimeout(value [, mode])
- * value in seconds; nil or negative: none. mode "b", "t" ("r" is an older name of "t"). Returns 1.
+ * value is in seconds; nil or a negative number means none. mode is "b" (block) or "t" (total); "r" is an
+ * older name of "t". Returns 1.
  */
 int mb_luasocket_method_settimeout(lua_State *L) {
   struct mb_luasocket *s = mb_luasocket_any(L);
   lua_Number seconds = luaL_optnumber(L, 2, -1);
-  if (isnan(seconds)) seconds = 0; /* what nobody meant is not to wait for ever */
+  if (isnan(seconds)) seconds = 0; /* a mistake should not make a call wait for ever */
   const char *mode = luaL_optstring(L, 3, "b");
   luaL_argcheck(L, *mode == 'b' || *mode == 't' || *mode == 'r', 3, "invalid timeout mode");
   *(*mode == 'b' ? &s->block : &s->total) = seconds;
   return mb_luasocket_done(L);
 }
 
-/* object:gettimeout(): the block timeout and the total timeout, -1 where there is none. */
+/* object:gettimeout(): returns the block timeout and the total timeout in seconds; negative: none. */
 int mb_luasocket_method_gettimeout(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_any(L);
   lua_pushnumber(L, s->block);
@@ -59,7 +60,7 @@ int mb_luasocket_method_gettimeout(lua_State *L) {
   return 2;
 }
 
-/* object:getstats(): bytes received, bytes sent, and the object's age in seconds. */
+/* object:getstats(): returns bytes received, bytes sent, and the object's age in seconds. */
 int mb_luasocket_method_getstats(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_any(L);
   lua_pushnumber(L, (lua_Number)s->received);
@@ -68,13 +69,13 @@ int mb_luasocket_method_getstats(lua_State *L) {
   return 3;
 }
 
-/* A count that a script sets; out of range it stays what it was. */
+/* Returns the script's new value for a count; the old one when the new one is out of range. */
 static uint64_t opt_count(lua_State *L, int index, uint64_t count) {
   lua_Number n = luaL_optnumber(L, index, (lua_Number)count);
   return n >= 0 && n < 9e18 ? (uint64_t)n : count;
 }
 
-/* object:setstats([received [, sent [, age]]]): what is nil stays. Returns 1. */
+/* object:setstats([received [, sent [, age]]]): sets those that are not nil. Returns 1. */
 int mb_luasocket_method_setstats(lua_State *L) {
   struct mb_luasocket *s = mb_luasocket_any(L);
   uint64_t received = opt_count(L, 2, s->received);

@@ -1,18 +1,16 @@
 /*
- * client:send() and shutdown(). Output is not buffered: when send returns, the system has what it says
- * was sent. What the native socket has queued before goes first.
+ * client:send() and shutdown(). Output is not buffered: when send returns, the system has all bytes that it
+ * reports as sent. Output that the native socket has queued goes first.
  */
 #include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
-#include <poll.h>
 
-#include "base/fdio.h"
-#include "socket/handle_methods.h"
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
+#include "socket/handle_methods.h"
 
-/* Sends what is queued. Returns 0, -EAGAIN at the deadline, or -errno. */
+/* Sends the queue. Returns 0, -EAGAIN at the deadline, or -errno. */
 static int send_queued(const struct mb_luasocket *s, int64_t start) {
   struct mb_handle *h = s->h;
   while (h->out.len > 0) {
@@ -25,7 +23,7 @@ static int send_queued(const struct mb_luasocket *s, int64_t start) {
   return 0;
 }
 
-/* Why nothing can be sent: -errno, or 0 when something can. */
+/* Returns 0 when output can be sent, otherwise the reason as -errno. */
 static int refusal(const struct mb_luasocket *s) {
   const struct mb_handle *h = s->h;
   if (!mb_handle_is_open(h)) return -EBADF;
@@ -33,7 +31,7 @@ static int refusal(const struct mb_luasocket *s) {
   return -h->out_error;
 }
 
-/* Sends bytes. *sent is how many the system has taken. Returns 0, -EAGAIN at the deadline, -errno. */
+/* Sends bytes; *sent counts those that the system takes. Returns 0, -EAGAIN at the deadline, or -errno. */
 static int send_bytes(struct mb_luasocket *s, const char *data, size_t len, size_t *sent) {
   struct mb_handle *h = s->h;
   int64_t start = mb_luasocket_start(s);
@@ -53,7 +51,7 @@ static int send_bytes(struct mb_luasocket *s, const char *data, size_t len, size
   return r;
 }
 
-/* Positions as string.sub takes them, clipped to 1…len. */
+/* Clips two positions, which mean the same as those of string.sub, to 1…len. */
 static void clip(lua_Number *first, lua_Number *last, size_t len) {
   lua_Number size = (lua_Number)len;
   if (*first < 0) *first += size + 1;

@@ -1,7 +1,7 @@
 /*
- * For mb.scheduler: poll(2) that tells each element's outcome, and the same elements in an epoll(7)
- * descriptor, on which somebody else's loop can wait. Elements are what moonbridge_io.poll takes,
- * but for children: sockets, listeners, descriptors.
+ * For mb.scheduler: a poll(2) that tells the outcome of each element, and an epoll(7) descriptor of the same
+ * elements, on which the loop of another library can wait. Elements are those of moonbridge_io.poll except
+ * children: sockets, listeners, descriptors.
  */
 #include "api/mb/scheduler_core.h"
 
@@ -19,7 +19,7 @@
 
 /* One object that the scheduler waits for. */
 struct element {
-  struct mb_handle *handle; /* NULL: the interest is in a descriptor as it is */
+  struct mb_handle *handle; /* NULL: the interest is in a plain descriptor */
   struct mb_interest interest;
   int place; /* of the interest's first descriptor in the array of poll(2) */
 };
@@ -34,7 +34,7 @@ static short wanted_at(lua_State *L, lua_Integer i) {
   return wanted;
 }
 
-/* The interest in a descriptor; -1, which is no descriptor, is ready. */
+/* Returns the interest in a descriptor. A number that is no descriptor, such as -1, is ready. */
 static struct mb_interest interest_in_fd(lua_Integer fd, short wanted) {
   struct mb_interest interest = {.wanted = wanted};
   if (fd < 0 || fd > INT_MAX) {
@@ -46,7 +46,7 @@ static struct mb_interest interest_in_fd(lua_Integer fd, short wanted) {
   return interest;
 }
 
-/* Returns the element i of the tables; an object of another kind is ready. */
+/* Returns element i of the tables. An object of another kind is ready. */
 static struct element element_at(lua_State *L, lua_Integer i) {
   short wanted = wanted_at(L, i);
   struct element e = {.handle = NULL};
@@ -69,7 +69,7 @@ static struct element element_at(lua_State *L, lua_Integer i) {
 
 /* ---- poll ---- */
 
-/* Returns which directions are ready, after poll(2). */
+/* Returns which directions of an element are ready after poll(2). */
 static short outcome(const struct element *e, const struct pollfd *fds) {
   const struct pollfd *polled = fds + e->place;
   if (e->handle) return mb_handle_ready(e->handle, &e->interest, polled);
@@ -79,8 +79,8 @@ static short outcome(const struct element *e, const struct pollfd *fds) {
 }
 
 /*
- * Gives the element its places in the array of poll(2), from n on, which takes no more of them than
- * the process may have descriptors. Returns n behind them.
+ * Gives the element its places in the array of poll(2), from n on. Takes no more than it needs, as poll(2)
+ * has only as many places as the process may have descriptors. Returns the next free place.
  */
 static int place_element(struct element *e, struct pollfd *fds, int n) {
   e->place = n;
@@ -90,7 +90,7 @@ static int place_element(struct element *e, struct pollfd *fds, int n) {
 
 enum { SECONDS = COUNT + 1, READY, ROOM, POLL_ARGUMENTS = ROOM };
 
-/* For one element: what it is, and what poll(2) is told of it at most. */
+/* The room for one element: itself, and the most places that it can need in the array of poll(2). */
 struct place {
   struct element element;
   struct pollfd fds[2];
@@ -98,14 +98,14 @@ struct place {
 
 /*
  * core.room(count)
- * Returns what core.poll needs for so many objects.
+ * Returns the memory that core.poll needs for `count` objects, a userdata.
  */
 static int core_room(lua_State *L) {
   lua_newuserdata(L, (size_t)luaL_checkinteger(L, 1) * sizeof(struct place) + 1);
   return 1;
 }
 
-/* poll(2) wants its part side by side: first those, then the elements. */
+/* Divides the room: first the array of poll(2), whose places must be side by side, then the elements. */
 static struct element *room_at(lua_State *L, lua_Integer count, struct pollfd **ret_fds) {
   size_t size = (size_t)count * sizeof(struct place);
   if (!lua_isuserdata(L, ROOM)) {
@@ -117,7 +117,7 @@ static struct element *room_at(lua_State *L, lua_Integer count, struct pollfd **
   return (struct element *)(*ret_fds + 2 * count);
 }
 
-/* Puts into the table READY which directions of an element are ready. */
+/* Stores in the table READY which directions of an element are ready. */
 static void tell(lua_State *L, lua_Integer i, short ready) {
   int name = (ready & POLLIN ? 1 : 0) + (ready & POLLOUT ? 2 : 0);
   if (name) {
@@ -129,8 +129,8 @@ static void tell(lua_State *L, lua_Integer i, short ready) {
 }
 
 /*
- * Waits once, and fills READY. Returns false when poll(2) has told of nothing but an attempt to connect
- * that goes on: the wait is not over.
+ * Waits once, and fills READY. Returns false when the wait is not over: poll(2) has only told of an attempt
+ * to connect that goes on.
  */
 static bool poll_once(lua_State *L, lua_Integer count, struct element *elements, struct pollfd *fds,
                       int64_t deadline) {
@@ -153,11 +153,10 @@ static bool poll_once(lua_State *L, lua_Integer count, struct element *elements,
 
 /*
  * core.poll(objects, events, count, seconds, [ready, room])
- * Waits until one of the objects 1 to count is ready for one of its events ("r", "w", "rw"), at most
- * so many seconds; nil: for ever. What is closed is ready.
- * Returns a table, ready if it is given, that has "r", "w" or "rw" for what is ready, and false for
- * the others. With ready and room nothing is allocated, so that no finalizer changes the lists
- * meanwhile.
+ * Waits until one of the objects 1 to `count` is ready for one of its events ("r", "w", "rw"). A closed
+ * object is ready. Waits at most `seconds`; nil means for ever.
+ * Returns a table, `ready` if it is given, that has "r", "w" or "rw" for each ready object and false for each
+ * other. With `ready` and `room` it allocates nothing, so that no finalizer changes the lists meanwhile.
  */
 static int core_poll(lua_State *L) {
   lua_settop(L, POLL_ARGUMENTS);
@@ -179,7 +178,10 @@ static int core_poll(lua_State *L) {
 
 #define WATCH_TYPE "mb.scheduler.watch"
 
-/* What is waited for changes, the descriptor that others know does not: it watches another one. */
+/*
+ * The outer descriptor, which others know, stays the same. It watches the inner one, which is a new one when
+ * the objects change.
+ */
 struct watch {
   int outer_fd, inner_fd; /* -1: none */
 };
@@ -196,7 +198,10 @@ static int watch_gc(lua_State *L) {
   return 0;
 }
 
-/* Adds a descriptor. What is there already is watched for both directions: to be woken is no harm. */
+/*
+ * Adds a descriptor. One that is there already is watched for both directions from then on: to wake up in
+ * vain does no harm. Returns 0 or -errno.
+ */
 static int add(int epoll_fd, int fd, uint32_t events) {
   struct epoll_event event = {.events = events, .data.fd = fd};
   if (fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
@@ -205,7 +210,7 @@ static int add(int epoll_fd, int fd, uint32_t events) {
   return epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
 }
 
-/* core.watch(): returns an object that keeps an epoll descriptor, and its number. */
+/* core.watch(): returns an object that keeps an epoll descriptor, and the number of the descriptor. */
 static int core_watch(lua_State *L) {
   struct watch *w = lua_newuserdata(L, sizeof *w);
   w->outer_fd = w->inner_fd = -1;
@@ -220,7 +225,7 @@ static int core_watch(lua_State *L) {
   return 2;
 }
 
-/* Adds an element. Returns 0, or -errno; *ready when it need not be waited for. */
+/* Adds an element. Sets *ready when the element needs no wait. Returns 0 or -errno. */
 static int add_element(int epoll_fd, const struct element *e, bool *ready) {
   int r = 0;
   if (e->interest.ready) *ready = true;
@@ -229,7 +234,7 @@ static int add_element(int epoll_fd, const struct element *e, bool *ready) {
     r = add(epoll_fd, e->interest.fds[i].fd,
             (events & POLLIN ? EPOLLIN : 0u) | (events & POLLOUT ? EPOLLOUT : 0u));
   }
-  /* A regular file cannot be in such a set, and is always ready; a closed descriptor fails at once. */
+  /* Epoll refuses a regular file, which is always ready, and a closed descriptor, which fails at once. */
   if (r != -EPERM && r != -EBADF) return r;
   *ready = true;
   return 0;
@@ -237,8 +242,8 @@ static int add_element(int epoll_fd, const struct element *e, bool *ready) {
 
 /*
  * core.fill(objects, events, count, watch)
- * The watch's descriptor is ready, from now on, when one of the objects 1 to count is.
- * Returns whether one is without any waiting, whatever the descriptor says.
+ * Makes the watch's descriptor ready, from now on, when one of the objects 1 to `count` is ready.
+ * Returns whether an object is ready without a wait; the descriptor need not show that.
  */
 static int core_fill(lua_State *L) {
   lua_settop(L, 4);

@@ -1,4 +1,4 @@
-/* --style: runs a program that was written for another library's server, over socket/standin.h. */
+/* --style: runs a server program that was written for another library, with the help of socket/standin.h. */
 #include "api/mb/style.h"
 
 #include <errno.h>
@@ -10,20 +10,19 @@
 #include "base/connect.h"
 #include "socket/standin.h"
 
-/* The module of ours whose install() is called before the program runs. */
+/* Our modules for the libraries. install() of the module is called before the program runs. */
 static const char *const modules[] = {
     [MB_STYLE_LUASOCKET] = "mb.luasocket",
     [MB_STYLE_TARANTOOL] = "mb.tarantool",
     [MB_STYLE_LUA_HTTP] = "mb.http_server",
 };
 
+/* The names on the command line. */
 static const char *const names[] = {
     [MB_STYLE_LUASOCKET] = "luasocket",
     [MB_STYLE_TARANTOOL] = "tarantool",
     [MB_STYLE_LUA_HTTP] = "lua-http",
 };
-
-const char *mb_style_name(enum mb_style style) { return names[style]; }
 
 enum mb_style mb_style_find(const char *name) {
   for (size_t i = 1; i < sizeof names / sizeof *names; i++) {
@@ -34,15 +33,15 @@ enum mb_style mb_style_find(const char *name) {
 
 /* ---- running the program ---- */
 
-static const char at_end_key; /* its address is the registry's key of what style.at_end was given */
+static const char at_end_key; /* its address is the registry's key of style.at_end's function */
 
 static void call_at_end(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &at_end_key) == LUA_TFUNCTION) lua_call(L, 0, 0);
 }
 
 /*
- * os.exit of a program. A process of its own would leave what was sent to the system, which ends the
- * connection then; ours would be reset. Upvalue: the true one.
+ * Replaces os.exit of a program. In a process of its own, the system would still send the output and then end
+ * the connection. Ours would be reset, so it is closed first. Upvalue: the original os.exit.
  */
 static int exit_program(lua_State *L) {
   mb_standin_close();
@@ -60,13 +59,13 @@ static void replace_exit(lua_State *L) {
 }
 
 /*
- * The connect handler. Upvalues: the program; the table arg; the style.
- * Throws what the program throws, or when it has not accepted the connection.
+ * The connect handler: runs the program. Upvalues: the program; the table arg; the style.
+ * Throws the program's error; also when the program has ended and has not accepted the connection.
  */
 static int run(lua_State *L) {
   enum mb_style style = (enum mb_style)lua_tointeger(L, lua_upvalueindex(3));
   lua_settop(L, 1);
-  mb_standin_begin(L, mb_style_name(style));
+  mb_standin_begin(L, names[style]);
 
   lua_getglobal(L, "require");
   lua_pushstring(L, modules[style]);
@@ -99,8 +98,8 @@ static int run(lua_State *L) {
 }
 
 /*
- * The stack from index `path` on is the program's path, the compiled program, and its arguments.
- * Replaces the program and the arguments by the connect handler.
+ * Replaces a program and its arguments by the connect handler. The stack has, from index `path` on, the
+ * program's path, the compiled program, and its arguments.
  */
 static void wrap(lua_State *L, enum mb_style style, int path, int nargs) {
   lua_createtable(L, nargs, 2);
@@ -133,31 +132,31 @@ void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **a
 
 /* ---- for Lua ---- */
 
-/* style.active(): whether a program runs as it is. */
+/* style.active(): returns whether a program runs with --style. */
 static int style_active(lua_State *L) {
   lua_pushboolean(L, mb_standin_active());
   return 1;
 }
 
-/* style.pending(): whether the connection was not accepted yet. */
+/* style.pending(): returns whether nobody has accepted the connection yet. */
 static int style_pending(lua_State *L) {
   lua_pushboolean(L, mb_standin_pending());
   return 1;
 }
 
-/* style.serving(): whether the connection was accepted and is still open. */
+/* style.serving(): returns whether the program has accepted the connection, and it is still open. */
 static int style_serving(lua_State *L) {
   lua_pushboolean(L, mb_standin_serving());
   return 1;
 }
 
-/* style.take(): the first accept; returns the connection's socket object, and nil after that. */
+/* style.take(): accepts: the first call returns the connection's socket object, later ones nil. */
 static int style_take(lua_State *L) {
   if (!mb_standin_take(L)) lua_pushnil(L);
   return 1;
 }
 
-/* style.fd(): the connection's descriptor; -1 when it is closed. */
+/* style.fd(): returns the connection's descriptor; -1 when the connection is closed. */
 static int style_fd(lua_State *L) {
   lua_pushinteger(L, mb_standin_fd());
   return 1;
@@ -166,7 +165,7 @@ static int style_fd(lua_State *L) {
 /* style.finish(): ends the program. Does not return. */
 static int style_finish(lua_State *L) { mb_standin_end(L); }
 
-/* style.at_end(f): f is called when the program's chunk has returned. */
+/* style.at_end(f): calls f when the program's chunk has returned. */
 static int style_at_end(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
@@ -192,9 +191,8 @@ static int claim_path(lua_State *L) {
 
 /*
  * style.claims(host, port), style.claims(path)
- * Whether that is where the connection came in. host: a name or an address; "*" and "" are every
- * address. port: a number, 0 is any.
- * Returns true; or nil and what the program is to be told.
+ * Returns true when that is where the connection came in; otherwise nil and a message for the program.
+ * host is a name or an address; "*" and "" mean every address. port is a number; 0 means any.
  */
 static int style_claims(lua_State *L) {
   const char *host = luaL_checkstring(L, 1);
@@ -226,7 +224,7 @@ static int style_claims(lua_State *L) {
 
 /*
  * style.bound(host, port)
- * Returns both as the listener that the program sees has them: port 0 has become the true one.
+ * Returns the host and the port of the listener that the program sees: the port is the true one, also for 0.
  */
 static int style_bound(lua_State *L) {
   uint16_t port = mb_addr_port(mb_standin_local());
@@ -240,7 +238,7 @@ static int style_bound(lua_State *L) {
 
 /*
  * style.program(library, path, ...)
- * Compiles a program; returns a connect handler that runs it with the arguments, as --style does.
+ * Compiles a program. Returns a connect handler that runs it with the arguments, as --style does.
  */
 static int style_program(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);

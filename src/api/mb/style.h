@@ -1,7 +1,7 @@
 /*
- * --style: a server program written for another library runs as it is. The one connection stands
- * where the program looks for a listener: the bind to its address succeeds without binding, the
- * first accept gives it, and where the next one would wait, the program ends.
+ * --style: a server program written for another library runs unchanged. The one connection stands in for the
+ * program's listener: bind to its address succeeds without binding, the first accept returns it, and the
+ * program ends where the next accept would wait.
  */
 #ifndef MB_STYLE_H
 #define MB_STYLE_H
@@ -9,16 +9,13 @@
 #include <lua.h>
 #include <stdbool.h>
 
-/* For which library a program was written. */
+/* The library for which a program was written. */
 enum mb_style {
-  MB_STYLE_NONE, /* for none: it is a script of ours */
+  MB_STYLE_NONE, /* none: the program is a script for mb-handle itself */
   MB_STYLE_LUASOCKET,
   MB_STYLE_TARANTOOL,
   MB_STYLE_LUA_HTTP,
 };
-
-/* Returns the name that the command line has for a style. */
-const char *mb_style_name(enum mb_style style);
 
 /* Returns the style of a name; MB_STYLE_NONE when there is no such library. */
 enum mb_style mb_style_find(const char *name);
@@ -28,7 +25,7 @@ enum mb_style mb_style_find(const char *name);
 
 /*
  * Replaces the program, a function on top of the stack, by a connect handler that runs it. May throw.
- * path, args  become the global table arg
+ * path, args  for the program's global table arg
  */
 void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **args, int nargs);
 
@@ -36,7 +33,7 @@ void mb_style_wrap(lua_State *L, enum mb_style style, const char *path, char **a
 bool mb_style_is_program(lua_State *L, int connect);
 
 /*
- * The module mb.style, for interfaces written in Lua: active(), claims(host, port), claims(path),
+ * Pushes the module mb.style, for interfaces written in Lua: active(), claims(host, port), claims(path),
  * bound(host, port), pending(), take(), serving(), fd(), finish(), at_end(f), program(library, path, ...).
  */
 int mb_style_open(lua_State *L);

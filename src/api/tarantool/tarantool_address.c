@@ -1,16 +1,15 @@
-/* Hosts and ports: literals, names, and the tables that tell of them. */
+/* Hosts and ports: reads literals, looks names up, and makes the tables that describe addresses. */
 #include "api/tarantool/tarantool_address.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_errno.h"
+#include "api/tarantool/tarantool_names.h"
 
 /* ---- names and numbers ---- */
 
@@ -36,7 +35,7 @@ int mb_tarantool_check_protocol(lua_State *L, int index, int *ret_number) {
   return 0;
 }
 
-/* An element of a table of flags: {"NAME"}, {NAME = true} or {4}; the key and the value on top. */
+/* Reads an element of a table of flags, {"NAME"}, {NAME = true} or {4}: its key and value are on top. */
 static int check_element(lua_State *L, const struct mb_tarantool_name *table, int *ret) {
   int value = lua_gettop(L), key = value - 1;
   *ret = 0;
@@ -67,7 +66,7 @@ int mb_tarantool_check_flags(lua_State *L, int index, const struct mb_tarantool_
 static int from_path(lua_State *L, int index, int family, struct mb_addr *ret) {
   size_t len;
   const char *path = luaL_checklstring(L, index, &len);
-  if (strlen(path) != len) return -EINVAL; /* the system would take a NUL for its end */
+  if (strlen(path) != len) return -EINVAL; /* for the system the path would end at the NUL */
   if (family != AF_UNIX) return -EAFNOSUPPORT;
   return mb_addr_from_path(path, ret);
 }
@@ -79,8 +78,8 @@ static void copy_address(const struct addrinfo *info, struct mb_addr *ret) {
 }
 
 /*
- * Tarantool reads addresses with getaddrinfo, which takes more than mb_addr_from_text does: "127.1",
- * and for an IPv4 socket an address that is mapped into IPv6.
+ * Reads an address with getaddrinfo, as Tarantool does. It takes more than mb_addr_from_text: "127.1", and
+ * for an IPv4 socket an address that is mapped into IPv6.
  */
 static int from_text(const char *host, const char *port, int family, struct mb_addr *ret) {
   struct addrinfo *list, hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
@@ -95,7 +94,7 @@ static int from_text(const char *host, const char *port, int family, struct mb_a
   return 0;
 }
 
-/* A host that is 0, the number or its text. */
+/* Returns whether a host is 0, as a number or as text. */
 static bool is_every_host(lua_State *L, int index) {
   return lua_isnumber(L, index) && lua_tonumber(L, index) == 0;
 }
@@ -166,7 +165,7 @@ void mb_tarantool_set_kind(lua_State *L, int type, int protocol) {
 
 /* ---- the lookup ---- */
 
-/* The nearest that errno(7) has. */
+/* Returns the nearest error of errno(7) for a code of getaddrinfo. */
 static int errno_of(int code) {
   switch (code) {
     case EAI_SYSTEM:
@@ -197,7 +196,7 @@ static int push_failure(lua_State *L, int number, const char *message) {
   return 3;
 }
 
-/* Whether a field, on top of the stack, can be read without throwing. */
+/* Returns whether the field on top of the stack can be read without throwing. */
 static bool is_readable(lua_State *L) {
   int type = lua_type(L, -1);
   return type == LUA_TNIL || type == LUA_TSTRING || type == LUA_TTABLE || lua_isinteger(L, -1);
@@ -218,7 +217,7 @@ static const char *check_hint(lua_State *L, const char *field, int *ret,
   return r == 0 ? NULL : lua_pushfstring(L, "unknown %s in the hints", field);
 }
 
-/* Reads the hints at index 3. Returns NULL, or what is wrong with them. */
+/* Reads the hints at index 3. Returns NULL, or a message when they are wrong. */
 static const char *check_hints(lua_State *L, struct addrinfo *hints) {
   if (lua_isnoneornil(L, 3)) return NULL;
   luaL_checktype(L, 3, LUA_TTABLE);
@@ -239,7 +238,7 @@ static void push_info(lua_State *L, const struct addrinfo *info) {
   lua_setfield(L, -2, "canonname");
 }
 
-/* Stack: a list as light userdata. Called protected: memory may run out. */
+/* Stack: a list as light userdata. The caller protects the call, as it frees the list also without memory. */
 static int push_list(lua_State *L) {
   const struct addrinfo *list = lua_touserdata(L, 1);
   lua_newtable(L);

@@ -2,17 +2,15 @@
 #include "api/tarantool/tarantool_core.h"
 
 #include <lauxlib.h>
-#include <math.h>
-#include <poll.h>
 #include <time.h>
 
-#include "base/fdio.h"
-#include "base/log.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "base/fdio.h"
+#include "base/log.h"
 
-/* core.log(level, text): logs a text, maybe of several lines. level: as --log-level names it. */
+/* core.log(level, text): logs a text of one or more lines. level is a name that --log-level takes. */
 static int log_text(lua_State *L) {
   static const char *const names[] = {"error", "warning", "notice", "info", "debug", NULL};
   static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
@@ -23,7 +21,7 @@ static int log_text(lua_State *L) {
   return 0;
 }
 
-/* core.time(): seconds since 1970, with fractions. */
+/* core.time(): returns seconds since 1970, with fractions. */
 static int real_time(lua_State *L) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
@@ -31,7 +29,7 @@ static int real_time(lua_State *L) {
   return 1;
 }
 
-/* core.time64(): microseconds since 1970. */
+/* core.time64(): returns microseconds since 1970. */
 static int real_time64(lua_State *L) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
@@ -39,7 +37,7 @@ static int real_time64(lua_State *L) {
   return 1;
 }
 
-/* core.clock64(): monotonic microseconds. */
+/* core.clock64(): returns monotonic microseconds. */
 static int clock64(lua_State *L) {
   lua_pushinteger(L, mb_now_usec());
   return 1;

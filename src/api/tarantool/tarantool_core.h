@@ -1,4 +1,4 @@
-/* mb.tarantool.core: what the Lua modules of mb.tarantool ask the system for. */
+/* mb.tarantool.core: gives the Lua modules of mb.tarantool what they need from the system. */
 #ifndef MB_TARANTOOL_CORE_H
 #define MB_TARANTOOL_CORE_H
 

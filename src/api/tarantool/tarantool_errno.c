@@ -1,4 +1,4 @@
-/* Errors: their names, and the last one, which belongs to the Lua state. */
+/* The names of errors, and the last error, which belongs to the Lua state. */
 #include "api/tarantool/tarantool_errno.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #define ROW(name) \
   { #name, name }
 
-/* The names in place: pointers to them would cost every start of the program a relocation each. */
+/* The names are in place: each pointer would cost every start of the program a relocation. */
 static const struct {
   char name[16];
   int number;
@@ -166,7 +166,7 @@ int mb_tarantool_strerror(lua_State *L) {
 
 /* ---- the last error ---- */
 
-static const char last_error_key; /* its address is the registry's key of the number */
+static const char last_error_key; /* its address is the key of the number in the registry */
 
 int mb_tarantool_errno(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &last_error_key) == LUA_TNIL) lua_pushinteger(L, 0);

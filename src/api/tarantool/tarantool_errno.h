@@ -16,10 +16,10 @@ int mb_tarantool_strerror(lua_State *L);
 /* core.errno([new]): returns the number of the last error of any call, and sets it. */
 int mb_tarantool_errno(lua_State *L);
 
-/* Pushes nil and the number of an error -r, which is the last one from now on. Returns 2. */
+/* Pushes nil and the number -r of an error, and makes that the last error. Returns 2. */
 int mb_tarantool_push_error(lua_State *L, int r);
 
-/* Pushes true, or nil and the number of an error r < 0. Returns how many values. */
+/* Pushes true when r >= 0, otherwise the same as mb_tarantool_push_error. Returns the number of results. */
 int mb_tarantool_push_outcome(lua_State *L, int r);
 
 #endif

@@ -1,19 +1,18 @@
-/* Connecting, and listening; with --style, the connection may stand where a listener would: style.h. */
+/* Connecting and listening. With --style, the one connection stands in for a listener: socket/standin.h. */
 #include <errno.h>
 #include <lauxlib.h>
-#include <string.h>
 
-#include "socket/standin.h"
-#include "state/state.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "socket/standin.h"
+#include "state/state.h"
 
 /* ---- connecting ---- */
 
 /*
  * s:connect(host, port)
- * Starts to connect. Returns true; or nil, errno: EINPROGRESS when it is not decided yet.
+ * Starts to connect. Returns true; or nil, errno: EINPROGRESS while the attempt is undecided.
  */
 int mb_tarantool_method_connect(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
@@ -27,7 +26,7 @@ int mb_tarantool_method_connect(lua_State *L) {
   return mb_tarantool_push_outcome(L, r);
 }
 
-/* s:connected(): what has become of connecting. Returns true; or nil, errno. */
+/* s:connected(): returns true when the attempt to connect has succeeded; or nil, errno. */
 int mb_tarantool_method_connected(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   struct mb_addr remote;
@@ -50,8 +49,8 @@ static int push_refusal(lua_State *L, const char *message) {
 }
 
 /*
- * Whether a stream socket may be bound in order to connect from there; with --style, whether it is
- * to be a listener shows when it is to listen.
+ * Returns whether a program may bind a stream socket to the address in order to connect from there. With
+ * --style, only the call of listen shows whether the socket is for a listener.
  */
 static bool may_be_client(const struct mb_addr *addr) {
   return addr->any.sa_family != AF_UNIX && mb_addr_port(addr) == 0;
@@ -59,7 +58,7 @@ static bool may_be_client(const struct mb_addr *addr) {
 
 /*
  * s:bind(host, port)
- * Returns true; or nil, errno, and a message where the number does not say it all.
+ * Returns true; or nil, errno, and a message if the number does not tell enough.
  */
 int mb_tarantool_method_bind(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
@@ -78,14 +77,14 @@ int mb_tarantool_method_bind(lua_State *L) {
   return mb_tarantool_push_outcome(L, bind(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno);
 }
 
-/* Whether a socket has no address of its own yet. */
+/* Returns whether a local address means that the socket is not bound yet. */
 static bool is_unbound(const struct mb_addr *local) {
   char path[sizeof local->local.sun_path + 1];
   return local->any.sa_family == AF_UNIX ? mb_addr_path(local, path) == 0
                                          : mb_addr_port(local) == 0;
 }
 
-/* s:listen(backlog): returns true; or nil, errno, and a message as bind does. */
+/* s:listen(backlog): returns the same as bind. */
 int mb_tarantool_method_listen(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   lua_Integer backlog = luaL_optinteger(L, 2, SOMAXCONN);
@@ -107,15 +106,13 @@ static int accept_pretended(lua_State *L) {
   return 1;
 }
 
-/*
- * s:accept(): returns an object; or nil, errno. A client that has gone before is passed over.
- */
+/* s:accept(): returns an object; or nil, errno. Skips a client that has already gone. */
 int mb_tarantool_method_accept(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   if (s->pretended) return accept_pretended(L);
   if (s->handle) return mb_tarantool_push_error(L, -EINVAL);
   struct mb_tarantool_socket *accepted = mb_tarantool_push_new(L);
-  if (s->closed) return mb_tarantool_push_error(L, -EBADF); /* by a finalizer */
+  if (s->closed) return mb_tarantool_push_error(L, -EBADF); /* a finalizer has closed it */
   int fd;
   do {
     fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

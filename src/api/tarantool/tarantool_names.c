@@ -1,4 +1,4 @@
-/* Numbers by name. Knows neither Lua nor the log. */
+/* Finds numbers by name and names by number. Knows neither Lua nor the log. */
 #include "api/tarantool/tarantool_names.h"
 
 #include <netdb.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* A new name is a row. */
+/* A new name needs a row. */
 const struct mb_tarantool_name mb_tarantool_families[] = {
     {"AF_UNSPEC", AF_UNSPEC}, {"PF_UNSPEC", AF_UNSPEC},   {"AF_INET", AF_INET},
     {"PF_INET", AF_INET},     {"AF_INET6", AF_INET6},     {"PF_INET6", AF_INET6},
@@ -57,7 +57,7 @@ const struct mb_tarantool_name mb_tarantool_directions[] = {
     {"", 0},
 };
 
-/* Without a line of /etc/protocols read, which a minimal system has not. */
+/* These are known without /etc/protocols, which a minimal system does not have. */
 static const struct mb_tarantool_name protocols[] = {
     {"tcp", IPPROTO_TCP},
     {"udp", IPPROTO_UDP},

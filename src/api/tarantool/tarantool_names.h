@@ -1,13 +1,15 @@
-/* Numbers of <sys/socket.h>, <netinet/in.h> and <netdb.h> by name, as mb.tarantool's callers write them. No Lua. */
+/*
+ * Numbers of <sys/socket.h>, <netinet/in.h> and <netdb.h>, with the names that mb.tarantool's callers write.
+ * Knows nothing of Lua.
+ */
 #ifndef MB_TARANTOOL_NAMES_H
 #define MB_TARANTOOL_NAMES_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 /*
- * A table ends with an empty name; where a number has several names, the first is its own. The names
- * are in place: pointers to them would cost every start of the program a relocation each.
+ * A table ends with an empty name. If a number has several names, its first is the one that we write. The
+ * names are in place: each pointer would cost every start of the program a relocation.
  */
 struct mb_tarantool_name {
   char name[16];
@@ -23,10 +25,10 @@ extern const struct mb_tarantool_name mb_tarantool_directions[];    /* of shutdo
 /* Looks a name up. Returns false when it is not in the table. */
 bool mb_tarantool_number(const struct mb_tarantool_name *table, const char *name, int *ret_number);
 
-/* The name of a number, or NULL. */
+/* Returns the name of a number, or NULL. */
 const char *mb_tarantool_name(const struct mb_tarantool_name *table, int number);
 
-/* The same for protocols; what is not in our table is looked for in /etc/protocols. */
+/* Do the same for protocols: look first in our table, then in /etc/protocols. */
 bool mb_tarantool_protocol_number(const char *name, int *ret_number);
 const char *mb_tarantool_protocol_name(int number);
 

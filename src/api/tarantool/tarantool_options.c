@@ -1,9 +1,8 @@
-/* setsockopt(2) and getsockopt(2): one table says what each option's value looks like. */
+/* setsockopt(2) and getsockopt(2): one table gives the form of each option's value. */
 #include "api/tarantool/tarantool_options.h"
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <math.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,12 +10,12 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "base/fdio.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_names.h"
+#include "base/fdio.h"
 
 enum form {
-  FORM_INTEGER, /* a flag as well: 0 and 1 are read, true and false are taken too */
+  FORM_INTEGER, /* also a flag: reads as 0 or 1; may be set to true or false */
   FORM_STRING,
   FORM_SECONDS, /* with fractions */
   FORM_USER,    /* a table: pid, uid, gid */
@@ -35,7 +34,7 @@ struct option {
 #define TCP(name) \
   { IPPROTO_TCP, #name, name, FORM_INTEGER, false }
 
-/* A new option is a row, and a row in the test. */
+/* A new option needs a row here, and a row in the test. */
 static const struct option options[] = {
     SOCKET(SO_ACCEPTCONN, FORM_INTEGER, true),
     SOCKET(SO_BINDTODEVICE, FORM_STRING, false),
@@ -85,12 +84,12 @@ static const struct mb_tarantool_name levels[] = {
     {"IPPROTO_UDP", IPPROTO_UDP},   {"udp", IPPROTO_UDP},   {"", 0},
 };
 
-/* The connection's own value of it is not the script's to see: see mb_fd_set_reset_on_close. */
+/* Throws. The system's value belongs to the handle: see mb_fd_set_reset_on_close. */
 static void refuse_linger(lua_State *L) {
   luaL_error(L, "SO_LINGER is read and set with socket:linger()");
 }
 
-/* An option whose number a script gives itself is an integer. */
+/* Returns the option whose number the script gives. One that is not in the table is an integer. */
 static const struct option *numbered(lua_State *L, int index, int level, struct option *ret) {
   *ret = (struct option){level, "option", (int)luaL_checkinteger(L, index), FORM_INTEGER, false};
   if (level == SOL_SOCKET && ret->number == SO_LINGER) refuse_linger(L);
@@ -101,8 +100,8 @@ static const struct option *numbered(lua_State *L, int index, int level, struct 
 }
 
 /*
- * The option that (level, name) at an index mean; *ret has room for one that is not in the table.
- * Returns NULL for an unknown level.
+ * Returns the option for (level, name) from `index` on; NULL for an unknown level. *ret has room for an
+ * option that is not in the table.
  */
 static const struct option *option_at(lua_State *L, int index, struct option *ret) {
   int level;
@@ -137,7 +136,7 @@ static int set_string(lua_State *L, int index, int fd, const struct option *o) {
 static int set_seconds(lua_State *L, int index, int fd, const struct option *o) {
   lua_Number seconds = luaL_checknumber(L, index);
   luaL_argcheck(L, seconds >= 0, index, "expected a number of seconds, 0 or more");
-  if (seconds > MB_SECONDS_MAX) seconds = 0; /* none */
+  if (seconds > MB_SECONDS_MAX) seconds = 0; /* no timeout */
   int64_t usec = mb_usec_of(seconds);
   struct timeval value = {usec / 1000000, usec % 1000000};
   return setsockopt(fd, o->level, o->number, &value, sizeof value);
@@ -162,7 +161,7 @@ int mb_tarantool_setsockopt(lua_State *L, int index, int fd) {
   return r == 0 ? 0 : -errno;
 }
 
-/* What can be forced is read under its ordinary name. */
+/* Returns the number under which an option is read: one that forces a size is read by its ordinary number. */
 static int number_to_read(const struct option *o) {
   if (o->level != SOL_SOCKET) return o->number;
   if (o->number == SO_RCVBUFFORCE) return SO_RCVBUF;
@@ -178,7 +177,7 @@ static int push_integer(lua_State *L, int fd, const struct option *o) {
 }
 
 static int push_string(lua_State *L, int fd, const struct option *o) {
-  char text[IFNAMSIZ + 1] = ""; /* the only string is an interface */
+  char text[IFNAMSIZ + 1] = ""; /* the only string is the name of an interface */
   socklen_t len = IFNAMSIZ;
   if (getsockopt(fd, o->level, o->number, text, &len) != 0) return -errno;
   lua_pushstring(L, text);

@@ -1,25 +1,22 @@
-/* Life and addresses of the descriptors below mb.tarantool's socket objects. */
+/* The life, options and addresses of the descriptors below mb.tarantool's socket objects. */
 #include "api/tarantool/tarantool_socket.h"
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <math.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
-#include "socket/handle_methods.h"
-#include "state/state.h"
-#include "socket/standin.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_options.h"
+#include "socket/handle_methods.h"
+#include "socket/standin.h"
+#include "state/state.h"
 
 #define TYPE "mb.tarantool.socket"
 
-#define LINGER_MAX_SECONDS 32767 /* what fits everywhere */
+#define LINGER_MAX_SECONDS 32767 /* fits into the system's type everywhere */
 
 struct mb_tarantool_socket *mb_tarantool_push_new(lua_State *L) {
   struct mb_tarantool_socket *s = lua_newuserdata(L, sizeof *s);
@@ -76,7 +73,7 @@ void mb_tarantool_set_handle(lua_State *L, struct mb_tarantool_socket *s, int in
   struct mb_handle *h = mb_handle_at(L, index);
   lua_pushvalue(L, index);
   lua_setuservalue(L, -2);
-  mb_handle_set_nodelay(h); /* as with socket:flush; the script may change that */
+  mb_handle_set_nodelay(h); /* as socket:flush does; the script may change it */
   s->handle = h;
   s->owner = owner;
   s->type = SOCK_STREAM;
@@ -94,7 +91,7 @@ int mb_tarantool_socket_wrap(lua_State *L) {
 static int close_handle(struct mb_tarantool_socket *s) {
   if (!mb_handle_is_open(s->handle)) return 0;
   if (s->linger.l_onoff && s->linger.l_linger == 0) {
-    mb_handle_reset(s->handle); /* what the script has asked for */
+    mb_handle_reset(s->handle); /* the script has asked for it */
     return 0;
   }
   return mb_handle_close(s->handle);
@@ -110,11 +107,11 @@ static int close_socket(struct mb_tarantool_socket *s) {
   return r;
 }
 
-/* s:close(): returns true; or nil, errno: also when it is closed already. */
+/* s:close(): returns true; or nil, errno: EBADF when the object is closed already. */
 static int method_close(lua_State *L) {
   struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
   if (s->closed) return mb_tarantool_push_error(L, -EBADF);
-  s->owner = true; /* a wrapped socket is closed when that is said, and not as garbage */
+  s->owner = true; /* a wrapped socket is closed by this call, but not as garbage */
   return mb_tarantool_push_outcome(L, close_socket(s));
 }
 
@@ -123,34 +120,33 @@ static int socket_gc(lua_State *L) {
   return 0;
 }
 
-/* s:is_closed() */
 static int method_is_closed(lua_State *L) {
   const struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
   lua_pushboolean(L, s->closed || (s->handle && !mb_handle_is_open(s->handle)));
   return 1;
 }
 
-/* s:is_stream(): whether what is sent has no ends. */
+/* s:is_stream(): returns whether data passes as a stream, and not as messages. */
 static int method_is_stream(lua_State *L) {
   lua_pushboolean(L, mb_tarantool_check_socket(L)->type == SOCK_STREAM);
   return 1;
 }
 
-/* s:is_pretended(): whether it is a listener that --style stands behind. */
+/* s:is_pretended(): returns whether the object is a listener that --style only pretends. */
 static int method_is_pretended(lua_State *L) {
   const struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
   lua_pushboolean(L, s->pretended);
   return 1;
 }
 
-/* s:fd() */
+/* s:fd(): returns the number of the descriptor; that of the connection for a pretended listener. */
 static int method_fd(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   lua_pushinteger(L, s->pretended ? mb_standin_fd() : s->handle ? mb_handle_fd(s->handle) : s->fd);
   return 1;
 }
 
-/* s:waitable(): what mb.scheduler waits for: the handle, or the descriptor. */
+/* s:waitable(): returns the object that mb.scheduler waits for: the handle, or the descriptor. */
 static int method_waitable(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   if (s->handle) {
@@ -161,7 +157,7 @@ static int method_waitable(lua_State *L) {
   return 1;
 }
 
-/* ---- ends ---- */
+/* ---- shutdown and linger ---- */
 
 static int shut_handle(struct mb_tarantool_socket *s, int how) {
   struct mb_handle *h = s->handle;
@@ -174,13 +170,13 @@ static int shut_handle(struct mb_tarantool_socket *s, int how) {
   if (how != SHUT_WR) {
     if (mb_handle_is_replay(h)) s->input_shut = true;
     int ended = mb_handle_end_input(h);
-    /* ENOTCONN: the client has gone, there is nothing left to shut. */
+    /* ENOTCONN: the client has gone, so there is nothing left to shut. */
     if (ended < 0 && ended != -ENOTCONN && r == 0) r = ended;
   }
   return r;
 }
 
-/* s:shutdown(how): a name or a number, nil: both ends. Returns true; or nil, errno. */
+/* s:shutdown(how): how is a name or a number; nil means both directions. Returns true; or nil, errno. */
 static int method_shutdown(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   int how = SHUT_RDWR;
@@ -193,7 +189,7 @@ static int method_shutdown(lua_State *L) {
   return mb_tarantool_push_outcome(L, shutdown(s->fd, how) == 0 ? 0 : -errno);
 }
 
-/* s:linger([active, seconds]): returns both; or nil, errno. */
+/* s:linger([active, seconds]): sets both, if given. Returns both; or nil, errno. */
 static int method_linger(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   struct linger linger = s->linger;
@@ -250,14 +246,14 @@ static int push_address(lua_State *L, const struct mb_tarantool_socket *s, name_
   return 1;
 }
 
-/* s:name(): the local address, a table; or nil, errno. */
+/* s:name(): returns the local address, a table; or nil, errno. */
 static int method_name(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   const struct mb_addr *known = s->pretended ? &s->bound : s->handle ? &s->handle->local : NULL;
   return push_address(L, s, getsockname, known);
 }
 
-/* s:peer(): the peer's address, a table; or nil, errno. */
+/* s:peer(): returns the peer's address, a table; or nil, errno. */
 static int method_peer(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   return push_address(L, s, getpeername, s->handle ? &s->handle->remote : NULL);

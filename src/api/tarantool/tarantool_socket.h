@@ -1,6 +1,6 @@
 /*
- * The descriptor below a socket object of mb.tarantool: one of its own, or the connection, which is
- * read and written through its handle. The calls never wait; who has to, waits and calls again.
+ * The descriptor below a socket object of mb.tarantool: one of its own, or the connection, which is read and
+ * written through its handle. The calls never wait: the Lua modules wait, and call again.
  */
 #ifndef MB_TARANTOOL_SOCKET_H
 #define MB_TARANTOOL_SOCKET_H
@@ -9,21 +9,21 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "base/addr.h"
 #include "base/buf.h"
 #include "socket/handle.h"
-#include "base/addr.h"
 
 struct mb_tarantool_socket {
   int fd;                   /* its own, O_NONBLOCK; -1: none */
   struct mb_handle *handle; /* the connection, kept by the user value; NULL: none */
   bool closed;
-  bool owner;       /* the handle is closed with it, also by the garbage collector */
+  bool owner;       /* the handle is closed with the object, also by the garbage collector */
   bool pretended;   /* a listener with --style, see standin.h: bound is its address */
-  bool input_shut;  /* shutdown() of a replay, which no system call knows of */
-  bool output_shut; /* the same */
+  bool input_shut;  /* shutdown() of a replay's input; the system does not know of it */
+  bool output_shut; /* shutdown() of the handle's output */
   int domain, type, protocol;
-  struct linger linger; /* of the handle, which has that of its own: see mb_fd_set_reset_on_close */
-  struct mb_buf rbuf;   /* what read and readline have received and not returned */
+  struct linger linger; /* the script's, for the handle: see mb_fd_set_reset_on_close */
+  struct mb_buf rbuf;   /* bytes that read and readline have received and not returned */
   struct mb_alloc *alloc;
   struct mb_addr bound;
 };
@@ -35,24 +35,24 @@ void mb_tarantool_socket_open(lua_State *L);
 int mb_tarantool_socket_new(lua_State *L);
 
 /*
- * core.wrap(socket, owner): the object of a socket of ours. Returns it. Throws when the socket is no
- * socket or closed.
+ * core.wrap(socket, owner): returns an object for a native socket. Throws when the socket is closed, or when
+ * there is another value.
  */
 int mb_tarantool_socket_wrap(lua_State *L);
 
-/* The object at index 1; throws when it is none, or closed. */
+/* Returns the object at index 1; throws when it is closed, or when there is another value. */
 struct mb_tarantool_socket *mb_tarantool_check_socket(lua_State *L);
 
-/* The descriptor that options and addresses are asked of; -1 in a replay. */
+/* Returns the descriptor for socket options and addresses; -1 in a replay. */
 int mb_tarantool_descriptor(const struct mb_tarantool_socket *s);
 
-/* Pushes an object with nothing below it. */
+/* Pushes an object with neither a descriptor nor a handle. */
 struct mb_tarantool_socket *mb_tarantool_push_new(lua_State *L);
 
-/* Makes a descriptor the object's. */
+/* Gives a descriptor to the object, which closes it. */
 void mb_tarantool_set_descriptor(struct mb_tarantool_socket *s, int fd);
 
-/* Makes the handle at an index the object's, which is on top of the stack. */
+/* Gives the handle at an index to the object, which is on top of the stack. */
 void mb_tarantool_set_handle(lua_State *L, struct mb_tarantool_socket *s, int index, bool owner);
 
 /* ---- methods of tarantool_listen.c ---- */

@@ -1,21 +1,20 @@
 /*
- * What passes through mb.tarantool's sockets: streams, datagrams, and the buffer of read and readline.
- * The connection is read and written by way of its handle. Nothing here waits.
+ * Input and output of mb.tarantool's sockets: streams, datagrams, and the buffer of read and readline. The
+ * connection is read and written through its handle. Nothing here waits.
  */
 #include <errno.h>
 #include <lauxlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "base/fdio.h"
-#include "socket/handle_methods.h"
-#include "state/state.h"
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "socket/handle_methods.h"
+#include "state/state.h"
 
-/* What one system call is asked for, where the caller says nothing or very much. */
+/* Bytes that one system call is asked for: without a size of the caller's; and at most. */
 #define RECEIVE_BYTES     65536
 #define RECEIVE_MAX_BYTES (1024 * 1024)
 
@@ -30,7 +29,10 @@ static int push_sent(lua_State *L, ssize_t n) {
 
 /* ---- input of the handle ---- */
 
-/* Receives unless there is something. Returns how many bytes are there, 0 at the end, or -errno. */
+/*
+ * Receives if the buffer is empty. Returns how many bytes are in the buffer, 0 at the end of the stream, or
+ * -errno.
+ */
 static ssize_t fill_handle(lua_State *L, struct mb_tarantool_socket *s, size_t wanted) {
   struct mb_handle *h = s->handle;
   if (s->input_shut) return 0;
@@ -45,7 +47,7 @@ static int push_from_handle(lua_State *L, struct mb_tarantool_socket *s, size_t 
   ssize_t n = fill_handle(L, s, size);
   if (n < 0) return mb_tarantool_push_error(L, (int)n);
   if ((size_t)n > size) n = (ssize_t)size;
-  /* Taken first: see mb_handle_push_read. */
+  /* The bytes are taken before they are pushed: see mb_handle_push_read. */
   const char *bytes = mb_buf_bytes(&s->handle->in);
   if (!peek) mb_buf_take(&s->handle->in, (size_t)n);
   lua_pushlstring(L, n > 0 ? bytes : "", (size_t)n);
@@ -54,7 +56,10 @@ static int push_from_handle(lua_State *L, struct mb_tarantool_socket *s, size_t 
 
 /* ---- input of a descriptor ---- */
 
-/* Receives once. Returns the number of bytes or -errno. from: NULL, or whose address is wanted */
+/*
+ * Receives once. Returns the number of bytes or -errno.
+ * from  NULL, or gets the sender's address
+ */
 static ssize_t receive(int fd, void *data, size_t size, int flags, struct mb_addr *from) {
   ssize_t n;
   do {
@@ -76,7 +81,10 @@ static int push_received(lua_State *L, const struct mb_tarantool_socket *s, size
   return 1;
 }
 
-/* How much is there: of a stream all, else the next datagram. Returns at least 1, or -errno. */
+/*
+ * Returns how many bytes there are to receive: all of a stream, otherwise the next datagram. At least 1; or
+ * -errno.
+ */
 static ssize_t size_of_next(const struct mb_tarantool_socket *s) {
   int count = 0;
   ssize_t n;
@@ -88,7 +96,7 @@ static ssize_t size_of_next(const struct mb_tarantool_socket *s) {
   return n == 0 ? 1 : n;
 }
 
-/* The size at an index; nil: what there is. Returns it, or -errno. */
+/* Returns the size at an index, at most RECEIVE_MAX_BYTES; for nil the result of size_of_next. */
 static ssize_t size_at(lua_State *L, int index, const struct mb_tarantool_socket *s) {
   if (lua_isnoneornil(L, index)) return size_of_next(s);
   lua_Integer size = luaL_checkinteger(L, index);
@@ -96,13 +104,11 @@ static ssize_t size_at(lua_State *L, int index, const struct mb_tarantool_socket
   return size < RECEIVE_MAX_BYTES ? (ssize_t)size : RECEIVE_MAX_BYTES;
 }
 
-/*
- * s:read(size): read(2). Returns a string, empty at the end of the stream; or nil, errno.
- */
+/* s:read(size): read(2). Returns a string, which is empty at the end of the stream; or nil, errno. */
 int mb_tarantool_method_read(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   ssize_t size = lua_isnoneornil(L, 2) ? RECEIVE_BYTES : size_at(L, 2, s);
-  if (size == 0) { /* not to be waited for */
+  if (size == 0) { /* needs no wait */
     lua_pushliteral(L, "");
     return 1;
   }
@@ -126,17 +132,17 @@ static int receive_message(lua_State *L, bool with_sender) {
 }
 
 /*
- * s:recv([size], [flags]): recv(2). Without a size it takes what there is: the bytes of a stream, or
- * one datagram. Returns a string; or nil, errno.
+ * s:recv([size], [flags]): recv(2). Without a size it takes the bytes of a stream that are there, or one
+ * datagram. Returns a string; or nil, errno.
  */
 int mb_tarantool_method_recv(lua_State *L) { return receive_message(L, false); }
 
-/* s:recvfrom([size], [flags]): as recv, and returns the sender's address, a table, besides. */
+/* s:recvfrom([size], [flags]): as recv, but also returns the sender's address, a table. */
 int mb_tarantool_method_recvfrom(lua_State *L) { return receive_message(L, true); }
 
 /* ---- the buffer ---- */
 
-/* Throws when memory runs out, after garbage was collected. */
+/* Makes room in the buffer. Collects garbage when memory runs out, and throws when that does not help. */
 static void make_room(lua_State *L, struct mb_tarantool_socket *s, size_t size) {
   if (mb_buf_len(&s->rbuf) == 0 && s->rbuf.capacity > KEEP_MAX_BYTES)
     mb_buf_free(&s->rbuf, s->alloc);
@@ -158,8 +164,8 @@ static ssize_t move_from_handle(lua_State *L, struct mb_tarantool_socket *s, siz
 }
 
 /*
- * s:fill(limit): receives at most so many bytes into the buffer. Returns how many, 0 at the end of
- * the stream; or nil, errno.
+ * s:fill(limit): receives at most `limit` bytes into the buffer. Returns how many, 0 at the end of the
+ * stream; or nil, errno.
  */
 int mb_tarantool_method_fill(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
@@ -177,29 +183,33 @@ int mb_tarantool_method_fill(lua_State *L) {
   return push_sent(L, n);
 }
 
-/* s:buffered(): how many bytes are in the buffer. */
+/* s:buffered(): returns how many bytes are in the buffer. */
 int mb_tarantool_method_buffered(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   lua_pushinteger(L, (lua_Integer)mb_buf_len(&s->rbuf));
   return 1;
 }
 
-/* s:take(n, peek): takes n bytes, at most what is there, off the buffer; with peek they stay. */
+/*
+ * s:take(n, peek): returns the first n bytes of the buffer, or all if it has fewer. With peek the buffer
+ * keeps them.
+ */
 int mb_tarantool_method_take(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   lua_Integer n = luaL_checkinteger(L, 2);
   size_t len = mb_buf_len(&s->rbuf);
   if (n >= 0 && (lua_Unsigned)n < len) len = (size_t)n;
   const char *bytes = mb_buf_bytes(&s->rbuf);
-  if (!lua_toboolean(L, 3)) mb_buf_take(&s->rbuf, len); /* first: see mb_handle_push_read */
+  /* The bytes are taken before they are pushed: see mb_handle_push_read. */
+  if (!lua_toboolean(L, 3)) mb_buf_take(&s->rbuf, len);
   lua_pushlstring(L, len > 0 ? bytes : "", len);
   return 1;
 }
 
 /*
- * s:find(markers, limit, from): looks for the marker (of an array of strings) that ends first, among
- * the first `limit` bytes of the buffer, of which `from` were searched before. Returns the length up
- * to its end, or nil.
+ * s:find(markers, limit, from): looks in the first `limit` bytes of the buffer for the marker that ends
+ * first. markers is an array of strings; `from` bytes were searched before. Returns the length up to the
+ * marker's end, or nil.
  */
 int mb_tarantool_method_find(lua_State *L) {
   const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
@@ -211,7 +221,7 @@ int mb_tarantool_method_find(lua_State *L) {
   for (lua_Integer i = 1; len > 0 && lua_rawgeti(L, 2, i) == LUA_TSTRING; i++) {
     size_t size;
     const char *marker = lua_tolstring(L, -1, &size);
-    size_t start = from < size ? 0 : from - size + 1; /* it may have begun in what was searched */
+    size_t start = from < size ? 0 : from - size + 1; /* it may begin in the searched bytes */
     const char *at = start < len ? memmem(bytes + start, len - start, marker, size) : NULL;
     size_t end = at ? (size_t)(at - bytes) + size : 0;
     if (end && (!found || end < found)) found = end;
@@ -224,7 +234,7 @@ int mb_tarantool_method_find(lua_State *L) {
 
 /* ---- output ---- */
 
-/* Sends over the handle what goes without waiting. Returns the number of bytes, or -errno. */
+/* Sends over the handle as much as goes without waiting. Returns the number of bytes, or -errno. */
 static ssize_t send_over_handle(struct mb_tarantool_socket *s, const char *data, size_t size,
                                 int flags) {
   struct mb_handle *h = s->handle;
@@ -247,7 +257,7 @@ static ssize_t send_to(const struct mb_tarantool_socket *s, const char *data, si
 }
 
 /*
- * s:write(data, from): write(2) of the bytes behind the first `from`. Returns how many were taken;
+ * s:write(data, from): write(2) of the bytes after the first `from`. Returns how many the system has taken;
  * or nil, errno.
  */
 int mb_tarantool_method_write(lua_State *L) {
@@ -274,7 +284,7 @@ int mb_tarantool_method_send(lua_State *L) {
   return push_sent(L, send_to(s, data + from, size - from, flags, NULL));
 }
 
-/* s:sendto(host, port, data, flags): a datagram. Returns how many bytes were taken; or nil, errno. */
+/* s:sendto(host, port, data, flags): sends a datagram. Returns how many bytes it has sent; or nil, errno. */
 int mb_tarantool_method_sendto(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
   struct mb_addr to;
