@@ -24,8 +24,7 @@ enum mb_type {
 struct mb_state {
   struct mb_alloc alloc; /* accounts for the memory of the state and of its handles' buffers */
   const void *types[MB_TYPES]; /* NULL: no metatable yet */
-  lua_CFunction
-      kept_by; /* the function that throws on the error that mb_state_pcall_keep has kept */
+  lua_CFunction kept_by;       /* throws on the error that mb_state_pcall_keep has kept */
 };
 
 /*
