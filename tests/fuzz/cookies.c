@@ -81,7 +81,7 @@ static void set_and_get(struct mb_span text) {
 
 /* ---- lists ---- */
 
-/* Splits a list at its commas. For each byte, looks from the start whether it is in a quoted string. */
+/* Splits a list at its commas, and trims the elements. A comma in a quoted string is no separator. */
 static void list_reference(struct mb_span list, struct fuzz_text *text) {
   size_t start = 0;
   bool quoted = false, escaped = false;

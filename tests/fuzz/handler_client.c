@@ -13,7 +13,7 @@
 /* The time between two pieces of the input. For all pieces together it is less than any timeout. */
 #define ARRIVAL_USEC 1
 
-/* A slow client takes so little at once. When it does not get on otherwise, it waits so long, then takes more. */
+/* A slow client takes so little at once. When it does not get on otherwise, it takes more after so long. */
 #define SLOW_BYTES         300
 #define SLOW_PATIENCE_USEC 10000000
 

@@ -59,7 +59,7 @@ bool head_reference_line(struct mb_span *rest, struct mb_span *ret_line) {
   return true;
 }
 
-/* Splits a list at its commas, and trims the elements. quotes: a comma in a quoted string is none. */
+/* Splits a list at its commas, and trims the elements. quotes: a quoted string is not split. */
 static void split_list(struct mb_span value, bool quotes, struct list *ret) {
   size_t start = 0;
   bool quoted = false, escaped = false;
