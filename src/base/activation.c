@@ -1,4 +1,4 @@
-/* What we were started with. Must not load libsystemd: this runs for every connection. */
+/* Finds out what we were started with. Must not load libsystemd: this runs for every connection. */
 #include "base/activation.h"
 
 #include <errno.h>
@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 /*
- * A number as systemd's parsers read it: white space in front, a sign, and C's prefixes for
- * hexadecimal and octal. Nothing may follow.
+ * Reads a number as systemd's parsers do: white space, a sign, and C's prefixes for hexadecimal and
+ * octal may stand in front. Nothing may follow.
  */
 static int parse_number(const char *text, long *ret_number) {
   char *end;
@@ -35,9 +35,9 @@ static int parse_pid(const char *text, pid_t *ret_pid) {
 }
 
 /*
- * Number of names in LISTEN_FDNAMES: separated by colons, a backslash before a character that means
+ * Counts the names in LISTEN_FDNAMES. Colons separate them; a character behind a backslash means
  * itself.
- * Returns it, or -EINVAL when nothing follows a backslash.
+ * Returns their number, or -EINVAL when nothing follows a backslash.
  */
 static int count_names(const char *text) {
   int n = 1;

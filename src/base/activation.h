@@ -1,6 +1,7 @@
 /*
- * What we were started with: systemd's LISTEN_FDS (sd_listen_fds(3)) or inetd's fd 0; a connection,
- * or a file to replay. Looks only; moves and changes no descriptor but for close-on-exec.
+ * Finds out what we were started with: a connection, a listening socket, or a file to replay, in
+ * systemd's LISTEN_FDS (sd_listen_fds(3)) or on inetd's fd 0. It moves no descriptor, and changes
+ * nothing of them except close-on-exec.
  */
 #ifndef MB_ACTIVATION_H
 #define MB_ACTIVATION_H
@@ -10,14 +11,14 @@
 enum mb_given {
   MB_GIVEN_CONNECTION, /* a connected stream socket */
   MB_GIVEN_LISTENER,   /* a listening socket: Accept=no, inetd's "wait" */
-  MB_GIVEN_DATAGRAM,   /* a socket that is no stream */
+  MB_GIVEN_DATAGRAM,   /* a socket, but no stream socket */
   MB_GIVEN_FILE,       /* anything else: input to replay */
 };
 
 struct mb_activation {
   enum mb_given given;
   int fd;    /* MB_LISTEN_FDS_START or 0 */
-  int count; /* how many descriptors systemd handed over; 0: it was not systemd's way */
+  int count; /* how many descriptors systemd handed over; 0: none, so fd 0 is what we were given */
 };
 
 /*

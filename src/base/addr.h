@@ -92,7 +92,7 @@ void mb_addr_peer_label(int fd, const struct mb_addr *remote, char ret_text[MB_A
  * Makes an IP address, with port 0, of a text: "192.0.2.1", "2001:db8::1", "fe80::1%eth0". Asks no
  * name server and allocates nothing. Brackets are no part of an address, and IPv4 has four numbers.
  *
- * What follows "%" is the scope of a link-local address: an interface, by its name or its number. As
+ * Behind "%" stands the scope of a link-local address: an interface, by its name or its number. As
  * in getaddrinfo(3), a name goes before a number, and nobody checks that an interface has that
  * number. No other address has a scope: getaddrinfo takes a number there, which the system ignores
  * then; here it is an error, as it is with a name.

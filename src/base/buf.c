@@ -13,7 +13,10 @@ int mb_buf_reserve(struct mb_buf *b, struct mb_alloc *a, size_t room) {
   } else {
     if (room > SIZE_MAX / 2 - len) return -ENOMEM;
     size_t least = len + room;
-    /* Doubling keeps the copying linear when a long read grows; near a limit the least will do. */
+    /*
+     * With doubling, the bytes copied during a long read are proportional to its length. Near the
+     * limit of memory we ask for no more than we need.
+     */
     size_t wanted = least < b->capacity * 2 ? b->capacity * 2 : least;
     char *grown = mb_alloc(a, b->data, b->capacity, wanted);
     if (!grown) grown = mb_alloc(a, b->data, b->capacity, wanted = least);

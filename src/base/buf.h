@@ -13,7 +13,7 @@ struct mb_buf {
   size_t start; /* first byte not yet taken */
   size_t end;   /* one past the last byte received */
   /*
-   * Bytes from start on that are known to hold no `scanned_for`: a search goes on where the last
+   * How many bytes from start on are known to hold no `scanned_for`: a search goes on where the last
    * one ended.
    */
   size_t scanned;
@@ -24,29 +24,29 @@ struct mb_buf {
 
 static inline size_t mb_buf_len(const struct mb_buf *b) { return b->end - b->start; }
 
-/* NULL for a buffer that was never used. */
+/* Returns the first byte not yet taken; NULL for a buffer that was never used. */
 static inline const char *mb_buf_bytes(const struct mb_buf *b) {
   return b->data ? b->data + b->start : NULL;
 }
 
 /*
  * Makes room for at least `room` more bytes behind the end.
- * Returns 0 or -ENOMEM (the buffer is untouched then).
+ * Returns 0, or -ENOMEM with the buffer untouched.
  */
 int mb_buf_reserve(struct mb_buf *b, struct mb_alloc *a, size_t room);
 
-/* Where the next bytes go, and how many fit. */
+/* Returns where the next bytes go, and how many fit. */
 static inline char *mb_buf_room(struct mb_buf *b, size_t *ret_room) {
   *ret_room = b->capacity - b->end;
   return b->data ? b->data + b->end : NULL;
 }
 
-/* Counts n bytes that were put at mb_buf_room. */
+/* Counts n bytes that the caller has put at mb_buf_room. */
 static inline void mb_buf_added(struct mb_buf *b, size_t n) { b->end += n; }
 
 /*
  * Looks for a byte among the first `limit` bytes.
- * Returns the length up to and including it, or 0 when it is not there (yet).
+ * Returns the length up to and including it, or 0 when it is not there.
  */
 size_t mb_buf_find(struct mb_buf *b, unsigned char wanted, size_t limit);
 

@@ -14,32 +14,35 @@
 #include "base/fdio.h"
 
 struct mb_child {
-  pid_t pid; /* 0: abandoned, and reaped */
+  pid_t pid; /* 0: it was abandoned, and is reaped */
   struct mb_child *next;
 };
 
-/* Those that nobody waits for. Changed only while SIGCHLD is blocked. */
+/* The children that nobody waits for. The list changes only while SIGCHLD is blocked. */
 static struct mb_child *abandoned;
 
 static volatile sig_atomic_t has_signalled;
 
-/* Nothing that a handler has opened may go on living in a child of ours: see run. */
+/* A child inherits no descriptor that a handler has opened: run closes them from this number on. */
 #define FIRST_CLOSED 4
 #define REPORT_FD    3
 
 /*
- * All have their default action. The C library hides two from sigaction, and its posix_spawn leaves
- * those ignored in whoever was started by it: make, say, and then us.
+ * Gives all signals their default action. The C library hides two signals from sigaction, and its
+ * posix_spawn leaves them ignored in the programs that it starts: in make, for example, and so in us.
  */
 static void reset_signals(void) {
-  static const struct sigaction standard; /* all zero, as the kernel's own structure is then */
+  static const struct sigaction standard; /* all zero, which the kernel's own structure is too */
   for (int number = 1; number < NSIG; number++) {
     if (sigaction(number, &standard, NULL) != 0)
       syscall(SYS_rt_sigaction, number, &standard, NULL, NSIG / 8);
   }
 }
 
-/* In the child: becomes the program, or reports why not. Must not change what the parent uses. */
+/*
+ * Runs in the child: becomes the program, or reports why it cannot. It shares the parent's memory and
+ * must not change what the parent uses.
+ */
 static void __attribute__((noreturn))
 run(const char *const argv[], const int stdio[3], int report) {
   reset_signals();
@@ -80,7 +83,7 @@ static int reap(pid_t pid, int options, int *ret_status) {
   return reaped < 0 ? -errno : reaped;
 }
 
-/* Whether the program was executed: the pipe is closed by that. Returns 0 or -errno. */
+/* Returns 0 when the program was executed, which closes the pipe; -errno when it was not. */
 static int read_report(int fd) {
   int error;
   ssize_t n;
@@ -115,7 +118,7 @@ static int start_and_check(const char *const argv[], const int stdio[3], pid_t *
   return r;
 }
 
-/* Three pipes: ours[i] and theirs[i] are the ends for the child's descriptor i. */
+/* Makes three pipes: ours[i] and theirs[i] are the ends for the child's descriptor i. */
 static int make_pipes(int ours[3], int theirs[3]) {
   for (int i = 0; i < 3; i++) {
     int ends[2];
@@ -165,11 +168,11 @@ int mb_child_kill(const struct mb_child *child, int signal_number) {
 bool mb_child_has_ended(const struct mb_child *child) {
   siginfo_t info = {.si_pid = 0};
   int r = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
-  /* Reaped by somebody else, it has ended as well. */
+  /* With ECHILD somebody else has reaped it: it has ended, too. */
   return r == 0 ? info.si_pid != 0 : errno == ECHILD;
 }
 
-/* SIGCHLD: reaps those that were abandoned, and no others, which somebody waits for. */
+/* Handles SIGCHLD: reaps the abandoned children only, as somebody waits for the others. */
 static void reap_abandoned(int signal_number) {
   (void)signal_number;
   int error = errno;
@@ -194,7 +197,7 @@ void mb_child_catch_signal(void) {
                                    .sa_flags = SA_RESTART | SA_NOCLDSTOP};
   sigaction(SIGCHLD, &action, NULL);
   sigset_t mask = block_signal();
-  sigdelset(&mask, SIGCHLD); /* whoever started us may have blocked it */
+  sigdelset(&mask, SIGCHLD); /* the process that started us may have blocked it */
   sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 

@@ -1,4 +1,4 @@
-/* Exit statuses, as sysexits.h numbers them. A client that misbehaves or goes away is status 0. */
+/* Exit statuses, as sysexits.h numbers them. When a client misbehaves or goes away, the status is 0. */
 #ifndef MB_EXITS_H
 #define MB_EXITS_H
 
@@ -9,7 +9,7 @@ enum mb_exit {
   MB_EXIT_HANDLER = 70,   /* a handler raised an error, or memory ran out */
   MB_EXIT_SYSTEM = 71,    /* the system refused something we need */
   MB_EXIT_CONFIG =
-      78, /* the script does not load, no listen{} matches, or a socket we cannot serve */
+      78, /* the script does not load, no listen{} matches, or we cannot serve the socket */
 };
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * System calls on a descriptor, with their failures handled: EINTR is retried, a wait has a
- * deadline, the O_NONBLOCK of a file description that is not ours is never changed (it may be shared
- * with a terminal or a manager). All functions return a result >= 0, or -errno.
+ * System calls on a descriptor, with their failures handled. They retry after EINTR, wait until a
+ * deadline, and never change O_NONBLOCK of a file description that is not ours (a terminal or a
+ * manager may share it). All functions return a result >= 0, or -errno.
  */
 #ifndef MB_FDIO_H
 #define MB_FDIO_H
@@ -10,68 +10,71 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a descriptor is decides how it is read, ended and reset. */
+/* The kinds of descriptors, which are read, ended and reset in different ways. */
 enum mb_fd_kind {
   MB_FD_TCP,    /* AF_INET or AF_INET6 stream socket */
   MB_FD_LOCAL,  /* AF_UNIX stream socket */
   MB_FD_SOCKET, /* any other stream socket */
-  MB_FD_FILE,   /* no socket: file, pipe, terminal, as somebody else opened it */
+  MB_FD_FILE,   /* no socket, but a file, pipe or terminal that somebody else opened */
   MB_FD_PIPE,   /* one end of a pipe, opened by us with O_NONBLOCK */
 };
 
 #define MB_NO_DEADLINE INT64_MAX
 
-/* Some 30 years. More is a mistake, and would overflow a timer. */
+/* Some 30 years. A longer time is a mistake, and would overflow a timer. */
 #define MB_SECONDS_MAX 1e9
 
-/* Monotonic time in microseconds. */
+/* Returns the monotonic time in microseconds. */
 int64_t mb_now_usec(void);
 
 /*
- * Microseconds, rounded up, of a number of seconds: 0 for negative ones and NaN, at most MB_SECONDS_MAX.
- * mb_now_usec() + mb_usec_of(seconds) is a deadline.
+ * Returns a number of seconds, at most MB_SECONDS_MAX, as microseconds, rounded up; 0 for a negative
+ * number and NaN. mb_now_usec() + mb_usec_of(seconds) is a deadline.
  */
 int64_t mb_usec_of(double seconds);
 
 struct pollfd;
 
 /*
- * Waits until poll(2) has something to say of one of the descriptors; a signal does not end the wait.
+ * Waits until poll(2) reports events of one of the descriptors; a signal does not end the wait.
  * count     0: just waits
  * deadline  monotonic microseconds, or MB_NO_DEADLINE
- * Returns how many descriptors that are, 0 at the deadline, or -errno.
+ * Returns how many descriptors have events, 0 at the deadline, or -errno.
  */
 int mb_fd_poll_all(struct pollfd *fds, size_t count, int64_t deadline);
 
 /*
- * Waits until one of the poll(2) events is there.
+ * Waits until poll(2) reports one of the events.
  * deadline  monotonic microseconds, or MB_NO_DEADLINE
- * Returns the events that are there (POLLERR and POLLHUP among them), or 0 at the deadline.
+ * Returns the events that poll(2) reports, also POLLERR and POLLHUP; 0 at the deadline; or -errno.
  */
 int mb_fd_poll(int fd, short events, int64_t deadline);
 
 /*
- * Says what follows a system call that has failed with errno.
- * events  what to wait for where the call would have blocked
+ * Decides what to do after a system call that has failed with errno.
+ * events  the events to wait for when the call would have blocked
  * wait    whether the caller waits
- * Returns 0 when the call is worth another try: it was interrupted, or the events are there now;
- * -EAGAIN when it would block and the caller does not wait; else -errno.
+ * Returns 0 when the call is worth another try: a signal interrupted it, or poll(2) has reported the
+ * events since; -EAGAIN when it would block and the caller does not wait; otherwise -errno.
  */
 int mb_fd_try_again(int fd, short events, bool wait);
 
-/* Returns whether -errno of sending says that the connection is gone, and no file or system failed. */
+/* Returns whether -errno of sending means that the connection is gone; no file and no system has failed. */
 bool mb_fd_is_lost(int r);
 
-/* Turns O_NONBLOCK on or off, for a description that is ours alone. */
+/* Turns O_NONBLOCK on or off. The file description must be ours alone. */
 int mb_fd_set_nonblocking(int fd, bool on);
 
-/* Says whether closing a TCP connection resets it, unless its transport ended it: a killed process does. */
+/*
+ * Sets whether close(2) resets a TCP connection (SO_LINGER), until its transport ends it. A process that
+ * is killed resets its connections in this way. Does nothing for any other kind.
+ */
 int mb_fd_set_reset_on_close(int fd, enum mb_fd_kind kind, bool reset);
 
 /* Sends small writes at once instead of waiting for an acknowledgement (TCP_NODELAY). */
 int mb_fd_set_nodelay(int fd);
 
-/* What the descriptor is. */
+/* Returns the kind of a descriptor that somebody else opened. */
 enum mb_fd_kind mb_fd_kind_of(int fd);
 
 #endif

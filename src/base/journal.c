@@ -1,6 +1,6 @@
 /*
- * The journal's own protocol: a datagram of lines NAME=value. A few lines of our own, as libsystemd
- * costs more to load than a whole connection.
+ * The journal's own protocol: a datagram of lines NAME=value. It takes us a few lines of code;
+ * loading libsystemd for it costs more than a whole connection does.
  */
 #include "base/journal.h"
 
@@ -27,7 +27,10 @@ static bool add(struct message *m, const void *data, size_t len) {
   return true;
 }
 
-/* NAME=value; or, when the value has lines itself, NAME, its length as 64 bits, least byte first. */
+/*
+ * Adds "NAME=value". When the value has several lines, NAME stands on a line of its own, before the
+ * length of the value (64 bits, least byte first) and the value.
+ */
 static bool add_field(struct message *m, const struct mb_journal_field *field) {
   size_t len = strlen(field->value);
   bool ok = add(m, field->name, strlen(field->name));

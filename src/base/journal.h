@@ -10,9 +10,9 @@ struct mb_journal_field {
 };
 
 /*
- * Sends one message. Async-signal-safe; waits for nothing.
- * Returns 0, or -errno: -ENOENT or -ECONNREFUSED when there is no journal, -EAGAIN when it does not
- * keep up, -EMSGSIZE for more than 4 KiB.
+ * Sends one message. It is async-signal-safe and never waits.
+ * Returns 0, or -errno: -ENOENT or -ECONNREFUSED when there is no journal, -EAGAIN when the journal
+ * does not keep up, -EMSGSIZE when the message has more than 4 KiB.
  * Source: systemd's "Native Journal Protocol", which is stable.
  */
 int mb_journal_send(const struct mb_journal_field *fields, size_t count);

@@ -10,7 +10,7 @@
 
 #include "base/fdio.h"
 
-/* A client may vanish between poll and accept: the socket never blocks, whoever asks. */
+/* A client may vanish between poll and accept, so the socket has O_NONBLOCK also when we wait. */
 static int open_socket(int family) {
   int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   return fd < 0 ? -errno : fd;
@@ -24,7 +24,7 @@ static bool set_on(int fd, int level, int name, bool on) {
 }
 
 static int bind_tcp(int fd, const struct addrinfo *address, const struct mb_listener_options *o) {
-  /* SO_REUSEADDR: while connections of a listener before us are still ending. */
+  /* Without SO_REUSEADDR bind fails while connections of an earlier listener are still ending. */
   if (!set_on(fd, SOL_SOCKET, SO_REUSEADDR, !o->no_reuseaddr) ||
       !set_on(fd, SOL_SOCKET, SO_REUSEPORT, o->reuseport) ||
       !set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only && address->ai_family == AF_INET6) ||
@@ -46,7 +46,7 @@ int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_o
   return r;
 }
 
-/* Removes what is in the way, if it is a socket. Returns 0 or -errno. */
+/* Removes the file that is in the way, if it is a socket. Returns 0 or -errno. */
 static int remove_socket_file(const struct mb_addr *addr) {
   char path[sizeof addr->local.sun_path + 1];
   struct stat st;
@@ -56,7 +56,10 @@ static int remove_socket_file(const struct mb_addr *addr) {
   return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-/* The file is never more open than it is meant to be: its mode is set before anyone can connect. */
+/*
+ * Makes the socket file. It is never open to more users than it is meant for: where a mode is given,
+ * the umask keeps everybody out until chmod, which comes before listen.
+ */
 static int bind_file(int fd, const struct mb_addr *addr, const struct mb_listener_options *o) {
   char path[sizeof addr->local.sun_path + 1];
   int mask = o->mode ? 0777 : o->mask;
@@ -85,7 +88,7 @@ int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_optio
   return r;
 }
 
-/* What accept(2) reports of a connection that is not there any more, or of the way to it. */
+/* Returns whether an errno of accept(2) is about a lost connection or its network, not about us. */
 static bool is_of_the_client(int error) {
   switch (error) {
     case EINTR:

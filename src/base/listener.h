@@ -1,4 +1,4 @@
-/* Listening sockets that we open, and connections that are accepted from them. */
+/* Opens listening sockets, and accepts connections from them. */
 #ifndef MB_LISTENER_H
 #define MB_LISTENER_H
 
@@ -7,34 +7,34 @@
 
 #include "base/addr.h"
 
-/* How to listen otherwise than moonbridge_io does; all zero is as it does. */
+/* Ways to listen. With all of them zero a socket listens as moonbridge_io's do. */
 struct mb_listener_options {
-  bool no_reuseaddr; /* not while connections of a listener before are still ending */
-  bool reuseport;    /* several listeners share the port, which the system spreads clients over */
-  int family;        /* of TCP: AF_INET or AF_INET6 only; 0: either */
-  bool v6only;       /* an IPv6 address takes no IPv4 clients */
-  bool keep_file;    /* a socket file that is there already is -EADDRINUSE */
-  int mask;          /* the umask while a socket file is made; 0: the process's own */
-  int mode;          /* the socket file's mode; 0: as the umask makes it */
+  bool no_reuseaddr; /* fails while connections of an earlier listener are still ending */
+  bool reuseport; /* several listeners share the port, and the system spreads clients over them */
+  int family;     /* TCP: AF_INET or AF_INET6 only; 0: either */
+  bool v6only;    /* an IPv6 address takes no IPv4 clients */
+  bool keep_file; /* fails with -EADDRINUSE when the socket file is there already */
+  int mask;       /* the umask while a socket file is made; 0: the process's own */
+  int mode;       /* the socket file's mode; 0: as the umask makes it */
 };
 
 /*
- * Listens at the first of the addresses that can be had.
+ * Listens at the first of the addresses at which that is possible.
  * options  NULL: none
  * Returns a descriptor, or -errno of the last address.
  */
 int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_options *options);
 
 /*
- * Listens at a Unix socket; a socket file that is there already is removed first.
+ * Listens at a Unix socket. Removes a socket file that is there already.
  * options  NULL: none
  * Returns a descriptor, or -errno; -EEXIST when there is a file that is no socket.
  */
 int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_options *options);
 
 /*
- * Accepts a connection. A client that has gone before it was accepted is no failure.
- * wait  false: -EAGAIN when there is none
+ * Accepts a connection. A client that has gone before it was accepted is passed over.
+ * wait  false: returns -EAGAIN when there is no connection
  * Returns a descriptor, or -errno.
  */
 int mb_listener_accept(int fd, bool wait, struct mb_addr *ret_remote);

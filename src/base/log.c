@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES     2048 /* what syslog daemons and terminals take in one piece */
+#define LINE_MAX_BYTES     2048 /* syslog daemons and terminals take that much in one piece */
 #define DAEMON_PATIENCE_MS 1000
 
 static int log_level = LOG_NOTICE;
@@ -22,7 +22,7 @@ void mb_log_set_target(enum mb_log_target target) { log_target = target; }
 
 bool mb_log_is_wanted(int level) { return level <= log_level; }
 
-/* Where there is nowhere left to complain, a message is lost; it must not stop what is served. */
+/* A message that cannot be written is lost: there is nowhere to complain, and we go on serving. */
 static void write_all(const char *text, size_t len) {
   while (len > 0) {
     ssize_t n = write(STDERR_FILENO, text, len);
@@ -33,7 +33,7 @@ static void write_all(const char *text, size_t len) {
   }
 }
 
-/* A syslog daemon that has stopped reading is given a second, and then loses the message. */
+/* When the syslog daemon has stopped reading, we wait a second and then drop the message. */
 static void send_datagram(const char *text, size_t len) {
   for (int tries = 0; tries < 2; tries++) {
     if (send(STDERR_FILENO, text, len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return;
@@ -43,8 +43,8 @@ static void send_datagram(const char *text, size_t len) {
 }
 
 /*
- * How many bytes at text can be shown as they are: a character of ASCII or of UTF-8, but no control
- * character, C1's included. 0: the byte there has to be escaped.
+ * Returns how many bytes at text can be shown as they are: one character of ASCII or UTF-8 that is no
+ * control character (those of C1 are some, too). Returns 0 when the byte has to be escaped.
  */
 static size_t shown_as_is(const char *text, const char *end) {
   unsigned char c = (unsigned char)text[0];
@@ -59,8 +59,8 @@ static size_t shown_as_is(const char *text, const char *end) {
 }
 
 /*
- * Shows text up to end at `to`, which has `room` bytes and gets no terminator. Returns how many were
- * taken; *text is where it stopped.
+ * Writes the text up to end, as messages show it, to `to`, which has `room` bytes and gets no NUL at
+ * the end. Returns how many bytes it wrote, and sets *text to where it stopped.
  */
 static size_t show(char *to, size_t room, const char **text, const char *end) {
   size_t at = 0;
@@ -85,7 +85,7 @@ void mb_log_escape(char *to, size_t size, const char *text) {
   to[show(to, size - 1, &text, text + strlen(text))] = '\0';
 }
 
-/* One line, without its newline, in one write(2): lines of several processes do not mix. */
+/* Writes a line, given without its newline, by one write(2), so that lines of processes do not mix. */
 static void write_line(int level, const char *text, size_t len) {
   char line[LINE_MAX_BYTES + 64];
   size_t at = 0;
@@ -141,7 +141,7 @@ void mb_log_text(int level, const char *text, size_t len) {
   errno = saved;
 }
 
-/* A line of the script's that has not ended yet: one for stdout, one for stderr. */
+/* A line that the script has begun and not ended: there is one for stdout, one for stderr. */
 struct partial_line {
   char text[LINE_MAX_BYTES / 2];
   size_t len;
@@ -149,7 +149,7 @@ struct partial_line {
 
 static struct partial_line partial[2];
 
-/* A script's own lines are not ours to drop by level: written whatever --log-level says. */
+/* Writes a script's own line at every --log-level, as the level is one of our messages only. */
 static void end_line(struct partial_line *line) {
   if (line->len > 0) write_line(LOG_INFO, line->text, line->len);
   line->len = 0;
@@ -178,7 +178,7 @@ void mb_log_flush(void) {
 static FILE *capture(struct partial_line *line) {
   static const cookie_io_functions_t sink = {.write = capture_write};
   FILE *file = fopencookie(line, "w", sink);
-  /* The line is put together here, where a signal handler can get at it. */
+  /* We put the line together, not stdio: a signal handler can get at our buffer. */
   if (file) setvbuf(file, NULL, _IONBF, 0);
   return file;
 }

@@ -1,6 +1,6 @@
 /*
- * Our own messages: to stderr, with <N> priorities where the journal reads it, or to syslog's
- * socket where stderr is gone. Never to the connection.
+ * Writes our own messages: to stderr, with <N> priorities where the journal reads it, or to syslog's
+ * socket where we have no stderr. Never writes to the connection.
  */
 #ifndef MB_LOG_H
 #define MB_LOG_H
@@ -15,40 +15,40 @@ enum mb_log_target {
   MB_LOG_SYSLOG,  /* fd 2 is a datagram socket to /dev/log: "<11>mb-handle[pid]: text" */
 };
 
-/* Sets the least urgent level that is still written (LOG_ERR … LOG_DEBUG); LOG_NOTICE at start. */
+/* Sets the least urgent level that is still written (LOG_ERR … LOG_DEBUG). It starts as LOG_NOTICE. */
 void mb_log_set_level(int level);
 
 /*
- * Copies a text as far as it fits, as messages show it: control characters, and bytes that are no
- * UTF-8, as \xNN. Terminated. Async-signal-safe.
+ * Copies a text as far as it fits, and ends it with a NUL. As in all messages, \xNN stands for control
+ * characters and for bytes that are no UTF-8. Async-signal-safe.
  */
 void mb_log_escape(char *to, size_t size, const char *text);
 
-/* Whether a message of this level is written. */
+/* Returns whether a message of this level is written. */
 bool mb_log_is_wanted(int level);
 
-/* Says what stands on fd 2; MB_LOG_PLAIN at start. */
+/* Sets what stands on fd 2. It starts as MB_LOG_PLAIN. */
 void mb_log_set_target(enum mb_log_target target);
 
 /*
- * Writes one message, formatted as by printf; a trailing newline is not needed. Control characters,
- * and bytes that are no UTF-8, are shown as \xNN, so that nothing a client sent can forge a line or drive a terminal. What does
- * not fit into 2 KiB is cut off with "...".
+ * Writes one message, formatted as by printf; it needs no newline at its end. \xNN stands for control
+ * characters and for bytes that are no UTF-8, so that nothing a client sent can forge a line or drive
+ * a terminal. A message that does not fit into 2 KiB is cut off with "...".
  */
 void mb_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * Writes a text of any length that may hold several lines (a traceback), each as a line of its own.
+ * Writes a text of any length. Each of its lines (a traceback has several) is a message.
  */
 void mb_log_text(int level, const char *text, size_t len);
 
 /*
  * Where the log is syslog's socket, points the C library's stdout and stderr, and so print, io.write
- * and io.stderr, at it, a line a message. Elsewhere fd 1 and 2 themselves serve, and it does nothing.
+ * and io.stderr, at it; each line is a message. Does nothing elsewhere, as fd 1 and 2 themselves serve.
  */
 void mb_log_capture_stdio(void);
 
-/* Writes what the script has printed of a line that has not ended. Async-signal-safe. */
+/* Writes the lines that the script has begun to print and not ended. Async-signal-safe. */
 void mb_log_flush(void);
 
 #endif

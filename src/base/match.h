@@ -21,7 +21,7 @@ enum mb_match {
 enum mb_match mb_match_host(const char *host, const struct mb_addr *local, int fd);
 
 /*
- * Returns whether two addresses are the same but for their ports. An IPv4 address and the same
+ * Returns whether two addresses are the same except for their ports. An IPv4 address and the same
  * address mapped into IPv6 are the same. A wanted address without a scope is the same as the local
  * address with any scope; one with a scope needs that scope.
  */

@@ -28,7 +28,10 @@ static int expand(const char *name, char path[PATH_MAX]) {
   return 0;
 }
 
-/* Whether it may be emptied and written to: a FIFO would block, a device may do anything. */
+/*
+ * Empties the file. Returns 0, or -errno; -EINVAL when it is not to be written to: a FIFO would block,
+ * a device may do anything.
+ */
 static int prepare(int fd, int input) {
   struct stat st, other;
   if (fstat(fd, &st) != 0) return -errno;

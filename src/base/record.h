@@ -1,14 +1,14 @@
-/* --record: writes what a connection receives to a file, for a replay. */
+/* --record: writes the bytes that a connection receives to a file, for a replay. */
 #ifndef MB_RECORD_H
 #define MB_RECORD_H
 
 #include <stddef.h>
 
 /*
- * Creates the file, or empties it; it is for its owner only. %p in its name stands for the process
- * id, %t for the time in seconds, %% for %.
- * input  what is recorded: a file is not recorded onto itself
- * Returns a descriptor, or -errno: -ELOOP for a symbolic link, -EINVAL for what is no regular file.
+ * Creates the file, or empties it; only its owner may access it. %p in its name stands for the
+ * process id, %t for the time in seconds, %% for %.
+ * input  the descriptor to be recorded: a file cannot be recorded onto itself (-EINVAL)
+ * Returns a descriptor, or -errno: -ELOOP for a symbolic link, -EINVAL when it is no regular file.
  */
 int mb_record_open(const char *name, int input);
 

@@ -1,4 +1,4 @@
-/* libsystemd at run time. Must not be reached by a connection that needs nothing of it. */
+/* Loads libsystemd at run time. A connection that does not need it must not come here. */
 #include "base/sd.h"
 
 #include <dlfcn.h>

@@ -1,6 +1,5 @@
 /*
- * libsystemd, loaded when something of it is first needed: linking it would double the time to
- * start.
+ * Loads libsystemd when it is first needed. Linked, it would double the time to start.
  */
 #ifndef MB_SD_H
 #define MB_SD_H

@@ -16,7 +16,7 @@ void mb_sigterm_catch(void) {
   if (caught) return;
   const struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
   caught = sigaction(SIGTERM, &action, NULL) == 0;
-  sigset_t set; /* whoever started us may have blocked it */
+  sigset_t set; /* the process that started us may have blocked it */
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigprocmask(SIG_UNBLOCK, &set, NULL);

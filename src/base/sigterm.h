@@ -4,14 +4,15 @@
 
 #include <stdbool.h>
 
-/* From now on SIGTERM does not end the process, but is noted. */
+/* Catches SIGTERM. From now on it does not end the process, but is noted. */
 void mb_sigterm_catch(void);
 
-/* Whether it has come since then. */
+/* Returns whether SIGTERM has come since mb_sigterm_catch. */
 bool mb_sigterm_has_come(void);
 
 /*
- * Whether it has come since this was asked last: what has interrupted a system call may be that.
+ * Returns whether SIGTERM has come since the last call of this function, and so may be the signal that
+ * has interrupted a system call.
  */
 bool mb_sigterm_take(void);
 

@@ -26,11 +26,11 @@ static int move_to(int fd, int target) {
   return r;
 }
 
-/* Adds a bit to *closed for each that was. */
+/* Opens /dev/null on those of 0, 1, 2 that are closed, and sets the bit of each in *closed. */
 static int fill_closed(unsigned *closed) {
   for (int fd = 0; fd <= 2; fd++) {
     if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
-    /* The lowest free descriptor is this one. */
+    /* open takes the lowest free descriptor, which is this one. */
     if (open("/dev/null", O_RDWR) < 0) return -errno;
     *closed |= 1u << fd;
   }
@@ -63,9 +63,9 @@ static int open_syslog(void) {
 }
 
 /*
- * /dev/log first: the journal serves it as well, and until something is written it costs nobody
- * anything; a journal stream costs loading libsystemd here and a record of the stream there, for
- * every connection.
+ * Opens a place for the log. It tries /dev/log first: the journal serves that as well, and it costs
+ * nothing until we write. A journal stream has a price for every connection: we load libsystemd, and
+ * the journal keeps a record of the stream.
  */
 static int open_log(enum mb_log_target *ret_target) {
   int fd = open_syslog();
@@ -82,7 +82,7 @@ static int open_log(enum mb_log_target *ret_target) {
   return open_null();
 }
 
-/* Whether the descriptor is the socket that st describes. */
+/* Returns whether the descriptor is the socket that st describes. */
 static bool is_socket(int fd, const struct stat *st) {
   struct stat other;
   return S_ISSOCK(st->st_mode) && fstat(fd, &other) == 0 && same_file(st, &other);
@@ -106,8 +106,8 @@ int mb_stdfds_prepare(unsigned *ret_closed) {
   struct stat err;
   if (fstat(STDERR_FILENO, &err) != 0) return -errno;
   /*
-   * inetd puts the connection on 0, 1 and 2; so do systemd's StandardInput= and StandardOutput=. A
-   * journal stream is a socket that stands on 1 and 2, too.
+   * inetd puts the connection on 0, 1 and 2; so do systemd's StandardInput= and StandardOutput=. But a
+   * journal stream is a socket, too, and may stand on 1 and 2.
    */
   if (is_journal_stream(&err)) {
     mb_log_set_target(MB_LOG_JOURNAL);
@@ -120,7 +120,7 @@ int mb_stdfds_prepare(unsigned *ret_closed) {
   return 0;
 }
 
-/* A close-on-exec descriptor above 2 for the same open file. */
+/* Returns a close-on-exec descriptor above 2 for the same open file, or -errno. */
 static int above_stdio(int fd) {
   if (fd > STDERR_FILENO) return fd;
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -149,7 +149,7 @@ int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret
     r = -errno;
     goto fail;
   }
-  /* A line that was printed is in the log, also when the process is killed after it. */
+  /* With a buffer for one line, a line that was printed is in the log even if the process is killed. */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
   mb_log_capture_stdio();
   ret->in = in;

@@ -10,26 +10,26 @@
 #include "base/activation.h"
 
 /*
- * Where the connection (both the same), or a replay's input and output, stand: above 2,
- * close-on-exec.
+ * The descriptors of the connection (in and out are the same then), or of a replay's input and output.
+ * They are above 2 and have close-on-exec.
  */
 struct mb_stdfds {
   int in, out;
 };
 
 /*
- * First thing in main: opens /dev/null on those of 0, 1, 2 that are closed, moves fd 2 off the
- * connection (to syslog's socket, or a journal stream, or /dev/null, whichever there is first), and
- * sets the log's target.
+ * Opens /dev/null on those of 0, 1, 2 that are closed, moves fd 2 off the connection (to syslog's
+ * socket, or else a journal stream, or else /dev/null), and sets the log's target. main calls it
+ * before anything else.
  *
- * ret_closed  which were closed: bit 0 for fd 0, and so on
+ * ret_closed  the descriptors that were closed: bit 0 for fd 0, and so on
  * Returns 0 or -errno.
  */
 int mb_stdfds_prepare(unsigned *ret_closed);
 
 /*
- * Takes over what we were given: 0 becomes /dev/null where that stood there, and 1 a copy of 2 (the
- * log).
+ * Takes over the descriptors that we were given. If they stood on 0, it becomes /dev/null; 1 becomes a
+ * copy of 2 (the log).
  * Returns 0, or -errno with ret untouched.
  */
 int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret);

@@ -6,7 +6,8 @@
 #include <string.h>
 
 /*
- * A short answer fits the first block; what backs up goes into blocks that are worth a system call.
+ * A short answer fits into the first block. More output goes into blocks that are worth a system
+ * call each.
  */
 #define FIRST_BLOCK_BYTES 4096
 #define NEXT_BLOCK_BYTES  65536
@@ -88,7 +89,7 @@ void mb_wqueue_sent(struct mb_wqueue *q, struct mb_alloc *a, size_t n) {
     }
     n -= held;
     block->start = block->end = 0;
-    /* A last, small block stays for the next write. */
+    /* The last block stays for the next write if it is small. */
     if (block->next || block->capacity > NEXT_BLOCK_BYTES) drop_first(q, a);
   }
 }

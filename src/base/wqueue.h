@@ -1,5 +1,5 @@
 /*
- * Output queue: bytes that were written by the script and not yet taken by the system. Grows
+ * Output queue: the bytes that the script has written and the system has not yet taken. It grows
  * without limit, a block at a time, and gives memory back as it drains.
  */
 #ifndef MB_WQUEUE_H
@@ -21,12 +21,12 @@ struct mb_wqueue {
 int mb_wqueue_append(struct mb_wqueue *q, struct mb_alloc *a, const char *data, size_t len);
 
 /*
- * Describes the front of the queue for writev(2), in at most max pieces. Returns how many it
- * filled.
+ * Describes the front of the queue for writev(2), in at most max pieces. Returns the number of
+ * pieces.
  */
 int mb_wqueue_pieces(const struct mb_wqueue *q, struct iovec *pieces, int max);
 
-/* Removes n bytes (at most q->len) from the front: they were written. */
+/* Removes n bytes (at most q->len), which the system has taken, from the front. */
 void mb_wqueue_sent(struct mb_wqueue *q, struct mb_alloc *a, size_t n);
 
 /* Drops everything and frees the memory. */

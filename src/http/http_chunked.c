@@ -1,11 +1,11 @@
-/* The chunked coding, byte by byte: framing is short. Bare LF and padding, which readers understand
- * differently, are refused. */
+/* Reads the chunked coding. Framing is short, so it goes byte by byte. Refuses bare LF and padding, which
+ * readers understand differently. */
 #include "http/http_chunked.h"
 
 enum {
-  SIZE_BEGIN, /* where a chunk begins; what MB_HTTP_CHUNKED_INIT says */
+  SIZE_BEGIN, /* where a chunk begins; MB_HTTP_CHUNKED_INIT relies on its being 0 */
   SIZE,
-  SIZE_PAD, /* blanks behind the size: an extension has to follow */
+  SIZE_PAD, /* among the blanks behind the size: an extension has to follow */
   EXTENSION,
   SIZE_LF,
   CONTENT,
@@ -29,7 +29,7 @@ static const char *add_digit(struct mb_http_chunked *c, char byte) {
   return NULL;
 }
 
-/* The next byte of the line that begins a chunk. Returns NULL or the reason to refuse. */
+/* Reads the next byte of the line that begins a chunk. Returns NULL or the reason to refuse. */
 static const char *size_byte(struct mb_http_chunked *c, char byte) {
   switch (c->state) {
     case SIZE_BEGIN:
@@ -54,7 +54,7 @@ static const char *size_byte(struct mb_http_chunked *c, char byte) {
   }
 }
 
-/* The next byte of the trailer section. Returns NULL or the reason to refuse. */
+/* Reads the next byte of the trailer section. Returns NULL or the reason to refuse. */
 static const char *trailer_byte(struct mb_http_chunked *c, char byte) {
   if (c->state == TRAILER_VALUE) {
     if (byte == '\r') {
@@ -75,7 +75,7 @@ static const char *trailer_byte(struct mb_http_chunked *c, char byte) {
   return byte == ':' ? NULL : "bad character in the name of a trailer field";
 }
 
-/* A byte that has to be this one. */
+/* Reads a byte that has to be `wanted`. Returns NULL, or `why` when it is another. */
 static const char *exact_byte(struct mb_http_chunked *c, char byte, char wanted, int next,
                               const char *why) {
   if (byte != wanted) return why;
@@ -84,7 +84,7 @@ static const char *exact_byte(struct mb_http_chunked *c, char byte, char wanted,
   return NULL;
 }
 
-/* The next byte of framing. Returns NULL or the reason to refuse. */
+/* Reads the next byte of framing. Returns NULL or the reason to refuse. */
 static const char *framing_byte(struct mb_http_chunked *c, char byte) {
   static const char bare_cr[] = "bare CR in a chunked body";
   static const char longer[] = "chunk that is longer than its size";
@@ -105,7 +105,7 @@ static const char *framing_byte(struct mb_http_chunked *c, char byte) {
   }
 }
 
-/* Counts a byte of framing where the state says what it was. Returns NULL or the limit. */
+/* Counts a byte of framing towards the limits of the state. Returns NULL or the limit that is passed. */
 static const char *count_byte(struct mb_http_chunked *c) {
   switch (c->state) {
     case SIZE_PAD:

@@ -1,6 +1,6 @@
 /*
- * The chunked transfer coding (RFC 9112, section 7.1), from bytes in any pieces. Extensions and
- * trailer fields are checked and passed over. Neither Lua nor I/O.
+ * Reads the chunked transfer coding (RFC 9112, section 7.1) from bytes in any pieces. Checks extensions
+ * and trailer fields, and passes them over. Uses no Lua and does no I/O.
  */
 #ifndef MB_HTTP_CHUNKED_H
 #define MB_HTTP_CHUNKED_H
@@ -9,12 +9,12 @@
 
 #include "http/http_head.h"
 
-/* What a body may hold besides its content: a line of framing, and all extensions and trailers. */
+/* The most bytes that a line of framing may have, and all extensions and trailers of a body together. */
 #define MB_HTTP_CHUNK_LINE_MAX  4096
 #define MB_HTTP_CHUNK_EXTRA_MAX 16384
 
 struct mb_http_chunked {
-  int state;      /* of http_chunked.c */
+  int state;      /* a value of the enum in http_chunked.c */
   uint64_t left;  /* content of this chunk still to come */
   unsigned line;  /* bytes of this line of framing */
   unsigned extra; /* bytes of extensions and trailers so far */
@@ -23,20 +23,20 @@ struct mb_http_chunked {
 #define MB_HTTP_CHUNKED_INIT ((struct mb_http_chunked){0})
 
 /*
- * Reads framing from the front of the bytes, up to content or the end of them.
+ * Reads framing from the front of the bytes, up to content or to the end of the bytes.
  * ret_framing  how many bytes were framing: they are dealt with
  * ret_content  how many bytes of content follow them, 0 when there are none yet. The caller may take
- *              fewer; mb_http_chunked_take tells how many it took.
+ *              fewer, and calls mb_http_chunked_take for those that it took.
  * Returns true, or false with *ret_refusal filled in.
  */
 bool mb_http_chunked_next(struct mb_http_chunked *c, const char *data, size_t size,
                           size_t *ret_framing, size_t *ret_content,
                           struct mb_http_refusal *ret_refusal);
 
-/* Content bytes were taken, at most as many as mb_http_chunked_next said. */
+/* Counts content bytes that the caller took, at most as many as mb_http_chunked_next said. */
 void mb_http_chunked_take(struct mb_http_chunked *c, size_t count);
 
-/* Whether the body has ended, with its trailer section. */
+/* Returns whether the body has ended, with its trailer section. */
 bool mb_http_chunked_ended(const struct mb_http_chunked *c);
 
 #endif

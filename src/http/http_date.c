@@ -1,4 +1,4 @@
-/* The date of a response. */
+/* Makes the Date field of a response. */
 #include "http/http_date.h"
 
 #include <stdint.h>
@@ -9,8 +9,8 @@
 #define DATE_SIZE 30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
 
 /*
- * IMF-fixdate (RFC 9110, section 5.6.7). Not by gmtime and strftime: those read the time zone's file
- * and know locales. Years are counted from March, so that a leap day is the last of one.
+ * Writes an IMF-fixdate (RFC 9110, section 5.6.7). gmtime and strftime are no help: they read the time
+ * zone's file and follow the locale. Here a year begins in March, so that a leap day is its last day.
  */
 static void format_date(char text[DATE_SIZE], int64_t when) {
   static const char days[] = "ThuFriSatSunMonTueWed"; /* 1970-01-01 was a Thursday */
@@ -18,7 +18,7 @@ static void format_date(char text[DATE_SIZE], int64_t when) {
   unsigned second = (unsigned)(when % 86400);
   unsigned day = (unsigned)(when / 86400);
   unsigned since = day + 719468;    /* days since 0000-03-01 */
-  unsigned in_era = since % 146097; /* of 400 years */
+  unsigned in_era = since % 146097; /* an era has 400 years */
   unsigned year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
   unsigned in_year = in_era - (365 * year + year / 4 - year / 100);
   unsigned month = (5 * in_year + 2) / 153; /* 0: March */
@@ -29,7 +29,7 @@ static void format_date(char text[DATE_SIZE], int64_t when) {
            second % 60);
 }
 
-/* Made once a second. */
+/* Makes the line at most once a second. */
 const char *mb_http_date_line(void) {
   static time_t made = -1;
   static char line[6 + DATE_SIZE + 2] = "Date: ";

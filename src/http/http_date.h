@@ -2,7 +2,7 @@
 #ifndef MB_HTTP_DATE_H
 #define MB_HTTP_DATE_H
 
-/* The field line of the current date, with CR LF. Valid until the next call. */
+/* Returns the field line of the current date, with CR LF. It is valid until the next call. */
 const char *mb_http_date_line(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* Content-Disposition: form-data; name="..."; filename="..."; filename*=... */
+/* Reads Content-Disposition: form-data; name="..."; filename="..."; filename*=... */
 #include "http/http_disposition.h"
 
 #include "http/http_parameter.h"
@@ -6,10 +6,10 @@
 static const char malformed[] = "malformed Content-Disposition of a part";
 static const char malformed_extended[] = "malformed filename* of a part";
 
-/* A place in the head of a part, to write to. */
+/* Returns where a span begins, in the head of a part, to write there. */
 static char *in_head(char *head, struct mb_span span) { return head + (span.data - head); }
 
-/* What the escape behind a "%" stands for, or -1. */
+/* Returns the byte that the escape behind a "%" stands for, or -1. */
 static int escaped(struct mb_span behind) {
   if (behind.size < 2) return -1;
   int high = mb_http_hex(behind.data[0]), low = mb_http_hex(behind.data[1]);
@@ -17,8 +17,8 @@ static int escaped(struct mb_span behind) {
 }
 
 /*
- * Decodes a quoted value in place: \" and \\, and what the HTML standard lets browsers write for a
- * quote, CR and LF. Other backslashes stay: old browsers send "C:\path\file".
+ * Decodes a quoted value in place: \" and \\, and the escapes %22, %0D and %0A, which the HTML standard
+ * lets browsers write for a quote, CR and LF. Other backslashes stay: old browsers send "C:\path\file".
  */
 static struct mb_span unquote(char *head, struct mb_span value, bool escapes) {
   char *to = in_head(head, value), *out = to;
@@ -37,7 +37,8 @@ static struct mb_span unquote(char *head, struct mb_span value, bool escapes) {
 }
 
 /* Decodes the text of an extended value in place. ISO-8859-1 becomes UTF-8, whose two bytes are
- * fewer than the three of the escape. NUL is no part of a file name, as it is none of a field. */
+ * fewer than the three of the escape. Returns false when it is malformed, or has a NUL: neither a file
+ * name nor a field may have one. */
 static bool decode_extended(char *head, struct mb_span text, bool latin, struct mb_span *ret) {
   char *to = in_head(head, text), *out = to;
   while (text.size > 0) {
@@ -58,7 +59,7 @@ static bool decode_extended(char *head, struct mb_span text, bool latin, struct 
   return true;
 }
 
-/* An extended value (RFC 8187, section 3.2): charset'language'text. */
+/* Reads an extended value (RFC 8187, section 3.2): charset'language'text. */
 static const char *read_extended(char *head, struct mb_span value, struct mb_span *ret) {
   struct mb_span charset = mb_http_take_until(&value, '\'');
   if (value.size > 0) mb_http_take(&value, 1);
@@ -72,7 +73,7 @@ static const char *read_extended(char *head, struct mb_span value, struct mb_spa
   return decode_extended(head, value, latin, ret) ? NULL : malformed_extended;
 }
 
-/* The value of one of our parameters, decoded. */
+/* Decodes the value of one of our parameters. */
 static const char *read_parameter(char *head, const struct mb_http_parameter *parameter,
                                   bool escapes, bool extended, struct mb_span *ret) {
   if (ret->data) return "parameter twice in a Content-Disposition";
@@ -84,7 +85,7 @@ static const char *read_parameter(char *head, const struct mb_http_parameter *pa
   return NULL;
 }
 
-/* Whether these are parameters, read in this way, and nothing else. */
+/* Returns whether the text, read in this way, has parameters and nothing else. */
 static bool are_parameters(struct mb_span rest, bool escapes) {
   struct mb_http_parameter parameter;
   int found;
@@ -102,8 +103,9 @@ const char *mb_http_disposition(char *head, struct mb_span value, struct mb_span
   if (!mb_http_equals(type, "form-data")) {
     return "part whose Content-Disposition is not form-data";
   }
-  /* Mail libraries and curl escape quotes and backslashes. Browsers escape neither backslashes nor,
-   * with them, quotes: "dir\" is a whole value, where it makes sense as that alone. */
+  /* Mail libraries and curl escape quotes and backslashes with a backslash; browsers do not. We read
+   * backslashes as escapes first. If that makes no sense, a backslash is a plain character, and "dir\"
+   * is a whole value. */
   bool escapes = are_parameters(value, true);
   if (!escapes && !are_parameters(value, false)) return malformed;
   struct mb_http_parameter parameter;

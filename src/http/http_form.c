@@ -1,5 +1,5 @@
-/* Lines of name and value: queries, forms, cookies; percent-encoding; text for HTML. Never fails:
- * what is malformed stays as it came. */
+/* Reads queries, forms and cookies; does percent-encoding; makes text for HTML. Never fails: a malformed
+ * piece stays as it came. */
 #include "http/http_form.h"
 
 #include <string.h>
@@ -59,7 +59,7 @@ size_t mb_form_decode(char *to, struct mb_span from, bool plus) {
   return (size_t)(out - to);
 }
 
-/* The unreserved characters of RFC 3986, section 2.3; whatever the locale is. */
+/* Returns whether c is an unreserved character of RFC 3986, section 2.3. Does not ask the locale. */
 static bool is_unreserved(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
          c == '.' || c == '_' || c == '~';

@@ -1,6 +1,6 @@
 /*
- * What HTTP writes into lines of name and value: application/x-www-form-urlencoded (queries and
- * simple forms), percent-encoding, cookies; and text for HTML. Neither Lua nor I/O.
+ * The texts with names and values that HTTP has: application/x-www-form-urlencoded (queries and simple
+ * forms), with its percent-encoding, and cookies. Makes text for HTML, too. Uses no Lua and does no I/O.
  */
 #ifndef MB_HTTP_FORM_H
 #define MB_HTTP_FORM_H
@@ -8,9 +8,9 @@
 #include "http/http_span.h"
 
 /*
- * The next name=value of a query or a form (without a leading question mark); encoded as they came.
- * Empty pieces (a&&b) are passed over; without "=", the value is empty. Takes it from the front of
- * *form. Returns whether there was one.
+ * Takes the next name=value from the front of a query or a form (without a leading question mark). The
+ * name and the value stay encoded. Passes over empty pieces (a&&b); without "=", the value is empty.
+ * Returns whether there was one.
  */
 bool mb_form_next(struct mb_span *form, struct mb_span *ret_name, struct mb_span *ret_value);
 
@@ -23,7 +23,7 @@ bool mb_form_next(struct mb_span *form, struct mb_span *ret_name, struct mb_span
 size_t mb_form_decode(char *to, struct mb_span from, bool plus);
 
 /*
- * Percent-encodes all but letters, digits and "-._~".
+ * Percent-encodes all characters except letters, digits and "-._~".
  * to  room for 3 * from.size bytes
  * Returns the number of bytes written.
  */
@@ -37,9 +37,9 @@ size_t mb_form_encode(char *to, struct mb_span from);
 size_t mb_html_encode(char *to, struct mb_span from);
 
 /*
- * The next cookie of a Cookie field's value (RFC 6265, section 5.4): name and value as they came (quotes stay). Pieces
- * without "=" or without a name are passed over. Takes it from the front of *cookies. Returns whether
- * there was one.
+ * Takes the next cookie from the front of a Cookie field's value (RFC 6265, section 5.4). The name and
+ * the value stay as they came, with quotes. Passes over pieces without "=" or without a name.
+ * Returns whether there was one.
  */
 bool mb_cookie_next(struct mb_span *cookies, struct mb_span *ret_name, struct mb_span *ret_value);
 

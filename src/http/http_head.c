@@ -1,11 +1,11 @@
-/* Head of a request. One pass over lines; nothing is copied, and nothing is guessed. */
+/* Reads the head of a request, in one pass over its lines. Copies nothing, and guesses nothing. */
 #include "http/http_head.h"
 
 #include <string.h>
 
 #include "http/http_target.h"
 
-/* What the fields say together. */
+/* The sum of what the fields have said so far. */
 struct reader {
   struct mb_http_head *head;
   struct mb_http_refusal *refusal;
@@ -19,7 +19,7 @@ static bool refuse(struct mb_http_refusal *refusal, int status, const char *why)
   return false;
 }
 
-/* The reason for a byte that may not stand where it does. */
+/* Returns the reason to refuse a byte: one of its own, or `why`. */
 static const char *bad_byte(char c, const char *why) {
   if (c == '\r') return "bare CR in the request head";
   if (c == '\0') return "NUL in the request head";
@@ -29,8 +29,8 @@ static const char *bad_byte(char c, const char *why) {
 /* ---- where it ends ---- */
 
 /*
- * scanned is the start of a line as long as all lines were empty; from then on it is the LF of a
- * line that is not empty, or the end of what there was. So the byte before tells which it is.
+ * While all lines were empty, *scanned is where the next line begins, behind an LF. Later it is the LF of
+ * a line that is not empty, or the end of the bytes. The byte before it tells the two cases apart.
  */
 size_t mb_http_head_end(const char *data, size_t size, size_t *scanned,
                         struct mb_http_refusal *ret_refusal) {
@@ -95,14 +95,14 @@ static bool take_space(struct mb_span *line) {
   return true;
 }
 
-/* HTTP/D.D; *ret_minor is 0 or 1. Returns the status: 0, 400 or 505. */
+/* Reads "HTTP/D.D"; *ret_minor is 0 or 1. Returns 0, or the status to refuse with: 400 or 505. */
 static int read_version(struct mb_span version, int *ret_minor) {
   if (version.size != 8 || memcmp(version.data, "HTTP/", 5) != 0 || version.data[6] != '.' ||
       !mb_http_is(version.data[5], MB_HTTP_DIGIT) || !mb_http_is(version.data[7], MB_HTTP_DIGIT)) {
     return 400;
   }
   if (version.data[5] != '1') return 505;
-  *ret_minor = version.data[7] != '0'; /* a higher minor version understands what 1.1 says */
+  *ret_minor = version.data[7] != '0'; /* a client of a higher minor version understands 1.1 */
   return 0;
 }
 
@@ -142,9 +142,9 @@ static bool read_request_line(struct mb_span line, struct mb_http_head *head,
 /* ---- fields that say how the request is to be read ---- */
 
 /*
- * Takes an item from the front of a list, trimmed. Unlike mb_http_list_next, an empty item is one:
- * readers disagree on what it means, which is no matter but for the framing.
- * Returns whether there was one; the first call finds one always.
+ * Takes an item, trimmed, from the front of a list. Unlike mb_http_list_next it does not pass over empty
+ * items: readers disagree on what they mean, which matters for the framing only.
+ * Returns whether there was one. The first call always finds one.
  */
 static bool next_item(struct mb_span *list, struct mb_span *ret_item) {
   if (!list->data) return false;
@@ -281,7 +281,7 @@ static bool read_fields(struct mb_span rest, struct reader *r) {
   }
 }
 
-/* What follows from all fields. */
+/* Concludes what follows from all fields together. */
 static bool conclude(struct reader *r) {
   struct mb_http_head *head = r->head;
   if (head->minor > 0 && !r->has_host) return refuse(r->refusal, 400, "no Host field");
@@ -297,7 +297,7 @@ bool mb_http_head_parse(const char *data, size_t size, struct mb_http_head *ret,
                         struct mb_http_refusal *ret_refusal) {
   struct reader r = {.head = ret, .refusal = ret_refusal};
   struct mb_span rest = {data, size}, line;
-  /* All but the fields, of which only those are written that there are. */
+  /* This leaves out the array of fields: it is large, and only its first field_count elements count. */
   ret->method = ret->target = ret->path = ret->query = ret->host = (struct mb_span){NULL, 0};
   ret->minor = 0;
   ret->framing = MB_HTTP_NO_BODY;

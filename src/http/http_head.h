@@ -1,6 +1,6 @@
 /*
- * The head of an HTTP request: request line and field section (RFC 9112, sections 2 to 7). Strict
- * where two readers could disagree. Neither Lua nor I/O.
+ * Reads the head of an HTTP request: request line and field section (RFC 9112, sections 2 to 7). It is
+ * strict where two readers could disagree. Uses no Lua and does no I/O.
  */
 #ifndef MB_HTTP_HEAD_H
 #define MB_HTTP_HEAD_H
@@ -9,14 +9,14 @@
 
 #include "http/http_span.h"
 
-/* More fields than any client sends; each costs whoever looks at them. */
+/* No client sends so many fields. There is a limit because each field costs everyone who searches them. */
 #define MB_HTTP_FIELDS_MAX 128
 
 struct mb_http_field {
   struct mb_span name, value; /* as sent; the value trimmed */
 };
 
-/* What the framing of a request body is. */
+/* The framing of a request body. */
 enum mb_http_framing { MB_HTTP_NO_BODY, MB_HTTP_LENGTH, MB_HTTP_CHUNKED };
 
 struct mb_http_head {
@@ -24,11 +24,11 @@ struct mb_http_head {
   struct mb_span target; /* as sent */
   struct mb_span path;   /* of the target, with its leading slash; data NULL for "*" */
   struct mb_span query;  /* with its question mark, or empty; data NULL for "*" */
-  struct mb_span host; /* of the target in absolute form, else of the Host field; data NULL: none */
-  int minor;           /* HTTP/1.minor: 0 or 1 */
+  struct mb_span host;   /* from an absolute target, or else the Host field; data NULL: none */
+  int minor;             /* HTTP/1.minor: 0 or 1 */
   enum mb_http_framing framing;
   uint64_t length; /* of the body, for MB_HTTP_LENGTH */
-  bool keepalive;  /* the client's wish: the connection may be used again */
+  bool keepalive;  /* the client wishes to use the connection again */
   bool expects;    /* the client waits for a 100 (Continue) */
   unsigned field_count;
   struct mb_http_field fields[MB_HTTP_FIELDS_MAX];
@@ -43,9 +43,9 @@ struct mb_http_refusal {
 /*
  * Looks for the end of a head: the empty line behind the request line. Empty lines before the
  * request line are part of the head.
- * scanned  0 at first; where the search goes on when it is called with more bytes of the same head
+ * scanned  0 for a new head; the function keeps here where to go on, for a call with more bytes of it
  * Returns the size of the head with its empty line, or 0 when it is not complete. When no request
- * can begin like this, *ret_refusal is filled in; ret_refusal->status is 0 otherwise.
+ * can begin like this, *ret_refusal is filled in; otherwise ret_refusal->status is 0.
  */
 size_t mb_http_head_end(const char *data, size_t size, size_t *scanned,
                         struct mb_http_refusal *ret_refusal);
@@ -57,7 +57,7 @@ size_t mb_http_head_end(const char *data, size_t size, size_t *scanned,
 bool mb_http_head_parse(const char *data, size_t size, struct mb_http_head *ret,
                         struct mb_http_refusal *ret_refusal);
 
-/* The first field of a name (in lower case), or NULL. */
+/* Returns the first field that has a name (given in lower case), or NULL. */
 const struct mb_http_field *mb_http_head_field(const struct mb_http_head *head, const char *name);
 
 #endif

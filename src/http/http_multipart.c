@@ -1,5 +1,5 @@
-/* multipart/form-data from bytes in any pieces. A delimiter begins with CR and has no other one, so
- * content is searched for CR alone, and a match that fails need not be tried again further in. */
+/* Reads multipart/form-data from bytes in any pieces. A delimiter begins with CR and has no other CR. So a
+ * search for CR finds it, and no delimiter can begin within a match that failed later. */
 #include "http/http_multipart.h"
 
 #include <string.h>
@@ -7,26 +7,26 @@
 #include "http/http_disposition.h"
 #include "http/http_parameter.h"
 
-/* Nobody pads a delimiter; RFC 2046 allows it for gateways that fill up lines. */
+/* Nobody pads a delimiter, but RFC 2046 allows it for gateways that fill up lines. */
 #define PADDING_MAX 256
 
 enum {
   PREAMBLE,      /* before the first delimiter: dropped */
-  CONTENT_BEGIN, /* where content begins: the CR LF before it counts for a delimiter, too */
+  CONTENT_BEGIN, /* where content begins: the CR LF before it may be that of a delimiter, too */
   CONTENT,
   DELIMITED, /* directly behind a delimiter */
-  PADDING,   /* behind it and its padding; matched counts the padding */
+  PADDING,   /* behind a delimiter and some padding; matched counts the padding */
   LINE_LF,   /* behind the CR of a delimiter's line */
   DASH,      /* behind the first "-" of the closing delimiter */
   HEAD,      /* in a part's fields; matched is where the line begins */
   TRAILING,  /* behind the closing delimiter and its padding */
   TRAILING_LF,
   EPILOGUE,
-  CLOSE,   /* the closing delimiter is complete, but not reported: needs no more bytes */
-  REFUSED, /* nor does this */
+  CLOSE,   /* the closing delimiter is complete, and will be reported without any more bytes */
+  REFUSED, /* is reported without any more bytes, too */
 };
 
-/* RFC 2046, section 5.1.1: bcharsnospace, and spaces but at the end. */
+/* Returns whether it is a boundary (RFC 2046, section 5.1.1): bcharsnospace, and spaces except at the end. */
 static bool is_boundary(struct mb_span text) {
   static const char others[] = "'()+_,-./:=? ";
   if (text.size == 0 || text.size > MB_MULTIPART_BOUNDARY_MAX) return false;
@@ -40,7 +40,7 @@ static bool is_boundary(struct mb_span text) {
   return text.data[text.size - 1] != ' ';
 }
 
-/* Characters that are allowed in a boundary only when it is quoted are accepted without: mail
+/* Some characters are allowed only in a quoted boundary. They are accepted without quotes, too: mail
  * libraries send "boundary=----=_Part_1". */
 int mb_multipart_boundary(struct mb_span content_type, char *buffer) {
   if (content_type.size == 0) return 0;
@@ -70,7 +70,7 @@ static enum mb_multipart_event refused(struct mb_multipart *m, int status, const
   return MB_MULTIPART_REFUSED;
 }
 
-/* One field line, without its CR LF. Others than the two fields are checked and passed over. */
+/* Reads a field line, given without its CR LF. Checks any other field than the two, and passes it over. */
 static bool read_field(struct mb_multipart *m, struct mb_span line, struct mb_span *disposition) {
   if (mb_http_is_blank(line.data[0])) {
     return refuse(m, 400, "folded field line in the head of a part");
@@ -95,14 +95,14 @@ static bool read_field(struct mb_multipart *m, struct mb_span line, struct mb_sp
   return true;
 }
 
-/* The complete head of a part. */
+/* Reads the complete head of a part. */
 static bool read_head(struct mb_multipart *m) {
   struct mb_span lines = {m->head, m->head_size - 2}, disposition = {NULL, 0};
   m->content_type = (struct mb_span){NULL, 0};
   for (int count = 0; lines.size > 0; count++) {
     struct mb_span line = mb_http_take_until(&lines, '\n');
     mb_http_take(&lines, 1);
-    line.size--; /* the CR: was checked when the line came */
+    line.size--; /* the CR, which was checked when the line came */
     if (count == MB_MULTIPART_FIELDS_MAX) {
       return refuse(m, 413, "too many fields in the head of a part");
     }
@@ -113,7 +113,7 @@ static bool read_head(struct mb_multipart *m) {
   return wrong ? refuse(m, 400, wrong) : true;
 }
 
-/* Of a part's fields: keeps them until the empty line. */
+/* Takes bytes of a part's fields, and keeps them until the empty line. */
 static enum mb_multipart_event head_bytes(struct mb_multipart *m, struct mb_span *bytes) {
   const char *lf = memchr(bytes->data, '\n', bytes->size);
   size_t count = lf ? (size_t)(lf - bytes->data) + 1 : bytes->size;
@@ -134,20 +134,20 @@ static enum mb_multipart_event head_bytes(struct mb_multipart *m, struct mb_span
   /*
    * A part without content is sent as two CR LF and a delimiter with a CR LF of its own. By the
    * grammar of RFC 2046 (body-part) the empty line's CR LF may be that of the delimiter as well; no
-   * content may begin like that. Both are the empty part.
+   * content may begin like that. Either way the part is empty.
    */
   m->state = CONTENT_BEGIN;
   m->matched = 2;
   return MB_MULTIPART_PART;
 }
 
-/* A delimiter that was complete has come; what stands behind it decides what it is. */
+/* A complete delimiter has come. The bytes behind it decide whether it is the closing one. */
 static void delimited(struct mb_multipart *m) {
   m->state = DELIMITED;
   m->matched = 0;
 }
 
-/* The bytes go on with what may become a delimiter, or do not. */
+/* Compares the bytes with the rest of a delimiter that may have begun. */
 static enum mb_multipart_event match_on(struct mb_multipart *m, struct mb_span *bytes) {
   size_t count = m->delimiter_size - m->matched;
   if (count > bytes->size) count = bytes->size;
@@ -165,7 +165,7 @@ static enum mb_multipart_event match_on(struct mb_multipart *m, struct mb_span *
   return m->data.size > 0 ? MB_MULTIPART_DATA : MB_MULTIPART_MORE;
 }
 
-/* Content or preamble up to a delimiter or to what may become one, which is taken, too. */
+/* Takes content or preamble, and the delimiter behind it, or the bytes that may become one. */
 static enum mb_multipart_event content_bytes(struct mb_multipart *m, struct mb_span *bytes) {
   if (m->matched > 0) return match_on(m, bytes);
   const char *at = bytes->data, *end = at + bytes->size;
@@ -186,7 +186,7 @@ static enum mb_multipart_event content_bytes(struct mb_multipart *m, struct mb_s
   return report ? MB_MULTIPART_DATA : MB_MULTIPART_MORE;
 }
 
-/* A part has a head; when it has ended, none is left. */
+/* Ends the part that is open, if there is one: it has a head then. */
 static enum mb_multipart_event end_part(struct mb_multipart *m) {
   bool open = m->head_size > 0;
   m->head_size = 0;
@@ -199,8 +199,8 @@ static enum mb_multipart_event go_to(struct mb_multipart *m, int state) {
   return MB_MULTIPART_MORE;
 }
 
-/* A byte of the line behind a delimiter: "--", padding, CR LF (RFC 2046, section 5.1.1). A part has
- * ended only when that line is what it has to be. */
+/* Reads a byte of the line behind a delimiter: "--", padding, CR LF (RFC 2046, section 5.1.1). A part has
+ * ended only when that line is well-formed. */
 static enum mb_multipart_event line_byte(struct mb_multipart *m, struct mb_span *bytes) {
   char c = *mb_http_take(bytes, 1).data;
   switch (m->state) {
@@ -239,7 +239,7 @@ void mb_multipart_init(struct mb_multipart *m, struct mb_span boundary) {
   memcpy(m->delimiter, "\r\n--", 4);
   memcpy(m->delimiter + 4, boundary.data, boundary.size);
   m->delimiter_size = boundary.size + 4;
-  m->matched = 2; /* the first delimiter may be where the body begins */
+  m->matched = 2; /* the first delimiter may begin the body, without a CR LF */
   m->head_size = 0;
   m->refusal = (struct mb_http_refusal){0, NULL};
 }

@@ -1,5 +1,5 @@
-/* Parameters: a value without quotes is whatever has no blank, quote or semicolon; whether that is a
- * token is for the caller to say. */
+/* Reads parameters. A value without quotes may have any bytes except blanks, quotes and semicolons; the
+ * caller decides whether it has to be a token. */
 #include "http/http_parameter.h"
 
 #include <string.h>
@@ -8,7 +8,7 @@ bool mb_http_is_escape(struct mb_span behind) {
   return behind.size > 0 && (behind.data[0] == '"' || behind.data[0] == '\\');
 }
 
-/* Takes a quoted string behind its first quote, and the quote at its end. */
+/* Takes the rest of a quoted string, behind its first quote, and the quote at its end. */
 static bool take_quoted(struct mb_span *from, bool escapes, struct mb_span *ret) {
   size_t i = 0;
   while (i < from->size && from->data[i] != '"') {

@@ -1,4 +1,4 @@
-/* Parameters behind a field value, as in "; name=value; name=\"value\"" (RFC 9110, section 5.6.6). */
+/* Reads parameters behind a field value: "; name=value; name=\"value\"" (RFC 9110, section 5.6.6). */
 #ifndef MB_HTTP_PARAMETER_H
 #define MB_HTTP_PARAMETER_H
 
@@ -10,13 +10,13 @@ struct mb_http_parameter {
 };
 
 /*
- * The next parameter, which is taken from the front of *rest; empty ones (";;") are passed over.
+ * Takes the next parameter from the front of *rest. Passes over empty ones (";;").
  * escapes  whether a backslash in a quoted value escapes a quote or a backslash
- * Returns 1, 0 when there is none, or -1 when there is something else.
+ * Returns 1; 0 when *rest is empty; or -1 when no well-formed parameter comes next.
  */
 int mb_http_parameter_next(struct mb_span *rest, bool escapes, struct mb_http_parameter *ret);
 
-/* Whether a backslash is followed by what it can escape: others stand for themselves. */
+/* Returns whether the backslash before `behind` escapes a character; otherwise it stands for itself. */
 bool mb_http_is_escape(struct mb_span behind);
 
 #endif

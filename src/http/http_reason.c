@@ -1,4 +1,4 @@
-/* Reason phrases: a table. */
+/* The table of reason phrases. */
 #include "http/http_reason.h"
 
 #include <stddef.h>

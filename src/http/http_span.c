@@ -1,4 +1,4 @@
-/* The character classes of HTTP and the small readers every HTTP scanner needs. */
+/* The character classes of HTTP, and the small readers that every HTTP scanner needs. */
 #include "http/http_span.h"
 
 #include <string.h>
@@ -6,7 +6,7 @@
 #define SEEN (MB_HTTP_VALUE | MB_HTTP_TARGET) /* anything that prints: most of it is allowed */
 #define NAME (SEEN | MB_HTTP_TOKEN | MB_HTTP_HOST)
 
-/* What is not listed is a control character: it belongs to no class. */
+/* A character that is not listed is a control character, and belongs to no class. */
 const unsigned char mb_http_classes[256] = {
     ['\t'] = MB_HTTP_VALUE,
     [' '] = MB_HTTP_VALUE,
@@ -76,7 +76,8 @@ int mb_http_hex(char c) {
   return -1;
 }
 
-/* Up to the first comma that is not quoted. A quote that is never closed holds all that follows. */
+/* Returns the size up to the first comma that is not quoted. A quoted string that nothing closes goes on to
+ * the end of the list. */
 static size_t element_size(struct mb_span list) {
   bool quoted = false;
   for (size_t i = 0; i < list.size; i++) {

@@ -1,4 +1,4 @@
-/* A stretch of somebody else's bytes, as the HTTP scanners report what they found. */
+/* A span is a stretch of somebody else's bytes. The HTTP scanners report in spans what they found. */
 #ifndef MB_HTTP_SPAN_H
 #define MB_HTTP_SPAN_H
 
@@ -28,7 +28,7 @@ static inline bool mb_http_is(char c, unsigned char class) {
 
 static inline bool mb_http_is_blank(char c) { return c == ' ' || c == '\t'; }
 
-/* Takes so many bytes, which have to be there, from the front. */
+/* Takes `count` bytes, which have to be there, from the front. */
 static inline struct mb_span mb_http_take(struct mb_span *from, size_t count) {
   struct mb_span taken = {from->data, count};
   from->data += count;
@@ -36,29 +36,29 @@ static inline struct mb_span mb_http_take(struct mb_span *from, size_t count) {
   return taken;
 }
 
-/* Takes what precedes a byte from the front, or everything. */
+/* Takes the bytes before the first `wanted` from the front; all bytes when there is none. */
 struct mb_span mb_http_take_until(struct mb_span *from, char wanted);
 
-/* Whether all bytes are of a class; true for none. */
+/* Returns whether all bytes are of a class; true for an empty span. */
 bool mb_http_all(struct mb_span span, unsigned char class);
 
-/* Whether the bytes are the word, which is given in lower case, whatever their case is. */
+/* Returns whether the bytes, in any case, are the word. The word is given in lower case. */
 bool mb_http_equals(struct mb_span span, const char *word);
 
-/* Without spaces and tabs at both ends. */
+/* Returns the span without spaces and tabs at both ends. */
 struct mb_span mb_http_trim(struct mb_span span);
 
-/* The value of a hexadecimal digit, or -1. */
+/* Returns the value of a hexadecimal digit, or -1. */
 int mb_http_hex(char c);
 
 /*
- * The next element of a comma-separated list (RFC 9110, section 5.6.1), trimmed; a comma within a
- * quoted string is no separator, empty elements are passed over. Takes it from the front of *list.
+ * Takes the next element, trimmed, from the front of a comma-separated list (RFC 9110, section 5.6.1). A
+ * comma within a quoted string is no separator. Passes over empty elements.
  * Returns whether there was one.
  */
 bool mb_http_list_next(struct mb_span *list, struct mb_span *ret_element);
 
-/* Whether a name and a value may be sent as a header field: NULL, or what is wrong with them. */
+/* Checks that a name and a value may be sent as a header field. Returns NULL, or what is wrong. */
 const char *mb_http_field_wrong(struct mb_span name, struct mb_span value);
 
 #endif

@@ -1,4 +1,4 @@
-/* Request target and host. A host that may be read in two ways is none. */
+/* Reads the request target and the host. A host that can be read in two ways is not valid. */
 #include "http/http_target.h"
 
 #include <arpa/inet.h>
@@ -10,7 +10,7 @@ static struct mb_span tail(struct mb_span span, size_t from) {
   return (struct mb_span){span.data + from, span.size - from};
 }
 
-/* The size of the stretch before the first of either byte; all of it when there is none. */
+/* Returns the size of the stretch before the first of the two bytes; the whole size when there is none. */
 static size_t before(struct mb_span span, char either, char other) {
   size_t i = 0;
   while (i < span.size && span.data[i] != either && span.data[i] != other) i++;
@@ -24,7 +24,7 @@ static bool port_valid(struct mb_span port) {
   return number <= 65535;
 }
 
-/* Without the brackets. */
+/* Returns whether it is an IPv6 address, given without its brackets. */
 static bool ip6_valid(struct mb_span address) {
   char text[INET6_ADDRSTRLEN];
   struct in6_addr ip6;
@@ -67,7 +67,7 @@ static void split_query(struct mb_http_head *head, struct mb_span span) {
   head->query = tail(span, size);
 }
 
-/* The target behind "http://" or "https://". */
+/* Takes a target apart that is in absolute form; `rest` stands behind its "http://" or "https://". */
 static const char *split_absolute(struct mb_http_head *head, struct mb_span rest) {
   struct mb_span host = {rest.data, before(rest, '/', '?')};
   if (memchr(host.data, '@', host.size)) return "user name in the request target";
@@ -76,7 +76,7 @@ static const char *split_absolute(struct mb_http_head *head, struct mb_span rest
   }
   head->host = host;
   split_query(head, tail(rest, host.size));
-  /* A path that is not there is "/": the nearest slash is the one before the host. */
+  /* An empty path means "/". The nearest slash in memory is the one before the host. */
   if (head->path.size == 0) head->path = (struct mb_span){rest.data - 1, 1};
   return NULL;
 }

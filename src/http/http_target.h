@@ -1,16 +1,16 @@
-/* What a request is for: request target and host (RFC 9112, section 3.2; RFC 9110, section 7.2). */
+/* Reads the request target and the host (RFC 9112, section 3.2; RFC 9110, section 7.2). */
 #ifndef MB_HTTP_TARGET_H
 #define MB_HTTP_TARGET_H
 
 #include "http/http_head.h"
 
-/* Whether it is a host name, an IPv4 address or an [IPv6] address, with or without a port; may be
- * empty. */
+/* Returns whether it is a host name, an IPv4 address or an [IPv6] address, with or without a port. An
+ * empty one is valid, too. */
 bool mb_http_host_valid(struct mb_span host);
 
 /*
- * Takes head->target apart (MB_HTTP_TARGET characters) into path, query and, for an absolute form,
- * host; head->host is not touched otherwise. The path of an absolute form that has none is "/".
+ * Takes head->target (MB_HTTP_TARGET characters) apart into path and query; for an absolute form also into
+ * host, which is untouched otherwise. The path of an absolute form that has none is "/".
  * Returns NULL, or a short static text that says what is wrong.
  */
 const char *mb_http_target_split(struct mb_http_head *head);

@@ -1,4 +1,4 @@
-/* Arguments that functions of moonbridge_io share, and how their failures are told. */
+/* Reads arguments that several functions of moonbridge_io take, and reports their failures. */
 #include "state/io_args.h"
 #include "state/state.h"
 
@@ -20,10 +20,10 @@ const char *mb_io_check_string(lua_State *L, int index) {
   return text;
 }
 
-/* A port's number as text; throws when it is out of range. */
+/* Writes the number of a port as text. Throws when it is out of range. */
 static void format_port(lua_State *L, int index, lua_Integer port, bool passive,
                         char ret_port[NI_MAXSERV]) {
-  /* 0 is any free one. */
+  /* 0 means any free port. */
   luaL_argcheck(L, port >= (passive ? 0 : 1) && port <= PORT_MAX, index,
                 passive ? "port out of range (0 to 65535)" : "port out of range (1 to 65535)");
   snprintf(ret_port, NI_MAXSERV, "%d", (int)port);

@@ -1,13 +1,13 @@
-/* Tables of C functions that are filled as they are asked for. */
+/* Tables of C functions, each of which gets into the table when a script first asks for it. */
 #include "state/lazy_functions.h"
 
 #include <string.h>
 
-/* The upvalues. */
+/* The upvalues of the metamethods. */
 #define FUNCTIONS lua_upvalueindex(1)
 #define OTHERS    lua_upvalueindex(2)
 
-/* Keeps the value on top of the stack as a field of the table at index 1, under the name at index 2. */
+/* Sets the value on top of the stack as a field of the table at index 1, under the name at index 2. */
 static int keep(lua_State *L) {
   lua_pushvalue(L, 2);
   lua_pushvalue(L, -2);
@@ -34,7 +34,7 @@ static int lazy_next(lua_State *L) {
   return lua_next(L, 1) ? 2 : 0;
 }
 
-/* __pairs(table): fills it. */
+/* __pairs(table): fills the table. */
 static int lazy_pairs(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   for (const luaL_Reg *f = lua_touserdata(L, FUNCTIONS); f->name; f++) {

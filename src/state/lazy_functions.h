@@ -1,6 +1,6 @@
 /*
- * Tables of C functions that are filled as they are asked for: to make a table of forty costs a
- * connection more than the three that it calls.
+ * Tables of C functions, each of which gets into the table when a script first asks for it. Filling a
+ * table with forty functions would cost a connection more than calling the three that it needs.
  */
 #ifndef MB_LAZY_FUNCTIONS_H
 #define MB_LAZY_FUNCTIONS_H
@@ -8,10 +8,11 @@
 #include <lauxlib.h>
 
 /*
- * Pushes a metatable for such a table, with no other field than what that needs. A table may have
- * fields of its own; pairs finds everything.
- * functions  stays where it is
- * others     called as __index(table, name) for any other name, and keeps nothing by itself; or NULL
+ * Pushes a metatable for such a table. It has no fields except __index and __pairs. The table may have
+ * fields of its own; pairs finds them and all the functions.
+ * functions  must stay where it is
+ * others     NULL, or called as __index(table, name) for any other name; what it returns gets into the
+ *            table, too
  */
 void mb_lazy_functions_push(lua_State *L, const luaL_Reg *functions, lua_CFunction others);
 

@@ -1,4 +1,4 @@
-/* How a script's obj.NAME and obj.NAME = value find their way, for every userdata type of ours. */
+/* Serves a script's obj.NAME and obj.NAME = value, for every userdata type of ours. */
 #include "state/object.h"
 
 #include <lauxlib.h>
@@ -52,7 +52,7 @@ void mb_object_push_text(lua_State *L, const struct mb_addr *addr) {
 #define METHODS    lua_upvalueindex(2)
 #define ATTRIBUTES lua_upvalueindex(3)
 
-/* The object at index 1: the debug library can call a metamethod with anything. */
+/* Returns the object at index 1. Checks it, as the debug library can call a metamethod with anything. */
 static void *check_object(lua_State *L) {
   if (!lua_getmetatable(L, 1) || !lua_rawequal(L, -1, METATABLE))
     luaL_argerror(L, 1, "an object of another type");
@@ -79,7 +79,7 @@ static int object_index(lua_State *L) {
   return 1; /* nil; so is socket.interval but in an interval's handler */
 }
 
-/* __newindex(object, key, value): a script's own fields stand in a table of the userdata's. */
+/* __newindex(object, key, value). The userdata has a table for the fields that a script sets. */
 static int object_newindex(lua_State *L) {
   check_object(L);
   if (lua_getuservalue(L, 1) != LUA_TTABLE) {
@@ -102,13 +102,13 @@ static int count(const luaL_Reg *const *methods) {
 }
 
 /*
- * Known under its name only when it is whole: memory may run out half-way. The metatable itself is
- * kept from scripts: the metamethods trust what Lua calls them with.
+ * The metatable gets into the registry only when it is whole, as memory may run out half-way. Scripts
+ * cannot get at it (__metatable), as the metamethods trust the arguments that Lua gives them.
  */
 void mb_object_push_type(lua_State *L, const struct mb_object_type *type) {
   if (luaL_getmetatable(L, type->key) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  lua_createtable(L, 0, 6); /* what follows */
+  lua_createtable(L, 0, 6);
   lua_pushcfunction(L, type->gc);
   lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, type->tostring);

@@ -1,4 +1,4 @@
-/* The Lua state. Must never end the process by itself but in a panic, which is a fault of ours. */
+/* The Lua state. Must never end the process by itself, except in a panic, which is a fault of ours. */
 #include "state/state.h"
 
 #include <errno.h>
@@ -11,10 +11,10 @@
 #include "base/exits.h"
 #include "base/log.h"
 
-/* What a script may allocate before garbage is looked for. */
+/* How much a script may allocate before the garbage collector begins to work. */
 #define COLLECT_FROM_KIBIBYTES 256
 
-/* Keys of the registry, by address. */
+/* Their addresses are keys of the registry. */
 static char kept_error, kept_traceback;
 
 static int panic(lua_State *L) {
@@ -28,19 +28,19 @@ lua_State *mb_state_new(struct mb_state *state) {
   if (!L) return NULL;
   *(struct mb_state **)lua_getextraspace(L) = state;
   lua_atpanic(L, panic);
-  /* Until a script runs there is next to no garbage. */
+  /* Before a script runs there is hardly any garbage. */
   lua_gc(L, LUA_GCSTOP, 0);
   return L;
 }
 
 /*
- * A script's own modules stand beside it: services are started in "/", so "./?.lua" does not find
- * them.
+ * Puts the script's directory first into package.path: the script's own modules are there, and a
+ * service is started in "/", where "./?.lua" does not find them.
  */
 static void add_script_directory(lua_State *L, const char *script) {
   const char *slash = strrchr(script, '/');
   if (!slash) return;
-  /* A name with package.path's own signs in it cannot be said in package.path. */
+  /* package.path has no way to write a name with ";" or "?" in it. */
   size_t len = slash == script ? 1 : (size_t)(slash - script);
   if (memchr(script, ';', len) || memchr(script, '?', len)) return;
   lua_getglobal(L, "package");
@@ -58,8 +58,8 @@ void mb_state_open(lua_State *L, const char *script) {
   add_script_directory(L, script);
   lua_gc(L, LUA_GCRESTART, 0);
   /*
-   * A step of a negative size puts the collector into credit: most connections end before it has
-   * anything to do. Where memory is limited, it runs when an allocation fails.
+   * A step of a negative size makes the collector wait: most connections end before it has anything to
+   * do. Where memory is limited, it also runs when an allocation fails.
    */
   lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
 }
@@ -110,11 +110,11 @@ void mb_state_insert_yield(lua_State *L, int index) {
 }
 
 /*
- * In a message handler: whether the error at index 1 is one that mb_state_pcall_keep's caller throws
- * on, whose traceback was kept. Pushes that traceback then.
+ * Returns, in a message handler, whether the caller of mb_state_pcall_keep is throwing on the error at
+ * index 1, whose traceback was kept. Pushes that traceback then.
  */
 static bool push_kept(lua_State *L) {
-  /* The same string may be another error: this one is thrown by that caller. */
+  /* Another error may have the same string as its message, but it is not thrown by that caller. */
   lua_Debug thrower;
   lua_CFunction kept_by = mb_state_of(L)->kept_by;
   if (!kept_by || !lua_getstack(L, 1, &thrower)) return false;
@@ -132,7 +132,7 @@ static void set_kept(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_error);
 }
 
-/* Whether a line of a traceback is of our own: Lua modules without names and lines, and C functions. */
+/* Returns whether a line of a traceback is for our code: Lua without names and lines, or C functions. */
 static bool is_ours(const char *frame, bool last) {
   static const char *const begins[] = {"\t?: in ", "\t[C]: in ?", "\t[C]: in function 'mb."};
   for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
@@ -142,8 +142,8 @@ static bool is_ours(const char *frame, bool last) {
 }
 
 /*
- * Pushes a traceback without the frames that say nothing to the author of a script, with a line end
- * in front; nothing of it when no frame is left.
+ * Pushes a traceback without the frames that say nothing to the author of a script. A line end stands
+ * in front. Pushes an empty string when no frame is left.
  */
 static void push_without_ours(lua_State *L, const char *traceback) {
   luaL_Buffer kept;
@@ -162,7 +162,7 @@ static void push_without_ours(lua_State *L, const char *traceback) {
   lua_pushliteral(L, "");
 }
 
-/* Message handler: the error as text, and its traceback. */
+/* Message handler: makes a text of the error and its traceback. */
 static int with_traceback(lua_State *L) {
   lua_settop(L, 1);
   luaL_tolstring(L, 1, NULL);
@@ -179,7 +179,7 @@ int mb_state_call(lua_State *L, int nargs, int nresults) {
   lua_insert(L, base);
   int status = lua_pcall(L, nargs, nresults, base);
   lua_remove(L, base);
-  /* Out of memory, or an error in an error's __tostring: maybe Lua gives no string. */
+  /* When memory has run out, or an error's __tostring has failed, Lua may give no string. */
   if (status != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
     lua_pop(L, 1);
     lua_pushliteral(L, "error while handling an error");
@@ -187,7 +187,7 @@ int mb_state_call(lua_State *L, int nargs, int nresults) {
   return status;
 }
 
-/* Message handler: leaves the error as it is. */
+/* Message handler: keeps the traceback, and returns the error as it is. */
 static int keep_traceback(lua_State *L) {
   lua_settop(L, 1);
   if (!push_kept(L)) {

@@ -1,6 +1,6 @@
 /*
- * Lua module: poll(2) from C, the measure of moonbridge_io.poll.
- * cpoll(descriptors, rounds): seconds that so many calls take, of which none may find anything.
+ * Lua module: calls poll(2) from C, to compare moonbridge_io.poll with it.
+ * cpoll(descriptors, rounds) returns the seconds that so many calls take. No call may find an event.
  */
 #define _GNU_SOURCE
 #include <lauxlib.h>

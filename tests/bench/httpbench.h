@@ -1,5 +1,5 @@
-/* What the HTTP benchmarks' helpers share: a TCP connection within one process, a program started on
- * a descriptor, a clock. Every failure ends the helper. */
+/* Functions for all helpers of the HTTP benchmarks: they make a TCP connection within one process, start
+ * a program on a descriptor, and read the clock. Every failure ends the helper. */
 #ifndef HTTPBENCH_H
 #define HTTPBENCH_H
 
@@ -26,7 +26,7 @@ static inline void fail(const char *what) {
   exit(1);
 }
 
-/* A wrong answer: no error of the system's. */
+/* Reports a wrong answer, which is no error of the system. */
 static inline void wrong(const char *what) {
   errno = 0;
   fail(what);
@@ -57,7 +57,7 @@ static inline int connect_to(const struct sockaddr_in *name) {
   return fd;
 }
 
-/* A connection through a listener: ends[0] is ours, ends[1] the program's. */
+/* Makes a connection through a listener: ends[0] is ours, ends[1] the program's. */
 static inline void make_tcp(int listener, int ends[2]) {
   struct sockaddr_in name;
   socklen_t len = sizeof name;
@@ -67,7 +67,7 @@ static inline void make_tcp(int listener, int ends[2]) {
   if (ends[1] < 0) fail("accept");
 }
 
-/* Starts a program with a descriptor as fd 0, another as fd 1 (-1: ours), and closes them here. */
+/* Starts a program with one descriptor as fd 0, another as fd 1 (-1: our own), and closes both here. */
 static inline pid_t start(char **argv, int in, int out) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

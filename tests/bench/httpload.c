@@ -1,11 +1,11 @@
 /*
- * The client of a server under measurement, on one connection:
+ * The client of a server that is measured. It uses one connection:
  * httpload requests MILLISECONDS DEPTH SERVER...
- *   asks for the page again and again, DEPTH requests at a time; prints their number and the seconds
+ *   requests the page again and again, DEPTH times at once; prints the number of requests and the seconds
  * httpload fetch SIZE SERVER...
  *   gets a file that counts its 8-byte words; prints the seconds from the request to the last byte
  * SERVER is a port of the loopback interface, or PROGRAM ARG..., which is started with the connection
- * on fd 0. Every response is checked; exit status 1 when one is wrong.
+ * on fd 0. Every response is checked; the exit status is 1 when one is wrong.
  */
 #include "httpbench.h"
 
@@ -13,16 +13,16 @@
   "GET /file HTTP/1.1\r\nHost: localhost\r\nUser-Agent: httpload\r\nAccept: */*\r\n\r\n"
 #define PAGE      "hello\n"
 #define DEPTH_MAX 64
-#define WARM_UP   500 /* requests: what is loaded late is there, and the processor is awake */
+#define WARM_UP   500 /* requests: late loading is over then, and the processor is awake */
 
 #define BUFFER_BYTES 65536
-#define TAIL_BYTES   (BUFFER_BYTES / 2) /* of the file: looked at, not only counted */
+#define TAIL_BYTES   (BUFFER_BYTES / 2) /* of the file: these are compared, not only counted */
 
 struct client {
   int fd;
-  pid_t pid; /* 0: the server is not ours */
+  pid_t pid; /* 0: we did not start the server */
   size_t len;
-  char data[BUFFER_BYTES + 1]; /* received, not dealt with yet; ends with a NUL */
+  char data[BUFFER_BYTES + 1]; /* received and not yet dealt with; a NUL at the end */
 };
 
 static struct client client;
@@ -102,7 +102,7 @@ static void ask_for_pages(long long ns, int depth) {
 
 /* ---- a file ---- */
 
-/* The last bytes of the file: lost or doubled ones before them would have moved them. */
+/* Checks the last bytes of the file: if earlier bytes were lost or doubled, these would be others. */
 static void check_tail(unsigned long long size) {
   for (size_t at = 0; at < TAIL_BYTES; at += 8) {
     unsigned long long word;
@@ -121,7 +121,7 @@ static void fetch(unsigned long long size) {
   if (take_head() != size) wrong("wrong Content-Length");
   unsigned long long got = client.len;
   while (got < size - TAIL_BYTES) {
-    /* MSG_TRUNC: dropped without being copied, so that the server's part is what is measured. */
+    /* MSG_TRUNC drops the bytes without copying them, so that we measure the server's part. */
     unsigned long long rest = size - TAIL_BYTES - got;
     ssize_t n = recv(client.fd, NULL, rest < 1 << 20 ? (size_t)rest : 1 << 20, MSG_TRUNC);
     if (n <= 0) fail("the file ended early");

@@ -1,10 +1,10 @@
 /*
- * Times starting programs on a TCP connection on which a request has come already:
+ * Times how programs start on a TCP connection on which a request has come already:
  * httpstart ROUNDS EXPECTED PROGRAM ARG... [-- EXPECTED PROGRAM ARG...]...
- * EXPECTED is what comes back: "nothing", "echo" (the request) or "page" (a response that says
- * hello). Prints one line a round: nanoseconds from posix_spawn to the end, for each program, in the
- * order of the arguments. Who ran before makes a difference, so the order in time is another one in
- * each round. The answer is read after the end, so that reading is not timed.
+ * EXPECTED is the answer: "nothing", "echo" (the request) or "page" (a response that says hello). Prints
+ * one line for each round: nanoseconds from posix_spawn to the end, for each program, in the order of the
+ * arguments. The program that ran before makes a difference, so each round runs them in another order. The
+ * answer is read after the end, so that reading is not timed.
  */
 #include "httpbench.h"
 
@@ -31,7 +31,7 @@ static int parse(char **argv, struct program *programs) {
   return n;
 }
 
-/* Whether the answer is a response as it has to be, its date apart. */
+/* Returns whether the answer is the right response. The date may be any. */
 static int is_page(const char *text) {
   const char *body = strstr(text, "\r\n\r\n");
   return strncmp(text, "HTTP/1.1 200 OK\r\n", 17) == 0 && strstr(text, "\r\nDate: ") && body &&
@@ -65,7 +65,7 @@ static long long run(const struct program *p) {
   return end - begin;
 }
 
-/* A random order (Fisher, Yates); which one does not matter, nor how good the numbers are. */
+/* Makes a random order (Fisher, Yates). Any order will do, so the random numbers need not be good. */
 static void shuffle(int *order, int n) {
   for (int i = n - 1; i > 0; i--) {
     int other = rand() % (i + 1), kept = order[i];

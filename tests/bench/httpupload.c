@@ -1,9 +1,9 @@
 /*
  * Uploads a form with one file to a program: httpupload pipe|socketpair length|chunked SIZE
  * form|count PROGRAM ARG... Starts the program with the request on fd 0 (pipe: its output on fd 1),
- * sends a file of SIZE random bytes, and checks what comes back: "form", a response whose body is
- * the size of the file; "count", the number of bytes in all, as wc -c says it. Prints the seconds
- * from start to end. Exit status 1 when anything was wrong.
+ * sends a file of SIZE random bytes, and checks the answer: "form", a response whose body is the size of
+ * the file; "count", the number of all bytes, as wc -c prints it. Prints the seconds from start to end.
+ * The exit status is 1 when anything was wrong.
  */
 #include "httpbench.h"
 
@@ -17,7 +17,7 @@
   "Content-Type: application/octet-stream\r\n\r\n"
 #define CLOSING "\r\n--" BOUNDARY "--\r\n"
 
-#define PIECE_BYTES  65536 /* of one write, and of one chunk */
+#define PIECE_BYTES  65536 /* the size of a write, and of a chunk */
 #define RANDOM_BYTES (16 * PIECE_BYTES)
 
 struct upload {
@@ -43,7 +43,7 @@ static void put(struct upload *u, const char *data, size_t len) {
   u->sent += len;
 }
 
-/* Content of the body, as a chunk of its own where it is chunked. */
+/* Writes content of the body, as one chunk if the body is chunked. */
 static void put_content(struct upload *u, const char *data, size_t len) {
   char line[20];
   if (u->chunked) put(u, line, (size_t)snprintf(line, sizeof line, "%zx\r\n", len));

@@ -1,4 +1,4 @@
-/* What mb-handle is measured against, the plainest C loop over 64 KiB: loop echo|drain, on fd 0. */
+/* mb-handle is compared with this, the plainest C loop over 64 KiB: loop echo|drain, on fd 0. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,2 +1,2 @@
-/* The unit that starting is measured in: a dynamic program that does nothing. */
+/* A dynamic program that does nothing. Its start is the unit in which other starts are measured. */
 int main(void) { return 0; }

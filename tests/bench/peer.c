@@ -1,9 +1,9 @@
 /*
- * The peer of a program under measurement: peer socketpair|tcp|pipe SIZE echo|ANSWER PROGRAM ARG...
+ * The peer of a program that is measured: peer socketpair|tcp|pipe SIZE echo|ANSWER PROGRAM ARG...
  * Starts the program with the connection on fd 0 (pipe: input on 0, output on 1), sends SIZE bytes
- * of 80-byte lines, and checks what comes back: the same bytes, or the text ANSWER. Prints the
- * seconds from start to end, the program's CPU seconds, and its peak memory in KiB. Exit status 1
- * when anything was wrong.
+ * of 80-byte lines, and checks the answer: the same bytes, or the text ANSWER. Prints the seconds from
+ * start to end, the program's CPU seconds, and its peak memory in KiB. The exit status is 1 when anything
+ * was wrong.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -24,7 +24,7 @@
 #define LINE   80
 #define PERIOD (819 * LINE) /* the lines are numbered and repeat after just under 64 KiB */
 #define CHECKED \
-  64 /* bytes of each piece received that are compared: finds what is lost or doubled */
+  64 /* bytes that are compared in each received piece: enough to find lost or doubled ones */
 #define SECONDS_MAX 600 /* a program that hangs ends the run */
 
 extern char **environ;
@@ -60,7 +60,7 @@ static void make_tcp(int ends[2]) {
   close(listener);
 }
 
-/* Our two ends may be one descriptor, or those of two pipes. */
+/* Our two ends are one descriptor, or belong to two pipes. */
 struct connection {
   int to, from;
 };

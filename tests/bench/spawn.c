@@ -1,9 +1,9 @@
 /*
- * Times starting programs, in turn:
+ * Times how programs start, in turn:
  * spawn ROUNDS INPUT EXPECTED PROGRAM ARG... [-- EXPECTED PROGRAM ARG...]...
- * INPUT is stdin; EXPECTED is what must come out on stdout. Prints one line a round: nanoseconds
- * from posix_spawn to the end, for each program. Output is read after the end, from a pipe that
- * holds it all, so that reading is not timed.
+ * INPUT is stdin; EXPECTED is the text that must come out on stdout. Prints one line for each round:
+ * nanoseconds from posix_spawn to the end, for each program. The output is read after the end, from a pipe
+ * that holds all of it, so that reading is not timed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define PROGRAMS_MAX 16
-#define OUTPUT_MAX   65536 /* what a pipe holds */
+#define OUTPUT_MAX   65536 /* a pipe holds that much */
 
 extern char **environ;
 
@@ -76,7 +76,7 @@ int main(int argc, char **argv) {
   int rounds = atoi(argv[1]);
   int n = parse(argv + 3, programs);
   if (pipe2(output, O_NONBLOCK | O_CLOEXEC) != 0) fail("pipe");
-  /* The programs' end blocks, as usual. */
+  /* The end of the pipe that a program gets does block, as usual. */
   fcntl(output[1], F_SETFL, 0);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

@@ -1,20 +1,20 @@
 /*
  * LD_PRELOAD shim: lets system calls of the program fail, or do less than they were asked for.
- * FAULTIO=RULE[;RULE]...  the rules from when main starts on
- * FAULTIO_HIT=FILE        is created at the first fault that the first rule makes
- * FAULTIO_SIGNALS=USEC    a signal every so many microseconds, whose handler does nothing
+ * FAULTIO=RULE[;RULE]...  sets the rules, from the start of main on
+ * FAULTIO_HIT=FILE        creates the file at the first fault that the first rule makes
+ * FAULTIO_SIGNALS=USEC    sends a signal every so many microseconds; its handler does nothing
  *
  * A rule is CALL[,CALL]... FAULT WHEN [fd=NUMBER]
  * CALL   a name of CALLS or OTHER_CALLS, or of a group
- * FAULT  the name of an errno; or short, which moves WHEN bytes at most
+ * FAULT  the name of an errno; or short, with max=N: the call moves N bytes at most
  * WHEN   once=N   the Nth call only
  *        from=N   the Nth and all later ones
- *        storm=N  all but one of N; which one is not foreseeable, or a loop of calls could starve
+ *        storm=N  all except one of N; nobody can foresee which one, or a loop of calls could starve
  *        max=N    with short
  *
- * A script that opens /faultio/RULE[;RULE]... replaces the rules. What it reads there is the number
- * of faults that there were under the old ones, and of calls that these were for. What it reads
- * from /faultio?descriptors is the numbers of those that are open.
+ * A script that opens /faultio/RULE[;RULE]... replaces the rules. It can read there how many faults there
+ * were under the old rules, and how many calls these were for. It can read the numbers of the open
+ * descriptors from /faultio?descriptors.
  *
  * A program that is executed has no shim. vfork is fork here: see there.
  */
@@ -44,7 +44,7 @@
 
 /* clang-format off */
 
-/* Each is a function of libc that a function of the same name here stands before. */
+/* Each of these is a function of libc. A function of the same name in this file comes before it. */
 #define CALLS(X)                                                                               \
   X(accept4) X(bind) X(close) X(connect) X(dup2) X(dup3) X(fcntl) X(getpeername)               \
   X(getsockname) X(getsockopt) X(kill) X(listen) X(lstat) X(open) X(pipe2) X(poll) X(ppoll)    \
@@ -52,7 +52,8 @@
   X(unlink) X(vfork) X(waitid) X(waitpid) X(write) X(writev)
 
 /*
- * What is told apart: fcntl that makes a descriptor, the undoing of a connect, waitpid with WNOHANG.
+ * Uses of a call that have a name of their own: fcntl that makes a descriptor, connect that undoes a
+ * connect, waitpid with WNOHANG.
  */
 #define OTHER_CALLS(X) X(dupfd) X(disconnect) X(waitpid_nb)
 
@@ -70,15 +71,15 @@ static const struct {
   const char *name;
   uint64_t calls;
 } groups[] = {
-    /* What a signal interrupts. */
+    /* A signal can interrupt these. */
     {"interruptible", BIT(accept4) | BIT(close) | BIT(connect) | BIT(poll) | BIT(ppoll) |
                           BIT(pread) | BIT(read) | BIT(recv) | BIT(sendfile) | BIT(sendmsg) |
                           BIT(waitpid) | BIT(write) | BIT(writev)},
-    /* What makes a descriptor. */
+    /* These make a descriptor. */
     {"making", BIT(accept4) | BIT(dupfd) | BIT(open) | BIT(pipe2) | BIT(socket)},
     {"moving", BIT(pread) | BIT(read) | BIT(recv) | BIT(send) | BIT(sendfile) | BIT(sendmsg) |
                    BIT(write) | BIT(writev)},
-    /* What may fail for any reason: waiting knows none but that there is no such child. */
+    /* These may fail for any reason. Waiting for a child fails only when there is no such child. */
     {"any",
      (CALLS(BIT_OR) OTHER_CALLS(BIT_OR) 0) & ~(BIT(waitid) | BIT(waitpid) | BIT(waitpid_nb))},
 };
@@ -100,7 +101,7 @@ static const struct {
 
 #define SHORT (-1) /* in place of an errno */
 
-#define DESCRIPTORS_MAX 512 /* that are looked at */
+#define DESCRIPTORS_MAX 512 /* how many numbers are looked at */
 
 #define REAL(name) static __typeof__(name) *real_##name;
 CALLS(REAL)
@@ -118,12 +119,12 @@ struct rule {
 #define RULES_MAX 8
 
 struct counts {
-  unsigned long calls[RULES_MAX]; /* that each rule was asked about */
-  unsigned long hits;             /* faults, by all rules */
+  unsigned long calls[RULES_MAX]; /* how many calls each rule was for */
+  unsigned long hits;             /* faults that all rules together have made */
   bool first_has_hit;
 };
 
-/* Shared with children until they become another program: what they do counts. */
+/* Children share this memory until they become another program, as their calls count, too. */
 static struct counts *counts;
 
 static struct rule rules[RULES_MAX];
@@ -190,7 +191,7 @@ static void set_rules(const char *text) {
   }
 }
 
-/* A number that nothing the program does can be in step with, but the same in each run. */
+/* Returns whether this call has to fail. No pattern of calls can be in step with it; each run is the same. */
 static bool strikes(unsigned long call, unsigned long n) {
   uint64_t mixed = (call + 1) * UINT64_C(0x9e3779b97f4a7c15);
   mixed = (mixed ^ mixed >> 31) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -225,20 +226,20 @@ static bool is_for(const struct rule *rule, enum call call, int fd) {
 }
 
 /*
- * A number that goes through a pipe, as from a new child to its parent: it comes whole (pipe(7),
- * PIPE_BUF), and nothing but a signal can be in its way.
+ * Returns whether the call moves a number through a pipe, as a new child does to its parent. The number
+ * comes whole (pipe(7), PIPE_BUF), and only a signal can interrupt that.
  */
 static bool is_number(enum call call, size_t len) {
   return (call == CALL_read || call == CALL_write) && len == sizeof(int);
 }
 
-/* What is on 2 is the log, which tells what went wrong: nothing of it may be lost. */
+/* Returns whether the call is spared: a number in a pipe, and the log on 2, of which nothing may be lost. */
 static bool is_spared(enum call call, int fd, size_t len, int error) {
   if (error == EINTR) return false;
   return is_number(call, len) || (call == CALL_write && fd == STDERR_FILENO);
 }
 
-/* Whether the call, for len bytes, has to fail; errno is set then. */
+/* Returns whether the call, for len bytes, has to fail. Sets errno then. */
 static bool fails_to_move(enum call call, int fd, size_t len) {
   for (int i = 0; i < rule_count; i++) {
     const struct rule *rule = &rules[i];
@@ -254,7 +255,7 @@ static bool fails_to_move(enum call call, int fd, size_t len) {
 
 static bool fails(enum call call, int fd) { return fails_to_move(call, fd, 0); }
 
-/* How many bytes the call may move. */
+/* Returns how many bytes the call may move. */
 static size_t at_most(enum call call, int fd, size_t len) {
   if (is_number(call, len)) return len;
   for (int i = 0; i < rule_count; i++) {
@@ -286,14 +287,17 @@ __attribute__((constructor)) static void start(void) {
   if (signals) start_signals(signals);
 }
 
-/* For whoever calls before our constructor has run. */
+/* Starts the shim when a function is called before our constructor has run. */
 static void ready(void) {
   if (!counts) start();
 }
 
 static void ignore(int signal_number) { (void)signal_number; }
 
-/* Not setitimer, whose alarm is timeout()'s; and no SA_RESTART, or little would be interrupted. */
+/*
+ * Does not use setitimer, as timeout() needs its alarm; nor SA_RESTART, as that would let few calls be
+ * interrupted.
+ */
 static void start_signals(const char *text) {
   const struct sigaction action = {.sa_handler = ignore};
   struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2};
@@ -306,7 +310,7 @@ static void start_signals(const char *text) {
     wrong("timer", strerror(errno));
 }
 
-/* ---- what a script says ---- */
+/* ---- the files for a script ---- */
 
 static FILE *answer(const char *text) {
   FILE *file = fmemopen(NULL, strlen(text) + 1, "w+");
@@ -316,7 +320,7 @@ static FILE *answer(const char *text) {
   return file;
 }
 
-/* Takes no descriptor: there may be none left. */
+/* Lists the open descriptors without opening one, as none may be free. */
 static FILE *list_descriptors(void) {
   char text[4096];
   size_t at = 0;
@@ -358,7 +362,7 @@ int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len) {
   return fails(CALL_bind, fd) ? -1 : real_bind(fd, addr, len);
 }
 
-/* As Linux does it: the descriptor is closed whatever is said. */
+/* Closes the descriptor also when it reports an error, as Linux does. */
 int close(int fd) {
   ready();
   bool failed = fails(CALL_close, fd);
@@ -375,7 +379,7 @@ int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len) {
     return real_connect(fd, addr, len);
   }
   if (errno != EINTR || family == AF_UNIX || family == AF_UNSPEC) return -1;
-  /* Interrupted, TCP goes on connecting. */
+  /* TCP goes on connecting after a signal. */
   int r = real_connect(fd, addr, len);
   if (r < 0 && errno == EINPROGRESS) errno = EINTR;
   return r;
@@ -476,7 +480,7 @@ ssize_t send(int fd, const void *data, size_t len, int flags) {
   return fails(CALL_send, fd) ? -1 : real_send(fd, data, at_most(CALL_send, fd, len), flags);
 }
 
-/* fd= is the socket's. */
+/* The fd= of a rule means the socket. */
 ssize_t sendfile(int to, int from, off_t *offset, size_t len) {
   ready();
   if (fails(CALL_sendfile, to)) return -1;
@@ -485,7 +489,7 @@ ssize_t sendfile(int to, int from, off_t *offset, size_t len) {
 
 #define PIECES_MAX 1024 /* Linux's IOV_MAX */
 
-/* Copies as many pieces as make up what the call may move. Returns how many. */
+/* Copies the pieces that the call may move. Returns how many. */
 static int cut(enum call call, int fd, const struct iovec *pieces, int count, struct iovec *ret) {
   size_t total = 0;
   for (int i = 0; i < count; i++) total += pieces[i].iov_len;
@@ -531,7 +535,7 @@ int unlink(const char *path) {
   return fails(CALL_unlink, -1) ? -1 : real_unlink(path);
 }
 
-/* No function can be put before vfork, as it would return twice, to a frame that is gone by then. */
+/* This is fork: a function in front of vfork would return twice, the second time to a frame that is gone. */
 pid_t vfork(void) {
   ready();
   return fails(CALL_vfork, -1) ? -1 : fork();
@@ -561,7 +565,7 @@ ssize_t writev(int fd, const struct iovec *pieces, int count) {
   return real_writev(fd, shorter, cut(CALL_writev, fd, pieces, count, shorter));
 }
 
-/* A host "ADDRESS,ADDRESS" has both, in this order. freeaddrinfo(3) of glibc frees such a list. */
+/* A host "ADDRESS,ADDRESS" has both addresses, in this order. glibc's freeaddrinfo(3) frees such a list. */
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                 struct addrinfo **ret) {
   ready();

@@ -1,6 +1,6 @@
 /*
- * Fuzz harness for src/http/http_chunked.c. A simple decoder of whole bodies has to agree, however the
- * bytes come in pieces and however little the caller takes; what was encoded comes back.
+ * Fuzz harness for src/http/http_chunked.c. A simple decoder of whole bodies has to agree with it, however
+ * the bytes come in pieces and however little the caller takes. Content that was encoded comes back.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ enum verdict { INCOMPLETE, ENDED, REFUSED };
 
 struct result {
   enum verdict verdict;
-  size_t consumed; /* when it has ended */
+  size_t consumed; /* bytes of a body that has ended */
   struct fuzz_text content;
   struct mb_http_refusal refusal;
 };
@@ -27,11 +27,11 @@ struct result {
 struct reference {
   struct result result;
   size_t extra_least, extra_most; /* how many bytes one may count as extensions and trailers */
-  bool may_be_too_long;           /* by one way of counting, and not by another */
-  bool too_long;                  /* by all */
+  bool may_be_too_long;           /* by one way of counting it is too long, by another it is not */
+  bool too_long;                  /* by every way of counting */
 };
 
-/* A line of framing, which counts to a limit with or without its line end. */
+/* Counts a line of framing. One may count it towards a limit with or without its line end. */
 static void count_line(struct reference *r, size_t line, size_t extra, bool has_extra) {
   r->extra_least += extra;
   r->extra_most += has_extra ? extra + 2 : 0;
@@ -56,7 +56,7 @@ static size_t run_of(struct mb_span span, const char *set) {
 }
 
 struct line {
-  struct mb_span text; /* without its line end, or what there is of it */
+  struct mb_span text; /* without its line end, also when the line end is incomplete */
   bool has_cr, has_lf;
 };
 
@@ -68,7 +68,7 @@ static struct line take_line(struct mb_span *rest) {
   return line;
 }
 
-/* Returns whether a line like this, or one that goes on from it, is good. */
+/* Returns whether the line is good, or, when it has not ended, a line that begins with it may be. */
 static bool read_size(struct reference *r, struct mb_span line, bool ended, uint64_t *ret_size) {
   size_t digits = run_of(line, HEX);
   struct mb_span extension = {line.data + digits, line.size - digits};
@@ -76,7 +76,7 @@ static bool read_size(struct reference *r, struct mb_span line, bool ended, uint
   *ret_size = 0;
   for (size_t i = 0; i < digits; i++) {
     char text[2] = {line.data[i], '\0'};
-    if (*ret_size > INT64_MAX / 16) return false; /* it would get 2^63 or more */
+    if (*ret_size > INT64_MAX / 16) return false; /* the size would be 2^63 or more */
     *ret_size = *ret_size * 16 + strtoul(text, NULL, 16);
   }
   if (digits == 0) return line.size == 0 && !ended;
@@ -134,7 +134,7 @@ static void read_reference(struct mb_span input, struct reference *ret) {
 
 /* ---- the code under test ---- */
 
-/* One piece. Returns how much of it was taken. */
+/* Feeds one piece. Returns how much of it was taken. */
 static size_t feed_piece(struct mb_http_chunked *c, struct mb_span piece, bool take_less,
                          struct result *to) {
   struct mb_span rest = piece;
@@ -160,7 +160,7 @@ static size_t feed_piece(struct mb_http_chunked *c, struct mb_span piece, bool t
   return piece.size - rest.size;
 }
 
-/* Nothing is nothing, wherever it comes. */
+/* Feeds no bytes, which must change nothing in any state. */
 static void feed_nothing(struct mb_http_chunked *c) {
   size_t framing, content;
   struct mb_http_refusal refusal;
@@ -224,7 +224,7 @@ static void decode(struct mb_span input) {
   fuzz_text_free(&reference.result.content);
 }
 
-/* What comes out is what was encoded, and what stands behind it is left alone. */
+/* Checks that encoded content comes back, and that the bytes behind it are left alone. */
 static void encode_and_decode(struct mb_span content) {
   struct result want = {.verdict = ENDED};
   struct fuzz_text body = FUZZ_TEXT_INIT;

@@ -1,6 +1,6 @@
 /*
- * Fuzz harness for what lies within field values: cookies (src/http/http_form.c) and comma-separated
- * lists (src/http/http_span.c), against simple splitters.
+ * Fuzz harness for the texts within field values, cookies (src/http/http_form.c) and comma-separated
+ * lists (src/http/http_span.c). Simple splitters have to agree.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -54,11 +54,11 @@ static void cookies(struct mb_span field) {
   fuzz_text_free(&want);
 }
 
-/* What a server could have set comes back. */
+/* Checks that a cookie that a server could have set comes back. */
 static void set_and_get(struct mb_span text) {
   char *name = fuzz_copy(text);
   for (size_t i = 0; i < text.size; i++) {
-    if (strchr("=; \t", name[i])) name[i] = '_'; /* NUL is replaced, too */
+    if (strchr("=; \t", name[i])) name[i] = '_'; /* this replaces NUL, too */
   }
   struct mb_span set = {name, text.size}, cookie_name, cookie_value;
   struct fuzz_text field = FUZZ_TEXT_INIT;
@@ -81,7 +81,7 @@ static void set_and_get(struct mb_span text) {
 
 /* ---- lists ---- */
 
-/* Whether the byte at an index stands in a quoted string; looked up from the start every time. */
+/* Splits a list at its commas, and trims the elements. A comma in a quoted string is no separator. */
 static void list_reference(struct mb_span list, struct fuzz_text *text) {
   size_t start = 0;
   bool quoted = false, escaped = false;

@@ -1,4 +1,4 @@
-/* The parts of the fuzz harnesses that are no harness. */
+/* The functions that all fuzz harnesses use. */
 #include "fuzz.h"
 
 #include <sanitizer/asan_interface.h>
@@ -9,11 +9,11 @@
 
 #define RUN_MARK '\xff'
 
-static struct mb_span current; /* to be shown when a check fails */
+static struct mb_span current; /* the input, to show when a check fails */
 
 /* ---- checks ---- */
 
-/* As a line for printf(1): a finding is to be read, and put into a file. */
+/* Shows the bytes as an argument of printf(1), so that one can read a finding, and put it into a file. */
 static void show(const char *title, struct mb_span span) {
   fprintf(stderr, "%s (%zu bytes): '", title, span.size);
   for (size_t i = 0; i < span.size; i++) {
@@ -109,7 +109,7 @@ char *fuzz_hidden(struct mb_span span) {
 }
 
 void fuzz_reveal(const char *bytes, size_t shown, size_t more) {
-  /* AddressSanitizer knows of 8 bytes at once how many of them, from the first on, are good. */
+  /* For each 8 bytes, AddressSanitizer stores how many of them, from the first on, may be read. */
   size_t from = shown & ~(size_t)7;
   ASAN_UNPOISON_MEMORY_REGION(bytes + from, shown + more - from);
 }
@@ -130,7 +130,7 @@ size_t fuzz_piece(struct mb_span input, size_t at, enum fuzz_split split) {
   size_t left = input.size - at;
   if (left == 0 || split == FUZZ_WHOLE) return left;
   if (split == FUZZ_BYTES) return 1;
-  /* From its other end, so that sizes and what they split change apart from each other. */
+  /* The sizes come from the other end of the input: the fuzzer can change them and the text apart. */
   size_t size = 1 + (unsigned char)input.data[left - 1] % 37;
   return size < left ? size : left;
 }

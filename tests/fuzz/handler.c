@@ -1,9 +1,9 @@
 /*
- * Fuzz harness for whole handlers: the input is what a client sends on a connection, which a script
- * serves: handler.lua with moonbridge_http, or http_server.lua with mb.http_server, as the build says.
- * What is expected of both is here; what differs, the script's table says. Every response has to be one,
- * nothing follows a refusal, and it is the same in a replay and on a socket, however the input comes and
- * however slowly the client reads the output.
+ * Fuzz harness for whole handlers. The input is all that a client sends on a connection, which a script
+ * serves: handler.lua with moonbridge_http, or http_server.lua with mb.http_server, as the build says. The
+ * rules for both are here; the script's table has those that differ. Every response has to be well-formed,
+ * and nothing follows a refusal. The responses are the same in a replay and on a socket, however the input
+ * comes and however slowly the client reads the output.
  */
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -20,13 +20,13 @@
 #include "handler_client.h"
 #include "handler_response.h"
 
-/* As many inputs are served in one Lua state: a new one for each would be most of the work. */
+/* One Lua state serves so many inputs: making a new state for each would be most of the work. */
 #define STATE_INPUTS 500
 
-/* Larger inputs are not fed byte by byte: a wait for each of them takes its time. */
+/* Larger inputs are not fed byte by byte: a wait for each byte takes its time. */
 #define BYTES_MAX 400
 
-/* What Lua executes is coverage, too: libFuzzer looks at counters in this section. */
+/* The lines that Lua executes are coverage, too: libFuzzer looks at the counters in this section. */
 #define COUNTERS 8192
 __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t counters[COUNTERS];
 
@@ -44,7 +44,7 @@ static void count_line(lua_State *L, lua_Debug *event) {
   counters[hash % COUNTERS]++;
 }
 
-/* As src/app/script.c does it. Leaves the script's table on the stack. */
+/* Opens the state as src/app/script.c does. Leaves the script's table on the stack. */
 static int open_state(lua_State *L) {
   mb_state_open(L, "fuzz.lua");
   mb_listen_open(L);
@@ -105,16 +105,16 @@ static int new_connection(lua_State *L) {
   return 1;
 }
 
-/* What came of a connection. */
+/* The result of a connection. */
 struct outcome {
   bool thrown;
   const char *message;
   const char *served; /* a line for each request: "GET 1.1" */
-  const char *throws; /* what the script says of its own errors: NULL, "may", "must" */
+  const char *throws; /* whether the script, as it says, throws errors: NULL, "may", "must" */
   const char *half;   /* how it has left the last response: NULL, "returned", "thrown", "reset" */
 };
 
-/* Leaves on the stack what the outcome points to. */
+/* Serves the client. Leaves the strings that the outcome points to on the stack. */
 static struct outcome serve(enum mb_fd_kind kind) {
   struct outcome outcome = {false};
   lua_State *L = state;
@@ -126,7 +126,7 @@ static struct outcome serve(enum mb_fd_kind kind) {
   lua_pushvalue(L, -2);
   outcome.thrown = mb_state_call(L, 1, 0) != LUA_OK;
   outcome.message = outcome.thrown ? lua_tostring(L, -1) : "";
-  /* As src/app/serve.c ends a connection. */
+  /* This ends the connection as src/app/serve.c does. */
   if (mb_handle_is_open(h) && outcome.thrown) mb_handle_reset(h);
   if (mb_handle_is_open(h)) mb_handle_close(h);
   lua_getfield(L, 1, "report");
@@ -177,7 +177,7 @@ static unsigned count_text(struct mb_span in, const char *text) {
   return count;
 }
 
-/* Of a request that the handler has not seen. lost: the client may have missed the text. */
+/* Checks the refusal of a request that the handler has not seen. lost: the text may be missing. */
 static void check_refusal(const struct response *response, struct mb_span served, bool lost) {
   CHECK(is_refusal(response->status), "%d, and nobody has asked", response->status);
   CHECK(response->close && response->is_text && response->has_length, "a refusal that is none");
@@ -186,8 +186,8 @@ static void check_refusal(const struct response *response, struct mb_span served
 }
 
 /*
- * The script has not ended its last response, and says so: the client has to see it.
- * whole  whether what there is of the last response looks complete
+ * Checks that the client sees it when the script, as it says, has not ended its last response.
+ * whole  whether the last response looks complete to the client
  */
 static void check_half(const struct outcome *outcome, bool whole, bool until_close) {
   if (!rules.tells_half) return;
@@ -198,7 +198,7 @@ static void check_half(const struct outcome *outcome, bool whole, bool until_clo
   CHECK(client.reset == resets, "an end that is %s", client.reset ? "a reset" : "none");
 }
 
-/* Reads a response, and the interim ones before it, which depend on what was there when. */
+/* Reads a response, and the interim ones before it, which depend on how fast the input came. */
 static bool read_final(struct mb_span *output, const struct asked *asked, bool cut,
                        struct response *ret) {
   while (response_read(output, asked, cut, &rules, ret)) {
@@ -209,7 +209,7 @@ static bool read_final(struct mb_span *output, const struct asked *asked, bool c
 }
 
 /*
- * Reads the responses, and adds what they say to the transcript.
+ * Reads the responses, and adds their text to the transcript.
  * lost  the client has broken the connection: the last response may be cut off
  */
 static void read_responses(const struct outcome *outcome, bool lost, struct fuzz_text *transcript) {
@@ -239,10 +239,10 @@ static void read_responses(const struct outcome *outcome, bool lost, struct fuzz
   check_half(outcome, whole, until_close);
 }
 
-/* No wait is longer than the options say, and few follow one another. */
+/* The longest time of a connection: no wait is longer than the options say, and there are few of them. */
 #define LONGEST_USEC (600 * (int64_t)1000000)
 
-/* Serves a client. Fills in the transcript of what everybody is told who sends the same. */
+/* Serves a client. Fills in the transcript, which is the same for all clients that send the same. */
 static void run(struct mb_span input, enum mb_fd_kind kind, const struct client_nature *nature,
                 struct fuzz_text *transcript) {
   client_begin(input, nature);
@@ -261,14 +261,14 @@ static void run(struct mb_span input, enum mb_fd_kind kind, const struct client_
   lua_settop(state, 1);
 }
 
-/* Clients that get the same responses. */
+/* The clients that get the same responses. */
 static const struct client_nature alike[] = {
     {.split = FUZZ_WHOLE, .breaks_after = SIZE_MAX},
     {.split = FUZZ_BYTES, .breaks_after = SIZE_MAX},
     {.split = FUZZ_BY_INPUT, .slow = true, .breaks_after = SIZE_MAX},
 };
 
-/* And one that waits when it has sent everything, or goes away. */
+/* Serves a client that may get other responses: it waits when it has sent everything, or goes away. */
 static void run_unlike(struct mb_span input) {
   struct fuzz_text ignored = FUZZ_TEXT_INIT;
   struct client_nature nature = {.split = FUZZ_BY_INPUT, .breaks_after = SIZE_MAX};

@@ -10,16 +10,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Between two pieces of the input: less than any timeout, for as many pieces as there may be. */
+/* The time between two pieces of the input. For all pieces together it is less than any timeout. */
 #define ARRIVAL_USEC 1
 
-/* A slow client takes so little at once, and waits so long when it does not get on otherwise. */
+/* A slow client takes so little at once. When it does not get on otherwise, it takes more after so long. */
 #define SLOW_BYTES         300
 #define SLOW_PATIENCE_USEC 10000000
 
 struct client client;
 
-/* What the code under test calls besides its transport; the linker makes __wrap_x of x. */
+/* The code under test calls these besides its transport; the linker makes __wrap_x of x. */
 int64_t __wrap_mb_now_usec(void);
 void __wrap_mb_log(int level, const char *format, ...);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
@@ -54,7 +54,7 @@ static void arrive(void) {
   client.now += ARRIVAL_USEC;
 }
 
-/* Nothing is there to be read: neither bytes nor the end. */
+/* Returns whether there is nothing to be read: neither bytes nor the end. */
 static bool is_silent(void) {
   if (client.taken < client.arrived || is_lost()) return false;
   return client.arrived < client.input.size || client.nature.stays;
@@ -80,9 +80,9 @@ static void read_output(void) {
   client.room = client.taken == client.input.size ? SIZE_MAX : SLOW_BYTES;
 }
 
-/* A client that has sent everything has nothing else to do. */
+/* Returns whether output can be written. A client that has sent everything reads what is there. */
 static bool has_room(void) {
-  if (is_lost()) return true; /* to be told so */
+  if (is_lost()) return true; /* a write reports the loss */
   if (client.room == 0 && client.taken == client.input.size) read_output();
   return client.room > 0;
 }
@@ -142,7 +142,7 @@ static void reset(const struct mb_channel *c) {
   client.reset = true;
 }
 
-/* What the client has room for is delivered at once. */
+/* The client takes at once all that it has room for. */
 static int unsent(const struct mb_channel *c) { return c->kind == MB_FD_FILE ? -ENOTSOCK : 0; }
 
 const struct mb_transport client_transport = {
@@ -199,7 +199,7 @@ int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeou
   return wait_until(fds, count, client.now + timeout->tv_sec * 1000000 + timeout->tv_nsec / 1000);
 }
 
-/* The fuzzer's own alarm stays: it ends an input that takes too long. */
+/* Does not set a timer: the fuzzer's own stays, which ends an input that takes too long. */
 int __wrap_setitimer(__itimer_which_t which, const struct itimerval *value, struct itimerval *old) {
   bool stops = value->it_value.tv_sec == 0 && value->it_value.tv_usec == 0;
   return stops ? 0 : __real_setitimer(which, value, old);

@@ -24,7 +24,7 @@ static bool is(struct mb_span span, const char *word) {
   return span.size == strlen(word) && strncasecmp(span.data, word, span.size) == 0;
 }
 
-/* A line that ends with CR LF and holds no other control characters. Returns false when it is cut. */
+/* Reads a line, which must end with CR LF and have no other control character. Returns false at a cut. */
 static bool read_line(struct mb_span *output, struct mb_span *ret) {
   if (!memchr(output->data, '\n', output->size)) return false;
   *ret = fuzz_take_line(output);
@@ -37,7 +37,7 @@ static bool read_line(struct mb_span *output, struct mb_span *ret) {
   return true;
 }
 
-/* "Sun, 06 Nov 1994 08:49:37 GMT" */
+/* Returns whether it looks like "Sun, 06 Nov 1994 08:49:37 GMT". */
 static bool is_date(struct mb_span value) {
   static const char pattern[] = "Aaa, 00 Aaa 0000 00:00:00 GMT";
   if (value.size != sizeof pattern - 1) return false;
@@ -52,7 +52,7 @@ static bool is_date(struct mb_span value) {
   return true;
 }
 
-/* Takes the next element off a list that commas separate. */
+/* Takes the next element off a comma-separated list. */
 static struct mb_span next_element(struct mb_span *list) {
   const char *comma = memchr(list->data, ',', list->size);
   struct mb_span element = {list->data, comma ? (size_t)(comma - list->data) : list->size};
@@ -125,7 +125,7 @@ static bool read_head(struct mb_span *output, const struct asked *asked,
   return false;
 }
 
-/* What follows the last chunk. It cannot change how the response is framed. */
+/* Reads the trailer section behind the last chunk. It cannot change how the response is framed. */
 static bool read_trailers(struct mb_span *output, const struct response_rules *rules,
                           struct response *r) {
   struct mb_span line;
@@ -161,7 +161,7 @@ static bool read_chunked(struct mb_span *output, const struct response_rules *ru
   return false;
 }
 
-/* Methods are names whose case matters: "HeAD" is another one. */
+/* Returns whether the method is HEAD. The case of a method matters: "HeAD" is another one. */
 static bool is_head(const struct asked *asked) {
   return asked->method.size == 4 && memcmp(asked->method.data, "HEAD", 4) == 0;
 }
@@ -197,14 +197,14 @@ static void check_fields(const struct asked *asked, const struct response_rules 
   }
 }
 
-/* Returns false when the content was cut off. */
+/* Reads the content. Returns false when it was cut off. */
 static bool read_content(struct mb_span *output, const struct asked *asked,
                          const struct response_rules *rules, const struct fields *fields,
                          struct response *r) {
   if (has_no_content(asked, r->status)) return true;
   if (fields->codings > 0) return read_chunked(output, rules, r);
   CHECK(fields->lengths > 0 || r->close, "content without an end");
-  /* What was refused may have been a HEAD. */
+  /* The request that was refused may have been a HEAD. */
   if (asked->method.size == 0 && output->size == 0) return true;
   r->content = output->size;
   if (fields->lengths > 0) {
@@ -228,7 +228,7 @@ bool response_read(struct mb_span *output, const struct asked *asked, bool cut,
     ret->has_length = fields.lengths > 0;
     ret->until_close = fields.lengths + fields.codings == 0 && !has_no_content(asked, ret->status);
     whole = read_content(output, asked, rules, &fields, ret);
-    /* Its end is that of the connection: that the connection was reset is all one can see. */
+    /* The content ends with the connection, so only a reset shows that it was cut off. */
     if (cut && ret->until_close) whole = false;
   }
   if (whole) return true;

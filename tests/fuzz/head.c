@@ -1,6 +1,6 @@
 /*
- * Fuzz harness for src/http/http_head.c: heads one after another. A second reader has to agree on each;
- * how the bytes come in pieces, and how lines end, must change nothing.
+ * Fuzz harness for src/http/http_head.c. It reads heads, one after the other. A second reader has to agree
+ * on each. The pieces in which the bytes come, and the kind of line end, must change nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 struct end {
   size_t size; /* 0: none */
-  size_t seen; /* bytes that were there when it was decided; all, when it was not */
+  size_t seen; /* how many bytes the decision took; all of them when there was none */
   struct mb_http_refusal refusal;
 };
 
@@ -43,13 +43,13 @@ static struct end find_end_checked(struct mb_span input) {
     CHECK(end.size == whole.size, "%zu and %zu, split %d", end.size, whole.size, (int)split);
     CHECK(end.refusal.status == whole.refusal.status, "split %d", (int)split);
     CHECK(end.refusal.why == whole.refusal.why, "split %d", (int)split);
-    /* The end is seen as soon as it is there: whoever sent it is waiting. */
+    /* The end is seen as soon as it is there, as the client is waiting. */
     if (split == FUZZ_BYTES && end.size > 0) CHECK(end.seen == end.size, "after %zu", end.seen);
   }
   return whole;
 }
 
-/* What every head looks like: no empty line between its request line and its end. */
+/* Checks that a head has no empty line between its request line and its end. */
 static void check_end(struct mb_span head) {
   struct mb_span rest = head, line;
   while (head_reference_line(&rest, &line) && line.size == 0) continue;
@@ -59,7 +59,10 @@ static void check_end(struct mb_span head) {
   CHECK(head.data[head.size - 1] == '\n', "a head without an end");
 }
 
-/* Without a head, there is none: no empty line behind a line that is not, and no bad beginning. */
+/*
+ * Checks an input in which no head was found, and no bad beginning: it has no empty line behind a line
+ * that is not empty, and it does not begin badly.
+ */
 static void check_no_end(struct mb_span input) {
   struct mb_span rest = input, line = {NULL, 0};
   bool begun = false;
@@ -88,7 +91,7 @@ static void check_spans(const struct mb_http_head *head, struct mb_span in) {
   }
 }
 
-/* Everything but where it lies. */
+/* Describes all of a head except where its parts lie in memory. */
 static void describe(const struct mb_http_head *head, struct fuzz_text *text) {
   fuzz_add_span(text, "method", head->method);
   fuzz_add_span(text, "target", head->target);
@@ -104,7 +107,7 @@ static void describe(const struct mb_http_head *head, struct fuzz_text *text) {
   }
 }
 
-/* The same from the second reader. */
+/* Describes the head as the second reader has read it. */
 static void describe_reference(struct mb_span bytes, const struct head_reference *r,
                                struct fuzz_text *text) {
   struct mb_http_head head = {.method = r->method,
@@ -129,7 +132,7 @@ static void describe_reference(struct mb_span bytes, const struct head_reference
   describe(&head, text);
 }
 
-/* Reads it again, as it would be written by somebody else. */
+/* Writes the head anew, as another client would, and reads it again. */
 static void check_written_anew(const struct mb_http_head *head, const char *line_end,
                                const struct fuzz_text *want) {
   struct fuzz_text anew = FUZZ_TEXT_INIT, got = FUZZ_TEXT_INIT;
@@ -180,13 +183,13 @@ static void check_accepted(const struct mb_http_head *head, struct mb_span bytes
   fuzz_text_free(&want);
 }
 
-/* Returns whether the head was accepted. */
+/* Checks what is read of a head. Returns whether it was accepted. */
 static bool check_head(struct mb_span span) {
   static struct mb_http_head head;
   struct head_reference reference;
   struct mb_http_refusal refusal = {0};
   struct mb_span bytes = {fuzz_copy(span), span.size};
-  memset(&head, 0xa5, sizeof head); /* nothing may be taken from the head before */
+  memset(&head, 0xa5, sizeof head); /* nothing may be left of the last head */
   head_reference_read(bytes, &reference);
   bool accepted = mb_http_head_parse(bytes.data, bytes.size, &head, &refusal);
   if (accepted) {

@@ -16,7 +16,7 @@ struct list {
   size_t count;
 };
 
-/* What the fields say, before it is known what follows from it. */
+/* The sum of what all fields say. Conclusions are drawn at the end only. */
 struct sums {
   unsigned fields, hosts, lengths, codings, chunked;
   bool close, keepalive, expects;
@@ -59,7 +59,7 @@ bool head_reference_line(struct mb_span *rest, struct mb_span *ret_line) {
   return true;
 }
 
-/* The elements between commas that no quoted string holds, trimmed. */
+/* Splits a list at its commas, and trims the elements. quotes: a quoted string is not split. */
 static void split_list(struct mb_span value, bool quotes, struct list *ret) {
   size_t start = 0;
   bool quoted = false, escaped = false;
@@ -183,7 +183,7 @@ static void read_length(struct mb_span value, struct head_reference *r, struct s
       continue;
     }
     while (item.size > 1 && item.data[0] == '0') item.data++, item.size--;
-    /* Of numbers without leading zeros the longer one, or the later one as text, is larger. */
+    /* Without leading zeros, a number is larger if it has more digits, or sorts later as a text. */
     static const char largest[] = "9223372036854775807";
     if (item.size > 19 || (item.size == 19 && strncmp(item.data, largest, 19) > 0)) {
       fault(r, 400);
@@ -260,7 +260,7 @@ static void conclude(struct head_reference *r, const struct sums *s) {
   if (!r->host.data) r->host = s->host;
   r->framing = s->codings > 0 ? MB_HTTP_CHUNKED : s->lengths > 0 ? MB_HTTP_LENGTH : MB_HTTP_NO_BODY;
   r->keepalive = r->minor > 0 ? !s->close : s->keepalive && !s->close;
-  /* Nobody waits to be let to send nothing. */
+  /* A client that has no content to send does not wait for a 100 (Continue). */
   r->expects = s->expects && (s->codings > 0 || r->length > 0);
 }
 

@@ -1,7 +1,7 @@
 /*
- * Fuzz harness for src/http/http_multipart.c: the first line of the input is a Content-Type value, the
- * rest a body. A second reader has to agree, however the bytes come in pieces; what was written as
- * browsers do comes back.
+ * Fuzz harness for src/http/http_multipart.c. The first line of the input is a Content-Type value, the
+ * rest is a body. A second reader has to agree, however the bytes come in pieces. Parts that are written
+ * as browsers write them come back.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 /* ---- the code under test ---- */
 
-/* What has been reported, with adjacent data put together. */
+/* A reader, and the events that it has reported, with adjacent data put together. */
 struct reader {
   struct mb_multipart m;
   struct fuzz_text events, data;
@@ -102,7 +102,7 @@ static void feed(struct reader *r, struct mb_span boundary, struct mb_span body,
                  enum fuzz_split split) {
   size_t size;
   memset(r, 0, sizeof *r);
-  memset(&r->m, 0xa5, sizeof r->m); /* init has to be enough */
+  memset(&r->m, 0xa5, sizeof r->m); /* mb_multipart_init has to set all that matters */
   mb_multipart_init(&r->m, boundary);
   for (size_t at = 0; (size = fuzz_piece(body, at, split)) > 0 && !r->refused; at += size) {
     char *piece = fuzz_copy((struct mb_span){body.data + at, size});
@@ -141,12 +141,12 @@ static void check_body(struct mb_span boundary, struct mb_span body) {
   fuzz_text_free(&reference.events);
 }
 
-/* ---- what was written ---- */
+/* ---- bodies that we write ---- */
 
-/* How a value is put between quotes. */
+/* Ways to put a value between quotes. */
 enum quoting { AS_BROWSERS, BY_BACKSLASH };
 
-/* Characters that have no spelling become "_", in the value as well. */
+/* Writes a value between quotes. Replaces characters that cannot be written by "_", also in value. */
 static void write_quoted(struct fuzz_text *to, char *value, size_t size, enum quoting quoting) {
   for (size_t i = 0; i < size; i++) {
     unsigned char c = (unsigned char)value[i];
@@ -162,7 +162,7 @@ static void write_quoted(struct fuzz_text *to, char *value, size_t size, enum qu
   }
 }
 
-/* Writes a part of a name, a file name, and content; adds what is to be read of it. */
+/* Writes a part with a name, a file name and content, and adds the events that have to come of it. */
 static void write_part(struct mb_span name, struct mb_span content, enum quoting quoting,
                        struct fuzz_text *body, struct fuzz_text *events) {
   char *value = fuzz_copy(name);
@@ -208,7 +208,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct mb_span input = fuzz_input(data, size), body = input;
   struct mb_span content_type = fuzz_take_line(&body);
   char want[MB_MULTIPART_BOUNDARY_MAX];
-  /* Of exactly the size that is asked for. */
+  /* The buffer has exactly the size that the function asks for. */
   char *boundary = malloc(MB_MULTIPART_BOUNDARY_MAX), *value = fuzz_copy(content_type);
   if (!boundary) abort();
   int found = mb_multipart_boundary((struct mb_span){value, content_type.size}, boundary);

@@ -1,4 +1,4 @@
-/* See multipart_reference.h. Shares no code with src/; looks for delimiters as for any text. */
+/* See multipart_reference.h. Shares no code with src/. Searches for delimiters like for any text. */
 #include "multipart_reference.h"
 
 #include <stdlib.h>
@@ -12,10 +12,10 @@
 #define HEX   "0123456789abcdefABCDEF"
 #define BLANK " \t"
 
-/* As the scanner has it: nobody sends more. */
+/* The scanner has the same limit: nobody sends more. */
 #define PADDING_MAX 256
 
-/* What is read from the front; each function below takes what it has read. */
+/* A text that is read from the front: each function below takes off what it has read. */
 typedef struct mb_span text;
 
 static bool in(char c, const char *set) { return c && strchr(set, c); }
@@ -71,7 +71,7 @@ struct value {
   text type;
   struct parameter parameters[PARAMETERS_MAX];
   size_t count;
-  bool escapes; /* whether a backslash escapes a quote or itself */
+  bool escapes; /* a backslash escapes a quote or itself */
 };
 
 static bool read_parameter(text *rest, bool escapes, struct parameter *ret) {
@@ -98,7 +98,7 @@ static bool read_parameter(text *rest, bool escapes, struct parameter *ret) {
   return true;
 }
 
-/* Returns whether it is well-formed; what precedes a mistake is there in any case. */
+/* Returns whether the value is well-formed. *ret has the parameters before a mistake in any case. */
 static bool read_value(text span, bool escapes, struct value *ret) {
   ret->escapes = escapes;
   ret->count = 0;
@@ -115,7 +115,7 @@ static bool read_value(text span, bool escapes, struct value *ret) {
   }
 }
 
-/* The parameter of a name; *ret_twice says whether there is another one. */
+/* Returns the parameter of a name, or NULL. *ret_twice says whether there is another one. */
 static const struct parameter *find(const struct value *value, const char *name, bool *ret_twice) {
   const struct parameter *found = NULL;
   for (size_t i = 0; i < value->count; i++) {
@@ -164,7 +164,7 @@ static void unquote(text value, bool escapes, struct fuzz_text *to) {
   }
 }
 
-/* Returns whether it is an extended value (RFC 8187) in a character set that is known. */
+/* Returns whether it is an extended value (RFC 8187) in a known character set. */
 static bool read_extended(text value, struct fuzz_text *to) {
   text charset = take_up_to(&value, "'");
   bool latin = is(charset, "iso-8859-1");
@@ -191,7 +191,7 @@ static bool read_extended(text value, struct fuzz_text *to) {
   return true;
 }
 
-/* The text of a parameter, or data NULL when there is none. Not empty memory but NULL means none. */
+/* Adds the text of a parameter. Returns it; data is NULL only when there is no parameter. */
 static text add_text(const struct parameter *parameter, bool escapes, struct fuzz_text *to) {
   if (!parameter) return (text){NULL, 0};
   if (parameter->quoted) {
@@ -202,7 +202,7 @@ static text add_text(const struct parameter *parameter, bool escapes, struct fuz
   return to->data ? fuzz_text_span(to) : (text){"", 0};
 }
 
-/* Adds what a part is to the events. Returns whether it is well-formed. */
+/* Adds the event that begins a part. Returns whether its Content-Disposition is well-formed. */
 static bool read_disposition(text line, text content_type, struct fuzz_text *events) {
   static struct value value;
   bool twice = false, good = read_value(line, true, &value) || read_value(line, false, &value);
@@ -241,7 +241,7 @@ static bool is_field_value(text span) {
   return true;
 }
 
-/* A head whose lines all have their line ends. */
+/* Reads the fields of a head whose lines all have their line ends. */
 static void read_fields(text head, struct multipart_reference *r) {
   text disposition = {NULL, 0}, content_type = {NULL, 0};
   unsigned fields = 0;
@@ -282,8 +282,8 @@ static bool read_head(text *rest, struct multipart_reference *r) {
 
 /*
  * Takes the line behind a delimiter.
- * Returns 1 when a part follows, 0 when the delimiter was the closing one, -1 when it is malformed,
- * or not complete.
+ * Returns 1 when a part follows, 0 when the delimiter was the closing one, -1 when the line is malformed
+ * or incomplete.
  */
 static int read_line(text *rest, struct multipart_reference *r) {
   bool closing = starts(*rest, "--");
@@ -295,13 +295,13 @@ static int read_line(text *rest, struct multipart_reference *r) {
                    (behind == 1 && rest->data[0] == '-' && !closing && padding.size == 0);
   if (padding.size > PADDING_MAX || (!crlf && !may_go_on)) r->malformed = true;
   if (crlf) take(rest, 2);
-  /* A CR whose LF never came leaves the line, and with it the body, without its end. */
+  /* When the LF of a CR never came, the line has not ended, and so the body has not. */
   r->closed = closing && (crlf || behind == 0) && !r->malformed;
   if (closing) return 0;
   return crlf && !r->malformed ? 1 : -1;
 }
 
-/* How much of the text's end may be the beginning of a delimiter. */
+/* Returns how many bytes at the end of the text may be the beginning of a delimiter. */
 static size_t begun(text span, text delimiter) {
   for (size_t size = delimiter.size - 1; size > 0; size--) {
     if (size <= span.size && memcmp(span.data + span.size - size, delimiter.data, size) == 0) {
@@ -311,7 +311,7 @@ static size_t begun(text span, text delimiter) {
   return 0;
 }
 
-/* Takes the text up to the next delimiter, and that. Returns whether there is one. */
+/* Takes the text up to the next delimiter, and the delimiter. Returns whether there is one. */
 static bool read_content(text *rest, text delimiter, text *ret_content) {
   const char *found = memmem(rest->data, rest->size, delimiter.data, delimiter.size);
   size_t size = found ? (size_t)(found - rest->data) : rest->size - begun(*rest, delimiter);
@@ -325,7 +325,7 @@ static void read_body(text rest, text delimiter, struct multipart_reference *r) 
   bool in_part = false;
   while (read_content(&rest, delimiter, &content)) {
     if (in_part && content.size > 2) {
-      /* Without the CR LF that ends the head. */
+      /* This leaves out the CR LF that ends the head. */
       fuzz_add_span(&r->events, "data", (text){content.data + 2, content.size - 2});
     }
     int line = read_line(&rest, r);

@@ -1,4 +1,4 @@
-/* A second reader of multipart/form-data, for bodies that lie in memory as a whole. */
+/* A second reader of multipart/form-data, for bodies that are in memory as a whole. */
 #ifndef MB_FUZZ_MULTIPART_REFERENCE_H
 #define MB_FUZZ_MULTIPART_REFERENCE_H
 
@@ -6,18 +6,18 @@
 
 struct multipart_reference {
   /*
-   * "part;" with its three spans, "data:" with its content as far as it is known to be content,
-   * "end;", "closed;", and "refused;", in the order in which they come.
+   * "part;" with its three spans, "data:" with the bytes that are certainly content, "end;", "closed;"
+   * and "refused;", in the order in which they come.
    */
   struct fuzz_text events;
   bool closed; /* the body may end here */
 
-  /* What is wrong with it where it was refused: any of these is a reason. */
+  /* The faults of the body where it was refused. Each of them is a reason to refuse it. */
   bool malformed; /* 400 */
   bool too_large; /* 413 */
 };
 
-/* The boundary in a Content-Type value, as mb_multipart_boundary finds it. */
+/* Finds the boundary in a Content-Type value, as mb_multipart_boundary does. */
 int multipart_reference_boundary(struct mb_span content_type, char *buffer);
 
 void multipart_reference_read(struct mb_span boundary, struct mb_span body,

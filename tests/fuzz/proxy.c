@@ -1,7 +1,7 @@
 /*
- * Fuzz harness for src/base/proxy_header.c. What was taken for a header says the same when it is written
- * anew from what was read; no decision is made before the last byte that it needs, and none changes
- * when more follows.
+ * Fuzz harness for src/base/proxy_header.c. The addresses of a header that was accepted are written as a
+ * header again, and read as the same. A decision comes at the last byte that it needs, not before, and more
+ * bytes do not change it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -37,7 +37,7 @@ static void add_ip(struct fuzz_text *text, const struct mb_addr *addr) {
   fuzz_addf(text, " %s", ip);
 }
 
-/* A line of version 1 with the same addresses; it is read as the same. */
+/* Writes a line of version 1 with the same addresses, and checks that they are read from it. */
 static void check_v1(const struct mb_proxy_header *header) {
   struct fuzz_text text = FUZZ_TEXT_INIT;
   struct mb_proxy_header again;
@@ -69,7 +69,7 @@ static void put_ip(unsigned char *at, const struct mb_addr *addr, size_t ip_at, 
   }
 }
 
-/* The addresses stand in the header as they were read. */
+/* Checks that the addresses stand in the header as they were read. */
 static void check_v2(struct mb_span span, const struct mb_proxy_header *header) {
   unsigned char bytes[216] = {0};
   size_t size;
@@ -86,7 +86,7 @@ static void check_v2(struct mb_span span, const struct mb_proxy_header *header) 
       break;
     default: {
       size = 216;
-      /* What stands behind a name's NUL is not read. */
+      /* Bytes behind the NUL of a name are not read. */
       const struct mb_addr *ends[] = {&header->source, &header->destination};
       for (int i = 0; i < 2; i++) {
         size_t len = ends[i]->len - offsetof(struct sockaddr_un, sun_path);

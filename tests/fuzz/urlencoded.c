@@ -1,7 +1,6 @@
 /*
- * Fuzz harness for the forms and encodings of src/http/http_form.c: splitting agrees with a simple
- * splitter, decoding undoes encoding, and nothing that means something to a reader is left in what
- * was encoded.
+ * Fuzz harness for the forms and encodings of src/http/http_form.c. A simple splitter agrees with ours,
+ * decoding undoes encoding, and an encoded text has no character that a reader takes for syntax.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +84,7 @@ static void decode(struct mb_span from, bool plus) {
 /* ---- encoding ---- */
 
 static void encode(struct mb_span from) {
-  /* Exactly as much room as it was promised to need at most. */
+  /* This is exactly the most room that it is documented to need. */
   char *to = malloc(3 * from.size), *back = malloc(3 * from.size);
   if (!to || !back) abort();
   struct mb_span encoded = {to, mb_form_encode(to, from)};
@@ -106,7 +105,7 @@ static void encode(struct mb_span from) {
   free(back);
 }
 
-/* A pair that was encoded comes back whatever its bytes are, and so does the pair behind it. */
+/* Checks that a pair of any bytes comes back when it was encoded, and so does the pair behind it. */
 static void encode_pair(struct mb_span name, struct mb_span value) {
   size_t room = 3 * (name.size + value.size);
   char *to = malloc(room + 10), *back = malloc(room);

@@ -1,4 +1,4 @@
-"""What every host must show with the same handler (commands.lua): each function is the body of a test."""
+"""Tests that every host must pass with the same handler (commands.lua). Each function is the body of a test."""
 
 import concurrent.futures
 import os
@@ -39,7 +39,7 @@ def addresses(where):
 
 
 def many(where, count, at_a_time):
-    """So many connections, so many at a time, each with a text of its own, each answered byte for byte."""
+    """Every connection gets its own text back, byte for byte, when several are open at a time."""
 
     def one(number):
         text = f"connection {number} " + "x" * (number * 37 % 5000)
@@ -53,7 +53,7 @@ def many(where, count, at_a_time):
 
 
 def ends_early(where, method, want):
-    """The client sees the end within 100 ms, while the process is still there; it works for 2 s more."""
+    """The client sees the end within 100 ms, although the process works for another 2 s."""
 
     def measure():
         with Client(where) as client:
@@ -80,7 +80,7 @@ def timeout(where, seconds=0.3):
             start = time.monotonic()
             equal(client.end(), (b"", "reset"), "end of the connection")
             late = time.monotonic() - start - seconds
-            # The line is sent before the timer is set, so the reset cannot come early; but reading it may be late.
+            # The line is sent before the timer is set, so the reset cannot come early. But we may read the line late.
             check(late > -seconds, "the reset comes before the timer was set")
             return abs(late)
 
@@ -88,7 +88,7 @@ def timeout(where, seconds=0.3):
 
 
 def output(where, log, mark):
-    """What a handler prints is in the log, each piece of it, and not in what the client gets."""
+    """Everything that a handler prints is in the log, and the client gets nothing of it."""
     with Client(where) as client:
         client.send(f"print\n{mark}\n")
         equal(client.end(), (b"printed\n", "eof"), "what the client got")
@@ -97,7 +97,7 @@ def output(where, log, mark):
 
 
 def error(where, log, mark):
-    """An error in the handler: a reset for the client and not a byte, message and traceback for the log."""
+    """After an error in the handler the client gets a reset and not a byte; the log gets message and traceback."""
     with Client(where) as client:
         client.send(f"error\n{mark}\n")
         equal(client.end(), (b"", "reset"), "what the client got")

@@ -1,5 +1,5 @@
-"""What docs/deploy tells administrators to use, taken from there as it is, so that a test tries what they will copy.
-Must not repair it: only what belongs to the test's machine, ports and directories, is replaced."""
+"""Takes files and commands from docs/deploy as they are, so that a test tries what administrators will copy. Must not
+repair them: only ports and directories, which belong to the test's machine, are replaced."""
 
 import os
 
@@ -13,7 +13,7 @@ def text(name):
 
 
 def replaced(where, content, changes):
-    """content with every key of changes replaced by its value, each of which has to occur."""
+    """Returns content with every key of changes replaced by its value. Every key has to occur."""
     for old, new in changes.items():
         mbtest.check(old in content, f"{where} has {old!r}")
         content = content.replace(old, str(new))
@@ -26,7 +26,7 @@ def file(name, changes, path):
 
 
 def block(name, line, changes=None):
-    """The indented block of docs/deploy/NAME in which this line stands (once in the document), with the changes."""
+    """Returns the indented block of docs/deploy/NAME that has this line, with the changes. The line must be unique."""
     lines = text(name).splitlines()
     at = [n for n, found in enumerate(lines) if found.strip() == line and found.startswith("    ")]
     mbtest.equal(len(at), 1, f"lines {line!r} in docs/deploy/{name}")

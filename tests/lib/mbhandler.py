@@ -1,4 +1,4 @@
-"""A handler that test and handler take turns with: what it prints is read line by line, and says when it is the test's turn."""
+"""A handler that takes turns with the test. The test reads its output line by line; a line can say whose turn it is."""
 
 import os
 import select
@@ -8,7 +8,7 @@ from mbtest import DEADLINE, HANDLE, Child, check, equal, script, until
 
 
 def state(pid):
-    """The letter of /proc: S is asleep, T stopped."""
+    """Returns the letter of a process's state in /proc: S is asleep, T stopped."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
         return f.read().rpartition(")")[2].split()[0]
 
@@ -18,7 +18,7 @@ class Handler:
 
     def __init__(self, conn, text, *args, env=None):
         self.output, output = os.pipe()
-        # Unbuffered: what select() sees must be all there is.
+        # Unbuffered: otherwise lines could be in a buffer, where select() does not see them.
         self.lines = os.fdopen(self.output, "rb", buffering=0)
         with open("/dev/null", "r+b") as null:
             self.child = Child([HANDLE, *args, script(text)], {0: null, 1: null, 2: output, 3: conn}, env, listen_fds=1)
@@ -27,7 +27,7 @@ class Handler:
         conn.close()
 
     def word(self):
-        """The next line it prints."""
+        """Returns the next line that the handler prints."""
         ready, _, _ = select.select([self.lines], [], [], DEADLINE)
         check(ready, "the handler says nothing")
         return self.lines.readline().decode(errors="replace").rstrip("\n")
@@ -40,15 +40,15 @@ class Handler:
             raise mbtest.Failed(f"the handler says {rest!r}, expected {want!r}")
 
     def silent(self):
-        """Whether there is nothing to read."""
+        """Returns whether there is nothing to read."""
         return not select.select([self.lines], [], [], 0)[0]
 
     def asleep(self):
-        """Waits until it waits."""
+        """Waits until the process is asleep."""
         until(lambda: state(self.pid) == "S", "the handler waits")
 
     def rest(self):
-        """Whatever else it prints until it ends, but for the line that says so."""
+        """Returns all that the handler still prints until it ends, without the line for the connection's end."""
         return mbtest.without_ends(self.lines.read().decode(errors="replace"))
 
     def ends(self, status=0, log=""):

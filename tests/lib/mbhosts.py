@@ -1,5 +1,5 @@
-"""The programs that start mb-handle for a connection, each started for real: a systemd user manager, openbsd-inetd,
-xinetd, tcpserver, systemd-socket-activate. Each ends with its test."""
+"""The real programs that start mb-handle for a connection: a systemd user manager, openbsd-inetd, xinetd, tcpserver,
+systemd-socket-activate. Each ends with its test."""
 
 import os
 import pwd
@@ -12,7 +12,7 @@ USER = pwd.getpwuid(os.geteuid()).pw_name
 
 
 def expand(template):
-    """A file of units/ as the Makefile would install it, but for the directories."""
+    """Returns a file of units/ as the Makefile would install it, except for the directories."""
     text = mbtest.read_file(os.path.join(mbtest.SRCDIR, "units", template + ".in"))
     mbtest.check(text, f"units/{template}.in is there")
     for name, value in {
@@ -25,13 +25,13 @@ def expand(template):
 
 
 class UserManager(mbtest.Process):
-    """systemd --user with our unit files and nobody else's; run-time directory and home are its own.
-    Only within mbspace.enter(cgroup=True): two managers in one control group would remove each other's processes."""
+    """systemd --user with our unit files only. It has a run-time directory and a home of its own. Must be used within
+    mbspace.enter(cgroup=True): two managers in one control group would remove each other's processes."""
 
     UNITS = ("mb@.socket", "mb@.service", "mb-local@.socket", "mb-local@.service")
 
     def __init__(self, user=None, home_units=False, **env):
-        """user: an account to run as, without privileges, as users' managers do; env: more variables."""
+        """user: an account without privileges to run as, like the manager of a user; env: more variables."""
         self.runtime = f"/run/user/{pwd.getpwnam(user).pw_uid}" if user else mbtest.tmp("run")
         os.makedirs(self.runtime, 0o700, exist_ok=True)
         self.units = mbtest.tmp("units", "x")[:-2]
@@ -41,14 +41,14 @@ class UserManager(mbtest.Process):
             "PATH": os.environ["PATH"],
             "HOME": mbtest.tmp("home"),
             "XDG_RUNTIME_DIR": self.runtime,
-            # The targets are systemd's; the user's and the administrator's own units stay out of it. What systemctl
-            # enables and links goes to the home, which is the test's.
+            # The targets come from systemd. Units of the user and of the administrator are left out. systemctl writes
+            # its links to the home, which belongs to the test.
             "SYSTEMD_UNIT_PATH": f"{self.units}:{mbtest.tmp('home')}/.config/systemd/user:/usr/lib/systemd/user",
             "LANG": "C.UTF-8",
             **env,
         }
         os.makedirs(self.env["HOME"], exist_ok=True)
-        if home_units:  # what the test installs as a user would
+        if home_units:  # the test installs units there, as a user would
             self.env["SYSTEMD_UNIT_PATH"] = f"{self.env['HOME']}/.config/systemd/user:" + self.env["SYSTEMD_UNIT_PATH"]
         systemd = mbtest.need("/lib/systemd/systemd", "/usr/lib/systemd/systemd")
         self.as_user = self._give_to(pwd.getpwnam(user)) if user else []
@@ -57,7 +57,8 @@ class UserManager(mbtest.Process):
         mbtest.until(lambda: self.systemctl("is-system-running") == "running", "the user manager is running")
 
     def _give_to(self, account):
-        """Makes what the manager writes the account's, its control group too; returns how to start a program as it."""
+        """Gives the account the files that the manager writes, and the control group. Returns a command prefix that
+        starts a program as the account."""
         os.chmod(mbtest.TMP, 0o711)
         for path in (self.runtime, self.env["HOME"], *mbspace.own_groups()):
             os.chown(path, account.pw_uid, account.pw_gid)
@@ -68,7 +69,7 @@ class UserManager(mbtest.Process):
         return [mbtest.need("setpriv"), *ids]
 
     def systemctl(self, *args):
-        """The output of systemctl --user, without its last newline."""
+        """Runs systemctl --user. Returns its output without the last newline."""
         return mbtest.output_of(*self.as_user, self.systemctl_path, "--user", "--no-pager", *args, env=self.env)
 
     def drop_in(self, unit, text):
@@ -88,7 +89,7 @@ class UserManager(mbtest.Process):
         return self.systemctl("show", "--value", "--property", name, unit)
 
     def instances(self):
-        """The service instances that the manager still knows, in whatever state."""
+        """Returns the service instances that the manager still knows, in any state."""
         return self.systemctl("list-units", "--all", "--plain", "--no-legend", "mb@*.service", "mb-local@*.service")
 
     def failed(self):
@@ -96,10 +97,10 @@ class UserManager(mbtest.Process):
 
 
 class Inetd(mbtest.Process):
-    """openbsd-inetd with lines made from our sample: (ADDRESS:PORT or path, protocol, arguments of mb-handle)."""
+    """openbsd-inetd with lines made from our sample. lines has (ADDRESS:PORT or path, protocol, arguments) of each."""
 
     def __init__(self, lines, most=None):
-        """most: how often a service may be started in a minute, if not as often as in the sample."""
+        """most: how often a service may start in a minute; None: as often as in the sample."""
         sample = [line for line in expand("inetd.conf.sample").splitlines() if line and not line.startswith("#")]
         mbtest.equal(len(sample), 1, "lines in units/inetd.conf.sample.in that are no comment")
         _, kind, _, wait, _, program, name = sample[0].split()
@@ -111,7 +112,7 @@ class Inetd(mbtest.Process):
 
 
 class Xinetd(mbtest.Process):
-    """xinetd with our sample, for one port and one script; settings: values of attributes, if not the sample's."""
+    """xinetd with our sample, for one port and one script. settings: attributes whose values replace the sample's."""
 
     def __init__(self, port, script, **settings):
         config = expand("xinetd.sample")
@@ -132,7 +133,7 @@ class Xinetd(mbtest.Process):
 
 
 class Tcpserver(mbtest.Process):
-    """tcpserver of ucspi-tcp: the connection is 0 and 1, stderr is the log."""
+    """tcpserver of ucspi-tcp. The connection stands on 0 and 1; stderr is the log."""
 
     def __init__(self, port, *args):
         super().__init__(
@@ -141,7 +142,7 @@ class Tcpserver(mbtest.Process):
 
 
 class SocketActivate(mbtest.Process):
-    """systemd-socket-activate --accept: LISTEN_FDS, or with inetd=True the connection on 0 and 1."""
+    """systemd-socket-activate --accept. It sets LISTEN_FDS, or puts the connection on 0 and 1 with inetd=True."""
 
     def __init__(self, where, *args, inetd=False):
         address = where if isinstance(where, str) else f"{where[0]}:{where[1]}"

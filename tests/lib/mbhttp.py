@@ -25,13 +25,13 @@ STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([\t -~\x80-\xff]*)")
 IMF_FIXDATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-3]\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} [0-2]\d:[0-5]\d:[0-6]\d GMT"
 )
-LINE_MAX = 65536  # none is longer in any test; a server that never ends its line does not fill the memory
-# Once in a response at most; of the others there may be several.
+LINE_MAX = 65536  # no test has a longer line; a server that never ends its line does not fill the memory
+# A response may have each of these fields once; it may have several of any other.
 SINGLE = ("date", "content-length", "transfer-encoding", "content-type", "content-range", "last-modified")
 
 
 class Malformed(Failed):
-    """The response is none: it breaks the rules of RFC 9110 or 9112, or ended early."""
+    """The response breaks the rules of RFC 9110 or 9112, or ended early."""
 
 
 def good(condition, what):
@@ -40,8 +40,8 @@ def good(condition, what):
 
 
 class Response:
-    """What was read of a response. headers is a list of (name, value) as sent, framing one of "none" (no body is allowed),
-    "length", "chunked", "close"; chunks are those of a chunked body; interim has the 1xx responses that came before."""
+    """A response. headers is a list of (name, value) as sent. framing is "none" (no body is allowed), "length",
+    "chunked" or "close". chunks has the chunks of a chunked body, interim the 1xx responses that came before."""
 
     def __init__(self, status, reason, headers):
         self.status, self.reason, self.headers = status, reason, headers
@@ -51,7 +51,7 @@ class Response:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def value(self, name):
-        """The value of a field that occurs once; None when there is none."""
+        """Returns the value of a field that may occur once; None when it does not occur."""
         values = self.values(name)
         check(len(values) <= 1, f"{name} occurs {len(values)} times: {values}")
         return values[0] if values else None
@@ -60,7 +60,7 @@ class Response:
         return None if self.value("Content-Length") is None else int(self.value("Content-Length"))
 
     def connection(self):
-        """The options of Connection, in lower case."""
+        """Returns the options of Connection, in lower case."""
         return [option.strip().lower() for value in self.values("Connection") for option in value.split(",")]
 
     def closes(self):
@@ -74,7 +74,7 @@ class Response:
 
 
 class Connection(mbtest.Client):
-    """A client that reads responses. where: as for mbtest.Client, or such a client, whose socket is taken over."""
+    """A client that reads responses. where: as for mbtest.Client, or a Client, whose socket it takes over."""
 
     def __init__(self, where):
         if isinstance(where, mbtest.Client):
@@ -86,7 +86,7 @@ class Connection(mbtest.Client):
     # ---- bytes ----
 
     def more(self, what):
-        """Receives something; what: where we are, for the message."""
+        """Receives something. what: where in the response we are, for the message."""
         try:
             data = self.sock.recv(1 << 18)
         except TimeoutError:
@@ -97,7 +97,7 @@ class Connection(mbtest.Client):
         self.buffer += data
 
     def take(self, size, what):
-        """Exactly so many bytes."""
+        """Reads exactly so many bytes."""
         pieces, have = [self.buffer], len(self.buffer)
         while have < size:
             self.buffer = b""
@@ -109,7 +109,7 @@ class Connection(mbtest.Client):
         return data[:size]
 
     def crlf_line(self, what):
-        """A line, without its CR LF; a bare CR or LF is malformed."""
+        """Reads a line. Returns it without its CR LF. A bare CR or LF is malformed."""
         while b"\n" not in self.buffer:
             good(len(self.buffer) <= LINE_MAX, f"a line without an end {what}: {short(self.buffer)}")
             self.more(what)
@@ -122,7 +122,7 @@ class Connection(mbtest.Client):
     # ---- responses ----
 
     def head(self, method="GET", version="1.1"):
-        """The head of a response, interim or not; framing is what the body has."""
+        """Reads the head of a response, which may be an interim one. Its framing is that of the body."""
         line = self.crlf_line("in the status line")
         matched = STATUS_LINE.fullmatch(line)
         good(matched, f"status line {short(line)}")
@@ -168,7 +168,7 @@ class Connection(mbtest.Client):
         return "chunked" if coding else "length"
 
     def chunk(self):
-        """The next chunk of a chunked body; b"" for the last, whose (empty) trailer section is read too."""
+        """Reads the next chunk of a chunked body. Returns b"" for the last, having read the empty trailer section."""
         line = self.crlf_line("in the line of a chunk")
         good(re.fullmatch(rb"[0-9a-fA-F]{1,16}", line), f"chunk line {short(line)}")
         size = int(line, 16)
@@ -177,7 +177,7 @@ class Connection(mbtest.Client):
         return data
 
     def to_end(self):
-        """All up to the end of the connection, which must not be a reset."""
+        """Reads everything up to the end of the connection, which must not be a reset."""
         data, how = self.end()
         good(how == "eof", f"{how} after {short(data)}")
         return data
@@ -195,7 +195,7 @@ class Connection(mbtest.Client):
         return response.body
 
     def response(self, method="GET", version="1.1"):
-        """A response with its body, after any number of interim ones (but 101 is one)."""
+        """Reads a response with its body, behind any number of interim ones. A 101 counts as a final one."""
         interim = []
         while True:
             response = self.head(method, version)
@@ -207,13 +207,13 @@ class Connection(mbtest.Client):
         return response
 
     def nothing_more(self, how="eof"):
-        """The server ends the connection now, and sends nothing more."""
+        """Checks that the server ends the connection now and sends nothing more."""
         got = self.end()
         check(got == (b"", how), f"after the response: {short(got)}, expected nothing and {how}")
 
 
 class Captured(Connection):
-    """What a replay has written, read in the same way."""
+    """Reads the output of a replay in the same way."""
 
     def __init__(self, data):  # pylint: disable=super-init-not-called
         self.buffer = data
@@ -237,7 +237,7 @@ def data_of(value):
 
 
 def request(target="/", method="GET", body=None, headers=(), version="1.1", host="a.example"):
-    """A request as bytes; headers are lines. With a body, Content-Length is added unless a header frames it."""
+    """Makes a request as bytes. headers are lines. Adds Content-Length for a body, unless a header frames it."""
     lines = [f"{method} {target} HTTP/{version}"]
     if host is not None:
         lines.append(f"Host: {host}")
@@ -249,14 +249,14 @@ def request(target="/", method="GET", body=None, headers=(), version="1.1", host
 
 
 def chunked(data, size):
-    """The data in chunks of this size, and the last chunk."""
+    """Makes a chunked body: the data in chunks of this size, and the last chunk."""
     data = data_of(data)
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
     return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
 
 
 def multipart(parts, boundary="Bound-ary"):
-    """A multipart/form-data body of (disposition parameters, Content-Type or None, data)."""
+    """Makes a multipart/form-data body. Each part is (disposition parameters, Content-Type or None, data)."""
     body = b""
     for parameters, content_type, data in parts:
         body += f"--{boundary}\r\nContent-Disposition: form-data; {parameters}\r\n".encode()
@@ -267,8 +267,8 @@ def multipart(parts, boundary="Bound-ary"):
 
 # ---- handlers ----
 
-# What handlers check with. fails(texts, f): f throws an error with these texts in it, which points at a line of f.
-# All in one line: the handler's first line is the script's second.
+# Functions for checks in handlers. fails(texts, f): f throws an error that has these texts and points at a line of f.
+# All of it is in one line, so that the handler's first line is the script's second.
 LUA = " ".join(
     r"""
 local http, moonbridge_io = require "moonbridge_http", require "moonbridge_io"
@@ -311,7 +311,7 @@ end
 
 
 def source(body, options=""):
-    """A script whose handler has this body, and these options (the inside of a table)."""
+    """Makes a script whose handler has this body and these options (the inside of a table)."""
     return f"{LUA} return http.generate_handler({{{options}}}, function(request)\n{body}\nend)\n"
 
 
@@ -320,7 +320,7 @@ def unix_pair():
     return mbtest.Client(ours), theirs
 
 
-# What clients do wrong is logged at this level only.
+# Only this level logs the faults of clients.
 ARGS = ("--log-level", "info")
 PAIRS = {"TCP": mbtest.tcp_pair, "Unix": unix_pair}
 if mbtest.VALGRIND:  # where a start takes a second; both are among what is not tried with each
@@ -329,8 +329,9 @@ if mbtest.VALGRIND:  # where a start takes a second; both are among what is not 
 
 @contextlib.contextmanager
 def served(body, options="", pair=unix_pair, status=0, log="", args=()):
-    """mb-handle with this handler (source(), or a whole script) on a connection: (Connection, mbhandler.Handler). At the
-    end no more requests come, and it has to exit with this status, with log in its log; "": with nothing, None: whatever."""
+    """Runs mb-handle with this handler (source(), or a whole script) on a connection. Gives (Connection,
+    mbhandler.Handler). At the end no more requests come, and mb-handle has to exit with this status. log is a text that
+    its log must have; with "" the log must be empty, with None it may have anything."""
     text = body if "generate_handler" in body else source(body, options)
     client, conn = pair()
     with Connection(client) as connection:
@@ -342,7 +343,7 @@ def served(body, options="", pair=unix_pair, status=0, log="", args=()):
             got = server.child.wait()
         except (Failed, OSError) as error:
             with contextlib.suppress(Failed):
-                server.child.wait(1)  # what it logs at its end says why
+                server.child.wait(1)  # the log at its end says why
             server.child.kill()
             raise Failed(f"{type(error).__name__}: {error}; log: {server.rest()!r}") from None
         text = server.rest()
@@ -351,7 +352,7 @@ def served(body, options="", pair=unix_pair, status=0, log="", args=()):
 
 
 def replayed(data, body, options="", status=0, log=""):
-    """The same in a replay of these bytes; returns what was written, as Captured."""
+    """Does the same in a replay of these bytes. Returns the output as Captured."""
     text = body if "generate_handler" in body else source(body, options)
     env = {n: v for n, v in os.environ.items() if n not in mbtest.Child.UNSET}
     done = subprocess.run(
@@ -364,7 +365,7 @@ def replayed(data, body, options="", status=0, log=""):
 
 
 def answers(data, body, options="", pair=unix_pair, **how):
-    """The one response to this request, the same over a socket and in a replay; how: as for served()."""
+    """Returns the one response to this request. It is the same over a socket and in a replay. how: as for served()."""
     method = data_of(data).split(b" ", 1)[0].decode()
     version = data_of(data).split(b"\r\n", 1)[0][-3:].decode()
     with served(body, options, pair, **how) as (client, _):
@@ -382,12 +383,12 @@ def answers(data, body, options="", pair=unix_pair, **how):
 
 
 def checked(data, body, options=""):
-    """A handler that checks something by itself, with eq and fails."""
+    """Runs a handler that checks something by itself, with eq and fails."""
     equal(answers(data, body + '\nok(request, "fine")', options).body, b"fine", "answer")
 
 
 def shows(data, *cases, before="", options=""):
-    """What expressions of the request are: cases are (expression, what show() makes of it)."""
+    """Checks expressions with the request. Each case is (expression, the text that show() makes of its value)."""
     body = before + "\nlocal r = {}\n" + "".join(f"r[#r + 1] = show({expression})\n" for expression, _ in cases)
     response = answers(data, body + 'ok(request, table.concat(r, "\\n"))', options)
     lines = response.body.decode("latin-1").split("\n")

@@ -1,4 +1,4 @@
-"""Handlers written for mb.luasocket: each is the body of a function that has the connection."""
+"""Handlers written for mb.luasocket. Each is the body of a function that has the connection."""
 
 import subprocess
 
@@ -10,7 +10,7 @@ _lua = mbtest.need("lua5.3")
 if subprocess.run([_lua, "-e", 'require "socket.http"'], stderr=subprocess.DEVNULL, check=False).returncode != 0:
     mbtest.bail("Debian package lua-socket missing")
 
-# The body has the native socket s and the client object c; say prints a line for the test, without nils at its end.
+# The body has the native socket s and the client object c. say() prints a line for the test, without nils at its end.
 HEAD = """
 local luasocket = require("mb.luasocket")
 local function say(...)
@@ -30,7 +30,8 @@ def handler(conn, body, *args, env=None):
 
 
 def run(body, said=b"", pair=tcp_pair, args=(), status=0, finish=True, says=()):
-    """What the client receives that sends this, and how it ends; the handler says these lines."""
+    """Sends `said` as a client. Returns the bytes that come back, and how the connection ends. says: the lines that the
+    handler has to print."""
     client, conn = pair()
     with client:
         h = handler(conn, body, *args)

@@ -1,5 +1,6 @@
-"""A network of the test's own (its ports, its /etc/hosts), and a handler in it that is told over a local connection to go
-on. For tests of what mb-handle opens itself, where other tests' ports and the machine's names would be in the way."""
+"""A network of the test's own (its ports, its /etc/hosts), and a handler in it, which the test tells over a local
+connection to go on. It serves tests of sockets that mb-handle opens itself: the ports of other tests and the names of
+the machine would be in their way."""
 
 import contextlib
 import ctypes
@@ -18,10 +19,10 @@ from mbtest import DEADLINE, HANDLE, Child, check, equal, script, tmp, until, wr
 CLONE_NEWNET = 0x40000000
 SYS_pidfd_getfd = 438
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8913, 0x8914, 0x8916, 1
-# linux/rtnetlink.h, if_link.h, veth.h: a message that makes a link, and its attributes.
+# A message that makes a link, and its attributes (linux/rtnetlink.h, if_link.h, veth.h).
 RTM_NEWLINK, NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 16, 1, 4, 0x200, 0x400
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 3, 18, 1, 2, 1
-OTHER4, OTHER6 = "10.255.0.1", "fd00::1"  # addresses that are not loopback's, though they lead there too
+OTHER4, OTHER6 = "10.255.0.1", "fd00::1"  # no loopback addresses, but they lead to the loopback interface
 NAMESERVER = "127.0.0.53"
 ETC = {
     "hosts": "127.0.0.1 localhost\n",
@@ -31,8 +32,8 @@ ETC = {
 
 
 def private_network(**space):
-    """A network with nothing but loopback, in which every port is free, and what names are looked up in. space: how to
-    enter the other namespaces."""
+    """Enters a network that has only loopback, and in which every port is free, with files of its own to look names up.
+    space: the arguments of mbspace.enter, for the other namespaces."""
     mbspace.enter(**space)
     if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
         mbtest.bail("no private network namespace here")
@@ -43,7 +44,7 @@ def private_network(**space):
     _add_address(OTHER6, "lo")
     for name, text in ETC.items():
         target = os.path.realpath(f"/etc/{name}")
-        if target.startswith("/run/"):  # which is ours
+        if target.startswith("/run/"):  # our own /run
             os.makedirs(os.path.dirname(target), exist_ok=True)
             write_file(target, "")
         subprocess.run(["mount", "--bind", write_file(tmp("etc", name), text), target], check=True)
@@ -67,7 +68,7 @@ def _attribute(kind, data):
 
 
 def two_links(names, address):
-    """Two interfaces that are up, each with the same address."""
+    """Makes two interfaces with the same address, and sets them up."""
     name, peer = (_attribute(IFLA_IFNAME, n.encode() + b"\0") for n in names)
     info = _attribute(IFLA_INFO_KIND, b"veth")
     info += _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, bytes(16) + peer))
@@ -79,7 +80,7 @@ def two_links(names, address):
     if error:
         mbtest.bail(f"no pair of interfaces here: {os.strerror(error)}")
     for interface in names:
-        # Each would find that the other has its address already.
+        # Otherwise each would find that the other already has its address.
         write_file(f"/proc/sys/net/ipv6/conf/{interface}/accept_dad", "0")
         _bring_up(interface)
         _add_address(address, interface)
@@ -87,7 +88,7 @@ def two_links(names, address):
 
 @contextlib.contextmanager
 def etc(name, text):
-    """That file of /etc holds this text instead, or besides (hosts)."""
+    """Within it, a file of /etc has this text instead of its own; hosts has it in addition."""
     write_file(tmp("etc", name), ETC[name] + text if name == "hosts" else text)
     try:
         yield
@@ -97,7 +98,7 @@ def etc(name, text):
 
 @contextlib.contextmanager
 def ports_from(low, high):
-    """Outgoing connections take their ports from this range."""
+    """Within it, outgoing connections take their ports from this range."""
     path = "/proc/sys/net/ipv4/ip_local_port_range"
     before = mbtest.read_file(path)
     write_file(path, f"{low} {high}")
@@ -108,7 +109,7 @@ def ports_from(low, high):
 
 
 def addresses_of(name):
-    """The addresses of a name, in getaddrinfo's order."""
+    """Returns the addresses of a name, in getaddrinfo's order."""
     return [a[4][0] for a in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
 
 
@@ -141,7 +142,7 @@ local function hex(s) return s and (s:gsub(".", function(c) return ("%02x"):form
 
 
 def lua(value):
-    """The value as Lua source."""
+    """Returns the value as Lua source."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
@@ -152,12 +153,12 @@ def lua(value):
 
 
 class Handler:
-    """mb-handle on one end of a local connection, by which the test tells it to go on; what it prints can be read line by
-    line. values are the body's local variables."""
+    """mb-handle on one end of a local connection. The test tells it over the connection to go on, and reads its output
+    line by line. values are the local variables of the body."""
 
     def __init__(self, body, argv=(HANDLE,), **values):
         self.output, output = os.pipe()
-        # Unbuffered: what select() sees must be all there is.
+        # Unbuffered: otherwise lines could be in a buffer, where select() does not see them.
         self.lines = os.fdopen(self.output, "rb", buffering=0)
         self.control, theirs = socket.socketpair()
         text = "".join(f"local {name} = {lua(value)}\n" for name, value in values.items())
@@ -180,32 +181,32 @@ class Handler:
         self.control.sendall(b"go\n")
 
     def rest(self):
-        """Whatever else it prints until it ends."""
+        """Returns all that the handler still prints until it ends."""
         return self.lines.read().decode(errors="replace")
 
     def asleep(self):
-        """Waits until the process waits for something."""
+        """Waits until the process is asleep."""
         path = f"/proc/{self.child.pid}/stat"
         until(lambda: mbtest.read_file(path).rpartition(")")[2].split()[0] == "S", "the handler waits")
 
     def files(self):
-        """What the descriptors of the process are."""
+        """Returns what the descriptors of the process lead to, as /proc names it."""
         path = f"/proc/{self.child.pid}/fd"
         return sorted(os.readlink(f"{path}/{name}") for name in os.listdir(path))
 
     def flags(self, fd):
-        """The flags of one of its descriptors."""
+        """Returns the flags of one of its descriptors."""
         info = mbtest.read_file(f"/proc/{self.child.pid}/fdinfo/{fd}")
         return int(dict(line.split(":", 1) for line in info.splitlines())["flags"], 8)
 
     def socket(self, fd):
-        """One of its sockets, shared."""
+        """Returns one of its sockets, shared with the process."""
         copy = ctypes.CDLL(None, use_errno=True).syscall(SYS_pidfd_getfd, self.child.pidfd, fd, 0)
         check(copy >= 0, f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
         return socket.socket(fileno=copy)
 
     def may_open(self, count):
-        """So many descriptors the process may have from now on."""
+        """Sets how many descriptors the process may have from now on."""
         before = resource.prlimit(self.child.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(self.child.pid, resource.RLIMIT_NOFILE, (count or before[1], before[1]))
 
@@ -223,5 +224,5 @@ class Handler:
 
 
 def run(body, **values):
-    """A handler that needs nobody."""
+    """Runs a handler that needs no words of the test."""
     Handler(body, **values).ends()

@@ -1,5 +1,5 @@
-"""Units with settings that harden them, tried with the real manager: what tests/bench/sandbox and the tests share.
-Must never call a directive applied that the manager has passed over: what the process has is looked at from outside."""
+"""Tries units with settings that harden them in the real manager, for tests/bench/sandbox and the tests. Must never say
+that a directive is applied when the manager has passed it over: it looks at the process from outside."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import time
 import mbspace
 import mbtest
 
-# A word of the client's, so that the process can be looked at before it answers; and so that an answer is its own.
+# It waits for a word of the client, so that we can look at the process before; the word in its answer identifies it.
 HANDLER = """
 return function(socket)
   socket:write("answer to ", (socket:read(100, "\\n")))
@@ -22,7 +22,7 @@ Accept=yes
 TriggerLimitIntervalSec=0
 NoDelay=yes
 """
-# A service with no settings but those that the others have too.
+# A service that has only the settings that all others have too.
 PLAIN = """[Unit]
 CollectMode=inactive-or-failed
 [Service]
@@ -30,9 +30,9 @@ ExecStart={handle}
 StandardOutput=journal
 StandardError=journal
 """
-# What the manager says when it goes on without what a directive asks for.
+# Messages of the manager when it goes on without applying a directive.
 PASSED_OVER = re.compile(
-    # Not: what the machine lacks for everybody, and names of system calls that are newer than the library.
+    # These do not count: the machine lacks something for all units, or the library does not know a new system call.
     r"^(?!.*(oomd|ManagedOOM|varlink|parse system call|\.mount: Failed to load|hugepages|umount|/run/credentials"
     r"|Cannot stat|PR_SET_MM|unit-root/(run|var)/))"
     r".*(\bignoring|not supported|does not support|unsupported|lacks|proceeding without|Failed to|Unknown key)",
@@ -45,7 +45,7 @@ class Unanswered(Exception):
 
 
 def visible_program():
-    """Copies the program to where no setting hides it, as /usr is in service; a build may be in /tmp or /home."""
+    """Copies the program to a place that no setting hides, like /usr in service. A build may be in /tmp or /home."""
     directory = "/run/mb-test"
     os.makedirs(directory, exist_ok=True)
     mbtest.HANDLE = shutil.copy(mbtest.HANDLE, f"{directory}/mb-handle")
@@ -54,14 +54,14 @@ def visible_program():
 
 
 def settings_of(text):
-    """The settings of a unit file, [("Name", "value")]; a name may stand there twice."""
+    """Returns the settings of a unit file as [("Name", "value")]. A name may occur twice."""
     lines = [line.strip() for line in text.splitlines()]
     pairs = [line.partition("=") for line in lines if line and line[0] not in "#;["]
     return [(name, value) for name, _, value in pairs]
 
 
 class Unit:
-    """A socket unit of its own and its service, with what was measured and seen."""
+    """A socket unit of its own, its service, and the results of measuring and looking."""
 
     def __init__(self, number, name, settings="", base=PLAIN):
         self.name = name
@@ -71,16 +71,16 @@ class Unit:
         self.count = 0
         self.answer_ms = []  # until the client has its answer and the end
         self.whole_ms = []  # until the manager is rid of the service
-        self.status = ""  # how the manager says that it could not be started, such as 226/NAMESPACE
+        self.status = ""  # the manager's status when it could not start the service, such as 226/NAMESPACE
         self.passed_over = []  # messages of the manager
-        self.differs = []  # what the process has that one of the plain unit has not
+        self.differs = []  # properties of the process that differ from a process of the plain unit
 
     def write(self, directory):
         mbtest.write_file(f"{directory}/{self.unit}.socket", SOCKET.format(port=self.port))
         mbtest.write_file(f"{directory}/{self.unit}@.service", self.text)
 
     def groups(self):
-        """The control groups of the instances there are."""
+        """Returns the control groups of the instances that exist."""
         parent = f"{mbspace.own_groups()[0]}/app.slice/app-{self.unit}.slice"
         try:
             return [f"{parent}/{name}" for name in os.listdir(parent) if "@" in name]
@@ -111,7 +111,7 @@ class Unit:
             time.sleep(0.0001)
 
     def measure(self):
-        """One connection. The next one waits until the manager is rid of it, so that each pays for itself."""
+        """Makes one connection, and waits until the manager is rid of the service, so that each pays for itself."""
         start = time.monotonic()
         with self.connect() as client:
             self.ask(client)
@@ -121,12 +121,12 @@ class Unit:
         self.answer_ms.append((answered - start) * 1000)
 
     def look(self):
-        """What can be seen of the one instance's process from outside: {name: value}."""
+        """Returns the properties of the one instance's process that can be seen from outside: {name: value}."""
         (group,) = mbtest.until(self.groups, f"{self.name}: a service")
         pid = [None]
 
         def waits():
-            # In its read: what the program itself changes at its start is done.
+            # The process is in its read: it has made the changes of its start.
             pids = mbtest.read_file(f"{group}/cgroup.procs").split()
             if not pids:
                 return not self.groups()
@@ -144,8 +144,8 @@ class Unit:
             raise Unanswered("not started") from None
 
     def probe(self, journal, plain=None):
-        """One connection, in which all is found out that is no figure. The manager logs debug messages to the journal.
-        plain: what look() returned for the plain unit. Returns what it returns for this one, None if there was none."""
+        """Makes one connection, and finds out everything except times. The manager logs debug messages to the journal.
+        plain: the result of look() for the plain unit. Returns the result for this one, or None without a process."""
         seen = None
         before = len(journal.entries())
         answered = False

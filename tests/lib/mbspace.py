@@ -1,5 +1,5 @@
-"""A private mount and process namespace: a /run and a /dev of its own, in which a real journal and a real syslog run
-beside those of the machine. When its first process ends, whatever was started in it ends too. Never touches the machine's."""
+"""A private mount and process namespace. It has its own /run and /dev, in which a real journal and a real syslog run
+beside those of the machine, which it never touches. When its first process ends, all its other processes end too."""
 
 import contextlib
 import json
@@ -24,8 +24,8 @@ Audit=
 
 
 def enter(cgroup=False):
-    """Starts the test file again in the namespace, with cgroup in a control group of its own too; returns in that second
-    run only. Needs root, as the servers do that change to the user they serve as."""
+    """Starts the test file again in the namespace; with cgroup also in a control group of its own. Returns only in that
+    second run. Needs root, as do the servers that change to the user they serve as."""
     if os.environ.get(MARK):
         _furnish()
         return
@@ -47,7 +47,7 @@ def enter(cgroup=False):
 
 
 def own_groups():
-    """The directories of our control group, in each of the hierarchies that a service manager uses; cgroup2 first."""
+    """Returns the directories of our control group, in all hierarchies that a service manager uses; cgroup2 first."""
     found = []
     for line in mbtest.read_file("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -59,7 +59,7 @@ def own_groups():
 
 
 def _make_groups():
-    """New control groups below our own, removed at the end."""
+    """Makes control groups below our own. Removes them at the end."""
     groups = []
     for own in own_groups():
         group = f"{own}/{os.path.basename(mbtest.TMP)}"
@@ -72,7 +72,7 @@ def _make_groups():
 def _remove_group(group):
     for directory, _, _ in os.walk(group, topdown=False):
         try:
-            # The processes are killed with the namespace, but they may take a moment to go.
+            # The processes are killed with the namespace, but it may take a moment until they are gone.
             mbtest.until(lambda d=directory: not mbtest.read_file(f"{d}/cgroup.procs"), "the group is empty", 5)
             os.rmdir(directory)
         except (OSError, mbtest.Failed) as error:
@@ -89,12 +89,12 @@ def _furnish():
     os.makedirs("/run/log/journal")
     os.makedirs("/run/lock")
     os.makedirs("/run/systemd/journald.conf.d")
-    # What the system's manager has made there before any user's one is started.
+    # The system's manager makes these before it starts the manager of a user.
     os.mkdir("/run/systemd/unit-root", 0o555)
     _inaccessible("/run/systemd/inaccessible")
     mbtest.write_file("/run/systemd/journald.conf.d/mb-test.conf", JOURNALD_CONF)
 
-    # A /dev in which /dev/log can be made and removed.
+    # This is a /dev in which /dev/log can be made and removed.
     os.mkdir("/run/dev")
     for node in NODES:
         if os.path.exists(f"/dev/{node}"):
@@ -111,18 +111,18 @@ def _furnish():
 
 
 def _inaccessible(directory):
-    """What is mounted over that which a service may not see: one of each kind, mode 0."""
+    """Makes the files that are mounted over others that a service may not see: one of each kind, with mode 0."""
     os.mkdir(directory)
     for name, kind in (("reg", stat.S_IFREG), ("fifo", stat.S_IFIFO), ("sock", stat.S_IFSOCK)):
         os.mknod(f"{directory}/{name}", kind)
     os.mkdir(f"{directory}/dir", 0)
     for name, kind in (("chr", stat.S_IFCHR), ("blk", stat.S_IFBLK)):
-        with contextlib.suppress(PermissionError):  # in a container; systemd goes without it too
+        with contextlib.suppress(PermissionError):  # in a container; systemd does without it, too
             os.mknod(f"{directory}/{name}", kind, os.makedev(0, 0))
 
 
 def _dev_log(there):
-    """What systemd's tmpfiles make: /dev/log is a symbolic link to the journal's socket."""
+    """Makes /dev/log a symbolic link to the journal's socket, as systemd-tmpfiles does."""
     if os.path.lexists("/dev/log"):
         os.unlink("/dev/log")
     if there:
@@ -136,14 +136,14 @@ class Journal(mbtest.Process):
         # In a container the machine may have no id yet; the journal's directory is named after it.
         if not mbtest.read_file("/etc/machine-id").strip():
             mbtest.bail("no /etc/machine-id, which systemd-journald needs")
-        # Sockets that an earlier one has left would look as if this one listened already.
+        # With sockets that an earlier journal has left, this one would seem to listen already.
         shutil.rmtree("/run/systemd/journal", ignore_errors=True)
         super().__init__([mbtest.need("systemd-journald")])
         _dev_log(dev_log)
         mbtest.until(lambda: os.path.exists("/run/systemd/journal/stdout"), "systemd-journald listens")
 
     def entries(self):
-        """All entries as dictionaries, the oldest first."""
+        """Returns all entries as dictionaries, the oldest first."""
         out = subprocess.run(
             [mbtest.need("journalctl"), "--directory=/run/log/journal", "--output=json", "--all", "--quiet"],
             stdout=subprocess.PIPE,
@@ -153,7 +153,7 @@ class Journal(mbtest.Process):
         return [json.loads(line) for line in out.splitlines()]
 
     def find(self, part):
-        """The first entry with this text in its message, waiting for it."""
+        """Waits for an entry with this text in its message. Returns the first one."""
         return mbtest.until(
             lambda: next((e for e in self.entries() if part in str(e.get("MESSAGE"))), None), f"{part!r} in the journal"
         )
@@ -174,7 +174,7 @@ class Syslog(mbtest.Process):
         mbtest.until(lambda: os.path.exists("/dev/log"), "syslogd listens")
 
     def find(self, part):
-        """The first line with this text, waiting for it."""
+        """Waits for a line with this text. Returns the first one."""
         return mbtest.until(
             lambda: next((line for line in mbtest.read_file(self.file).splitlines() if part in line), None),
             f"{part!r} in the syslog",

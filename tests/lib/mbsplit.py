@@ -1,5 +1,5 @@
-"""Input that arrives in pieces: the next one is sent when the one before has been received, so that the receiver sees
-exactly these pieces. For Unix sockets, whose sender can tell."""
+"""Sends input in pieces. Each piece is sent when the one before has been received, so that the receiver sees exactly
+these pieces. This works on Unix sockets only, whose sender can see what was received."""
 
 import array
 import fcntl
@@ -10,7 +10,7 @@ from mbtest import DEADLINE, Failed
 
 
 def unread(sock):
-    """Whether the other end has still something to receive."""
+    """Returns whether the other end still has something to receive."""
     count = array.array("i", [0])
     fcntl.ioctl(sock, termios.TIOCOUTQ, count)
     return count[0] > 0
@@ -26,7 +26,7 @@ def received(sock):
 
 
 def in_pieces(sock, *pieces):
-    """Sends them one by one; the last may still be on its way then. Returns whether the other end took them all."""
+    """Sends the pieces one by one; the last may still be on its way. Returns whether the other end took all of them."""
     try:
         for piece in pieces[:-1]:
             if piece:

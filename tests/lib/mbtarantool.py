@@ -1,11 +1,12 @@
-"""Scripts that try mb.tarantool and print what is not as they expect."""
+"""Scripts that try mb.tarantool and print every difference from what they expect."""
 
 import subprocess
 
 import mbtest
 from mbtest import HANDLE, equal, script
 
-# equal(got, want, what): a line for what differs; says(f, text, ...): that f throws this; pair(): two ends of TCP.
+# equal(got, want, what) prints a line if they differ; says(text, f, ...) if f does not throw that text. pair() makes
+# both ends of a TCP connection.
 PRELUDE = r"""
 local mb = require "mb.tarantool"
 local socket, fiber, errno = mb.socket, mb.fiber, mb.errno
@@ -48,7 +49,7 @@ end
 
 
 def run(text, *args, status=0):
-    """What a script prints that runs without a client; its arguments are in arg."""
+    """Runs a script without a client. Returns what it prints. Its arguments are in arg."""
     done = subprocess.run(
         [HANDLE, script(f"local arg = {{...}}\n{PRELUDE}\n{text}\nreturn function() end\n"), *map(str, args)],
         stdin=subprocess.DEVNULL,
@@ -63,5 +64,5 @@ def run(text, *args, status=0):
 
 
 def good(text, *args):
-    """The script finds nothing that is not as it expects."""
+    """Checks that the script finds no difference."""
     equal(run(text, *args), "", "what the script complains about")

@@ -21,7 +21,7 @@ import zlib
 
 STRICT = os.environ.get("CI") == "true"  # nothing may be skipped
 VALGRIND = os.environ.get("MB_VALGRIND") == "true"  # MB_HANDLE runs under it
-# Seconds until a condition that does not come true fails its test: far above what any takes.
+# After so many seconds a condition that has not come true fails its test. All of them take far less.
 DEADLINE = 60 if VALGRIND else 15
 
 
@@ -45,7 +45,7 @@ def short(value):
 
 
 def until(condition, what, seconds=DEADLINE):
-    """Calls condition until it returns something true, and returns that; fails when seconds have gone."""
+    """Calls condition until it returns something true, and returns that. Fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while True:
         result = condition()
@@ -57,8 +57,8 @@ def until(condition, what, seconds=DEADLINE):
 
 
 def within(limit, what, measure, attempts=5):
-    """Checks a delay that a busy machine may stretch: the best of some attempts is held against the limit (seconds).
-    measure() makes one attempt and returns its delay; it checks by itself what must hold for every attempt."""
+    """Checks a delay that a busy machine may stretch: compares the best of some attempts with the limit (seconds).
+    measure() makes one attempt and returns its delay. It checks by itself what must hold for every attempt."""
     delays = []
     for _ in range(attempts):
         delays.append(measure())
@@ -67,7 +67,7 @@ def within(limit, what, measure, attempts=5):
     raise Failed(f"{what}: {min(delays) * 1000:.0f} ms at best of {attempts}, expected at most {limit * 1000:.0f} ms")
 
 
-# --- Cleaning up, in the reverse order of what was started ---
+# --- Cleaning up: what was started last ends first ---
 
 cleanup = contextlib.ExitStack()
 _processes = []
@@ -78,7 +78,7 @@ def _end(signum, _frame):
 
 
 def _remove(path):
-    """Removes a directory; again and again for a while, since what was killed may not be gone yet."""
+    """Removes a directory. Tries it again for a while, since processes that were killed may not be gone yet."""
     deadline = time.monotonic() + 5
     while os.path.exists(path) and time.monotonic() < deadline:
         shutil.rmtree(path, ignore_errors=True)
@@ -90,32 +90,32 @@ for _signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
 # A second run of the same file (mbspace) works in the directory of the first, which removes it.
 TMP = os.environ.get("MB_TEST_TMP")
 if not TMP:
-    # Not in a $TMPDIR with a space in its name: see plain().
+    # A $TMPDIR with a space in its name will not do: see plain().
     TMP = tempfile.mkdtemp(prefix="mb-", dir="/tmp" if " " in tempfile.gettempdir() else None)
     cleanup.callback(_remove, TMP)
 
 
 def tmp(*names):
-    """A path in the temporary directory, its parents made."""
+    """Returns a path in the temporary directory, and makes its parents."""
     path = os.path.join(TMP, *names)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     return path
 
 
 def plain(path):
-    """The absolute path, or one that leads to the same place if that has a space in it: inetd.conf, unit files and
-    LD_PRELOAD take none."""
+    """Returns the absolute path; if that has a space in it, another path to the same place. A path in inetd.conf, unit
+    files or LD_PRELOAD must not have one."""
     path = os.path.abspath(path)
     if not any(c.isspace() for c in path):
         return path
-    # The same one in a second run of the file (mbspace), and none that two paths share.
+    # The name is the same in a second run of the file (mbspace), and no other path has it.
     link = tmp("plain", f"{zlib.crc32(path.encode()):x}", "-".join(os.path.basename(path).split()))
     if not os.path.lexists(link):
         os.symlink(path, link)
     return link
 
 
-# What is tested, and the source tree.
+# The program under test, and the source tree.
 SRCDIR = plain(os.environ.get("MB_SRCDIR") or os.path.join(os.path.dirname(__file__), "..", ".."))
 HANDLE = plain(os.environ.get("MB_HANDLE") or os.path.join(SRCDIR, "build", "mb-handle"))
 COMMANDS = os.path.join(SRCDIR, "tests", "integration", "scripts", "commands.lua")  # the handler that most tests drive
@@ -128,7 +128,7 @@ def write_file(path, text):
 
 
 def read_file(path):
-    """The file's text; empty while there is no file."""
+    """Returns the text of the file; an empty one while there is no file."""
     try:
         with open(path, encoding="utf-8", errors="backslashreplace") as f:
             return f.read()
@@ -137,7 +137,8 @@ def read_file(path):
 
 
 def without_ends(log):
-    """A log without the lines for a connection's end, which level info has for each (connection_log.py tests them)."""
+    """Returns a log without the lines for the end of each connection, which level info has (connection_log.py tests
+    them)."""
     return re.sub(r"(?m)^mb-handle: connection from .* bytes out, .*\n", "", log)
 
 
@@ -145,7 +146,7 @@ _scripts = 0
 
 
 def script(text):
-    """Writes a Lua script of a test's own and returns its path."""
+    """Writes a Lua script for a test and returns its path."""
     global _scripts
     _scripts += 1
     return write_file(tmp(f"script{_scripts}.lua"), text)
@@ -155,13 +156,13 @@ def script(text):
 
 
 def output_of(*argv, env=None):
-    """What a program prints, on stdout and stderr together."""
+    """Runs a program. Returns what it prints on stdout and stderr together."""
     done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout.decode(errors="backslashreplace").rstrip("\n")
 
 
 def alive(pid):
-    """Whether the process exists and is no zombie."""
+    """Returns whether the process exists and is no zombie."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
             return f.read().rpartition(")")[2].split()[0] not in "ZX"
@@ -170,12 +171,12 @@ def alive(pid):
 
 
 def die_with_parent():
-    """In a new child: it gets SIGKILL should the test be killed, which then cleans up nothing itself."""
+    """Runs in a new child. The child gets SIGKILL when the test is killed, as the test cannot clean up then."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Process:
-    """A server of the test's, its output in a log file, ended at the latest when the test ends."""
+    """A server of the test. A log file takes its output. It is ended when the test ends, if not before."""
 
     def __init__(self, argv, name=None, **popen):
         self.name = name or os.path.basename(argv[0])
@@ -202,8 +203,8 @@ class Process:
 
 
 class Child:
-    """One mb-handle (or what argv says) with exactly the descriptors of fds ({number: file}); all others are closed.
-    env holds further variables. With listen_fds, LISTEN_FDS and LISTEN_PID (listen_pid, default the child's own) are set."""
+    """One mb-handle (or the program of argv) that has exactly the descriptors of fds ({number: file}). env has further
+    variables. With listen_fds, LISTEN_FDS and LISTEN_PID are set; listen_pid is the child's own by default."""
 
     UNSET = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "JOURNAL_STREAM", "MB_SCRIPT")
 
@@ -237,7 +238,7 @@ class Child:
             os._exit(127)
 
     def wait(self, seconds=DEADLINE):
-        """The exit status, or the negative number of the signal that ended it; fails when it does not end."""
+        """Returns the exit status, or the negative number of the signal that ended it. Fails when it does not end."""
         if self.status is None:
             ready, _, _ = select.select([self.pidfd], [], [], seconds)
             check(ready, f"process not ended within {seconds} s")
@@ -257,11 +258,11 @@ class Child:
 
 # --- Addresses and clients ---
 
-_ports = []  # sockets whose abstract names hold the ports for this process, as a lock other tests respect
+_ports = []  # sockets whose abstract names reserve the ports for this process; other tests respect that
 
 
 def free_port():
-    """A TCP port that nobody uses, outside the range of outgoing connections, and that no parallel test will take."""
+    """Returns a TCP port that nobody uses and no parallel test will take, outside the range of outgoing connections."""
     for port in range(20000 + os.urandom(2)[0] * 40, 32000):
         holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -279,10 +280,10 @@ def free_port():
 
 
 def listening(where):
-    """Whether someone listens at (HOST, PORT) or on the Unix socket PATH; found without connecting."""
+    """Returns whether somebody listens at (HOST, PORT) or on the Unix socket PATH. Finds it out without connecting."""
     if isinstance(where, str):
         with open("/proc/net/unix", encoding="utf-8", errors="replace") as f:
-            # Num RefCount Protocol Flags Type St Inode Path; flag 10000 is a listener.
+            # The columns are Num RefCount Protocol Flags Type St Inode Path. A listener has the flag 10000.
             rows = [line.split(maxsplit=7) for line in f]
         return any(row[3] == "00010000" and row[-1].strip() == where for row in rows)
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -321,7 +322,7 @@ class Client:
         self.sock.sendall(data.encode() if isinstance(data, str) else data)
 
     def finish(self):
-        """No more input from the client."""
+        """Ends the output of the client."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def receive(self):
@@ -331,7 +332,7 @@ class Client:
             raise Failed(f"neither data nor an end within {DEADLINE} s, after {short(self.buffer)}") from None
 
     def line(self):
-        """The next line, without its end; what there is when the connection ends first."""
+        """Returns the next line without its end; when the connection ends first, the part of it that came."""
         while b"\n" not in self.buffer:
             chunk = self.receive()
             if not chunk:
@@ -341,7 +342,7 @@ class Client:
         return line.decode(errors="backslashreplace")
 
     def end(self):
-        """Reads until the connection ends. Returns what came, and "eof" or "reset"."""
+        """Reads until the connection ends. Returns the bytes that came, and "eof" or "reset"."""
         how = "eof"
         try:
             while chunk := self.receive():
@@ -358,13 +359,13 @@ class Client:
 
 
 def answer(where):
-    """What comes from where without being asked, and how the connection ends."""
+    """Connects and sends nothing. Returns the bytes that come, and how the connection ends."""
     with Client(where) as client:
         return client.end()
 
 
 def nobody_answers(where):
-    """Fails when somebody listens there."""
+    """Checks that nobody listens there."""
     try:
         answer(where)
     except (ConnectionRefusedError, FileNotFoundError):
@@ -373,7 +374,7 @@ def nobody_answers(where):
 
 
 def tcp_pair(family=socket.AF_INET, host="127.0.0.1", client_host=None, dual_stack=False):
-    """A TCP connection over loopback: (Client, the server's end as accept returned it)."""
+    """Makes a TCP connection over loopback. Returns (Client, the server's end as accept returned it)."""
     with socket.socket(family) as listener:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
@@ -384,7 +385,7 @@ def tcp_pair(family=socket.AF_INET, host="127.0.0.1", client_host=None, dual_sta
 
 
 def unix_pair(path):
-    """A connection over a Unix socket at path: (Client, the server's end)."""
+    """Makes a connection over a Unix socket at path. Returns (Client, the server's end)."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(1)
@@ -398,7 +399,7 @@ _tests = []
 
 
 def test(name, native=None):
-    """Decorator: a test of this name. It passes unless it raises. native: why it can only run without valgrind."""
+    """Decorator: makes a test of this name, which passes unless it raises. native: why it cannot run under valgrind."""
 
     def add(function):
         if not (native and VALGRIND):
@@ -409,7 +410,7 @@ def test(name, native=None):
 
 
 def bail(reason):
-    """Ends the whole file: skipped, or failed where nothing may be skipped."""
+    """Ends the whole file: skips it, or fails where nothing may be skipped."""
     if STRICT:
         print(f"1..1\nnot ok 1 - {reason} (CI: nothing may be skipped)", flush=True)
         sys.exit(1)
@@ -418,7 +419,7 @@ def bail(reason):
 
 
 def need(*tools):
-    """The path of the first tool there is; without one of them the file is skipped, naming the first."""
+    """Returns the path of the first tool that is installed. If none is, skips the file, naming the first tool."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/lib/systemd:/lib/systemd"
     for tool in tools:
         found = tool and shutil.which(tool, path=path)
@@ -435,7 +436,7 @@ def diagnose(text):
 def main():
     """Runs the tests in their order and prints the plan."""
     failed = 0
-    only = sys.argv[1:]  # by hand: parts of the names of the tests to run
+    only = sys.argv[1:]  # given by hand: parts of the names of the tests to run
     tests = [t for t in _tests if not only or any(part in t[0] for part in only)]
     for number, (name, function) in enumerate(tests, 1):
         sizes = {p: len(p.text()) for p in _processes}

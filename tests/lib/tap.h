@@ -5,25 +5,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* One check. The name says what holds. */
+/* Reports a check. The name says what holds. */
 void tap_ok(bool holds, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Two integers are the same; shows both when they are not. */
+/* Checks that two integers are the same, and shows both when they are not. */
 void tap_int(long long got, long long want, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Two strings are the same; either may be NULL. */
+/* Checks that two strings are the same; either may be NULL. */
 void tap_str(const char *got, const char *want, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The bytes are the same. */
+/* Checks that the bytes are the same. */
 void tap_bytes(const void *got, size_t got_len, const void *want, size_t want_len,
                const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Prints the plan; what main returns. */
+/* Prints the plan. Returns what main is to return. */
 int tap_done(void);
 
-/* For a test that cannot go on: prints "Bail out!" and exits. */
+/* Prints "Bail out!" and exits, for a test that cannot go on. */
 void tap_bail(const char *why) __attribute__((noreturn));
 
 #endif

@@ -1,9 +1,8 @@
 /*
- * LD_PRELOAD shim: makes allocations of the program fail with ENOMEM, those that libc makes on its
- * behalf too.
- * FAILALLOC_AT=N       the Nth call of malloc, calloc or realloc from when main starts on
- * FAILALLOC_MODE=once  fails alone; from: and all later ones
- * FAILALLOC_HIT=FILE   is created when the first one fails
+ * LD_PRELOAD shim: makes allocations of the program fail with ENOMEM, also those that libc makes for it.
+ * FAILALLOC_AT=N       the Nth call of malloc, calloc or realloc fails, counted from the start of main
+ * FAILALLOC_MODE=once  only that call fails; from: all later ones fail, too
+ * FAILALLOC_HIT=FILE   creates the file when the first call fails
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

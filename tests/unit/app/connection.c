@@ -1,6 +1,6 @@
 /*
- * src/app/connection.c, serve.c and service.c: one process serves connections of different scripts, one after
- * the other, and nothing of one is there for the next. So it will be in a pool.
+ * src/app/connection.c, serve.c and service.c: one process serves connections of different scripts, one
+ * after the other, and nothing of one is left for the next. A pool will need that.
  */
 #include "app/connection.h"
 
@@ -27,13 +27,13 @@
 #include "state/state.h"
 
 static char directory[] = "/tmp/mb-connection-XXXXXX";
-static char said[4096]; /* what the client has got */
+static char said[4096]; /* the text that the client has received */
 static char logged[4096];
 static uint16_t client_port;
 
 /* ---- the peer ---- */
 
-/* A TCP connection over loopback: returns the server's end. */
+/* Makes a TCP connection over loopback. Returns the server's end. */
 static int tcp_pair(int *ret_client) {
   struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t len = sizeof name;
@@ -67,7 +67,7 @@ static void read_all(int fd, char *to, size_t size) {
   to[len] = '\0';
 }
 
-/* Serves one client that sends a line. option: one of the command line's, or NULL. Returns the status. */
+/* Serves a client that sends one line. option: an option of the command line, or NULL. Returns the status. */
 static int serve(const char *path, const char *option) {
   char *argv[5] = {"mb-handle", "--log-level=info", (char *)path, NULL, NULL};
   int argc = 3;
@@ -83,7 +83,7 @@ static int serve(const char *path, const char *option) {
 
   int client, server = tcp_pair(&client);
   if (write(client, "line\n", 5) != 5 || shutdown(client, SHUT_WR) != 0) tap_bail("write");
-  /* What the process logs is read from a file. */
+  /* A file takes the log of the process, and is read afterwards. */
   int log = memfd_create("log", MFD_CLOEXEC), before = dup(2);
   dup2(log, 2);
   struct mb_connection connection;
@@ -100,7 +100,7 @@ static int serve(const char *path, const char *option) {
   return status;
 }
 
-/* ---- what may be left behind ---- */
+/* ---- things that may be left behind ---- */
 
 static int count_descriptors(void) {
   DIR *open_ones = opendir("/proc/self/fd");
@@ -144,7 +144,7 @@ static const char littering[] =
     "  finish = function() timeout(30) end,\n"
     "}\n";
 
-/* Tells what is there that it has not made. */
+/* Reports the things that it finds and has not made itself. */
 static const char looking[] =
     "local found = {tostring(leak), tostring(string.leak), timeout()}\n"
     "for name in pairs(package.loaded) do\n"
@@ -195,7 +195,7 @@ static void in_turn(void) {
   serve_and_look("a script behind that", second, NULL, untouched);
 }
 
-/* A failure is one of its connection. */
+/* A failure concerns its own connection only. */
 static void failures(void) {
   const char *throws = script("throws", "return function() timeout(20); error('on purpose') end");
   tap_int(serve(throws, NULL), MB_EXIT_HANDLER, "a script that throws");

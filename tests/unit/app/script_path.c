@@ -1,4 +1,4 @@
-/* src/app/script_path.c: the script that a connection's address names, and what takes its place. */
+/* src/app/script_path.c: the script that a connection's address names, and the one that takes its place. */
 #include "app/script_path.h"
 
 #include <fcntl.h>
@@ -57,7 +57,7 @@ static void scripts(void) {
   path_is(&o, &none, "default.lua", "and for a replay");
   path_is(&o, &dots, "default.lua", "no name leads out of the directory");
   path_is(&o, &only, "default.lua", "a path of .sock alone");
-  /* A loop of links cannot be read, not even by root; opening it will tell. */
+  /* Nobody can read a loop of links, not even root. The path is kept: opening it will report the error. */
   if (symlink("loop.lua", in_dir("loop.lua")) != 0) tap_bail("symlink");
   struct mb_addr loop = named("\0loop", 5);
   path_is(&o, &loop, "loop.lua", "a script that cannot be read is not replaced by the default");

@@ -1,7 +1,7 @@
 /*
- * src/base/activation.c: our reading of LISTEN_* against sd_listen_fds_with_names(3), on the same
- * environments; and what a descriptor proves to be. Each environment is read in a child process,
- * which has descriptor 3 and 4 open.
+ * src/base/activation.c: it reads LISTEN_* as sd_listen_fds_with_names(3) does, in the same environments,
+ * and finds out the kind of a descriptor. A child process that has descriptors 3 and 4 open reads each
+ * environment.
  */
 #include "base/activation.h"
 
@@ -18,7 +18,7 @@
 
 #include "../../lib/tap.h"
 
-/* "$" in front: our own process id goes there. NULL: not set. */
+/* Our own process id takes the place of a leading "$". With NULL the variable is not set. */
 static const char *const pids[] = {NULL,
                                    "$",
                                    "1",
@@ -80,7 +80,7 @@ struct outcome {
   int cloexec[2]; /* of 3 and 4 */
 };
 
-/* Both readings of the same environment; close-on-exec counts only where they succeed. */
+/* Both results of the same environment. Close-on-exec matters only where they succeed. */
 struct pair {
   struct outcome ours, theirs;
 };
@@ -105,7 +105,7 @@ static struct outcome reading(bool ours, const char *pid, const char *count, con
   return outcome;
 }
 
-/* Reads all lists of names with this process id and count, in a child of its own. */
+/* Reads all lists of names with this process id and count. A child process of its own does it. */
 static void in_child(const char *pid, const char *count, struct pair pairs[NAMES]) {
   int fds[2];
   if (pipe2(fds, O_CLOEXEC) != 0) tap_bail("pipe");

@@ -1,6 +1,6 @@
 /*
- * src/base/addr.c and src/base/match.c: addresses of all families as bytes and text, and which listener they
- * belong to.
+ * src/base/addr.c and src/base/match.c: addresses of all families as bytes and as text, and the listeners
+ * that they match.
  */
 #include "base/addr.h"
 
@@ -81,7 +81,7 @@ static void bytes(void) {
          "no address has nothing");
 }
 
-/* The address with a port, as a message has it; or what mb_addr_from_text returns. */
+/* Checks the address that is made of a text, with a port, as messages show it; or else the error. */
 static void makes(const char *text, const char *want, int want_code) {
   char label[MB_ADDR_LABEL_MAX];
   struct mb_addr addr = {.len = 0};
@@ -102,9 +102,9 @@ static void from_text(void) {
   makes("ff02::1%lo", "[ff02::1%lo]:80", 0);
   makes("fe80::1%1", "[fe80::1%lo]:80", 0);
   makes("fe80:0000:0000:0000:0000:0000:192.168.100.100%lo", "[fe80::c0a8:6464%lo]:80", 0);
-  /* Which numbers are taken is the system's affair; a name that nobody has reads as its number. */
+  /* Nobody checks that an interface has the number. When none has it, the text shows the number. */
   makes("fe80::1%2147483647", "[fe80::1%2147483647]:80", 0);
-  /* The address is there, and its scope is not. */
+  /* The address is filled in without the scope. */
   makes("fe80::1%mb-none", "[fe80::1]:80", -ENODEV);
   makes("fe80::1%LO", "[fe80::1]:80", -ENODEV);
   makes("fe80::1%15-bytes-is-max", "[fe80::1]:80", -ENODEV);
@@ -143,7 +143,7 @@ static void from_text(void) {
                                           "0000:0000:0000:0000:0000:0000:0000:0000:0000:0000%lo"};
   for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
     makes(malformed[i], "unnamed", -EBADMSG);
-  /* Without a free descriptor nobody can look for the interface: it may be there all the same. */
+  /* Without a free descriptor nobody can look for the interface, which may still be there. */
   struct rlimit limit;
   getrlimit(RLIMIT_NOFILE, &limit);
   setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max});
@@ -175,7 +175,7 @@ static void kinds(void) {
   tap_bytes(&un.local, un.len, &same.local, same.len, "and gets no port");
 }
 
-/* Two links may both have the same address: the connection is one of the interface lo, number 1. */
+/* Two links may both have the same address. This connection came in on the interface lo, number 1. */
 static void scopes(void) {
   static const struct {
     const char *host;
@@ -198,7 +198,7 @@ static void scopes(void) {
             "host %s and fe80::1 on another interface", rows[i].host);
   }
   tap_int(mb_match_host("fe80::1%lo", &nowhere, -1), MB_MATCH_NO, "an address that lost its scope");
-  /* What a program of another library binds to has come through getaddrinfo. */
+  /* A program that uses another library gets the address that it binds to from getaddrinfo. */
   if (mb_addr_from_text("fe80::1%lo", -1, &wanted) != 0) tap_bail("no interface lo");
   tap_ok(mb_match_address(&wanted, &here), "an address with a scope is the same with that scope");
   tap_ok(!mb_match_address(&wanted, &elsewhere), "and not with another");
@@ -206,7 +206,7 @@ static void scopes(void) {
   tap_ok(mb_match_name("fe80::1%lo", &here) && !mb_match_name("fe80::1%lo", &elsewhere),
          "scopes that getaddrinfo has found count too");
 
-  /* The same, where a socket says in which network to look. */
+  /* The same with a socket, whose network is the one to look in. */
   int fd = socket(AF_UNIX, SOCK_STREAM, 0);
   tap_int(mb_match_host("fe80::1%lo", &here, fd), MB_MATCH_YES, "a name in a socket's network");
   tap_int(mb_match_host("fe80::1%lo", &elsewhere, fd), MB_MATCH_NO, "and the other interface");

@@ -1,4 +1,4 @@
-/* src/base/alloc.c: accounting, and the limit. */
+/* src/base/alloc.c: the accounts, and the limit. */
 #include "base/alloc.h"
 
 #include <stdint.h>

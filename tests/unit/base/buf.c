@@ -1,4 +1,4 @@
-/* src/base/buf.c: every split of an input gives the same bytes and the same terminators. */
+/* src/base/buf.c: every way to split an input gives the same bytes and the same terminators. */
 #include "base/buf.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
- * src/base/child.c: programs that are started, those that cannot be, what they inherit, how they end, and
- * those that nobody waits for.
+ * src/base/child.c: programs that can be started, and others; the things that a program inherits; how it
+ * ends; and children that nobody waits for.
  */
 #include "base/child.h"
 
@@ -45,7 +45,7 @@ static struct mb_child *shell(const char *command) {
   return child;
 }
 
-/* The child's pipes do not block. */
+/* Reads a pipe of the child, which does not block. */
 static ssize_t read_pipe(int fd, void *data, size_t len, bool wait) {
   for (;;) {
     ssize_t n = read(fd, data, len);
@@ -127,7 +127,7 @@ static void ends(void) {
   tap_int(result, -SIGKILL, "its result");
 }
 
-/* What is ours, the child does not have. */
+/* A child inherits none of our descriptors, and no blocked or ignored signal. */
 static void inherits_nothing(void) {
   const struct itimerval far = {.it_value.tv_sec = 1000}, off = {.it_value.tv_sec = 0};
   sigset_t usr1;
@@ -135,7 +135,7 @@ static void inherits_nothing(void) {
   sigaddset(&usr1, SIGUSR1);
   sigprocmask(SIG_BLOCK, &usr1, NULL);
   signal(SIGHUP, SIG_IGN);
-  /* As posix_spawn leaves them: see reset_signals. */
+  /* posix_spawn leaves these two signals ignored: see reset_signals. */
   const struct {
     void (*handler)(int);
     unsigned long rest[7];
@@ -156,7 +156,7 @@ static void inherits_nothing(void) {
   while ((n = read_pipe(pipes.fd[1], said + len, sizeof said - 1 - len, true)) > 0)
     len += (size_t)n;
   said[len] = '\0';
-  /* 3 is the directory that ls lists. */
+  /* Descriptor 3 is the directory that ls lists. */
   tap_str(said, "0 1 2 3 Blk 0000000000000000\nIgn 0000000000000000\n",
           "no descriptor, blocked or ignored signal");
   int result;
@@ -173,7 +173,7 @@ static void inherits_nothing(void) {
          "our mask is as it was");
 }
 
-/* Waits until there is no child at all, which nobody but the handler reaps; false: not in time. */
+/* Waits until there is no child at all; only the handler reaps them. Returns false after too long a time. */
 static bool all_reaped(void) {
   int64_t deadline = mb_now_usec() + 10000000;
   while (mb_now_usec() < deadline) {

@@ -1,6 +1,6 @@
 /*
- * src/base/connect.c and src/base/listener.c: names and literals, one address after the other, attempts that
- * are undecided, listeners that are replaced.
+ * src/base/connect.c and src/base/listener.c: names and literals, one address after the other, undecided
+ * attempts, and listeners that are replaced.
  */
 #include "base/connect.h"
 
@@ -22,7 +22,7 @@
 
 static struct mb_alloc alloc;
 
-/* A list of addresses as getaddrinfo makes it, of literals with one port each. */
+/* Makes a list of addresses, of literals with one port each, as getaddrinfo does. */
 static struct addrinfo *addresses(int count, const char *const hosts[], const int ports[]) {
   struct addrinfo *list = NULL, **end = &list;
   for (int i = 0; i < count; i++) {
@@ -49,7 +49,7 @@ static int listen_at(const char *host) {
   return fd;
 }
 
-/* A port at which nobody listens. */
+/* Returns a port at which nobody listens. */
 static int free_port(void) {
   int fd = listen_at("127.0.0.1");
   int port = port_of(fd);
@@ -81,7 +81,7 @@ static void resolving(void) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct addrinfo *list = NULL;
     int code = mb_resolve(cases[i].host, cases[i].port, false, &list);
-    /* Without a name server in reach, a name that is not local is a temporary failure. */
+    /* When no name server can be reached, the lookup of a name that is not local fails for now. */
     if (code == EAI_AGAIN && cases[i].code == EAI_NONAME) code = EAI_NONAME;
     tap_int(code, cases[i].code, "\"%s\" port %s", cases[i].host, cases[i].port);
     if (code != 0) continue;
@@ -92,7 +92,7 @@ static void resolving(void) {
   }
 }
 
-/* A "%" is in no name: these are not looked up, and fail at once, whatever the name servers do. */
+/* No name has a "%": these are not looked up, and fail at once, whatever the name servers do. */
 static void scopes(void) {
   static const struct {
     const char *host;
@@ -137,7 +137,7 @@ static struct mb_attempt *attempt_for(int count, const char *const hosts[], cons
   return a;
 }
 
-/* The first addresses refuse, the last one takes the connection. */
+/* The first addresses refuse, and the last one takes the connection. */
 static void one_after_the_other(bool wait) {
   const char *how = wait ? "waiting" : "not waiting";
   int listener = listen_at("127.0.0.1");
@@ -149,7 +149,7 @@ static void one_after_the_other(bool wait) {
   int fd = mb_attempt_start(a);
   tap_ok(fd >= 0, "%s: an attempt starts", how);
   tap_ok(fcntl(fd, F_GETFD) & FD_CLOEXEC, "%s: close-on-exec", how);
-  /* Not one more descriptor can be had: the next address has to do with this one. */
+  /* No other descriptor is free: the attempt at the next address has to use this one again. */
   struct rlimit limit;
   getrlimit(RLIMIT_NOFILE, &limit);
   const struct rlimit no_more = {.rlim_cur = (rlim_t)fd + 1, .rlim_max = limit.rlim_max};
@@ -169,7 +169,7 @@ static void one_after_the_other(bool wait) {
   close(listener);
   close(fd);
   mb_attempt_free(a, &alloc);
-  /* One for the accepted connection, less the listener. */
+  /* There is one more, for the accepted connection, and one less, as the listener is closed. */
   tap_int(count_descriptors(), before, "%s: no descriptor is left over", how);
 }
 
@@ -189,7 +189,7 @@ static void all_refuse(void) {
   mb_attempt_free(a, &alloc);
 }
 
-/* A listener whose queue is full answers nothing. */
+/* A listener whose queue is full does not answer, so the attempt stays undecided. */
 static void undecided(void) {
   int listener = listen_at("127.0.0.1");
   listen(listener, 0);
@@ -214,7 +214,7 @@ static void undecided(void) {
   close(listener);
 }
 
-/* A port of ours that nobody listens at, from which we connect to it: TCP would take that. */
+/* Nobody listens at a port from which we connect to the same port: TCP would make that connection. */
 static void to_itself(void) {
   const char *const hosts[] = {"127.0.0.1"};
   const int ports[] = {free_port()};

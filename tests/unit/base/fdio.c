@@ -1,4 +1,4 @@
-/* src/base/fdio.c: deadlines and signals that interrupt, what follows a failed call, numbers of seconds. */
+/* src/base/fdio.c: deadlines, signals that interrupt, decisions after failed calls, numbers of seconds. */
 #include "base/fdio.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /*
- * src/base/log.c: the three forms of a line, what is cut and escaped, and that nothing else is written.
+ * src/base/log.c: the three forms of a line, texts that are cut off or escaped, and messages of a level
+ * that is not written.
  */
 #include "base/log.h"
 
@@ -15,7 +16,7 @@
 static int ends[2];
 static char text[65536];
 
-/* What has been written to fd 2 since the last call. */
+/* Returns the text that was written to fd 2 since the last call. */
 static const char *written(void) {
   ssize_t n = recv(ends[0], text, sizeof text - 1, MSG_DONTWAIT);
   text[n < 0 ? 0 : n] = '\0';

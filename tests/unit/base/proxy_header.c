@@ -1,4 +1,4 @@
-/* src/base/proxy_header.c: both versions, right and wrong, in any pieces. */
+/* src/base/proxy_header.c: right and wrong headers of both versions, in any pieces. */
 #include "base/proxy_header.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ static void addresses_are(const char *source, const char *destination, const cha
   tap_str(text, destination, "%s: destination", what);
 }
 
-/* Parses the header with more behind it, and every beginning of it. */
+/* Parses the header with more bytes behind it, and every beginning of it. */
 static void takes(const void *data, size_t size, const char *what) {
   char longer[MB_PROXY_HEADER_MAX + 16];
   memcpy(longer, data, size);
@@ -165,7 +165,7 @@ static void version_2(void) {
   TAKES(TCP4 "\0\x13" TCP4_ADDR "\x05\0\4abcd", "with something added");
   addresses_are("192.0.2.1:12345", "198.51.100.2:443", "with something added");
   TAKES(TCP4 "\0\x12" TCP4_ADDR "\x04\0\0\x04\0\0", "with two empty additions");
-  /* The checksum was computed by other means. */
+  /* Another program has computed the checksum. */
   TAKES(TCP4 "\0\x13" TCP4_ADDR "\x03\0\4\xc8\xcc\xd4\xb7", "with a checksum");
 
   REFUSES(TCP4 "\0\x13" TCP4_ADDR "\x03\0\4\0\0\0\0", -EBADMSG, "a wrong checksum");

@@ -1,4 +1,4 @@
-/* src/base/proxy_trust.c: lists of networks, right and wrong, and who is in them. */
+/* src/base/proxy_trust.c: right and wrong lists of networks, and the addresses that are in them. */
 #include "base/proxy_trust.h"
 
 #include "../../lib/tap.h"

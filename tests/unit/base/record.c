@@ -1,4 +1,4 @@
-/* src/base/record.c: file names that are made from a template, and what is no file to record to. */
+/* src/base/record.c: file names that are made from a template, and files that cannot be recorded to. */
 #include "base/record.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
- * src/base/sd.c: the journal's stream, in a /run of the test's own: without a journal, and with one that
- * this test stands in for. Without the right to a mount namespace only what is there is looked at.
+ * src/base/sd.c: the journal's stream, in a /run of the test's own, without a journal and with a stand-in
+ * for one. Without the right to make a mount namespace, the test looks at the machine's own /run only.
  */
 #include "base/sd.h"
 
@@ -52,7 +52,7 @@ static void with_journal(void) {
     n = read(conn, text + len, sizeof text - 1 - len);
     if (n <= 0) break;
   }
-  /* Identifier, unit, priority, whether <N> counts, and three that are off (sd-journal). */
+  /* Identifier, unit, priority, 1 as <N> counts, and three options that are off (sd-journal). */
   tap_str(text, "mb-handle\n\n6\n1\n0\n0\n0\n<3>line\n",
           "our identifier, level info where a line does not say <N>");
   close(conn);

@@ -1,6 +1,6 @@
 /*
  * src/base/stdfds.c: what stands on descriptors 0, 1 and 2 afterwards. Each case runs in a child that has
- * the descriptors it needs there, and tells the parent what it finds.
+ * the descriptors of the case, and reports what it finds to the parent.
  */
 #include "base/stdfds.h"
 
@@ -21,10 +21,10 @@
 #define CONNECTION_FD 3
 #define LISTEN_AT     3
 #define REPORT_FD     20
-#define FDS_MAX       50 /* in the case that uses up all of them */
+#define FDS_MAX       50 /* the limit in the case in which all descriptors are in use */
 #define SPARE_FD      30 /* copies of the descriptors of a case, before they are put on 0, 1 and 2 */
 
-/* Which of the things below a descriptor is. */
+/* The things that a descriptor may be. */
 enum thing { CLOSED, CONNECTION, FILE_1, FILE_2, NULL_DEVICE, SOMETHING_ELSE, THINGS };
 
 static const char *const names[] = {"closed", "the connection", "file 1",
@@ -111,8 +111,9 @@ static void use_up_descriptors(void) {
 }
 
 /*
- * Prepares and, with an activation, takes, in a child with these on its descriptors.
- * full  no descriptor is left to be opened
+ * Calls mb_stdfds_prepare and, with an activation, mb_stdfds_take, in a child with these things on its
+ * descriptors.
+ * full  no descriptor is free
  */
 static struct report child(enum thing on_0, enum thing on_1, enum thing on_2, enum thing on_3,
                            const struct mb_activation *activation, bool full) {
@@ -214,7 +215,7 @@ static void take(void) {
   tap_ok(r.taken_fds.in == -7 && r.taken_fds.out == -7, "a failure leaves the result untouched");
 }
 
-/* What a message looks like with this $JOURNAL_STREAM; it is written to the connection's peer. */
+/* Checks the form of a message with this $JOURNAL_STREAM. The peer of the connection receives it. */
 static void message(const char *stream, const char *want, const char *what) {
   fflush(stdout);
   pid_t pid = fork();

@@ -1,4 +1,4 @@
-/* src/base/wqueue.c: what is appended comes out in order, whatever the sizes of the partial writes. */
+/* src/base/wqueue.c: the bytes come out in order, whatever the sizes of the partial writes. */
 #include "base/wqueue.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 static struct mb_alloc alloc;
 
-/* Takes n bytes out, as a partial write would, into out. */
+/* Takes n bytes from the queue, as a partial write would, and copies them to out. */
 static void send(struct mb_wqueue *q, char *out, size_t n) {
   size_t left = n;
   struct iovec pieces[4];

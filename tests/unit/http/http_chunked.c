@@ -1,4 +1,4 @@
-/* src/http/http_chunked.c: what is content, what is refused and why, however the bytes come and go. */
+/* src/http/http_chunked.c: content, and refusals with their reasons, however the bytes come and go. */
 #include "http/http_chunked.h"
 
 #include <stdio.h>
@@ -21,7 +21,7 @@ static void add_content(struct run *r, const char *data, size_t size) {
   r->content_size += size;
 }
 
-/* Gives the bytes in memory of exactly their size; takes at most so many of content at once. */
+/* Feeds the bytes in memory of exactly their size; takes at most take_most bytes of content at once. */
 static void feed(struct run *r, const char *data, size_t size, size_t take_most) {
   if (r->refusal.status) return;
   char *copy = malloc(size > 0 ? size : 1);
@@ -46,7 +46,7 @@ static void feed(struct run *r, const char *data, size_t size, size_t take_most)
   free(copy);
 }
 
-/* Where a refusal is found, counted in bytes used, depends on the pieces. */
+/* Does not compare `used`: how many bytes were used before a refusal depends on the pieces. */
 static bool same(const struct run *a, const struct run *b) {
   return a->content_size == b->content_size && a->refusal.status == b->refusal.status &&
          memcmp(a->content, b->content, a->content_size) == 0 && a->refusal.why == b->refusal.why &&
@@ -119,7 +119,7 @@ static void incomplete(void) {
   tap_ok(open, "no part of a body is a whole one, and none is refused");
 }
 
-/* The text with what does not print as hexadecimal. */
+/* Returns the text with escapes, in hexadecimal, for bytes that do not print. */
 static const char *printable(const char *data, size_t size) {
   static char text[256];
   size_t at = 0;
@@ -243,7 +243,7 @@ static void pieces_of_content(void) {
   tap_ok(framing == 0 && content == 3, "and not more than the chunk has");
 }
 
-/* A body of an opening, `count` times a pattern, and an ending. */
+/* Reads a body: an opening, `count` times a pattern, and an ending. */
 static struct mb_http_refusal repeat(const char *opening, const char *pattern, size_t count,
                                      const char *ending) {
   struct run r = {.state = MB_HTTP_CHUNKED_INIT};
@@ -260,7 +260,7 @@ static void limits(void) {
   enum { LINE = MB_HTTP_CHUNK_LINE_MAX, EXTRA = MB_HTTP_CHUNK_EXTRA_MAX };
   static const struct {
     const char *what, *opening, *pattern;
-    size_t most; /* times the pattern may be there */
+    size_t most; /* how often the pattern may be repeated */
     const char *ending;
     bool line;
   } cases[] = {

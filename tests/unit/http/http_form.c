@@ -15,7 +15,7 @@ static void note(char *to, size_t *size, const char *data, size_t count) {
   *size += count;
 }
 
-/* All pairs as "name=value;" from memory of their own size. */
+/* Checks all pairs, as "name=value;". The text is in memory of exactly its size. */
 static void pairs(next_function *next, struct mb_span text, struct mb_span want, const char *what) {
   char got[256];
   size_t size = 0;

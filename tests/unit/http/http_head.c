@@ -1,5 +1,5 @@
-/* src/http/http_head.c, src/http/http_target.c: what is accepted, with what it says; each refusal with its
- * reason; and all of it the same however the bytes come. */
+/* src/http/http_head.c, src/http/http_target.c: heads that are accepted, and what is read of them; each
+ * refusal with its reason. The results are the same however the bytes come. */
 #include "http/http_head.h"
 
 #include <stdio.h>
@@ -17,7 +17,7 @@ struct outcome {
   struct mb_http_refusal refusal;
 };
 
-/* The bytes in memory of exactly their size, so that a sanitizer sees who reads too far. */
+/* Copies the bytes to memory of exactly their size, so that a sanitizer sees a read behind them. */
 static char *exact(const char *data, size_t size) {
   char *copy = malloc(size > 0 ? size : 1);
   if (!copy) tap_bail("no memory");
@@ -38,7 +38,7 @@ static bool same(struct outcome a, struct outcome b) {
   return a.end == b.end && a.refusal.status == b.refusal.status && a.refusal.why == b.refusal.why;
 }
 
-/* Looks for the end with all bytes at once; says so when another way of feeding them differs. */
+/* Looks for the end with all bytes at once. Reports another way of feeding them that gives another result. */
 static struct outcome find_end(const char *data, size_t size, const char *what) {
   size_t scanned = 0;
   struct outcome whole = look(data, size, &scanned), other = {0};
@@ -187,7 +187,7 @@ struct refused {
 #define EXPECT      "Expect other than 100-continue"
 #define FOLDED      "folded field line"
 
-/* What is refused when the head is parsed; its end is found first. */
+/* Heads that are refused when they are parsed; their end is found first. */
 static const struct refused refused[] = {
     REFUSED("GET\r\n\r\n", 400, "request line without a target"),
     REFUSED("GET \r\n\r\n", 400, "request line without a target"),
@@ -306,7 +306,7 @@ static const struct refused refused[] = {
     REFUSED(POST "Expect: x\r\na\r\n\r\n", 417, EXPECT),
 };
 
-/* The text with what does not print as hexadecimal. */
+/* Returns the text with escapes, in hexadecimal, for bytes that do not print. */
 static const char *printable(const char *data, size_t size) {
   static char text[256];
   size_t at = 0;
@@ -335,7 +335,7 @@ static void refusals(void) {
   }
 }
 
-/* What is refused before the head has ended. */
+/* Some heads are refused before they have ended. */
 static void early(void) {
   static const struct refused cases[] = {
       REFUSED("\x16\x03\x01", 400, "no method begins like this"), /* TLS */
@@ -390,7 +390,7 @@ static void ends(void) {
           "a head ends where the next one begins");
 }
 
-/* What was scanned is not looked at again: else single bytes cost the square of their number. */
+/* Bytes are scanned only once: otherwise a head that comes byte by byte takes quadratic time. */
 static void linear(void) {
   enum { SIZE = 1 << 16 };
   static const char *const patterns[] = {"\n", "\r\n", "a", "a\n", "a\r\n", "a: b\r\n"};
@@ -459,7 +459,7 @@ static void fields(void) {
   tap_ok(!mb_http_head_field(&head, "x-b"), "one that is not there is not");
 }
 
-/* A response to HEAD has no body, a refusal neither. */
+/* The caller has to know the method after a refusal, too: a response to HEAD has no body. */
 static void refused_method(void) {
   static const char bad[] = "HEAD / HTTP/1.1\r\na\r\n\r\n", none[] = "@ / HTTP/1.1\r\n\r\n";
   struct mb_http_head head;

@@ -1,5 +1,5 @@
-/* src/http/http_multipart.c: the same events and the same content however a body is split; what is
- * refused, and why. */
+/* src/http/http_multipart.c: the same events and the same content however a body is split; refusals, and
+ * their reasons. */
 #include "http/http_multipart.h"
 
 #include <stdio.h>
@@ -10,8 +10,8 @@
 
 #define SPAN(text) ((struct mb_span){text, sizeof(text) - 1})
 
-/* What a body was read as: [name|file name|content type]content; for each part, "!" for the closing
- * delimiter, the refusal; "~" when the body may not end here. */
+/* The result of reading a body: "[name|file name|content type]content;" for each part; "!" for the closing
+ * delimiter; the refusal; "~" when the body may not end here. */
 struct transcript {
   char text[65536];
   size_t size;
@@ -65,7 +65,7 @@ static void note_event(struct transcript *t, const struct mb_multipart *m,
   }
 }
 
-/* Bytes in memory of their own size, so that a sanitizer sees what is read behind them. */
+/* Feeds bytes in memory of exactly their size, so that a sanitizer sees a read behind them. */
 static bool feed(struct mb_multipart *m, struct transcript *t, struct mb_span piece) {
   char *copy = malloc(piece.size + 1);
   if (!copy) tap_bail("no memory");
@@ -87,7 +87,7 @@ static bool feed(struct mb_multipart *m, struct transcript *t, struct mb_span pi
   return event != MB_MULTIPART_REFUSED;
 }
 
-/* Reads a body in a first piece and then pieces of a size. */
+/* Reads a body in pieces. The first one has its own size, the others are all of one size. */
 static void read_body(struct transcript *t, struct mb_span boundary, struct mb_span body,
                       size_t first, size_t piece) {
   static struct mb_multipart m;
@@ -109,7 +109,7 @@ static bool same(const struct transcript *a, const struct transcript *b) {
   return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
 }
 
-/* Whether all ways to split the body give the transcript of the whole. */
+/* Returns whether all ways to split the body give the transcript of the whole. */
 static bool every_split(struct mb_span boundary, struct mb_span body,
                         const struct transcript *whole) {
   static struct transcript t;
@@ -134,7 +134,7 @@ static void check(struct mb_span boundary, struct mb_span body, struct mb_span w
 
 #define CHECK(body, want, what) check(SPAN("bound"), SPAN(body), SPAN(want), what)
 
-/* A body of one part with these fields, refused or not. */
+/* Checks a body of one part with these fields, which is refused or not. */
 #define HEAD(fields, want, what) \
   CHECK("--bound\r\n" fields "\r\n\r\nx\r\n--bound--\r\n", want, what)
 #define DISPOSITION(value, want, what) HEAD("Content-Disposition: " value, want, what)
@@ -443,7 +443,7 @@ static void content_types(void) {
   content_type(SPAN("application/x-www-form-urlencoded"), 0, NULL);
 }
 
-/* Content of pieces of delimiters, against a search that is too simple to be wrong. */
+/* Content is made of pieces of delimiters. A search that is too simple to be wrong has to agree. */
 static void random_content(void) {
   static const char *const words[] = {"\r", "\n", "\r\n", "-", "--", "aab", "a", "\r\n--aa", "x"};
   static struct transcript whole;

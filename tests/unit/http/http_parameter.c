@@ -1,4 +1,4 @@
-/* src/http/http_parameter.c: names, tokens and quoted strings; where a list of parameters is none. */
+/* src/http/http_parameter.c: names, tokens and quoted strings; malformed parameters. */
 #include "http/http_parameter.h"
 
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 #include "../../lib/tap.h"
 
-/* What a text is read as: name=value, and "quoted" for each; then "end" or "wrong". */
+/* Writes what is read of a text: "name=value;" or "name=value quoted;" for each, then "end" or "wrong". */
 static void read_all(struct mb_span text, bool escapes, char *to, size_t room) {
   struct mb_http_parameter p;
   int found;
@@ -32,7 +32,7 @@ static void parameters(void) {
       {";a=\"\";c=\" ;\t=,\"", "a= quoted;c= ;\t=, quoted;end"},
       {";a=\"\\\"\\\\\";c=d", "a=\\\"\\\\ quoted;c=d;end"},
       {";a=\"\\b\\\"\"", "a=\\b\\\" quoted;end"},
-      {";a==b=", "a==b=;end"}, /* whether a value is a token is not for the reader to say */
+      {";a==b=", "a==b=;end"}, /* the caller decides whether a value has to be a token */
       {";a=b/c,d", "a=b/c,d;end"},
       {"a=b", "wrong"},
       {", a=b", "wrong"},
@@ -63,7 +63,7 @@ static void parameters(void) {
   tap_str(got, "end", "none in nothing");
 }
 
-/* As browsers write it: a backslash is a backslash. */
+/* Browsers do not escape: a backslash is a plain character. */
 static void backslashes(void) {
   static const char *const cases[][2] = {
       {";a=\"b\\\"", "a=b\\ quoted;end"},

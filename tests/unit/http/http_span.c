@@ -1,4 +1,4 @@
-/* src/http/http_span.c: the classes of all 256 bytes, and readers of names, blanks and lists. */
+/* src/http/http_span.c: the classes of all 256 bytes, and the readers of names, blanks and lists. */
 #include "http/http_span.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* src/http/http_target.c: paths, queries and hosts of request targets; what a host may look like. */
+/* src/http/http_target.c: paths, queries and hosts of request targets; valid and other hosts. */
 #include "http/http_target.h"
 
 #include <stdio.h>
@@ -85,7 +85,7 @@ static const char *text(struct mb_span part, char *to, size_t room) {
 
 static void splits(void) {
   static const char *const cases[][3] = {
-      /* target; path|query|host, or NULL; why it is refused, or NULL */
+      /* target; path|query|host, or NULL; the reason to refuse it, or NULL */
       {"/", "/||none", NULL},
       {"/a/b?c=d?e", "/a/b|?c=d?e|none", NULL},
       {"/a?", "/a|?|none", NULL},

@@ -1,6 +1,6 @@
 /*
- * src/socket/channel.c and the transports: reading, writing, ending and resetting, on TCP, Unix sockets and
- * pipes; signals that interrupt.
+ * src/socket/channel.c and the transports: they read, write, end and reset, on TCP, Unix sockets and pipes,
+ * also when signals interrupt.
  */
 #include "socket/channel.h"
 
@@ -82,7 +82,7 @@ static void exchange(const char *name, void (*make)(int[2]), enum mb_fd_kind kin
   tap_bytes(data, 4, "abcd", 4, "%s: in order", name);
   struct mb_channel c = mb_channel_of(pair[0], pair[0], kind);
   tap_int(c.transport->unsent(&c), 0, "%s: the peer has taken everything", name);
-  /* A peer that does not read. */
+  /* The peer does not read. */
   static char block[65536];
   struct iovec large = {block, sizeof block};
   ssize_t n;
@@ -99,7 +99,7 @@ static void exchange(const char *name, void (*make)(int[2]), enum mb_fd_kind kin
   close(pair[0]);
 }
 
-/* Ends are seen though a copy of the descriptor is open, as the systemd manager's is. */
+/* The peer sees the end although a copy of the descriptor is open, as the systemd manager has one. */
 static void ends(const char *name, void (*make)(int[2]), enum mb_fd_kind kind) {
   int pair[2];
   char data[16];
@@ -193,7 +193,7 @@ static void tick(int signal_number) {
   ticks = ticks + 1;
 }
 
-/* Signals interrupt every call again and again; nothing is lost. */
+/* Signals interrupt every call again and again, and nothing is lost. */
 static void interrupted(void) {
   struct sigaction action = {.sa_handler = tick};
   sigaction(SIGALRM, &action, NULL);
@@ -226,7 +226,7 @@ static void interrupted(void) {
   setitimer(ITIMER_REAL, &storm, NULL);
   tap_bytes(got, received, block, sizeof block, "nothing is lost or doubled");
   tap_ok(ticks > 10, "there were interrupts");
-  /* A descriptor that was made non-blocking by somebody else. */
+  /* Somebody else has made the descriptor non-blocking. */
   fcntl(pair[0], F_SETFL, O_NONBLOCK);
   char c;
   child = fork();
