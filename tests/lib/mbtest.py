@@ -74,8 +74,8 @@ def until(condition, what, seconds=DEADLINE):
 
 
 def within(limit, what, measure, attempts=5, early=None):
-    """Checks a delay that a busy machine may stretch: the best of some attempts is held against the limit (seconds on an
-    idle machine). measure() makes one attempt and returns its delay; it checks by itself what must hold for every
+    """Checks a delay that a busy machine may stretch: the best of some attempts is held against the limit (seconds on
+    an idle machine). measure() makes one attempt and returns its delay; it checks by itself what must hold for every
     attempt. early: so many seconds before its time are allowed, on any machine; without it, any number."""
     limit *= SLOWNESS
     delays = []
