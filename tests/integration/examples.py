@@ -318,7 +318,8 @@ def _():
         threads = [threading.Thread(target=answer_while_reading), threading.Thread(target=keep, args=("client", proxy.client))]
         for thread in threads:
             thread.start()
-        trial.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # Small, but above a segment of the loopback's: below that the kernel sends a few bytes each time it probes.
+        trial.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         sender = threading.Thread(target=lambda: (proxy.client.send(data), proxy.client.finish()))
         sender.start()
         threads[1].join()  # the whole answer has come, though the trial server has read nothing

@@ -220,7 +220,8 @@ def _():
         "request._wire.input:read(0)",
         "request.socket = nil error('x')",
     ):
-        with served(body, status=70, log=None) as (client, server):
+        # The client stays, so that the end of the lingering close is by its time limit.
+        with served(body, "drain_timeout = 0.2", status=70, log=None) as (client, server):
             client.send(GET)
             server.child.wait()
 

@@ -255,7 +255,7 @@ def ends_after(seconds, prepare, options, body="return request.body", log="http:
             check(late > -0.05, f"{-late:.3f} s too early")
         return late
 
-    within(5 if mbtest.VALGRIND else 0.4, f"end {seconds} s after the refusal", measure)
+    within(0.4, f"end {seconds} s after the refusal", measure)
 
 
 @test("drain_timeout: so long input is dropped, however much comes, from a client that does not close")

@@ -74,8 +74,12 @@ def unread(body, what, prepare=lambda client: client.send(GET), log="stall_timeo
 
 
 def sparse_file(size=GIB):
+    """A file that is one hole. A tmpfs reads zeros there at once; other file systems fill the page cache with them."""
     path = mbtest.tmp(f"sparse{size}")
+    if os.access("/dev/shm", os.W_OK):
+        path = f"/dev/shm/{os.path.basename(mbtest.TMP)}-sparse{size}"
     with open(path, "wb") as f:
+        mbtest.cleanup.callback(os.unlink, path)
         f.truncate(size)
     return path
 

@@ -3,6 +3,7 @@
 are short here, and what ends by them ends within half a second after."""
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -14,10 +15,10 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbhttp
 import mbtest
-from mbtest import Client, check, equal, tcp_pair, test, within
+from mbtest import SLOWNESS, Client, check, equal, tcp_pair, test, within
 
 # Seconds that an end may come later than it has to, at the best of some attempts.
-LATE = 5 if mbtest.VALGRIND else 0.6
+LATE = 0.6
 EARLY = 0.02
 FINE = 'ok(request, "fine")'
 ENDLESS = 'request:send_status("200 OK") local x = ("x"):rep(65536) while true do request:send_data(x) end'
@@ -80,7 +81,7 @@ def ends(after, body, options, prepare, how, log, pair=tcp_pair, status=0):
             check(late > -EARLY, f"ended {-late:.3f} s too early")
             with contextlib.suppress(OSError):  # reset
                 client.finish()
-            equal(server.child.wait(5), status, "exit status")
+            equal(server.child.wait(5 * SLOWNESS), status, "exit status")
         return late
 
     within(LATE, f"end {after} s after the beginning", measure)
@@ -141,7 +142,7 @@ def _():
 def slow_head(client):
     client.send(b"GET /")
     begin = time.monotonic()
-    check(drip(client, b"x", 0.1, 3), "the end of a head that does not end")
+    check(drip(client, b"x", 0.1, 3 * SLOWNESS), "the end of a head that does not end")
     return begin
 
 
@@ -156,7 +157,7 @@ def _():
 def _():
     def empty_lines(client):
         begin = time.monotonic()
-        while time.monotonic() < begin + 3:
+        while time.monotonic() < begin + 3 * SLOWNESS:
             try:
                 for half in (b"\r", b"\n"):
                     client.send(half)
@@ -236,12 +237,13 @@ def _():
 
 @test("stall_timeout: a slow body goes on as long as it goes on")
 def _():
-    with mbhttp.served("ok(request, #request.body)", "stall_timeout = 0.4") as (client, _):
-        client.send(mbhttp.request(method="POST", headers=["Content-Length: 8"]))
-        for _ in range(8):
+    pieces = math.ceil(8 * SLOWNESS)  # of which each comes in time, and all together take longer than the timeout
+    with mbhttp.served("ok(request, #request.body)", f"stall_timeout = {0.4 * SLOWNESS}") as (client, _):
+        client.send(mbhttp.request(method="POST", headers=[f"Content-Length: {pieces}"]))
+        for _ in range(pieces):
             time.sleep(0.1)
             client.send(b"x")
-        equal(client.response().body, b"8", "answer")
+        equal(client.response().body, b"%d" % pieces, "answer")
 
 
 @test("stall_timeout: so does what is no content: heads of parts, trailers, chunk extensions")
@@ -253,10 +255,12 @@ def _():
         (mbhttp.request(method="POST", headers=chunked), b"0\r\nA-Trailer: of some length\r\n\r\n"),
         (mbhttp.request(method="POST", headers=chunked), b"0;an=extension;of=some-length\r\n\r\n"),
     ):
-        with mbhttp.served("request:consume_input() ok(request, 'fine')", "stall_timeout = 0.4") as (client, _):
+        timeout = 0.4 * SLOWNESS
+        pause = 1.5 * timeout / len(slow)  # all together take longer than the timeout
+        with mbhttp.served("request:consume_input() ok(request, 'fine')", f"stall_timeout = {timeout}") as (client, _):
             client.send(head)
             for byte in slow:
-                time.sleep(0.02)
+                time.sleep(pause)
                 client.send(bytes([byte]))
             equal(client.response().body, b"fine", "answer")
 
@@ -268,7 +272,7 @@ def _():
         # The end is seen where nothing needs to be read.
         poller = select.poll()
         poller.register(client.sock, select.POLLRDHUP)
-        check(poller.poll(3000), "the end of the connection")
+        check(poller.poll(3000 * SLOWNESS), "the end of the connection")
 
     ends(0.3, ENDLESS, "stall_timeout = 0.3", reads_later, is_reset, "stall_timeout")
     flushed = 'request:send_status("200 OK") request:send_data(("x"):rep(16 << 20)) request:flush()'
@@ -288,7 +292,7 @@ def _():
         client.send(HALF)
         poller = select.poll()
         poller.register(client.sock, select.POLLRDHUP)
-        check(poller.poll(3000), "the end of the connection")
+        check(poller.poll(3000 * SLOWNESS), "the end of the connection")
 
     ends(0.3, ENDLESS, "stall_timeout = 0.3", sends_half, is_reset, "stall_timeout")
 
@@ -296,11 +300,11 @@ def _():
 @test("stall_timeout: a slow reader goes on as long as it goes on")
 def _():
     body = 'request:send_status("200 OK") request:send_header("Content-Length", 300000) request:send_data(("x"):rep(300000))'
-    with mbhttp.served(body, "stall_timeout = 0.5", pair=small_pair) as (client, _):
+    with mbhttp.served(body, f"stall_timeout = {0.5 * SLOWNESS}", pair=small_pair) as (client, _):
         client.send(GET)
         size = client.head().length() - len(client.buffer)
         while size > 0:
-            time.sleep(0.1)
+            time.sleep(0.1 * SLOWNESS)
             size -= len(client.sock.recv(min(size, 32768)))
         client.buffer = b""
 
@@ -311,7 +315,7 @@ def reads_slowly(client):
     with contextlib.suppress(ConnectionResetError):
         while client.sock.recv(4096):
             time.sleep(0.01)
-            check(time.monotonic() < begin + 5, "the end of the response")
+            check(time.monotonic() < begin + 5 * SLOWNESS, "the end of the response")
     return begin
 
 
@@ -332,7 +336,7 @@ def _():
     def slow_body(client):
         begin = time.monotonic()
         client.send(HALF)
-        check(drip(client, b"x", 0.1, 3), "the end of a body that does not end")
+        check(drip(client, b"x", 0.1, 3 * SLOWNESS), "the end of a body that does not end")
         return begin
 
     options = "response_timeout = 0.45, stall_timeout = 0.3"
@@ -369,8 +373,10 @@ def _():
 
 @test("response_timeout counts each response, and not what is between them")
 def _():
-    with mbhttp.served(f"os.execute('exec sleep 0.2') {FINE}", "response_timeout = 0.3, idle_timeout = 10") as (client, _):
-        for pause in (0, 0, 1.4, 0):
+    timeout = 0.3 * SLOWNESS
+    options = f"response_timeout = {timeout}, idle_timeout = {10 * SLOWNESS}"
+    with mbhttp.served(f"os.execute('exec sleep 0.2') {FINE}", options) as (client, _):
+        for pause in (0, 0, 1.1 + timeout, 0):
             time.sleep(pause)
             client.send(GET)
             equal(client.response().status, 200, "status")
@@ -380,10 +386,11 @@ def _():
 def _():
     busy = "timeout(0.3) while true do end"
     ends(0.3, busy, "response_timeout = 10", sends(GET), is_reset, "timeout", status=-signal.SIGALRM)
-    with mbhttp.served(f"if request.path == 'first' then timeout(0.3) end {FINE}") as (client, _):
+    timeout = 0.3 * SLOWNESS
+    with mbhttp.served(f"if request.path == 'first' then timeout({timeout}) end {FINE}") as (client, _):
         client.send(mbhttp.request("/first"))
         equal(client.response().status, 200, "status")
-        time.sleep(0.5)
+        time.sleep(timeout + 0.2)
         client.send(GET)
         equal(client.response().status, 200, "status")
 

@@ -232,7 +232,7 @@ m(s, "receive", 2) m(s, "receive", 2) m(s, "receive", 2) m(s, "send", "x") m(s, 
 same("shutdown: each mode", r"""
 for _, mode in ipairs{"send", "receive", "both"} do
   local s, c = pair()
-  s:send("from the other side") arrives(c, "x")
+  s:send("from the other side") arrives(c, "x") c:settimeout(0.1)
   m(c, "shutdown", mode) m(c, "send", "x") m(c, "receive", 4) m(c, "receive", "*a") s:settimeout(0.1) m(s, "receive", "*a")
   m(c, "shutdown", mode)
 end

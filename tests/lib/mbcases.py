@@ -82,9 +82,9 @@ def timeout(where, seconds=0.3):
             late = time.monotonic() - start - seconds
             # The line is sent before the timer is set, so the reset cannot come early. But we may read the line late.
             check(late > -seconds, "the reset comes before the timer was set")
-            return abs(late)
+            return late
 
-    within(0.05, f"reset after timeout({seconds})", measure)
+    within(0.05, f"reset after timeout({seconds})", measure, early=0.05)
 
 
 def output(where, log, mark):

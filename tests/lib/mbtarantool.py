@@ -45,7 +45,7 @@ local function takes(seconds, f, ...)
   end
   return table.unpack(results, 1, results.n)
 end
-""".replace("SLACK", "5" if mbtest.VALGRIND else "1")
+""".replace("SLACK", str(mbtest.SLOWNESS))
 
 
 def run(text, *args, status=0):

@@ -3,7 +3,6 @@
 with status 0 and the right responses; or with 70, a line about it, and what no client takes for a whole response: a part
 and a reset, or a 500."""
 
-import itertools
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ import mbtest
 from mbhttp import Captured, Malformed, chunked, multipart, request
 from mbnet import lua
 from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test
-from oomlib import HIT, LOG, POINTS_MAX, environment, note, report
+from oomlib import HIT, LOG, POINTS_MAX, environment, note, points, report
 
 FILE = mbtest.tmp("file")
 CONTENT = bytes(range(256)) * 40
@@ -281,7 +280,7 @@ def sweep(kind, mode, word="begun"):
     first = begin(word, arguments)
     env = environment(mode, finalizers=mode == "once")
     faults, failures = [], []
-    for n in itertools.count(first):
+    for n in points(first):
         check(n < POINTS_MAX, f"N = {n}: still hit")
         result = run(data, env | {"FAILALLOC_AT": str(n)}, arguments=arguments)
         if not os.path.exists(HIT):
@@ -319,14 +318,14 @@ def _():
     least = next(limit for limit in range(step, LIMIT_MAX, step) if limited(PAGE, limit)[0]) - step
     for kind, data in KINDS.items():
         want = answer(data)
-        for limit in range(least, LIMIT_MAX, LIMIT_STEP):
+        for limit in points(least, LIMIT_STEP):
+            check(limit < LIMIT_MAX, f"{kind}: {limit} bytes are not enough")
             begun, result = limited(data, limit)
             if not begun:
                 continue
             note(faults, f"{kind}, limit {limit}", fault_of(result, want))
             if result[0] == 0:
                 break
-        check(result[0] == 0, f"{kind}: {limit} bytes are not enough")
     report(faults)
 
 

@@ -2,7 +2,6 @@
 """The interfaces of other libraries with memory that runs out at every point in turn: the process ends with status 0 and
 the whole answer, or with 70 and at most a part of it, never by a signal. $MB_FAILALLOC is failalloc.c's shared object."""
 
-import itertools
 import os
 import sys
 
@@ -10,7 +9,7 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
 from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test
-from oomlib import HIT, LOG, POINTS_MAX, environment, note, report
+from oomlib import HIT, LOG, POINTS_MAX, environment, note, points, report
 
 LINES = b"first\n\nthird\n" + b"long" * 5000 + b"\n" + b"x\n" * 20 + b"last"
 
@@ -166,7 +165,7 @@ def sweep(path, said, answer, mode):
     first = next(n for n in range(64, POINTS_MAX, 64) if has_begun(n)) - 64
     os.unlink(HIT)
     faults = []
-    for n in itertools.count(first):
+    for n in points(first):
         check(n < POINTS_MAX, f"N = {n}: still hit")
         result = run(path, said, env | {"FAILALLOC_AT": str(n)})
         note(faults, f"N = {n}", fault_of(answer, *result))

@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
 from mbtest import HANDLE, Child, Client, check, equal, script, tcp_pair, test
-from oomlib import HIT, LOG, POINTS_MAX, environment, note, report
+from oomlib import HIT, LOG, POINTS_MAX, environment, note, points, report
 
 # Short lines, one that makes the input buffer and the output queue grow, and a last one without its end.
 ANSWER = b"first\n\nthird\n" + b"long" * 5000 + b"\n" + b"x\n" * 100 + b"last"
@@ -202,7 +202,7 @@ def sweep(run, mode, handler=ECHO, begun=None):
         step = 64
         first = next(n for n in range(step, POINTS_MAX, step) if has_begun(n)) - step
         os.unlink(HIT)
-    for n in itertools.count(first):
+    for n in points(first):
         check(n < POINTS_MAX, f"N = {n}: still hit")
         result = run([HANDLE, handler], env | {"FAILALLOC_AT": str(n)})
         note(faults, f"N = {n}", fault_of(*result, run))
@@ -217,7 +217,8 @@ def sweep(run, mode, handler=ECHO, begun=None):
 def limits(run):
     faults = []
     status = None
-    for limit in range(LIMIT_STEP, LIMIT_MAX + 1, LIMIT_STEP):
+    below = itertools.takewhile(lambda limit: limit < LIMIT_MAX, points(LIMIT_STEP, LIMIT_STEP))
+    for limit in (*below, LIMIT_MAX):
         status, data, how = run([HANDLE, f"--memory-limit={limit}", ECHO], {})
         note(faults, f"limit {limit}", fault_of(status, data, how, run))
         if status == 70 and "not enough memory" not in mbtest.read_file(LOG):

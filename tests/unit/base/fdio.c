@@ -6,6 +6,7 @@
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -86,7 +87,10 @@ static void interrupted(void) {
   int64_t took = mb_now_usec() - start;
   storm = (struct itimerval){0};
   setitimer(ITIMER_REAL, &storm, NULL);
-  tap_ok(took >= 100000 && took < 1000000, "in its time: %lld us", (long long)took);
+  /* $MB_LOAD is how many tests share a processor: the upper bound grows with it. */
+  const char *load = getenv("MB_LOAD");
+  double limit = 1e6 * (load && atof(load) > 1 ? atof(load) : 1);
+  tap_ok(took >= 100000 && (double)took < limit, "in its time: %lld us", (long long)took);
   tap_ok(ticks > 10, "there were interrupts");
 }
 
