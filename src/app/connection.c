@@ -2,9 +2,13 @@
 #include "app/connection.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "base/sigterm.h"
 #include "socket/standin.h"
 #include "socket/timeout.h"
 
@@ -25,10 +29,29 @@ void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd) {
   c->log.wanted = false;
 }
 
-void mb_connection_forget(struct mb_connection *c, int status) {
+/* No handler got the connection: the reset tells the peer at once, even if others hold a copy of it. */
+static void close_channel(struct mb_channel *io) {
+  io->transport->reset(io);
+  if (io->out_fd >= 0 && io->out_fd != io->in_fd) close(io->out_fd);
+  if (io->in_fd >= 0) close(io->in_fd);
+  *io = MB_CHANNEL_CLOSED;
+}
+
+/* A script may have called os.setlocale. To ask costs less than to set. */
+static void reset_locale(void) {
+  const char *locale = setlocale(LC_ALL, NULL);
+  if (locale && strcmp(locale, "C") != 0) setlocale(LC_ALL, "C");
+}
+
+void mb_connection_end(struct mb_connection *c, int status) {
+  mb_timeout_guard(NULL);
+  close_channel(&c->io);
   mb_connection_log_end(&c->log, status);
-  fflush(stdout); /* what the script has printed stays with its connection */
+  /* The script's last words, while its time limit holds: a log that nobody reads may block. */
+  fflush(stdout);
   mb_log_flush();
-  mb_standin_forget();
   mb_timeout_forget();
+  mb_standin_forget();
+  mb_sigterm_forget();
+  reset_locale();
 }

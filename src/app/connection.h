@@ -26,10 +26,12 @@ int mb_connection_open(struct mb_connection *c, int fd, bool to_journal);
 void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd);
 
 /*
- * Forgets a connection, after it and its Lua state have ended: logs its end, if nobody has, and resets
- * all that the process keeps of it outside of the struct. Then another connection can be opened.
+ * Ends the connection, after its Lua state has ended: resets and closes it when no handle has taken it
+ * over, logs its end when nobody has, and resets all that the process keeps of it outside of the struct.
+ * Then another connection can be opened. What a script can change in the process itself stays:
+ * the seed of math.random, modules in C with state of their own, and children that still run.
  * status  the exit status, for the log
  */
-void mb_connection_forget(struct mb_connection *c, int status);
+void mb_connection_end(struct mb_connection *c, int status);
 
 #endif

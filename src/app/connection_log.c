@@ -110,7 +110,7 @@ static int send_to_journal(const struct mb_connection_log *log, const char *text
 void mb_connection_log_end_by(struct mb_connection_log *log, const char *how) {
   if (!log->wanted) return;
   log->wanted = false;
-  current = NULL;
+  if (current == log) current = NULL;
   const struct mb_connection_end *proxy = &log->proxy;
   int64_t usec = mb_now_usec() - log->began;
   char text[MESSAGE_MAX];

@@ -19,7 +19,7 @@ static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
     {"mb.http_server.detach", mb_http_server_detach_open},
-    {"mb.http_server.listener", mb_io_listener_open},
+    {"mb.http_server.listener", mb_listener_object_open},
     {"mb.luasocket", mb_luasocket_open},
     {"mb.luasocket.dns", mb_luasocket_dns_open},
     {"mb.scheduler.core", mb_scheduler_core_open},

@@ -75,7 +75,7 @@ static enum mb_exit serve_connection(const struct mb_options *options, int fd) {
   } else {
     exit = failed("cannot ask for the connection's addresses", r);
   }
-  mb_connection_forget(&connection, (int)exit);
+  mb_connection_end(&connection, (int)exit);
   return exit;
 }
 

@@ -21,7 +21,7 @@
 struct serving {
   struct mb_connection *connection;
   const struct mb_options *options;
-  struct mb_handle *handle; /* NULL: nobody has the connection yet */
+  struct mb_handle *handle;
 };
 
 /* Logs what the script offers and what came. */
@@ -57,12 +57,13 @@ static int new_connection_handle(lua_State *L) {
   const struct serving *s = lua_touserdata(L, 1);
   struct mb_connection *c = s->connection;
   struct mb_handle *h = mb_handle_new(L);
-  mb_handle_attach(h, c->io.in_fd, c->io.out_fd, c->io.kind);
+  mb_handle_attach(h, c->io);
   h->local = c->local;
   h->remote = c->remote;
   h->traffic = mb_connection_log_traffic(&c->log);
   if (s->options->record) open_record(h, s->options->record);
   mb_handle_guard(h);
+  c->io = MB_CHANNEL_CLOSED; /* the handle closes it */
   return 1;
 }
 
@@ -149,8 +150,6 @@ enum mb_exit mb_serve(const struct mb_options *options, struct mb_connection *co
   struct serving s = {.connection = connection, .options = options};
   mb_timeout_guard(&connection->io);
   enum mb_exit exit = mb_script_run(options, &connection->local, serve, &s);
-  /* No handler got the connection: the reset tells the peer at once, even if others hold a copy of it. */
-  if (!s.handle) connection->io.transport->reset(&connection->io);
-  mb_connection_forget(connection, (int)exit);
+  mb_connection_end(connection, (int)exit);
   return exit;
 }

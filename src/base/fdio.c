@@ -55,9 +55,11 @@ int mb_fd_try_again(int fd, short events, bool wait) {
 }
 
 bool mb_fd_is_lost(int r) {
-  return r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT || r == -ENOTCONN ||
-         r == -EHOSTUNREACH || r == -ENETUNREACH || r == -ECONNABORTED;
+  return r == -ECONNRESET || r == -ETIMEDOUT || r == -EHOSTUNREACH || r == -ENETUNREACH ||
+         r == -ECONNABORTED;
 }
+
+bool mb_fd_is_gone(int r) { return r == -EPIPE || r == -ENOTCONN || mb_fd_is_lost(r); }
 
 int mb_fd_set_nonblocking(int fd, bool on) {
   int flags = fcntl(fd, F_GETFL);

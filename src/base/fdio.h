@@ -12,6 +12,7 @@
 
 /* The kinds of descriptors, which are read, ended and reset in different ways. */
 enum mb_fd_kind {
+  MB_FD_NONE,   /* nothing */
   MB_FD_TCP,    /* AF_INET or AF_INET6 stream socket */
   MB_FD_LOCAL,  /* AF_UNIX stream socket */
   MB_FD_SOCKET, /* any other stream socket */
@@ -59,8 +60,17 @@ int mb_fd_poll(int fd, short events, int64_t deadline);
  */
 int mb_fd_try_again(int fd, short events, bool wait);
 
-/* Returns whether -errno of sending means that the connection is gone; no file and no system has failed. */
+/*
+ * Returns whether -errno says that the connection broke. A read may then look like a healthy end, as the
+ * system tells of it once: half of what the peer meant to send must not pass for the whole.
+ */
 bool mb_fd_is_lost(int r);
+
+/*
+ * Returns whether -errno of sending says that nobody is there any more: the connection broke, or the peer
+ * has ended it. Any other error is one of the file or the system.
+ */
+bool mb_fd_is_gone(int r);
 
 /* Turns O_NONBLOCK on or off. The file description must be ours alone. */
 int mb_fd_set_nonblocking(int fd, bool on);

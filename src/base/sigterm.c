@@ -11,8 +11,9 @@ static void note(int signal_number) {
   has_come = is_new = 1;
 }
 
+static bool caught;
+
 void mb_sigterm_catch(void) {
-  static bool caught;
   if (caught) return;
   const struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
   caught = sigaction(SIGTERM, &action, NULL) == 0;
@@ -20,6 +21,13 @@ void mb_sigterm_catch(void) {
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+void mb_sigterm_forget(void) {
+  if (!caught) return;
+  signal(SIGTERM, SIG_DFL);
+  caught = false;
+  has_come = is_new = 0;
 }
 
 bool mb_sigterm_has_come(void) { return has_come; }

@@ -7,6 +7,9 @@
 /* Catches SIGTERM. From now on it does not end the process, but is noted. */
 void mb_sigterm_catch(void);
 
+/* Forgets the signals, and lets the next one end the process again. */
+void mb_sigterm_forget(void);
+
 /* Returns whether SIGTERM has come since mb_sigterm_catch. */
 bool mb_sigterm_has_come(void);
 

@@ -16,7 +16,7 @@ struct mb_transport;
 
 /* A connection, or a pair of files, with its transport. */
 struct mb_channel {
-  const struct mb_transport *transport; /* NULL: nothing is open */
+  const struct mb_transport *transport;
   enum mb_fd_kind kind;
   int in_fd, out_fd; /* the same for a socket; -1: there is no such direction (any more) */
 };

@@ -4,7 +4,11 @@
 
 #include "base/transport.h"
 
-#define MB_CHANNEL_CLOSED ((struct mb_channel){.in_fd = -1, .out_fd = -1})
+/* The transport of a channel that is closed: every function fails with EBADF. */
+extern const struct mb_transport mb_transport_none;
+
+#define MB_CHANNEL_CLOSED \
+  ((struct mb_channel){.transport = &mb_transport_none, .in_fd = -1, .out_fd = -1})
 
 /*
  * Makes a channel of descriptors.
@@ -14,7 +18,7 @@ struct mb_channel mb_channel_of(int in_fd, int out_fd, enum mb_fd_kind kind);
 
 /* Returns whether the channel is a socket, and not a file or a pipe. */
 static inline bool mb_channel_is_socket(const struct mb_channel *c) {
-  return c->kind != MB_FD_FILE && c->kind != MB_FD_PIPE;
+  return c->kind == MB_FD_TCP || c->kind == MB_FD_LOCAL || c->kind == MB_FD_SOCKET;
 }
 
 #endif

@@ -27,10 +27,10 @@ struct mb_handle *mb_handle_new(lua_State *L) {
   return h;
 }
 
-void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kind kind) {
-  h->io = mb_channel_of(in_fd, out_fd, kind);
-  h->in_eof = in_fd < 0;
-  h->state = out_fd < 0 ? MB_HANDLE_FINISHED : MB_HANDLE_OPEN;
+void mb_handle_attach(struct mb_handle *h, struct mb_channel channel) {
+  h->io = channel;
+  h->in_eof = channel.in_fd < 0;
+  h->state = channel.out_fd < 0 ? MB_HANDLE_FINISHED : MB_HANDLE_OPEN;
 }
 
 void mb_handle_guard(struct mb_handle *h) {
@@ -140,6 +140,7 @@ static void close_descriptors(struct mb_handle *h) {
   if (h->io.out_fd != h->io.in_fd) close_output(h);
   if (h->io.in_fd >= 0) close(h->io.in_fd);
   h->io.in_fd = h->io.out_fd = -1;
+  h->io.transport = &mb_transport_none; /* what kind it was is of interest still */
   mb_buf_free(&h->in, h->alloc);
   mb_wqueue_free(&h->out, h->alloc);
 }
@@ -150,7 +151,7 @@ static void end_record(struct mb_handle *h) {
 }
 
 void mb_handle_reset(struct mb_handle *h) {
-  if (h->io.in_fd >= 0) h->io.transport->reset(&h->io);
+  h->io.transport->reset(&h->io);
   close_descriptors(h);
   end_record(h);
   h->state = MB_HANDLE_RESET;
@@ -181,9 +182,9 @@ int mb_handle_detach(struct mb_handle *h) {
   if (mb_buf_len(&h->in) > 0) return -EEXIST;
   if (h->out.len > 0 || h->attempt) return -EAGAIN;
   int fd = h->io.in_fd;
-  mb_fd_set_reset_on_close(fd, h->io.kind, false);
   h->io.in_fd = h->io.out_fd = -1;
   close_descriptors(h);
+  mb_fd_set_reset_on_close(fd, h->io.kind, false); /* last: the alarm resets it until here */
   end_record(h);
   h->state = MB_HANDLE_CLOSED;
   return fd;
@@ -195,11 +196,11 @@ void mb_handle_replace(struct mb_handle *h, int fd) {
   if (mb_handle_is_open(h) && h->io.in_fd >= 0 && h->io.in_fd != fd)
     mb_fd_set_reset_on_close(h->io.in_fd, h->io.kind, false);
   if (fd >= 0) {
-    mb_handle_attach(h, fd, fd, mb_fd_kind_of(fd));
+    mb_handle_attach(h, mb_channel_of(fd, fd, mb_fd_kind_of(fd)));
     h->in_error = h->out_error = 0;
     if (guarded) mb_timeout_guard(&h->io);
   } else {
-    h->io.in_fd = h->io.out_fd = -1;
+    h->io = MB_CHANNEL_CLOSED;
     h->state = MB_HANDLE_CLOSED;
   }
   h->local.len = h->remote.len = 0;
@@ -309,6 +310,7 @@ static int handle_gc(lua_State *L) {
     mb_handle_reset(h);
   } else {
     close_descriptors(h);
+    end_record(h);
   }
   mb_attempt_free(h->attempt, h->alloc);
   h->attempt = NULL;

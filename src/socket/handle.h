@@ -60,11 +60,10 @@ void mb_handle_open(lua_State *L);
 struct mb_handle *mb_handle_new(lua_State *L);
 
 /*
- * Hands descriptors over to the handle, which closes them from now on. Cannot fail. The caller has called
+ * Hands a channel over to the handle, which closes it from now on. Cannot fail. The caller has called
  * mb_fd_set_reset_on_close for a socket that a dying process has to reset.
- * in_fd, out_fd  the same for a socket; -1 for a direction that does not exist
  */
-void mb_handle_attach(struct mb_handle *h, int in_fd, int out_fd, enum mb_fd_kind kind);
+void mb_handle_attach(struct mb_handle *h, struct mb_channel channel);
 
 /* Makes the handle the connection that timeout() resets. */
 void mb_handle_guard(struct mb_handle *h);

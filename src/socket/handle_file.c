@@ -124,7 +124,7 @@ int mb_handle_send_file(lua_State *L) {
   } else if (sent > 0) {
     mb_handle_sent(h, (size_t)sent);
     lua_pushinteger(L, sent);
-  } else if (mb_fd_is_lost((int)sent)) {
+  } else if (mb_fd_is_gone((int)sent)) {
     return mb_handle_push_error(L, h, mb_handle_output_failed(h, (int)sent));
   } else {
     lua_pushboolean(L, 0);

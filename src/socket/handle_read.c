@@ -94,15 +94,6 @@ static void record(struct mb_handle *h, const char *data, size_t len) {
   h->record_fd = -1;
 }
 
-/*
- * Returns whether a write has learned that the connection is lost. The system reports this once: after a
- * write has got the error, reads look like a healthy end, and half of what the peer meant to send must
- * not pass for the whole.
- */
-static bool is_lost(const struct mb_handle *h) {
-  return h->out_error == ECONNRESET || h->out_error == ETIMEDOUT;
-}
-
 ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
   if (h->in_error) return -h->in_error;
   int r = mb_handle_decide(h, wait);
@@ -113,7 +104,7 @@ ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool
   char *to = mb_buf_room(&h->in, &room);
   if (room > RECEIVE_MAX_BYTES) room = RECEIVE_MAX_BYTES;
   ssize_t n = receive(h, to, room, wait);
-  if (n == 0 && is_lost(h)) n = -h->out_error;
+  if (n == 0 && mb_fd_is_lost(-h->out_error)) n = -h->out_error; /* a write has been told */
   if (n > 0) {
     h->in_streams = (size_t)n == room;
     if (h->record_fd >= 0) record(h, to, (size_t)n);

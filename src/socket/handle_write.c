@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "socket/handle_methods.h"
+#include "socket/transport_socket.h"
 #include "state/state.h"
 
 #define PIECES_MAX 64 /* for one writev(2): more pieces make a call no cheaper */
@@ -113,7 +114,7 @@ void mb_handle_set_nodelay(struct mb_handle *h) {
 ssize_t mb_handle_send_now(struct mb_handle *h, const void *data, size_t size, int flags,
                            bool wait) {
   ssize_t n;
-  if (flags && mb_handle_is_socket(h)) {
+  if (flags && h->io.transport == &mb_transport_socket) {
     n = send(h->io.out_fd, data, size, flags | MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
     if (n < 0) n = -errno;
   } else {
@@ -122,7 +123,7 @@ ssize_t mb_handle_send_now(struct mb_handle *h, const void *data, size_t size, i
   }
   if (n >= 0) {
     mb_handle_sent(h, (size_t)n);
-  } else if (mb_fd_is_lost((int)n)) {
+  } else if (mb_fd_is_gone((int)n)) {
     mb_handle_output_failed(h, (int)n);
   }
   return n;

@@ -29,7 +29,7 @@ static struct listener *check_open(lua_State *L, int index) {
   return l;
 }
 
-int mb_io_listener_fd(lua_State *L, int index) {
+int mb_listener_object_fd(lua_State *L, int index) {
   return luaL_testudata(L, index, TYPE) ? check_open(L, index)->fd : -1;
 }
 
@@ -54,7 +54,7 @@ static int accept_connection(lua_State *L, bool wait) {
   if (fd == -EAGAIN) return push_none(L);
   if (fd < 0) return push_error(L, l, fd);
   mb_fd_set_reset_on_close(fd, l->kind, true);
-  mb_handle_attach(h, fd, fd, l->kind);
+  mb_handle_attach(h, mb_channel_of(fd, fd, l->kind));
   /* Asks the connection for its local address: the listener's may stand for all interfaces. */
   local.len = sizeof local.storage;
   if (getsockname(fd, &local.any, &local.len) == 0) h->local = local;
@@ -195,7 +195,7 @@ static int listen_tcp(lua_State *L, int index, const struct mb_listener_options 
  * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
  * Source: reference, "moonbridge_io.tcplisten".
  */
-int mb_io_tcplisten(lua_State *L) { return listen_tcp(L, 1, NULL); }
+int mb_listener_object_tcplisten(lua_State *L) { return listen_tcp(L, 1, NULL); }
 
 static int listen_local(lua_State *L, int index, const struct mb_listener_options *options) {
   struct mb_addr addr;
@@ -222,7 +222,7 @@ static int listen_local(lua_State *L, int index, const struct mb_listener_option
  * Returns a listener; or nil, message, errno.
  * Source: reference, "moonbridge_io.locallisten".
  */
-int mb_io_locallisten(lua_State *L) { return listen_local(L, 1, NULL); }
+int mb_listener_object_locallisten(lua_State *L) { return listen_local(L, 1, NULL); }
 
 /* ---- with options ---- */
 
@@ -294,7 +294,7 @@ static int listen_with_options(lua_State *L) {
   return listen_tcp(L, 2, &options);
 }
 
-int mb_io_listener_open(lua_State *L) {
+int mb_listener_object_open(lua_State *L) {
   lua_pushcfunction(L, listen_with_options);
   return 1;
 }

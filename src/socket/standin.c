@@ -59,7 +59,7 @@ void mb_standin_close(void) {
   if (standin.handle) mb_handle_end(standin.handle, true);
 }
 
-_Noreturn void mb_standin_end(lua_State *L) {
+_Noreturn void mb_standin_exit(lua_State *L) {
   mb_standin_close();
   lua_close(L); /* closes the whole state, from any of its threads */
   exit(MB_EXIT_OK);

@@ -69,6 +69,6 @@ void mb_standin_close(void);
  * Ends the process, as the one connection that the program could accept is done: closes the connection
  * and the Lua state. The exit status is 0.
  */
-_Noreturn void mb_standin_end(lua_State *L);
+_Noreturn void mb_standin_exit(lua_State *L);
 
 #endif

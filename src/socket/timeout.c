@@ -153,11 +153,11 @@ void mb_timeout_limit(double seconds) {
 void mb_timeout_forget(void) {
   const struct mb_timeout_label *label;
   bool armed = earliest(&label) != MB_NO_DEADLINE;
-  guarded = NULL;
-  at_end = NULL;
   limit = outer = MB_NO_DEADLINE;
   running = NULL;
-  if (armed) arm();
+  if (armed) arm(); /* disarms it, before the alarm finds that nothing is guarded */
+  guarded = NULL;
+  at_end = NULL;
 }
 
 void mb_timeout_clear(void) {

@@ -83,15 +83,21 @@ bool mb_state_reserve(lua_State *L, struct mb_buf *b, size_t room) {
   return true;
 }
 
-void *mb_state_block(lua_State *L, void *block, size_t osize, size_t nsize, bool *ret_collected) {
+/* Returns whether the block has its new size. */
+static bool resize(struct mb_alloc *alloc, void **block, size_t *size, size_t nsize) {
+  void *resized = mb_alloc(alloc, *block, *size, nsize);
+  if (!resized) return false;
+  *block = resized;
+  *size = nsize;
+  return true;
+}
+
+bool mb_state_block(lua_State *L, void **block, size_t *size, size_t nsize) {
   struct mb_alloc *alloc = mb_state_alloc(L);
-  void *made = mb_alloc(alloc, block, osize, nsize);
-  *ret_collected = !made;
-  if (made) return made;
+  if (resize(alloc, block, size, nsize)) return false;
   lua_gc(L, LUA_GCCOLLECT, 0);
-  made = mb_alloc(alloc, block, osize, nsize);
-  if (!made) mb_state_no_memory(L);
-  return made;
+  if (!resize(alloc, block, size, nsize)) mb_state_no_memory(L);
+  return true;
 }
 
 void mb_state_check_callable(lua_State *L, int index) {

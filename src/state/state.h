@@ -66,10 +66,10 @@ _Noreturn void mb_state_no_memory(lua_State *L);
 bool mb_state_reserve(lua_State *L, struct mb_buf *b, size_t room);
 
 /*
- * Allocates or resizes a block of the state's memory (mb_alloc) in the same way.
- * *ret_collected  whether garbage was collected
+ * Resizes a block of the state's memory (mb_alloc) in the same way; *block may be NULL, and *size 0.
+ * Reads both again after it has collected garbage, as a finalizer may have resized the block.
  */
-void *mb_state_block(lua_State *L, void *block, size_t osize, size_t nsize, bool *ret_collected);
+bool mb_state_block(lua_State *L, void **block, size_t *size, size_t nsize);
 
 /*
  * Calls a function with its arguments, as lua_pcall does.

@@ -100,8 +100,9 @@ static int new_connection(lua_State *L) {
   enum mb_fd_kind kind = (enum mb_fd_kind)lua_tointeger(L, 1);
   struct mb_handle *h = mb_handle_new(L);
   int in = open_null();
-  mb_handle_attach(h, in, kind == MB_FD_FILE ? open_null() : in, kind);
-  h->io.transport = &client_transport;
+  struct mb_channel channel = {&client_transport, kind, in, in};
+  if (kind == MB_FD_FILE) channel.out_fd = open_null();
+  mb_handle_attach(h, channel);
   return 1;
 }
 
@@ -127,8 +128,7 @@ static struct outcome serve(enum mb_fd_kind kind) {
   outcome.thrown = mb_state_call(L, 1, 0) != LUA_OK;
   outcome.message = outcome.thrown ? lua_tostring(L, -1) : "";
   /* This ends the connection as src/app/serve.c does. */
-  if (mb_handle_is_open(h) && outcome.thrown) mb_handle_reset(h);
-  if (mb_handle_is_open(h)) mb_handle_close(h);
+  mb_handle_end(h, !outcome.thrown);
   lua_getfield(L, 1, "report");
   CHECK(mb_state_call(L, 0, 4) == LUA_OK, "%s", lua_tostring(L, -1));
   outcome.served = lua_tostring(L, -4);

@@ -256,6 +256,20 @@ int mb_http_input_discard(lua_State *L) {
   return 1;
 }
 
+static void begin_multipart(lua_State *L, struct mb_http_input *in, struct mb_span boundary) {
+  void *block = NULL;
+  size_t size = 0;
+  if (mb_state_block(L, &block, &size, sizeof *in->multipart) &&
+      (in->multipart || !mb_handle_is_open(in->handle))) {
+    /* A finalizer has begun to read the body, or closed the socket. */
+    mb_alloc(in->handle->alloc, block, size, 0);
+    mb_handle_check_open(L, in->handle);
+    return;
+  }
+  in->multipart = block;
+  mb_multipart_init(in->multipart, boundary);
+}
+
 /*
  * input:multipart()
  * Reads the body as multipart/form-data from now on.
@@ -271,10 +285,7 @@ int mb_http_input_multipart(lua_State *L) {
     return mb_http_push_refusal(L, &in->refusal);
   }
   if (size > 0 && !in->multipart) {
-    bool collected;
-    in->multipart = mb_state_block(L, NULL, 0, sizeof *in->multipart, &collected);
-    mb_multipart_init(in->multipart, (struct mb_span){boundary, (size_t)size});
-    if (collected) mb_handle_check_open(L, in->handle);
+    begin_multipart(L, in, (struct mb_span){boundary, (size_t)size});
   }
   lua_pushboolean(L, size > 0);
   return 1;

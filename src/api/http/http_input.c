@@ -67,10 +67,7 @@ static void take_head(lua_State *L, struct mb_http_input *in, size_t size) {
   struct mb_handle *h = in->handle;
   bool fits = size <= in->head_capacity;
   if (!fits || (in->head_capacity > KEEP_HEAD_BYTES && size <= KEEP_HEAD_BYTES)) {
-    bool collected;
-    in->head_bytes = mb_state_block(L, in->head_bytes, in->head_capacity, size, &collected);
-    in->head_capacity = size;
-    if (collected) {
+    if (mb_state_block(L, &in->head_bytes, &in->head_capacity, size)) {
       mb_handle_check_open(L, h);
       if (mb_buf_len(&h->in) < size) luaL_error(L, "a finalizer has read the request's head");
     }

@@ -20,7 +20,7 @@ struct mb_http_input {
   uint64_t body_limit;      /* bytes of content */
 
   /* The head of the current request. It is a copy, as the handle's buffer moves on. */
-  char *head_bytes;
+  void *head_bytes;
   size_t head_capacity;
   size_t scanned;
   struct mb_http_head head;

@@ -205,8 +205,8 @@ int mb_io_exec(lua_State *L) {
   if (mb_state_made_room(L, r)) r = mb_child_start(argv, &fds, &child->process);
   if (r < 0) return mb_io_push_error(L, argv[0], r);
   child->pid = mb_child_pid(child->process);
-  mb_handle_attach(pipes[0], -1, fds.fd[0], MB_FD_PIPE);
-  mb_handle_attach(pipes[1], fds.fd[1], -1, MB_FD_PIPE);
-  mb_handle_attach(pipes[2], fds.fd[2], -1, MB_FD_PIPE);
+  mb_handle_attach(pipes[0], mb_channel_of(-1, fds.fd[0], MB_FD_PIPE));
+  mb_handle_attach(pipes[1], mb_channel_of(fds.fd[1], -1, MB_FD_PIPE));
+  mb_handle_attach(pipes[2], mb_channel_of(fds.fd[2], -1, MB_FD_PIPE));
   return 1;
 }

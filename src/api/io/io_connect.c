@@ -30,7 +30,7 @@ static int start(lua_State *L, struct mb_handle *h, const struct mb_io_endpoint 
   int fd = mb_attempt_start(h->attempt);
   if (mb_state_made_room(L, fd)) fd = mb_attempt_start(h->attempt);
   if (fd < 0) return mb_handle_push_error(L, h, fd);
-  mb_handle_attach(h, fd, fd, MB_FD_TCP);
+  mb_handle_attach(h, mb_channel_of(fd, fd, MB_FD_TCP));
   h->outgoing = true;
   return 0;
 }
@@ -75,7 +75,7 @@ static int localconnect(lua_State *L, bool wait) {
   int fd = mb_connect_local(&addr, wait);
   if (mb_state_made_room(L, fd)) fd = mb_connect_local(&addr, wait);
   if (fd < 0) return mb_io_push_error(L, lua_tostring(L, 1), fd);
-  mb_handle_attach(h, fd, fd, MB_FD_LOCAL);
+  mb_handle_attach(h, mb_channel_of(fd, fd, MB_FD_LOCAL));
   h->outgoing = true;
   h->remote = addr;
   return 1;

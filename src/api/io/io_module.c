@@ -37,11 +37,11 @@ static const luaL_Reg functions[] = {
     {"getpid", io_getpid},
     {"localconnect", mb_io_localconnect},
     {"localconnect_nb", mb_io_localconnect_nb},
-    {"locallisten", mb_io_locallisten},
+    {"locallisten", mb_listener_object_locallisten},
     {"poll", mb_io_poll},
     {"tcpconnect", mb_io_tcpconnect},
     {"tcpconnect_nb", mb_io_tcpconnect_nb},
-    {"tcplisten", mb_io_tcplisten},
+    {"tcplisten", mb_listener_object_tcplisten},
     {"timeref", io_timeref},
     {NULL, NULL},
 };

@@ -66,7 +66,7 @@ static bool is_misplaced(lua_State *L, int value, lua_Integer fd) {
   struct mb_child *child;
   if (h) return !mb_handle_has_fd(h, fd);
   if (mb_io_child_test(L, value, &child)) return true;
-  int listener = mb_io_listener_fd(L, value);
+  int listener = mb_listener_object_fd(L, value);
   return listener >= 0 && listener != fd;
 }
 
@@ -99,7 +99,7 @@ static void add_element(lua_State *L, struct mb_poll_set *set, int argument, int
     luaL_argerror(L, argument, "expected sockets and file descriptors as keys");
   } else if (mb_io_child_test(L, key, &child)) {
     mb_poll_set_add_child(set, child);
-  } else if ((fd = mb_io_listener_fd(L, key)) >= 0) {
+  } else if ((fd = mb_listener_object_fd(L, key)) >= 0) {
     mb_poll_set_add_fd(set, fd, POLLIN);
   } else {
     luaL_argerror(L, argument,

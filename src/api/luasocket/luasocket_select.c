@@ -4,6 +4,7 @@
  */
 #include "api/luasocket/luasocket_select.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <poll.h>
@@ -21,6 +22,8 @@ struct entry {
   int fd;
   int set;           /* RECEIVING or SENDING */
   lua_Integer index; /* in that table */
+  short events;      /* for poll(2) */
+  bool connection;   /* its handle tells whether it is ready */
   int polled;        /* its place in the array of poll(2) */
 };
 
@@ -33,7 +36,9 @@ struct selection {
 
 /* ---- collecting ---- */
 
-static void add(lua_State *L, struct selection *all, int fd, int set, lua_Integer index) {
+static short wanted_in(int set) { return set == RECEIVING ? POLLIN : POLLOUT; }
+
+static struct entry *add(lua_State *L, struct selection *all, int fd, int set, lua_Integer index) {
   if (all->count == all->capacity) {
     size_t capacity = all->capacity ? all->capacity * 2 : 16;
     struct entry *entries = lua_newuserdata(L, capacity * sizeof *entries);
@@ -42,7 +47,9 @@ static void add(lua_State *L, struct selection *all, int fd, int set, lua_Intege
     all->entries = entries;
     all->capacity = capacity;
   }
-  all->entries[all->count++] = (struct entry){.fd = fd, .set = set, .index = index};
+  struct entry *e = &all->entries[all->count++];
+  *e = (struct entry){.fd = fd, .set = set, .index = index, .events = wanted_in(set)};
+  return e;
 }
 
 /* Adds the object on top of the stack to the result for a set, as an element and as a key. */
@@ -105,12 +112,14 @@ static void add_standin(lua_State *L, struct selection *all, int set,
 
 static void add_connection(lua_State *L, struct selection *all, int set, lua_Integer index,
                            const struct mb_handle *h) {
-  struct mb_interest interest = mb_handle_interest(h, set == RECEIVING ? POLLIN : POLLOUT, false);
+  struct mb_interest interest = mb_handle_interest(h, wanted_in(set), false);
   if (interest.ready) {
     report_dirty(L, all, set);
-  } else {
-    add(L, all, interest.fds[0].fd, set, index);
+    return;
   }
+  struct entry *e = add(L, all, interest.fds[0].fd, set, index);
+  e->events = interest.fds[0].events;
+  e->connection = true;
 }
 
 static void add_element(lua_State *L, struct selection *all, int set, lua_Integer index) {
@@ -155,15 +164,26 @@ static nfds_t fill(struct selection *all, struct pollfd *fds) {
   for (size_t i = 0; i < all->count; i++) {
     struct entry *e = &all->entries[i];
     if (n == 0 || fds[n - 1].fd != e->fd) fds[n++] = (struct pollfd){.fd = e->fd};
-    fds[n - 1].events |= e->set == RECEIVING ? POLLIN : POLLOUT;
+    fds[n - 1].events |= e->events;
     e->polled = (int)n - 1;
   }
   return n;
 }
 
-/* Returns whether an entry is ready; as for select(2), errors count. */
-static bool is_ready(const struct entry *e, short revents) {
-  return revents & ((e->set == RECEIVING ? POLLIN : POLLOUT) | POLLERR | POLLHUP);
+/*
+ * Returns whether the object on top of the stack is ready, after poll(2). An attempt to connect goes on
+ * meanwhile; then the entry waits for the next step.
+ */
+static bool is_ready(lua_State *L, struct entry *e, const struct pollfd *polled) {
+  const struct mb_luasocket *s = e->connection ? mb_luasocket_test(L, -1) : NULL;
+  /* As for select(2), errors count. */
+  if (!s || s->class != MB_LUASOCKET_CLIENT)
+    return polled->revents & (wanted_in(e->set) | POLLERR | POLLHUP);
+  struct mb_interest interest = mb_handle_interest(s->h, wanted_in(e->set), false);
+  if (mb_handle_ready(s->h, &interest, polled)) return true;
+  interest = mb_handle_interest(s->h, wanted_in(e->set), false);
+  if (!interest.ready) e->events = interest.fds[0].events;
+  return interest.ready;
 }
 
 /* Returns whether the next entry is the same descriptor in the same set, which is reported once. */
@@ -172,17 +192,37 @@ static bool comes_again(const struct selection *all, size_t i) {
   return i + 1 < all->count && e[1].fd == e->fd && e[1].set == e->set;
 }
 
-/* Reports the ready entries. Returns whether all descriptors were valid. */
-static bool report_ready(lua_State *L, const struct selection *all, const struct pollfd *fds) {
+/* Reports the ready entries. Returns how many there are, or -EBADF when a descriptor is not open. */
+static int report_ready(lua_State *L, const struct selection *all, const struct pollfd *fds) {
+  int count = 0;
   bool good = true;
   for (size_t i = 0; i < all->count; i++) {
-    const struct entry *e = &all->entries[i];
-    if (fds[e->polled].revents & POLLNVAL) good = false;
-    if (comes_again(all, i) || !is_ready(e, fds[e->polled].revents)) continue;
-    if (lua_geti(L, e->set, e->index) != LUA_TNIL) report(L, e->set);
+    struct entry *e = &all->entries[i];
+    const struct pollfd *polled = &fds[e->polled];
+    if (polled->revents & POLLNVAL) good = false;
+    if (comes_again(all, i)) continue;
+    if (lua_geti(L, e->set, e->index) != LUA_TNIL && is_ready(L, e, polled)) {
+      report(L, e->set);
+      count++;
+    }
     lua_pop(L, 1);
   }
-  return good;
+  return good ? count : -EBADF;
+}
+
+/* Waits until something is ready, and reports it. Returns > 0, 0 at the deadline, or -errno. */
+static int wait_and_report(lua_State *L, struct selection *all, int64_t deadline) {
+  if (all->count > 1) qsort(all->entries, all->count, sizeof *all->entries, by_fd);
+  struct pollfd *fds = lua_newuserdata(L, (all->count + 1) * sizeof *fds);
+  for (;;) {
+    nfds_t n = fill(all, fds);
+    if (n == 0 && all->dirty) return 1;
+    int r = mb_fd_poll_all(fds, n, deadline);
+    if (r > 0) r = report_ready(L, all, fds);
+    if (r < 0) return r;
+    if (r > 0 || all->dirty) return 1;
+    if (deadline != MB_NO_DEADLINE && mb_now_usec() >= deadline) return 0;
+  }
 }
 
 static int push_outcome(lua_State *L, const char *error) {
@@ -216,11 +256,6 @@ int mb_luasocket_select(lua_State *L) {
   } else if (all.in_vain && all.count == 0) {
     mb_luasocket_wait_in_vain(L, deadline);
   }
-  if (all.count > 1) qsort(all.entries, all.count, sizeof *all.entries, by_fd);
-  struct pollfd *fds = lua_newuserdata(L, (all.count + 1) * sizeof *fds);
-  nfds_t n = fill(&all, fds);
-  int r = n == 0 && all.dirty ? 1 : mb_fd_poll_all(fds, n, deadline);
-  if (r < 0) return push_outcome(L, "select failed");
-  if (r == 0 && !all.dirty) return push_outcome(L, "timeout");
-  return push_outcome(L, report_ready(L, &all, fds) ? NULL : "select failed");
+  int r = wait_and_report(L, &all, deadline);
+  return push_outcome(L, r < 0 ? "select failed" : r == 0 ? "timeout" : NULL);
 }

@@ -45,7 +45,7 @@ bool mb_luasocket_has_pending(const struct mb_luasocket *s) {
 }
 
 void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline) {
-  if (deadline == MB_NO_DEADLINE || !mb_standin_serving()) mb_standin_end(L);
+  if (deadline == MB_NO_DEADLINE || !mb_standin_serving()) mb_standin_exit(L);
   mb_fd_poll_all(NULL, 0, deadline);
 }
 
@@ -82,7 +82,7 @@ static int accept_into(lua_State *L, const struct mb_luasocket *s, struct mb_lua
       continue;
     }
     if (fd < 0) return fd;
-    mb_handle_attach(client->h, fd, fd, MB_FD_TCP);
+    mb_handle_attach(client->h, mb_channel_of(fd, fd, MB_FD_TCP));
     client->h->remote = remote;
     client->family = s->family;
     client->linger = s->linger; /* the system does the same */

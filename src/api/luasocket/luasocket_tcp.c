@@ -212,7 +212,7 @@ static void attach(struct mb_luasocket *s, int r) {
   h->local.len = h->remote.len = 0;
   h->outgoing = true;
   h->nodelay = false;
-  mb_handle_attach(h, s->fd, s->fd, MB_FD_TCP);
+  mb_handle_attach(h, mb_channel_of(s->fd, s->fd, MB_FD_TCP));
   if (r == 0 && mb_addr_of(s->fd, &h->local, &h->remote) < 0) h->local.len = h->remote.len = 0;
   s->fd = -1;
 }

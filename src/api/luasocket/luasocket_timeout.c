@@ -25,16 +25,17 @@ int64_t mb_luasocket_deadline(const struct mb_luasocket *s, int64_t start) {
   return next < end ? next : end;
 }
 
+/* The result of a wait, in place of that of poll(2). */
+static int waited(int r) { return r == 0 ? -EAGAIN : r < 0 ? r : 0; }
+
 int mb_luasocket_wait(const struct mb_luasocket *s, int fd, short events, int64_t start) {
   if (s->block == 0) return -EAGAIN;
-  int r = mb_fd_poll(fd, events, mb_luasocket_deadline(s, start));
-  return r == 0 ? -EAGAIN : r < 0 ? r : 0;
+  return waited(mb_fd_poll(fd, events, mb_luasocket_deadline(s, start)));
 }
 
 int mb_luasocket_wait_for_output(const struct mb_luasocket *s, int64_t start) {
   if (s->block == 0) return -EAGAIN;
-  int r = mb_handle_wait(s->h, POLLOUT, true, mb_luasocket_deadline(s, start));
-  return r == 0 ? -EAGAIN : r < 0 ? r : 0;
+  return waited(mb_handle_wait(s->h, POLLOUT, true, mb_luasocket_deadline(s, start)));
 }
 
 /*

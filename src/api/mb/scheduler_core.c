@@ -59,7 +59,7 @@ static struct element element_at(lua_State *L, lua_Integer i) {
     if (lua_isinteger(L, -1)) {
       fd = lua_tointeger(L, -1);
     } else if (lua_isuserdata(L, -1)) {
-      fd = mb_io_listener_fd(L, -1);
+      fd = mb_listener_object_fd(L, -1);
     }
     e.interest = interest_in_fd(fd, wanted);
   }

@@ -163,7 +163,7 @@ static int style_fd(lua_State *L) {
 }
 
 /* style.finish(): ends the program. Does not return. */
-static int style_finish(lua_State *L) { mb_standin_end(L); }
+static int style_finish(lua_State *L) { mb_standin_exit(L); }
 
 /* style.at_end(f): calls f when the program's chunk has returned. */
 static int style_at_end(lua_State *L) {

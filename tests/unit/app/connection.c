@@ -6,8 +6,10 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,15 +85,19 @@ static int serve(const char *path, const char *option) {
 
   int client, server = tcp_pair(&client);
   if (write(client, "line\n", 5) != 5 || shutdown(client, SHUT_WR) != 0) tap_bail("write");
-  /* A file takes the log of the process, and is read afterwards. */
-  int log = memfd_create("log", MFD_CLOEXEC), before = dup(2);
+  /* A file takes what the process logs and prints, and is read afterwards. */
+  fflush(stdout);
+  int log = memfd_create("log", MFD_CLOEXEC), before[] = {dup(1), dup(2)};
+  dup2(log, 1);
   dup2(log, 2);
   struct mb_connection connection;
   int status = -1;
   if (mb_connection_open(&connection, server, false) == 0)
     status = (int)mb_serve(&options, &connection);
-  dup2(before, 2);
-  close(before);
+  for (int i = 0; i < 2; i++) {
+    dup2(before[i], i + 1);
+    close(before[i]);
+  }
   lseek(log, 0, SEEK_SET);
   read_all(log, logged, sizeof logged);
   close(log);
@@ -116,11 +122,28 @@ static bool timer_is_set(void) {
   return timer.it_value.tv_sec || timer.it_value.tv_usec;
 }
 
+static bool sigterm_is_caught(void) {
+  struct sigaction action;
+  sigaction(SIGTERM, NULL, &action);
+  return action.sa_handler != SIG_DFL;
+}
+
+/* Checks that the process is as it was before a connection. */
+static void nothing_is_left(const char *what, int descriptors) {
+  tap_int(count_descriptors(), descriptors, "%s: no descriptor stays open", what);
+  tap_ok(!timer_is_set(), "%s: no timer runs on", what);
+  tap_ok(!mb_standin_active(), "%s: nothing stands in for a listener", what);
+  tap_ok(!sigterm_is_caught(), "%s: SIGTERM ends the process", what);
+  tap_str(setlocale(LC_ALL, NULL), "C", "%s: the locale", what);
+}
+
 static int lines(const char *text) {
   int count = 0;
   for (; *text; text++) count += *text == '\n';
   return count;
 }
+
+#define PRINTED "a line that does not end"
 
 /* Leaves as much behind as a script can. */
 static const char littering[] =
@@ -134,6 +157,10 @@ static const char littering[] =
     "  prepare = function() timeout(50) end,\n"
     "  connect = function(socket)\n"
     "    kept = socket\n"
+    "    io.write('" PRINTED
+    "')\n"
+    "    moonbridge_io.catch_sigterm()\n"
+    "    assert(os.setlocale('C.UTF-8'))\n"
     "    socket.mine = 'a field'\n"
     "    errno(17)\n"
     "    local client = luasocket.wrap(socket)\n"
@@ -175,9 +202,7 @@ static void serve_and_look(const char *what, const char *path, const char *optio
   int before = count_descriptors();
   tap_int(serve(path, option), 0, "%s: is served", what);
   tap_str(said, reply, "%s: its reply", what);
-  tap_int(count_descriptors(), before, "%s: no descriptor stays open", what);
-  tap_ok(!timer_is_set(), "%s: no timer runs on", what);
-  tap_ok(!mb_standin_active(), "%s: nothing stands in for a listener", what);
+  nothing_is_left(what, before);
   char line[128];
   snprintf(line, sizeof line, "connection from 127.0.0.1:%u to ", client_port);
   tap_ok(lines(logged) == 1 && strstr(logged, line), "%s: one line for its own end: %s", what,
@@ -190,23 +215,47 @@ static void in_turn(void) {
   const char *first = script("first", littering), *second = script("second", looking);
   const char *third = script("third", program);
   serve_and_look("a script that litters", first, NULL, "first: line");
+  tap_ok(strstr(logged, PRINTED) != NULL, "what it has printed is out: %s", logged);
   serve_and_look("another behind it", second, NULL, untouched);
   serve_and_look("a program for another library", third, "--style=luasocket", "program: line");
   serve_and_look("a script behind that", second, NULL, untouched);
 }
 
+static void fails(const char *what, const char *path, int want, const char *why) {
+  int before = count_descriptors();
+  tap_int(serve(path, NULL), want, "%s: its status", what);
+  tap_str(said, "", "%s: the client gets nothing", what);
+  tap_ok(strstr(logged, why) != NULL, "%s: the log says why: %s", what, logged);
+  char status[32];
+  snprintf(status, sizeof status, "status %d", want);
+  tap_ok(strstr(logged, status) != NULL, "%s: the connection has its line: %s", what, status);
+  nothing_is_left(what, before);
+}
+
+/* A client that is gone before the process has looked. */
+static void gone_at_once(void) {
+  int before = count_descriptors();
+  int client, server = tcp_pair(&client);
+  const struct linger reset = {1, 0};
+  setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  close(client);
+  struct mb_connection connection;
+  mb_log_set_level(LOG_ERR);
+  tap_int(mb_connection_open(&connection, server, false), -ENOTCONN, "a client that has gone");
+  mb_connection_end(&connection, MB_EXIT_OK);
+  nothing_is_left("a client that has gone", before);
+}
+
 /* A failure concerns its own connection only. */
 static void failures(void) {
-  const char *throws = script("throws", "return function() timeout(20); error('on purpose') end");
-  tap_int(serve(throws, NULL), MB_EXIT_HANDLER, "a script that throws");
-  tap_ok(strstr(logged, "on purpose") && strstr(logged, "status 70"), "is told in the log: %s",
-         logged);
-  tap_str(said, "", "and not to the client");
-  const char *fails =
-      script("fails", "listen{prepare = function() error('no') end, connect = print}");
-  tap_int(serve(fails, NULL), MB_EXIT_HANDLER, "a prepare that throws");
-  tap_int(serve(script("none", "x = 1"), NULL), MB_EXIT_CONFIG, "a script without a handler");
-  tap_ok(strstr(logged, "status 78") != NULL, "ends its connection too: %s", logged);
+  fails("an error", script("throws", "return function() timeout(20); error('on purpose') end"),
+        MB_EXIT_HANDLER, "on purpose");
+  fails("an error in prepare",
+        script("fails", "listen{prepare = function() error('no') end, connect = print}"),
+        MB_EXIT_HANDLER, "no");
+  fails("a script without a handler", script("none", "x = 1"), MB_EXIT_CONFIG, "no handler");
+  fails("no script", "/nonexistent.lua", MB_EXIT_NO_SCRIPT, "/nonexistent.lua");
+  gone_at_once();
   serve_and_look("a script behind them", script("second", looking), NULL, untouched);
 }
 

@@ -52,9 +52,10 @@ static void failed_calls(void) {
   close(pipes[0]);
   close(pipes[1]);
   tap_int(after(EAGAIN, pipes[1], true), -EBADF, "a wait on a closed descriptor fails");
-  tap_ok(mb_fd_is_lost(-EPIPE) && mb_fd_is_lost(-ECONNRESET),
-         "a peer that has gone is a lost connection");
-  tap_ok(!mb_fd_is_lost(-ENOMEM) && !mb_fd_is_lost(-EIO), "a system in trouble is none");
+  tap_ok(mb_fd_is_gone(-EPIPE) && mb_fd_is_gone(-ECONNRESET), "a peer that has gone is gone");
+  tap_ok(mb_fd_is_lost(-ECONNRESET) && mb_fd_is_lost(-EHOSTUNREACH), "a broken connection is lost");
+  tap_ok(!mb_fd_is_lost(-EPIPE), "one that the peer has ended is not");
+  tap_ok(!mb_fd_is_gone(-ENOMEM) && !mb_fd_is_gone(-EIO), "a system in trouble is none");
 }
 
 static void seconds(void) {
