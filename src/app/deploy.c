@@ -5,7 +5,6 @@
 #include "app/deploy.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -16,7 +15,6 @@
 
 #include "app/listen.h"
 #include "app/script.h"
-#include "base/alloc.h"
 #include "base/log.h"
 #include "state/state.h"
 

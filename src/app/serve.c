@@ -5,7 +5,6 @@
 #include "app/serve.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 #include <string.h>
 
 #include "app/listen.h"

@@ -1,7 +1,6 @@
 /* Runs intervals and main processes, which systemd's timers and services start. */
 #include "app/task.h"
 
-#include <lauxlib.h>
 #include <string.h>
 
 #include "app/listen.h"

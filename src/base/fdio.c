@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 int64_t mb_now_usec(void) {
   struct timespec now;

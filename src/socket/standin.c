@@ -4,7 +4,6 @@
  */
 #include "socket/standin.h"
 
-#include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,6 @@
  */
 #include "api/http/http_options.h"
 
-#include <lauxlib.h>
 #include <stdint.h>
 
 /* What a value may be; mb.http.options checks it. */
