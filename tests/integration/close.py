@@ -15,7 +15,7 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, Client, alive, check, equal, script, tcp_pair, test, within
+from mbtest import HANDLE, Child, Client, alive, check, equal, local_pair, script, tcp_pair, test, within
 
 
 def start(conn, handler):
@@ -61,21 +61,16 @@ def ends(handler, want, status, log="", hold=True, pair=tcp_pair):
     return text
 
 
-def unix_pair():
-    ours, theirs = socket.socketpair()
-    return Client(ours), theirs
-
-
 @test("socket:close(): EOF within 100 ms, after all that was written")
 def _():
     early('socket:write("bye\\n") assert(socket:close() == true)', (b"bye\n", "eof"))
-    early('socket:write("bye\\n") socket:close()', (b"bye\n", "eof"), unix_pair)
+    early('socket:write("bye\\n") socket:close()', (b"bye\n", "eof"), local_pair)
 
 
 @test("socket:finish(): EOF within 100 ms, after all that was written")
 def _():
     early('socket:write("bye\\n") assert(socket:finish())', (b"bye\n", "eof"))
-    early('socket:write("bye\\n") socket:finish()', (b"bye\n", "eof"), unix_pair)
+    early('socket:write("bye\\n") socket:finish()', (b"bye\n", "eof"), local_pair)
 
 
 @test("socket:reset(): a reset within 100 ms")
@@ -212,7 +207,7 @@ def _():
 @test("a Unix socket that is closed: a client that goes on writing is told so, though the connection is held here")
 def _():
     for ending in ("socket:close()", "socket:finish()"):
-        client, conn = unix_pair()
+        client, conn = local_pair()
         with client, conn:
             child, log = start(conn, f'socket:write("bye\\n") {ending} io.stderr:write("closed") os.execute("exec sleep 5")')
             equal(client.end(), (b"bye\n", "eof"), "what the client got")

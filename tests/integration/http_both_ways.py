@@ -8,8 +8,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbhttp import PAIRS, chunked, multipart, request, served, unix_pair
-from mbnet import lua
+from mbhandler import lua
+from mbhttp import PAIRS, chunked, multipart, request, served
 from mbtest import check, equal, test
 
 SIZE = 8 << 20
@@ -132,7 +132,7 @@ def _():
   request:consume_input()
   request:send_data(table.concat(all))"""
         # Not over TCP, which may buffer all of the request: then nothing has to be read for the response to get through.
-        both_ways(requests, body, LARGE * 4 + DATA, {"Unix": unix_pair})
+        both_ways(requests, body, LARGE * 4 + DATA, {"Unix": mbtest.local_pair})
 
 
 @test("parameters whose processing was begun go on while the response is blocked")

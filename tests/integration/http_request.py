@@ -9,8 +9,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
+from mbhandler import lua
 from mbhttp import PAIRS, Connection, answers, checked, replayed, request, served, shows
-from mbnet import lua
 from mbtest import equal, test
 
 HEADERS = ["One: 1", "TWO: a, b", "two: c", "Two: ,, \"x, y\" ,", "Empty:", "Flags: Gzip, BR ,deflate;q=0.5", "Flags: Other"]

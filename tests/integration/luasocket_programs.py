@@ -192,20 +192,16 @@ def _():
 @test("the manual page's other scripts work")
 def _():
     with tcp_pair()[0]:
-        client, conn = tcp_pair()
-        with client:
-            h = Handler(conn, BLOCKS[0])
-            client.send("hello\r\n")
-            equal(client.end(), (b"you said: hello\n", "eof"), "synopsis")
+        with Handler(BLOCKS[0], head=None) as h:
+            h.client.send("hello\r\n")
+            equal(h.client.end(), (b"you said: hello\n", "eof"), "synopsis")
             h.ends()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     text = block_with("socket.http")
     equal(text.count("localhost:8080"), 1, "the page's address")
-    client, conn = tcp_pair()
-    with client:
-        h = Handler(conn, text.replace("localhost:8080", f"127.0.0.1:{server.server_address[1]}"))
-        equal(client.end(), (b"page " * 20000 + b"\n", "eof"), "the page")
+    with Handler(text.replace("localhost:8080", f"127.0.0.1:{server.server_address[1]}"), head=None) as h:
+        equal(h.client.end(), (b"page " * 20000 + b"\n", "eof"), "the page")
         h.ends()
     server.shutdown()
     server.server_close()

@@ -1,22 +1,20 @@
-"""A network of the test's own (its ports, its /etc/hosts), and a handler in it that is told over a local connection to go
-on. For tests of what mb-handle opens itself, where other tests' ports and the machine's names would be in the way."""
+"""A network of the test's own: its ports, its /etc/hosts. For tests of what mb-handle opens itself, where other tests' ports
+and the machine's names would be in the way."""
 
 import contextlib
 import ctypes
 import fcntl
 import os
-import resource
-import select
 import socket
 import struct
 import subprocess
+import sys
 
 import mbspace
 import mbtest
-from mbtest import DEADLINE, HANDLE, Child, check, equal, script, tmp, until, write_file
+from mbtest import HANDLE, tmp, write_file
 
 CLONE_NEWNET = 0x40000000
-SYS_pidfd_getfd = 438
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8913, 0x8914, 0x8916, 1
 OTHER4, OTHER6 = "10.255.0.1", "fd00::1"  # addresses that are not loopback's, though they lead there too
 NAMESERVER = "127.0.0.53"
@@ -74,116 +72,14 @@ def addresses_of(name):
     return [a[4][0] for a in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
 
 
-# --- Handlers ---
-
-HEAD = """
-local M, control = moonbridge_io
-local function eq(want, ...)
-  local n = select("#", ...)
-  local got = {}
-  for i = 1, n do got[i] = tostring((select(i, ...))) end
-  got = table.concat(got, " ")
-  if got ~= want then error("got <" .. got .. ">, expected <" .. want .. ">", 2) end
-end
--- Misuse: a Lua error with this text in it.
-local function throws(text, f, ...)
-  local ok, message = pcall(f, ...)
-  if ok or not tostring(message):find(text, 1, true) then
-    error("got <" .. tostring(ok) .. " " .. tostring(message) .. ">, expected an error with <" .. text .. ">", 2)
-  end
-end
-local function say_and_wait(word)
-  print(word)
-  eq("go\\n term", control:read(nil, "\\n"))
-end
--- By its number: poll does not see what it belongs to, and goes on with nothing.
-local function wait_for_descriptor(s) eq("true", M.poll(nil, { [s.fd] = true }, 60)) end
-local function hex(s) return s and (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end)) end
+CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE = 1, 10
+DROP = """
+import ctypes, os, sys
+assert ctypes.CDLL(None).prctl(24, int(sys.argv[1]), 0, 0, 0) == 0 # PR_CAPBSET_DROP
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def lua(value):
-    """The value as Lua source."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
-        return "{" + ",".join(lua(v) for v in value) + "}"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    return '"' + "".join(f"\\{b:03d}" for b in (value.encode() if isinstance(value, str) else value)) + '"'
-
-
-class Handler:
-    """mb-handle on one end of a local connection, by which the test tells it to go on; what it prints can be read line by
-    line. values are the body's local variables."""
-
-    def __init__(self, body, argv=(HANDLE,), **values):
-        self.output, output = os.pipe()
-        # Unbuffered: what select() sees must be all there is.
-        self.lines = os.fdopen(self.output, "rb", buffering=0)
-        self.control, theirs = socket.socketpair()
-        text = "".join(f"local {name} = {lua(value)}\n" for name, value in values.items())
-        path = script(f"{HEAD}{text}return function(socket)\ncontrol = socket\n{body}\nend\n")
-        with open("/dev/null", "r+b") as null:
-            self.child = Child([*argv, path], {0: null, 1: null, 2: output, 3: theirs}, listen_fds=1)
-        os.close(output)
-        theirs.close()
-
-    def says(self, want):
-        """Waits for a word."""
-        ready, _, _ = select.select([self.lines], [], [], DEADLINE)
-        check(ready, f"the handler does not say {want!r}")
-        line = self.lines.readline().decode(errors="replace").rstrip("\n")
-        if line != want:
-            self.child.kill()
-            raise mbtest.Failed(f"the handler says {line!r} and {self.rest()!r}, expected {want!r}")
-
-    def go(self):
-        self.control.sendall(b"go\n")
-
-    def rest(self):
-        """Whatever else it prints until it ends."""
-        return self.lines.read().decode(errors="replace")
-
-    def asleep(self):
-        """Waits until the process waits for something."""
-        path = f"/proc/{self.child.pid}/stat"
-        until(lambda: mbtest.read_file(path).rpartition(")")[2].split()[0] == "S", "the handler waits")
-
-    def files(self):
-        """What the descriptors of the process are."""
-        path = f"/proc/{self.child.pid}/fd"
-        return sorted(os.readlink(f"{path}/{name}") for name in os.listdir(path))
-
-    def flags(self, fd):
-        """The flags of one of its descriptors."""
-        info = mbtest.read_file(f"/proc/{self.child.pid}/fdinfo/{fd}")
-        return int(dict(line.split(":", 1) for line in info.splitlines())["flags"], 8)
-
-    def socket(self, fd):
-        """One of its sockets, shared."""
-        copy = ctypes.CDLL(None, use_errno=True).syscall(SYS_pidfd_getfd, self.child.pidfd, fd, 0)
-        check(copy >= 0, f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
-        return socket.socket(fileno=copy)
-
-    def may_open(self, count):
-        """So many descriptors the process may have from now on."""
-        before = resource.prlimit(self.child.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(self.child.pid, resource.RLIMIT_NOFILE, (count or before[1], before[1]))
-
-    def ends(self, status=0, log=""):
-        try:
-            equal(self.child.wait(), status, "exit status")
-        finally:
-            self.child.kill()
-            text = self.rest()
-            self.lines.close()
-            self.control.close()
-            if self.child.status != status:
-                mbtest.diagnose(text)
-        check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
-
-
-def run(body, **values):
-    """A handler that needs nobody."""
-    Handler(body, **values).ends()
+def without(capability):
+    """A handler's program that lacks a right of root's."""
+    return [sys.executable, "-c", DROP, str(capability), HANDLE]

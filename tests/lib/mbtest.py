@@ -44,6 +44,15 @@ def short(value):
     return text if len(text) <= 300 else f"{text[:300]}... (repr of {len(text)} characters)"
 
 
+@contextlib.contextmanager
+def about(what):
+    """A failure in here says what it was about."""
+    try:
+        yield
+    except Failed as failed:
+        raise Failed(f"{what}: {failed}") from None
+
+
 def until(condition, what, seconds=DEADLINE):
     """Calls condition until it returns something true, and returns that; fails when seconds have gone."""
     deadline = time.monotonic() + seconds
@@ -390,6 +399,12 @@ def unix_pair(path):
         listener.listen(1)
         client = Client(path)
         return client, listener.accept()[0]
+
+
+def local_pair():
+    """A local connection without a path."""
+    ours, theirs = socket.socketpair()
+    return Client(ours), theirs
 
 
 # --- TAP ---
