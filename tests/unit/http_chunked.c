@@ -176,6 +176,7 @@ static void refused(void) {
       {S("3\r\nabc\n"), LONGER, "abc"},
       {S("3\r\nabc\r0"), LONGER, "abc"},
       {S("3\r\nabc" END), LONGER, "abc"},
+      {S("3\r\nab\r\n" END), LONGER, "ab\r"},
       {S("3\r\nabc\r\n\r\n"), SIZE, "abc"},
       {S("1\r\na\r\n1\r\nb\r\n0\n"), BARE_LF, "ab"},
       {S("0\r\n\n"), BARE_LF, ""},
