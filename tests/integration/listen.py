@@ -10,7 +10,7 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test, unix_pair
+from mbtest import HANDLE, Serving, check, equal, script, tcp_pair, test, unix_pair
 
 
 def run(*args, stdin=b"input\n", env=None):
@@ -34,10 +34,8 @@ def refused(text, *parts, status=78):
 
 def served(conn, path, *args):
     """Serves the connection with the script. Returns its exit status and log."""
-    log_path = mbtest.tmp("stderr")
-    with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-        status = Child([HANDLE, *args, path], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1).wait()
-    return status, mbtest.read_file(log_path)
+    child = Serving(conn, *args, path)
+    return child.wait(), child.log()
 
 
 SAYS = "local function says(text) return function(socket) socket:write(text) end end\n"
@@ -367,14 +365,12 @@ def _():
     # The same in the middle of the connection.
     for level, shown in (("notice", False), ("info", True)):
         client, conn = tcp_pair()
-        log_path = mbtest.tmp("log-of-gone")
-        with conn, open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-            fds = {0: null, 1: null, 2: log, 3: conn}
-            child = Child([HANDLE, "--log-level", level, handler], fds, listen_fds=1)
+        with conn:
+            child = Serving(conn, "--log-level", level, handler)
             equal(client.sock.recv(5, socket.MSG_WAITALL), b"ready", "what the client got")
             client.reset()
             equal(child.wait(), 0, "status")
-        log = mbtest.read_file(log_path)
+        log = child.log()
         equal((gone in log, log.count("\n")), (shown, 2 * int(shown)), f"whether it is told at {level}: {log!r}")
     answers = script('return function(socket) socket:write("answer") end')
     for level, shown in ((None, True), ("warning", True), ("error", False)):

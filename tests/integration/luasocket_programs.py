@@ -297,8 +297,8 @@ def _():
     end
     """)
     client, conn = tcp_pair()
-    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-select"), "wb") as log:
-        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+    with client:
+        child = mbtest.Serving(conn, "--style=luasocket", program)
         conn.close()
         client.send("one\ntw")
         equal(client.line(), "ONE", "echo")
@@ -321,12 +321,12 @@ def _():
         client:send((out:getsockname())) out:close() client:close()
         """)
         client, conn = tcp_pair()
-        with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-own"), "wb") as log:
-            child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+        with client:
+            child = mbtest.Serving(conn, "--style=luasocket", program)
             conn.close()
             listener.accept()[0].close()
             want = host if host != "*" else "127.0.0.1"
-            equal(client.end(), (want.encode(), "eof"), f"local address; log: {mbtest.read_file(mbtest.tmp('log-own'))!r}")
+            equal(client.end(), (want.encode(), "eof"), f"local address; log: {child.log()!r}")
             equal(child.wait(), 0, "exit status")
     listener.close()
 
@@ -340,8 +340,8 @@ def _():
     """)
     client, conn = tcp_pair()
     port = conn.getsockname()[1]
-    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-unbound"), "wb") as log:
-        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+    with client:
+        child = mbtest.Serving(conn, "--style=luasocket", program)
         conn.close()
         equal(client.end(), (str(port).encode(), "eof"), "port")
         equal(child.wait(), 0, "exit status")
@@ -355,8 +355,8 @@ def _():
     local client = server:accept() client:send(#can_send .. " " .. message) client:close()
     """)
     client, conn = tcp_pair()
-    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-sending"), "wb") as log:
-        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+    with client:
+        child = mbtest.Serving(conn, "--style=luasocket", program)
         conn.close()
         equal(client.end(), (b"0 timeout", "eof"), "what select says")
         equal(child.wait(), 0, "exit status")

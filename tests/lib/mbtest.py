@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import os
 import re
 import select
@@ -262,6 +263,22 @@ class Child:
     def _reap(self):
         self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self.pidfd)
+
+
+_logs = itertools.count()
+
+
+class Serving(Child):
+    """mb-handle on a connection as systemd hands it over, with its log in a file. The connection stays open here too, as it
+    does in the manager, until whoever made it closes it."""
+
+    def __init__(self, conn, *args, env=None):
+        self.log_path = tmp("log", f"serving{next(_logs)}")
+        with open(self.log_path, "wb") as log, open("/dev/null", "r+b") as null:
+            super().__init__([HANDLE, *args], {0: null, 1: null, 2: log, 3: conn}, env, listen_fds=1)
+
+    def log(self):
+        return read_file(self.log_path)
 
 
 # --- Addresses and clients ---
