@@ -18,7 +18,7 @@ from mbtest import HANDLE, Child, Client, check, equal, script, tcp_pair, test
 def replay(body, *args, stdin=b"", **popen):
     """Runs a handler's body as a replay. Returns its status, output and log."""
     path = script(f"return function(socket)\n{body}\nend\n")
-    done = subprocess.run([HANDLE, *args, path], input=stdin, capture_output=True, timeout=30, check=False, **popen)
+    done = mbtest.replay(*args, path, stdin=stdin, **popen)
     return done.returncode, done.stdout, done.stderr.decode()  # the log is UTF-8, whatever is in it
 
 
@@ -103,7 +103,7 @@ listen{ { proto = "tcp", port = 1 },
   end }
 """
     )
-    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=30, check=False)
+    done = mbtest.replay(path)
     equal((done.returncode, done.stdout), (0, b"done"), f"prepare's limits in connect; log: {done.stderr}")
 
 

@@ -318,7 +318,7 @@ def _():
 @test("an error in the options names the script, also where the call is the script's last, and what there is")
 def _():
     path = mbtest.script('return require "moonbridge_http".generate_handler(print, {body_limit = 3})')
-    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=20, check=False)
+    done = mbtest.replay(path)
     equal(done.returncode, 78, "exit status")
     log = done.stderr.decode()
     check(log.startswith(f"mb-handle: {path}: generate_handler: there is no option body_limit: expected chunk_size, "), log)

@@ -4,7 +4,6 @@ status that blames nobody here. Each in a replay, over TCP, and byte by byte. Al
 in unit/http_head.c, unit/http_target.c and unit/http_chunked.c; here is a case of each kind, and the limits."""
 
 import os
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -12,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbhttp
 import mbsplit
 import mbtest
-from mbtest import HANDLE, check, equal, script, test
+from mbtest import check, equal, script, test
 
 INFO = ("--log-level", "info")  # what clients do wrong is logged there
 NEXT = mbhttp.request("/next")
@@ -79,7 +78,7 @@ def refused(data, status, why, options="", method="GET", body=READS_ALL):
 
 def run_replay(path, data):
     """(output, exit status, log) of a script on this input."""
-    done = subprocess.run([HANDLE, *INFO, path], input=data, capture_output=True, timeout=60, check=False)
+    done = mbtest.replay(*INFO, path, stdin=data)
     return done.stdout, done.returncode, done.stderr.decode(errors="backslashreplace")
 
 

@@ -1089,7 +1089,7 @@ listen{
 }
 """
     )
-    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=30, check=False)
+    done = mbtest.replay(path)
     equal((done.returncode, done.stdout, done.stderr), (0, b"polled", b""), "status, output and log")
 
 

@@ -4,20 +4,17 @@
 
 import os
 import socket
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Serving, check, equal, script, tcp_pair, test, unix_pair
+from mbtest import Serving, check, equal, script, tcp_pair, test, unix_pair
 
 
 def run(*args, stdin=b"input\n", env=None):
     """A replay. Returns its exit status, output and log."""
-    done = subprocess.run(
-        [HANDLE, *args], input=stdin, capture_output=True, timeout=60, check=False, env={**os.environ, **(env or {})}
-    )
+    done = mbtest.replay(*args, stdin=stdin, env={**os.environ, **(env or {})})
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

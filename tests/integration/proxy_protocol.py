@@ -265,7 +265,7 @@ def _():
         (b"hello", b"nil nil nil nil nil nil\nhello"),
         (b"", b"nil nil nil nil nil nil\n"),
     ):
-        done = subprocess.run([HANDLE, "--proxy-protocol", ANY], input=stdin, capture_output=True, check=False)
+        done = mbtest.replay("--proxy-protocol", ANY, stdin=stdin)
         equal((done.returncode, done.stdout, done.stderr), (0, want, b""), f"replay of {stdin}")
 
 

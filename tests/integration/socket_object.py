@@ -621,9 +621,7 @@ def _():
     with open(f"{record}.{handler.pid}", "rb") as f:
         done = subprocess.run([HANDLE, script(source(body))], stdin=f, capture_output=True, timeout=60, check=False)
     equal(done.stdout, want, "replay")
-    done = subprocess.run(
-        [HANDLE, "--record", "/no/such/dir/x", script(source(body))], input=b"x", capture_output=True, timeout=60, check=False
-    )
+    done = mbtest.replay("--record", "/no/such/dir/x", script(source(body)), stdin=b"x")
     equal((done.returncode, done.stdout), (0, b"> x"), "a recording that fails does not disturb")
     check(b"--record" in done.stderr, "but is logged")
 

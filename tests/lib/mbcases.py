@@ -128,16 +128,17 @@ class FileLog:
 
 
 def serves(where, log=None, connections=200, label=""):
-    """The tests of every host that serves commands.lua at this address. log is where the host's handlers log to, when that
-    is one place for all the tests; label tells two hosts of a file apart."""
+    """The tests of every host that serves commands.lua at this address. log is where the host's handlers log to, when
+    that is one place for all the tests; label tells two hosts of a file apart."""
+    bye, reset = (b"bye\n", "eof"), (b"", "reset")
     cases = {
         "a line is answered": lambda: line(where),
         "1 MiB of binary data comes back unchanged": lambda: echo(where),
         f"{connections} connections, 8 at a time, are answered byte for byte": lambda: many(where, connections, 8),
         "the handler sees both addresses": lambda: addresses(where),
         "neither the script nor its children see LISTEN_*": lambda: environment(where),
-        "socket:close() is seen within 100 ms though the handler works on": lambda: ends_early(where, "close", (b"bye\n", "eof")),
-        "socket:reset() is seen within 100 ms though the handler works on": lambda: ends_early(where, "reset", (b"", "reset")),
+        "socket:close() is seen within 100 ms though the handler works on": lambda: ends_early(where, "close", bye),
+        "socket:reset() is seen within 100 ms though the handler works on": lambda: ends_early(where, "reset", reset),
         "timeout() resets the connection on time": lambda: timeout(where),
     }
     if log:

@@ -11,8 +11,8 @@ from mbtest import DEADLINE, HANDLE, Child, Failed, about, check, equal, local_p
 
 SYS_pidfd_getfd = 438
 
-# What the body of a handler has, besides `socket`. eq compares what tostring makes of values; throws wants an error that
-# holds this text; turn lets the test act, until it sends "go".
+# What the body of a handler has. eq compares what tostring makes of values; throws wants an error that holds this text;
+# turn lets the test act, until it sends "go".
 HEAD = """
 local socket
 local mb = moonbridge_io
@@ -56,8 +56,8 @@ def source(body, head=HEAD, **values):
 
 
 class Handler:
-    """mb-handle with a handler of this body on the server's end of a connection; client is the other end. pair makes the two
-    ends, or is the two. Without a head, body is the whole script; program: what is executed; values: as of source()."""
+    """mb-handle with a handler of this body on the server's end of a connection; client is the other end. pair makes the
+    two ends, or is the two. Without a head, body is the whole script; program: what is executed; values: as of source()."""
 
     def __init__(self, body, *args, head=HEAD, pair=local_pair, env=None, program=(HANDLE,), **values):
         path = script(source(body, head, **values) if head else body)
@@ -180,7 +180,7 @@ PAIRS = TCP | UNIX
 
 
 def turns(body, *steps, head=HEAD, pairs=PAIRS, status=0, log="", args=()):
-    """Runs the handler's body on each kind of connection; steps are (word the handler says, what the test then does)."""
+    """Runs the handler's body on each kind of connection; steps are (word that the handler says, act)."""
     for name, pair in pairs.items():
         with Handler(body, *args, head=head, pair=pair) as running:
             with about(name):

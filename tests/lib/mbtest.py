@@ -170,6 +170,11 @@ def output_of(*argv, env=None):
     return done.stdout.decode(errors="backslashreplace").rstrip("\n")
 
 
+def replay(*args, stdin=b"", **popen):
+    """mb-handle with this input in place of a connection: its exit status (returncode), stdout and stderr."""
+    return subprocess.run([HANDLE, *args], input=stdin, capture_output=True, timeout=60, check=False, **popen)
+
+
 def alive(pid):
     """Whether the process exists and is no zombie."""
     try:
@@ -269,8 +274,8 @@ _logs = itertools.count()
 
 
 class Serving(Child):
-    """mb-handle on a connection as systemd hands it over, with its log in a file. The connection stays open here too, as it
-    does in the manager, until whoever made it closes it."""
+    """mb-handle on a connection as systemd hands it over, with its log in a file. The connection stays open here too, as
+    it does in the manager, until whoever made it closes it."""
 
     def __init__(self, conn, *args, env=None):
         self.log_path = tmp("log", f"serving{next(_logs)}")
