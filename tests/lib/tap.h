@@ -26,4 +26,7 @@ int tap_done(void);
 /* For a test that cannot go on: prints "Bail out!" and exits. */
 void tap_bail(const char *why) __attribute__((noreturn));
 
+/* The bytes with what does not print as hexadecimal, as the name of a test; until the next call. */
+const char *tap_printable(const char *data, size_t size);
+
 #endif

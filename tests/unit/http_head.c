@@ -328,21 +328,10 @@ static const struct refused refused[] = {
     REFUSED(POST "Expect: x\r\na\r\n\r\n", 417, EXPECT),
 };
 
-/* The text with what does not print as hexadecimal. */
-static const char *printable(const char *data, size_t size) {
-  static char text[256];
-  size_t at = 0;
-  for (size_t i = 0; i < size && at < sizeof text - 5; i++) {
-    bool plain = data[i] >= ' ' && data[i] < 0x7f && data[i] != '#' && data[i] != '\\';
-    at += (size_t)snprintf(text + at, 5, plain ? "%c" : "\\x%02x", (unsigned char)data[i]);
-  }
-  return text;
-}
-
 static void refusals(void) {
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
     const struct refused *r = &refused[i];
-    const char *what = printable(r->data, r->size);
+    const char *what = tap_printable(r->data, r->size);
     struct outcome o = find_end(r->data, r->size, what);
     if (o.end != r->size) tap_ok(false, "its end is found: %s", what);
     char *data = exact(r->data, r->size), got[128] = "accepted", want[128];
@@ -375,7 +364,7 @@ static void early(void) {
       REFUSED("GET / HTTP/1.1\r\na: b\n\r\r\n", 400, "bare CR in the request head"),
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    const char *what = printable(cases[i].data, cases[i].size);
+    const char *what = tap_printable(cases[i].data, cases[i].size);
     struct outcome o = find_end(cases[i].data, cases[i].size, what);
     tap_ok(o.end == 0 && o.refusal.status == cases[i].status, "refused at once: %s", what);
     tap_str(o.refusal.why, cases[i].why, "and why");
@@ -401,7 +390,7 @@ static void ends(void) {
   };
   for (size_t i = 0; i < sizeof incomplete / sizeof *incomplete; i++) {
     size_t size = strlen(incomplete[i]);
-    const char *what = printable(incomplete[i], size);
+    const char *what = tap_printable(incomplete[i], size);
     struct outcome o = find_end(incomplete[i], size, what);
     tap_ok(o.end == 0 && o.refusal.status == 0, "incomplete: \"%s\"", what);
     struct mb_http_head head;
@@ -432,7 +421,7 @@ static void linear(void) {
       if (n - scanned > behind) behind = n - scanned;
     }
     tap_ok(none && behind <= 2, "64 KiB of %s byte by byte: %zu at most are scanned again",
-           printable(patterns[p], length), behind);
+           tap_printable(patterns[p], length), behind);
   }
   free(data);
 }
