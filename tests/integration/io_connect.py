@@ -761,6 +761,7 @@ def _():
         "write": 'return s:write(("x"):rep(5000))',
         "flush": 'return s:flush("x")',
         "flush_call": 'return s:flush_call(function() wait_for_descriptor(s) end, "x")',
+        "flush_call of nothing": "return s:flush_call(function() wait_for_descriptor(s) end)",
         "finish": "return s:finish()",
         "close": 's:write("x") return s:close()',
         "tcpconnect": 'return mb.tcpconnect("127.0.0.1", port)',

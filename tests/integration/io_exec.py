@@ -60,12 +60,6 @@ def check_fds(pid, what):
     check(all(link.startswith("pipe:") for link in links) and len(links) == 3, f"{what}: three pipes: {found}")
 
 
-def lowest_free(pid):
-    """The descriptor that a process would get next."""
-    taken = fds(pid)
-    return next(n for n in range(len(taken) + 1) if n not in taken)
-
-
 def signals(pid):
     """The signal masks of a process: {SigIgn: number, ...}."""
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
@@ -1130,80 +1124,7 @@ def _():
             t.ends()
 
 
-@test(
-    "1,000 in a row whose handles are garbage do not run out of descriptors, however seldom garbage is collected",
-    native="valgrind keeps descriptors of its own below the limit",
-)
-def _():
-    with Handler(
-        """
-  -- A script that has some data: its garbage is collected only when there is as much of it.
-  local data = {}
-  for i = 1, 200000 do data[i] = {} end
-  collect()
-  turn("limit")
-  for i = 1, 1000 do eq("0", assert(exec("true")):wait()) end
-"""
-    ) as t:
-        t.says("limit")
-        t.may_open(1024)  # what a service has
-        t.go()
-        t.ends()
-
-
-@test(
-    "no descriptors left: nil, COMMAND: Too many open files, EMFILE; nothing is left behind, and later it works",
-    native="valgrind keeps descriptors of its own below the limit",
-)
-def _():
-    with Handler(
-        """
-  for i = 0, 12 do
-    turn("limit")
-    local child, message, number = exec("cat")
-    if child then
-      print("started")
-      child:kill(9):wait()
-      for _, name in ipairs { "stdin", "stdout", "stderr" } do child[name]:close() end
-    else
-      eq("cat: Too many open files 24", message, number)
-      print("refused")
-    end
-    child = nil
-    collect()
-    turn("done")
-  end
-  local child = exec("cat")
-  turn("poll")
-  eq("nil cat: Too many open files 24", exec("cat"))
-  eq("false timeout", mb.poll({ [child] = true }, nil, 0)) -- takes none
-  child.stdin:close()
-  eq("true", mb.poll { [child] = true })
-"""
-    ) as t:
-        before = None
-        outcomes = []
-        for room in range(13):
-            t.says("limit")
-            before = before or fds(t.pid)
-            limit = lowest_free(t.pid)
-            equal(limit, max(before) + 1, "lowest free descriptor")
-            t.may_open(limit + room)
-            t.go()
-            outcomes.append(t.word())
-            t.says("done")
-            equal(fds(t.pid), before, f"descriptors with room for {room}: {outcomes}")
-            equal(children(t.pid), {}, "children")
-            t.may_open()
-            t.go()
-        equal(outcomes[0], "refused", "with room for none")
-        equal(outcomes[6], "refused", "with room for less than the pipes")
-        equal(outcomes[-1], "started", f"with room for 12: {outcomes}")
-        equal(sorted(outcomes), outcomes, "refused up to a point, started from then on")
-        t.says("poll")
-        t.may_open(lowest_free(t.pid))
-        t.go()
-        t.ends()
+# What becomes of exec when there is no descriptor to be had, or only garbage has some: faults.py.
 
 
 @test("poll waits for any number of children, at no cost of descriptors; their end is seen at whatever moment it comes")
