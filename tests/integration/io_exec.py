@@ -772,36 +772,6 @@ def _():
     )
 
 
-@test("_call and _yield forms on a pipe that blocks: the function is called, and both directions go on")
-def _():
-    runs(
-        """
-  local child = exec("cat")
-  local large = ("0123456789abcdef"):rep(20000)
-  local got, calls = {}, 0
-  eq(tostring(child.stdin), child.stdin:flush_call(function()
-    calls = calls + 1
-    mb.poll({ [child.stdout] = true }, { [child.stdin] = true })
-    got[#got + 1] = child.stdout:read_nb()
-  end, large))
-  assert(calls > 0)
-  child.stdin:close()
-  got[#got + 1] = child.stdout:read()
-  assert(table.concat(got) == large)
-  child = exec("cat")
-  local writer = coroutine.create(function() assert(child.stdin:write_yield(large)) child.stdin:close() return "end" end)
-  local reader = coroutine.create(function() return child.stdout:read_yield() end)
-  local read, yields = nil, 0
-  repeat
-    if coroutine.status(writer) ~= "dead" then assert(coroutine.resume(writer)) end
-    read = select(2, coroutine.resume(reader))
-    yields = yields + 1
-  until coroutine.status(reader) == "dead"
-  assert(read == large and yields > 1)
-"""
-    )
-
-
 @test("reading stdin is at its end; writing stdout or stderr is the error of a finished output")
 def _():
     runs(
