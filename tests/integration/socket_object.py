@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The socket object on real sockets, TCP and Unix: what blocks, what is partial, what fails, and the order of things.
-What needs no timing is in tests/captures. Handler and test take turns: the handler prints a word, the test acts on it."""
+What needs no timing is in tests/captures; what fails is in faults.py and close.py. Handler and test take turns: the handler
+prints a word, the test acts on it."""
 
 import os
 import pty
@@ -412,59 +413,6 @@ def _():
     )
 
 
-@test("a reset by the client: nil, message, errno; the same at every later try; exit 0")
-def _():
-    turns(
-        """
-  print("reading")
-  local data, message, number = socket:read(nil, "\\n")
-  eq("nil string integer", data, type(message), math.type(number))
-  eq("nil " .. message .. " " .. number, socket:read(1))
-  eq("nil " .. message .. " " .. number, socket:read_nb(1))
-  eq("nil " .. message .. " " .. number, socket:drain(1))
-  eq("nil", (socket:flush(("x"):rep(100000))))
-  eq("nil", (socket:close()))
-""",
-        ("reading", lambda client, _: client.reset()),
-        pairs=TCP,
-    )
-
-
-@test("bytes that came before a reset can still be read")
-def _():
-    turns(
-        """
-  print("go")
-  eq("a maxlen", socket:read(1))
-  print("reset")
-  os.execute("exec sleep 0.05")
-  eq("bc maxlen", socket:read(2))
-  eq("nil", (socket:read(1)))
-""",
-        ("go", send("abc")),
-        ("reset", lambda client, _: client.reset()),
-        pairs=TCP,
-    )
-
-
-@test("output that failed stays failed: nil, message, errno from every form, nothing is sent after it")
-def _():
-    turns(
-        """
-  print("go")
-  local ok, message, number
-  repeat ok, message, number = socket:flush(("x"):rep(100000)) until not ok
-  local want = "nil " .. message .. " " .. number
-  for _, method in ipairs { "write", "write_nb", "flush", "flush_nb" } do eq(want, socket[method](socket, "y")) end
-  eq(want, socket:write_call(error, "y"))
-  eq(want, socket:flush_call(error, "y"))
-  eq(want, socket:finish())
-  eq(want, socket:close())
-""",
-        ("go", lambda client, _: client.reset() if client.sock.family == socket.AF_INET else client.sock.close()),
-    )
-
-
 @test("finish on TCP: the client sees the end, reading goes on; on a Unix socket both directions are at their end")
 def _():
     turns(
@@ -567,19 +515,6 @@ def _():
   print("done")
 """,
         ("done", nothing),
-    )
-
-
-@test("a wait function that throws: the error, and the socket goes on")
-def _():
-    turns(
-        """
-  local ok, message = pcall(socket.read_call, socket, function() error("stop", 0) end, 3)
-  eq("false stop", ok, message)
-  print("go")
-  eq("abc maxlen", socket:read(3))
-""",
-        ("go", send("abc")),
     )
 
 
