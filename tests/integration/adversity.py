@@ -114,6 +114,8 @@ def _():
   local e = setmetatable({}, { __tostring = function() error("tostring!") end })
   local ok, got = pcall(timeout, 1, function() error(e) end)
   assert(not ok and rawequal(got, e))
+  assert(rawequal(select(2, pcall(timeout, 5, timeout, 6, error, e)), e) and timeout() == 0)
+  assert(select(2, pcall(timeout, 5, error, "text", 0)) == "text")
   pcall(timeout, 1, function() error("same", 0) end)
   local function elsewhere() error("same", 0) end
   elsewhere()

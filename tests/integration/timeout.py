@@ -227,18 +227,6 @@ end
         check(f".lua:{line}: in function" in trace, f"line {line} in the traceback of {text!r}")
 
 
-@test("an error that passes through timeout(s, f) stays what it is")
-def _():
-    answers(
-        """
-  local t = {}
-  socket:write(tostring(select(2, pcall(timeout, 5, error, t)) == t), " ", (select(2, pcall(timeout, 5, error, "text", 0))), "\\n")
-  socket:write(tostring(select(2, pcall(timeout, 5, timeout, 6, error, t)) == t), " ", tostring(timeout() == 0), "\\n")
-""",
-        b"true text\ntrue true\n",
-    )
-
-
 @test("connect's limit holds until the connection is closed: a client that does not read")
 def _():
     client, conn = tcp_pair()
