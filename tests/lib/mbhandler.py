@@ -1,5 +1,6 @@
 """A handler that test and handler take turns with: what it prints is read line by line, and says when it is the test's turn."""
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -95,6 +96,8 @@ class Handler:
         return int(line)
 
     def _failed(self, line, want):
+        with contextlib.suppress(Failed):
+            self.child.wait(1)  # with what it says of an error
         self.child.kill()
         os.set_blocking(self.lines.fileno(), False)  # its children may have the other end
         rest = (self.lines.read() or b"").decode(errors="replace")
