@@ -31,21 +31,9 @@ def to_full(*args, body=None):
     return done.returncode, done.stderr.decode()
 
 
-def unread_pipe():
-    """The write end of a pipe that is full and that nobody reads; and its read end."""
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    try:
-        while True:
-            os.write(write_end, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(write_end, True)
-    return read_end, write_end
-
-
 @test("time is up also when the log blocks: the process dies, and the client sees a reset")
 def _():
-    read_end, write_end = unread_pipe()
+    read_end, write_end = mbtest.unread_pipe()
     path = script("return function(socket) timeout(0.2) while true do io.stderr:write('x') end end")
     client, conn = tcp_pair()
     with client, conn, open("/dev/null", "r+b") as null:

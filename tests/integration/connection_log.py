@@ -71,13 +71,7 @@ def _():
 
 @test("a log that nobody reads holds the process no longer than the handler's time limit, and the client not at all")
 def _():
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    try:
-        while True:
-            os.write(writer, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(writer, True)
+    reader, writer = mbtest.unread_pipe()
     client, conn = tcp_pair()
     limited = script('return function(socket) timeout(0.5) socket:write((socket:read(nil, "\\n"))) end')
     with client, open("/dev/null", "r+b") as null:

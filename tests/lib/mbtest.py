@@ -429,6 +429,18 @@ def local_pair():
     return Client(ours), theirs
 
 
+def unread_pipe():
+    """A pipe that is full and that nobody reads: its read end and its write end."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    try:
+        while True:
+            os.write(write_end, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(write_end, True)
+    return read_end, write_end
+
+
 # --- TAP ---
 
 _tests = []
