@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Replays every NAME.in through NAME.lua and compares what is written with NAME.out, byte for byte; NAME.status, where
-there is one, is the exit status, 0 otherwise. A new case is three files. Input comes as a file, a pipe and a recording."""
+there is one, is the exit status, 0 otherwise. A new case is three files. Input comes as a file, a pipe and a recording.
+What is too large for a file of the source tree is made here, in INPUTS."""
 
 import glob
 import os
@@ -12,6 +13,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import mbtest
 from mbtest import HANDLE, check, equal, test
+
+INPUTS = {"large": b"x" * 299999 + b"\n" + b"y" * 99997 + b"end" + b"".join(b"%07d\n" % n for n in range(1, 60001))}
 
 
 def read_bytes(path):
@@ -27,6 +30,10 @@ def replay(argv, stdin, what):
 def case(name):
     stem = os.path.join(HERE, name)
     script, capture = stem + ".lua", stem + ".in"
+    if name in INPUTS:
+        capture = mbtest.tmp(name + ".in")
+        with open(capture, "wb") as f:
+            f.write(INPUTS[name])
     want = read_bytes(stem + ".out")
     status = int(mbtest.read_file(stem + ".status") or 0)
 

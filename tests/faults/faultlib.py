@@ -10,30 +10,14 @@ import select
 import signal
 import threading
 
+import mbshim
 import mbtest
+from mbshim import LOG
 from mbtest import DEADLINE, Child, Failed, check, equal, tcp_pair, unix_pair
 
 CPU_MAX = 20  # seconds that a process may compute: one that goes round and round is ended then
 POINTS_MAX = 2000  # a sweep that is longer hangs in a loop of its own
-FAULTS_MAX = 10  # that are shown
-LOG = mbtest.tmp("log-of-run")
-HIT = mbtest.tmp("hit")
-
-
-def shim():
-    """The shim's path; compiled when none is given, for a run by hand."""
-    path = os.environ.get("MB_FAULTIO")
-    if not path:
-        path = mbtest.tmp("faultio.so")
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "faultio.c")
-        compiler = mbtest.need("cc", "gcc", "clang")
-        mbtest.diagnose(mbtest.output_of(compiler, "-O2", "-shared", "-fPIC", "-o", path, source, "-ldl", "-lrt"))
-    if not os.path.exists(path):
-        mbtest.bail("faultio.so is not built (MB_FAULTIO)")
-    return mbtest.plain(path)  # $LD_PRELOAD splits at spaces
-
-
-SHIM = shim()
+SHIM = mbshim.shim("faults/faultio.c", "MB_FAULTIO", "-lrt")
 
 # Whoever loses its parent becomes a child of the test's: what a handler has left behind is seen.
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
@@ -47,9 +31,7 @@ def cpu_seconds():
 
 
 def environment(rules="", **more):
-    asan_options = os.environ.get("ASAN_OPTIONS", "")
-    env = {"LD_PRELOAD": SHIM, "FAULTIO": rules, "ASAN_OPTIONS": f"{asan_options}:verify_asan_link_order=0".lstrip(":")}
-    return env | {name: str(value) for name, value in more.items()}
+    return mbshim.preloaded(SHIM, FAULTIO=rules) | {name: str(value) for name, value in more.items()}
 
 
 def start(argv, fds, env):

@@ -17,8 +17,9 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from faultlib import CPU_MAX, HIT, LOG, POINTS_MAX, SHIM, TRANSPORTS, cpu_seconds, environment, no_orphans, outcome, over, start
-from mbtest import HANDLE, Failed, check, equal, script, tcp_pair, test, until
+from faultlib import CPU_MAX, POINTS_MAX, SHIM, TRANSPORTS, cpu_seconds, environment, no_orphans, outcome, over, start
+from mbshim import HIT, LOG
+from mbtest import HANDLE, about, check, equal, script, tcp_pair, test, until
 
 # --- What the handlers share ---
 
@@ -1144,10 +1145,8 @@ def _():
             for n in itertools.count(1):
                 check(n < POINTS_MAX, f"{name}, N = {n}: still hit")
                 env = environment(f"making EMFILE {mode}={n}", FAULTIO_HIT=HIT)
-                try:
+                with about(f"{name}, {mode} N = {n}"):
                     seen.add(serves_or_says_why(run, b"some\nlines\n", env, [HANDLE, SERVES]))
-                except Failed as failed:
-                    raise Failed(f"{name}, {mode} N = {n}: {failed}") from None
                 if not os.path.exists(HIT):
                     check(n > 10, f"N = {n} was not hit: the shim does not work")
                     break
@@ -1164,10 +1163,8 @@ def _():
             # A program that has the shim hands it down to none.
             env = environment(LATER=SHIM, LD_PRELOAD="")
             argv = ["/bin/sh", "-c", f'ulimit -n {limit}; export LD_PRELOAD="$LATER"; exec "$@"', "sh", HANDLE, SERVES]
-            try:
+            with about(f"{name}, limit {limit}"):
                 seen.add(serves_or_says_why(run, b"some\nlines\n", env, argv))
-            except Failed as failed:
-                raise Failed(f"{name}, limit {limit}: {failed}") from None
         equal(seen, {0} if name == "TCP" else {0, 71}, f"{name}: statuses seen")
 
 
@@ -1178,10 +1175,8 @@ def _():
         for n in itertools.count(1):
             check(n < POINTS_MAX, f"{name}, N = {n}: still hit")
             env = environment(f"any EIO once={n}", FAULTIO_HIT=HIT)
-            try:
+            with about(f"{name}, N = {n}"):
                 serves_or_says_why(run, b"some\nlines\n", env, [HANDLE, path])
-            except Failed as failed:
-                raise Failed(f"{name}, N = {n}: {failed}") from None
             if not os.path.exists(HIT):
                 check(n > 5, f"N = {n} was not hit: the shim does not work")
                 break
@@ -1279,10 +1274,8 @@ for _weather, (_env, _size) in WEATHERS.items():
         for forms_name, forms in ECHOES.items():
             path = echo(forms)
             for name, run in TRANSPORTS.items():
-                try:
+                with about(f"{forms_name}, {name}"):
                     passes(run, path, env, DATA[:size], DATA[:size])
-                except Failed as failed:
-                    raise Failed(f"{forms_name}, {name}: {failed}") from None
 
 
 # Pumps bytes through a row of pairs, { from, to, from, to, ... }, until as many as there are have gone through all.
@@ -1392,18 +1385,14 @@ for _weather, (_env, _size) in WEATHERS.items():
     @test(f"a proxy with connections of each kind: {_weather}")
     def _(env=_env, size=_size):
         for name, run in TRANSPORTS.items():
-            try:
+            with about(name):
                 pumps(run, PROXY, env, size)
-            except Failed as failed:
-                raise Failed(f"{name}: {failed}") from None
 
     @test(f"filters, one behind the other: {_weather}")
     def _(env=_env, size=_size):
         for name, run in TRANSPORTS.items():
-            try:
+            with about(name):
                 pumps(run, FILTERS, env, size)
-            except Failed as failed:
-                raise Failed(f"{name}: {failed}") from None
 
 
 @contextlib.contextmanager

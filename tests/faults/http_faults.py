@@ -11,10 +11,11 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from faultlib import CPU_MAX, FAULTS_MAX, HIT, LOG, POINTS_MAX, TRANSPORTS, cpu_seconds, environment, no_orphans, start
+from faultlib import CPU_MAX, POINTS_MAX, TRANSPORTS, cpu_seconds, environment, no_orphans, start
+from mbhandler import lua
 from mbhttp import Captured, chunked, multipart, request
-from mbnet import lua
-from mbtest import HANDLE, Failed, check, equal, script, tcp_pair, test
+from mbshim import FAULTS_MAX, HIT, LOG
+from mbtest import HANDLE, Failed, about, check, equal, script, tcp_pair, test
 
 BYTES = random.Random(2).randbytes(6000)
 FILE = mbtest.tmp("file")
@@ -312,10 +313,8 @@ for _weather, _rules in WEATHERS.items():
     @test(f"all responses are right, one line in the log: {_weather}")
     def _(rules=_rules):
         for transport in TRANSPORTS:
-            try:
+            with about(transport):
                 right(transport, rules)
-            except Failed as failed:
-                raise Failed(f"{transport}: {failed}") from None
 
 
 @test("all responses are right: a signal every 100 µs, from the start of the process on")

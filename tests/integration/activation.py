@@ -10,7 +10,7 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, Client, check, equal, script, tcp_pair, test, unix_pair
+from mbtest import HANDLE, Child, Client, about, check, equal, script, tcp_pair, test, unix_pair
 
 MODES = ("LISTEN_FDS", "fd 0")
 STANDARD = {"LISTEN_FDS": (0, 1, 2), "fd 0": (1, 2)}  # what may be anything or nothing
@@ -58,17 +58,26 @@ class Run:
         return mbtest.read_file(self.log_path)
 
 
-def serve(pair, mode, handler=HELLO, log="", **options):
-    """One line is answered over the pair, the exit status is 0, and the log is this."""
+def answers(pair, mode, *args, want, said="", status=0, **options):
+    """The client of the pair says this, and gets what is wanted until EOF (None: whatever). Returns the run."""
     client, conn = pair
     with client, conn:
-        run = Run(conn, mode, handler, **options)
+        run = Run(conn, mode, *args, **options)
         conn.close()
-        client.send("world\n")
-        equal(client.end(), (b"hello world\n", "eof"), f"answer ({mode})")
-        equal(run.wait(), 0, f"exit status ({mode})")
-        if log is not None:
-            equal(run.log(), log, f"log ({mode})")
+        if said:
+            client.send(said)
+        got = client.end()
+        equal(run.wait(), status, f"exit status ({mode}); log: {run.log()!r}")
+        if want is not None:
+            equal(got, (want, "eof"), f"answer ({mode})")
+    return run
+
+
+def serve(pair, mode, handler=HELLO, log="", **options):
+    """One line is answered over the pair, the exit status is 0, and the log is this."""
+    run = answers(pair, mode, handler, said="world\n", want=b"hello world\n", **options)
+    if log is not None:
+        equal(run.log(), log, f"log ({mode})")
 
 
 def refused(run, status, *words):
@@ -103,52 +112,22 @@ def port_of(sock):
 
 for mode in MODES:
 
-    @test(f"{mode}: an IPv4 connection and its addresses")
+    @test(f"{mode}: connections of each family, and their addresses; IPv4 on a dual-stack listener fills both kinds")
     def _(mode=mode):
-        serve(tcp_pair(), mode)
-        client, conn = tcp_pair(host="127.0.0.2", client_host="127.0.0.2")
-        want = {
-            "local_ip4": "127.0.0.2",
-            "remote_ip4": client.sock.getsockname()[0],
-            "local_tcpport": port_of(conn),
-            "remote_tcpport": port_of(client.sock),
-            "local_addr": "127.0.0.2",
-            "remote_addr": client.sock.getsockname()[0],
-        }
-        expect(addresses((client, conn), mode), **want)
-
-    @test(f"{mode}: an IPv6 connection and its addresses")
-    def _(mode=mode):
-        serve(tcp_pair(socket.AF_INET6, "::1"), mode)
-        client, conn = tcp_pair(socket.AF_INET6, "::1")
-        loopback = "0" * 31 + "1"
-        want = {
-            "local_ip4": "-",
-            "remote_ip4": "-",
-            "local_ip6": loopback,
-            "remote_ip6": loopback,
-            "local_tcpport": port_of(conn),
-            "remote_tcpport": port_of(client.sock),
-            "local_addr": "::1",
-            "remote_addr": "::1",
-        }
-        expect(addresses((client, conn), mode), **want)
-
-    @test(f"{mode}: IPv4 on a dual-stack listener fills both kinds of address")
-    def _(mode=mode):
-        client, conn = tcp_pair(socket.AF_INET6, "::", "127.0.0.1", dual_stack=True)
-        mapped = "0" * 20 + "ffff7f000001"
-        want = {
-            "local_ip4": "127.0.0.1",
-            "remote_ip4": "127.0.0.1",
-            "local_ip6": mapped,
-            "remote_ip6": mapped,
-            "local_tcpport": port_of(conn),
-            "remote_tcpport": port_of(client.sock),
-            "local_addr": "127.0.0.1",
-            "remote_addr": "127.0.0.1",
-        }
-        expect(addresses((client, conn), mode), **want)
+        one, mapped = "0" * 31 + "1", "0" * 20 + "ffff7f000001"
+        for make, ip4, ip6, addr in (
+            (lambda: tcp_pair(host="127.0.0.2", client_host="127.0.0.2"), "127.0.0.2", "-", "127.0.0.2"),
+            (lambda: tcp_pair(socket.AF_INET6, "::1"), "-", one, "::1"),
+            (lambda: tcp_pair(socket.AF_INET6, "::", "127.0.0.1", dual_stack=True), "127.0.0.1", mapped, "127.0.0.1"),
+        ):
+            serve(make(), mode)
+            client, conn = make()
+            # The client may come from another address of this machine.
+            ends = {"local": (addr, port_of(conn)), "remote": (client.sock.getsockname()[0], port_of(client.sock))}
+            got = addresses((client, conn), mode)
+            for end, (text, port) in ends.items():
+                want = {"ip4": text if ip4 != "-" else "-", "ip6": ip6, "addr": text, "tcpport": port}
+                expect(got, **{f"{end}_{name}": value for name, value in want.items()})
 
     @test(f"{mode}: a Unix socket, its own end named and the peer's not")
     def _(mode=mode):
@@ -182,10 +161,8 @@ for mode in MODES:
         for closed in subsets(STANDARD[mode]):
             with open(mbtest.tmp("out"), "w+b") as out:
                 fds = {n: out for n in STANDARD[mode] if n not in closed}
-                try:
+                with about(f"closed {closed}"):
                     serve(tcp_pair(), mode, NOISY, log=None, fds=fds)
-                except mbtest.Failed as failed:
-                    raise mbtest.Failed(f"closed {closed}: {failed}") from failed
 
     @test(f"{mode}: 0, 1 and 2 the connection itself, in each combination: nothing printed reaches the client")
     def _(mode=mode):
@@ -193,20 +170,13 @@ for mode in MODES:
             with open("/dev/null", "r+b") as null:
                 client, conn = tcp_pair()
                 fds = {n: conn if n in same else null for n in STANDARD[mode]}
-                try:
+                with about(f"the connection on {same}"):
                     serve((client, conn), mode, NOISY, log=None, fds=fds)
-                except mbtest.Failed as failed:
-                    raise mbtest.Failed(f"the connection on {same}: {failed}") from failed
 
     @test(f"{mode}: what a script prints goes to stderr")
     def _(mode=mode):
         noise = "noise-print\nnoise-io.write\nnoise-io.stderr\nnoise-child\nnoise-child-stderr\n"
-        client, conn = tcp_pair()
-        run = Run(conn, mode, NOISY)
-        with client, conn:
-            client.send("world\n")
-            client.end()
-            equal(run.wait(), 0, "exit status")
+        run = answers(tcp_pair(), mode, NOISY, said="world\n", want=None)
         equal(sorted(run.log().splitlines()), sorted(noise.splitlines()), "log")
 
     @test(f"{mode}: a client that reset the connection before the start is no failure and no news")
@@ -251,13 +221,8 @@ for mode in MODES:
 
 @test("LISTEN_FDS: a wrong LISTEN_PID is for somebody else; fd 0 is the connection then")
 def _():
-    client, conn = tcp_pair()
-    with client, open("/dev/null", "r+b") as null:
-        run = Run(conn, "fd 0", HELLO, listen_fds=1, listen_pid=1, fds={1: null, 2: null, 3: null})
-        conn.close()
-        client.send("world\n")
-        equal(client.end(), (b"hello world\n", "eof"), "answer")
-        equal(run.wait(), 0, "exit status")
+    with open("/dev/null", "r+b") as null:
+        serve(tcp_pair(), "fd 0", listen_fds=1, listen_pid=1, fds={1: null, 2: null, 3: null})
 
 
 @test("LISTEN_FDS wins over a connection on fd 0")
@@ -347,32 +312,21 @@ def _():
 @test("the script is found by port, by the Unix socket's name, or is the default; a missing one is told with its paths")
 def _():
     handlers = os.path.dirname(mbtest.tmp("handlers", "x"))
+
+    def writes(text, path):
+        mbtest.write_file(path, f'return function(socket) socket:write("{text}\\n") end\n')
+
     for number, mode in enumerate(MODES):
         client, conn = tcp_pair()
-        by_port = f"{handlers}/{port_of(conn)}.lua"
-        mbtest.write_file(by_port, 'return function(socket) socket:write("by port\\n") end\n')
-        with client:
-            run = Run(conn, mode, "--handlers", handlers)
-            conn.close()
-            equal(client.end(), (b"by port\n", "eof"), "answer by port")
-            equal(run.wait(), 0, "exit status")
-        client, conn = unix_pair(mbtest.tmp(f"name{number}.sock"))
-        by_name = f"{handlers}/name{number}.lua"
-        mbtest.write_file(by_name, 'return function(socket) socket:write("by name\\n") end\n')
-        with client:
-            run = Run(conn, mode, "--handlers", handlers)
-            conn.close()
-            equal(client.end(), (b"by name\n", "eof"), "answer by name")
-            equal(run.wait(), 0, "exit status")
+        writes("by port", f"{handlers}/{port_of(conn)}.lua")
+        answers((client, conn), mode, "--handlers", handlers, want=b"by port\n")
+        writes("by name", f"{handlers}/name{number}.lua")
+        answers(unix_pair(mbtest.tmp(f"name{number}.sock")), mode, "--handlers", handlers, want=b"by name\n")
         client, conn = tcp_pair()
         with client, conn:
             refused(Run(conn, mode, "--handlers", handlers), 66, f"{port_of(conn)}.lua", "default.lua")
-    mbtest.write_file(f"{handlers}/default.lua", 'return function(socket) socket:write("by default\\n") end\n')
-    client, conn = tcp_pair()
-    with client:
-        run = Run(conn, "fd 0", "--handlers", handlers)
-        conn.close()
-        equal(client.end(), (b"by default\n", "eof"), "answer by default")
+    writes("by default", f"{handlers}/default.lua")
+    answers(tcp_pair(), "fd 0", "--handlers", handlers, want=b"by default\n")
 
 
 @test("$MB_SCRIPT names the script; one on the command line goes before it; arguments reach it")
@@ -382,12 +336,7 @@ def _():
         ([], {"MB_SCRIPT": args}, b"args \n"),
         ([args, "one", "--two"], {"MB_SCRIPT": "/nowhere.lua"}, b"args one,--two\n"),
     ):
-        client, conn = tcp_pair()
-        with client:
-            run = Run(conn, "LISTEN_FDS", *arguments, env=env)
-            conn.close()
-            equal(client.end(), (want, "eof"), "answer")
-            equal(run.wait(), 0, "exit status")
+        answers(tcp_pair(), "LISTEN_FDS", *arguments, env=env, want=want)
 
 
 @test("a script that is missing, does not load, or does not listen here: exit 66, 78, 78, and a reset")

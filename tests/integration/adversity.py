@@ -18,7 +18,7 @@ from mbtest import HANDLE, SLOWNESS, Child, Client, check, equal, script, tcp_pa
 def replay(body, *args, stdin=b"", **popen):
     """Runs a handler's body as a replay. Returns its status, output and log."""
     path = script(f"return function(socket)\n{body}\nend\n")
-    done = subprocess.run([HANDLE, *args, path], input=stdin, capture_output=True, timeout=30, check=False, **popen)
+    done = mbtest.replay(*args, path, stdin=stdin, **popen)
     return done.returncode, done.stdout, done.stderr.decode()  # the log is UTF-8, whatever is in it
 
 
@@ -31,21 +31,9 @@ def to_full(*args, body=None):
     return done.returncode, done.stderr.decode()
 
 
-def unread_pipe():
-    """The write end of a pipe that is full and that nobody reads; and its read end."""
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    try:
-        while True:
-            os.write(write_end, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(write_end, True)
-    return read_end, write_end
-
-
 @test("time is up also when the log blocks: the process dies, and the client sees a reset")
 def _():
-    read_end, write_end = unread_pipe()
+    read_end, write_end = mbtest.unread_pipe()
     path = script("return function(socket) timeout(0.2) while true do io.stderr:write('x') end end")
     client, conn = tcp_pair()
     with client, conn, open("/dev/null", "r+b") as null:
@@ -103,7 +91,7 @@ listen{ { proto = "tcp", port = 1 },
   end }
 """
     )
-    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=30, check=False)
+    done = mbtest.replay(path)
     equal((done.returncode, done.stdout), (0, b"done"), f"prepare's limits in connect; log: {done.stderr}")
 
 
@@ -114,6 +102,8 @@ def _():
   local e = setmetatable({}, { __tostring = function() error("tostring!") end })
   local ok, got = pcall(timeout, 1, function() error(e) end)
   assert(not ok and rawequal(got, e))
+  assert(rawequal(select(2, pcall(timeout, 5, timeout, 6, error, e)), e) and timeout() == 0)
+  assert(select(2, pcall(timeout, 5, error, "text", 0)) == "text")
   pcall(timeout, 1, function() error("same", 0) end)
   local function elsewhere() error("same", 0) end
   elsewhere()

@@ -15,15 +15,12 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, Client, alive, check, equal, script, tcp_pair, test, within
+from mbtest import HANDLE, Child, Client, Serving, alive, check, equal, local_pair, script, tcp_pair, test, within
 
 
 def start(conn, handler):
-    """mb-handle with this body of a handler on the connection. Returns it, and its log."""
-    path = script(f"return function(socket)\n{handler}\nend\n")
-    log_path = path + ".log"
-    with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-        return Child([HANDLE, path], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1), log_path
+    """mb-handle with this body of a handler on the connection. """
+    return Serving(conn, script(f"return function(socket)\n{handler}\nend\n"))
 
 
 def early(handler, want, pair=tcp_pair):
@@ -32,13 +29,13 @@ def early(handler, want, pair=tcp_pair):
     def measure():
         client, conn = pair()
         with client, conn:
-            child, log = start(conn, f'socket:flush("ready\\n") socket:read(nil, "\\n") {handler} os.execute("exec sleep 2")')
+            child = start(conn, f'socket:flush("ready\\n") socket:read(nil, "\\n") {handler} os.execute("exec sleep 2")')
             equal(client.line(), "ready", "answer")
             begin = time.monotonic()
             client.send("go\n")
             got = client.end()
             delay = time.monotonic() - begin
-            check(alive(child.pid), f"the process ended before the client looked; log: {mbtest.read_file(log)!r}")
+            check(alive(child.pid), f"the process ended before the client looked; log: {child.log()!r}")
             equal(got, want, "what the client saw")
             child.kill()
         return delay
@@ -50,32 +47,27 @@ def ends(handler, want, status, log="", hold=True, pair=tcp_pair):
     """The handler ends like this, and so does the process; log is a part of its stderr, or "" for none at all."""
     client, conn = pair()
     with client, conn:
-        child, log_path = start(conn, handler)
+        child = start(conn, handler)
         if not hold:
             conn.close()
         got = client.end()
-        equal(child.wait(), status, f"exit status; log: {mbtest.read_file(log_path)!r}")
+        equal(child.wait(), status, f"exit status; log: {child.log()!r}")
         equal(got, want, "what the client saw")
-    text = mbtest.read_file(log_path)
+    text = child.log()
     check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
     return text
-
-
-def unix_pair():
-    ours, theirs = socket.socketpair()
-    return Client(ours), theirs
 
 
 @test("socket:close(): EOF within 100 ms, after all that was written")
 def _():
     early('socket:write("bye\\n") assert(socket:close() == true)', (b"bye\n", "eof"))
-    early('socket:write("bye\\n") socket:close()', (b"bye\n", "eof"), unix_pair)
+    early('socket:write("bye\\n") socket:close()', (b"bye\n", "eof"), local_pair)
 
 
 @test("socket:finish(): EOF within 100 ms, after all that was written")
 def _():
     early('socket:write("bye\\n") assert(socket:finish())', (b"bye\n", "eof"))
-    early('socket:write("bye\\n") socket:finish()', (b"bye\n", "eof"), unix_pair)
+    early('socket:write("bye\\n") socket:finish()', (b"bye\n", "eof"), local_pair)
 
 
 @test("socket:reset(): a reset within 100 ms")
@@ -87,13 +79,13 @@ def _():
 def _():
     client, conn = tcp_pair()
     with client, conn:
-        child, log = start(
+        child = start(
             conn, 'socket:write("first\\n") socket:finish() local line = socket:read(nil, "\\n") io.stderr:write(line)'
         )
         equal(client.end(), (b"first\n", "eof"), "answer")
         client.send("second\n")
         equal(child.wait(), 0, "exit status")
-    equal(mbtest.read_file(log), "second\n", "what the handler read after it")
+    equal(child.log(), "second\n", "what the handler read after it")
 
 
 @test("a handler that returns: EOF within 100 ms of it, also when finish() of the listener works on")
@@ -136,7 +128,7 @@ def _():
 def _():
     client, conn = tcp_pair()
     with client, conn:
-        child, _ = start(conn, 'socket:flush("sent\\n") socket:read(nil, "\\n") error("deliberate")')
+        child = start(conn, 'socket:flush("sent\\n") socket:read(nil, "\\n") error("deliberate")')
         equal(client.line(), "sent", "answer")
         client.send("go\n")
         equal(client.end(), (b"", "reset"), "what the client saw")
@@ -160,7 +152,7 @@ def _():
     for signum in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV):
         client, conn = tcp_pair()
         with client:
-            child, _ = start(conn, 'socket:flush("ready\\n") socket:read(nil, "\\n")')
+            child = start(conn, 'socket:flush("ready\\n") socket:read(nil, "\\n")')
             conn.close()
             equal(client.line(), "ready", "answer")
             os.kill(child.pid, signum)
@@ -198,10 +190,10 @@ def _():
         for ending in ("", " socket:close()", " socket:finish() socket:close()"):
             client, conn = pair_holding(b"request\n" + b"x" * unread)
             with client, conn:
-                child, log = start(conn, 'socket:read(nil, "\\n") socket:write("answer\\n")' + ending)
+                child = start(conn, 'socket:read(nil, "\\n") socket:write("answer\\n")' + ending)
                 if not hold:
                     conn.close()
-                equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log)!r}")
+                equal(child.wait(), 0, f"exit status; log: {child.log()!r}")
                 conn.close()
                 equal(client.end(), (b"answer\n", "eof"), f"what the client got; {ending!r}, held here: {hold}")
                 # Linux shows the end that came before a reset. Others throw away the answer with it.
@@ -212,11 +204,11 @@ def _():
 @test("a Unix socket that is closed: a client that goes on writing is told so, though the connection is held here")
 def _():
     for ending in ("socket:close()", "socket:finish()"):
-        client, conn = unix_pair()
+        client, conn = local_pair()
         with client, conn:
-            child, log = start(conn, f'socket:write("bye\\n") {ending} io.stderr:write("closed") os.execute("exec sleep 5")')
+            child = start(conn, f'socket:write("bye\\n") {ending} io.stderr:write("closed") os.execute("exec sleep 5")')
             equal(client.end(), (b"bye\n", "eof"), "what the client got")
-            mbtest.until(lambda path=log: mbtest.read_file(path), "the call has returned")
+            mbtest.until(child.log, "the call has returned")
             check(alive(child.pid), "the process is still there")
             try:
                 client.send("more")
@@ -232,7 +224,7 @@ def _():
     for goodbye in ("close", "reset"):
         client, conn = tcp_pair()
         with conn:
-            child, log = start(
+            child = start(
                 conn,
                 """
   local ok, message, errno
@@ -245,8 +237,8 @@ def _():
             )
             equal(client.line(), "ready", "answer")
             client.reset() if goodbye == "reset" else client.sock.close()
-            equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log)!r}")
-        equal(mbtest.read_file(log), "string integer\nnil string\n", f"what the handler saw of {goodbye}")
+            equal(child.wait(), 0, f"exit status; log: {child.log()!r}")
+        equal(child.log(), "string integer\nnil string\n", f"what the handler saw of {goodbye}")
 
 
 @test("a client that goes first is no failure of a handler that does not look")
@@ -254,14 +246,14 @@ def _():
     for goodbye in ("close", "reset"):
         client, conn = tcp_pair()
         with conn:
-            child, log = start(
+            child = start(
                 conn,
                 'socket:flush("ready\\n") socket:read() for _ = 1, 100 do socket:write(("x"):rep(65536)) end',
             )
             equal(client.line(), "ready", "answer")
             client.reset() if goodbye == "reset" else client.sock.close()
-            equal(child.wait(), 0, f"exit status after {goodbye}; log: {mbtest.read_file(log)!r}")
-            equal(mbtest.read_file(log), "", "log")
+            equal(child.wait(), 0, f"exit status after {goodbye}; log: {child.log()!r}")
+            equal(child.log(), "", "log")
 
 
 @test("SIGPIPE: ignored by us, whatever we inherit; default for a child of os.execute and io.popen")
@@ -272,9 +264,9 @@ def _():
     ):
         client, conn = tcp_pair()
         with client, conn:
-            child, log = start(conn, body)
+            child = start(conn, body)
             equal(child.wait(), 0, "exit status")
-        fields = mbtest.read_file(log).split()
+        fields = child.log().split()
         equal(fields[:1], ["SigIgn:"], "what grep said")
         check(not int(fields[1], 16) >> (signal.SIGPIPE - 1) & 1, f"SIGPIPE is not ignored in a child: {fields}")
 
@@ -284,9 +276,9 @@ def _():
     for body in ("socket:close() socket:close()", 'socket:close() socket:write("x")', "socket:reset() socket:read(1)"):
         client, conn = tcp_pair()
         with client, conn:
-            child, log = start(conn, body)
+            child = start(conn, body)
             equal(child.wait(), 70, f"exit status of {body}")
-        check("closed" in mbtest.read_file(log) or "reset" in mbtest.read_file(log), f"{body}: {mbtest.read_file(log)!r}")
+        check("closed" in child.log() or "reset" in child.log(), f"{body}: {child.log()!r}")
 
 
 mbtest.main()

@@ -6,13 +6,12 @@ import re
 import signal
 import socket
 import sys
-import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbspace
 import mbtest
-from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test, unix_pair
+from mbtest import HANDLE, Child, Serving, check, equal, script, tcp_pair, test, unix_pair
 
 mbtest.need("systemd-journald")
 mbtest.need("journalctl")
@@ -28,15 +27,13 @@ LINE = re.compile(
 def serve(pair, *args, send=b"hello\n", status=0):
     """The connection's end as the log has it (without our name), and all lines of the log."""
     client, conn = pair
-    log_path = mbtest.tmp(f"log{time.monotonic_ns()}")
     with client, conn:
         client.send(send)
-        with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-            child = Child([HANDLE, *args], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+        child = Serving(conn, *args)
         conn.close()
         client.end()
-        equal(child.wait(), status, f"exit status; log: {mbtest.read_file(log_path)!r}")
-    return mbtest.read_file(log_path).splitlines()
+        equal(child.wait(), status, f"exit status; log: {child.log()!r}")
+    return child.log().splitlines()
 
 
 def line_of(lines):
@@ -74,13 +71,7 @@ def _():
 
 @test("a log that nobody reads holds the process no longer than the handler's time limit, and the client not at all")
 def _():
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    try:
-        while True:
-            os.write(writer, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(writer, True)
+    reader, writer = mbtest.unread_pipe()
     client, conn = tcp_pair()
     limited = script('return function(socket) timeout(0.5) socket:write((socket:read(nil, "\\n"))) end')
     with client, open("/dev/null", "r+b") as null:

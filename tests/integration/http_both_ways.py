@@ -12,9 +12,9 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbhandler
 import mbtest
-from mbhttp import PAIRS, chunked, multipart, request, served, unix_pair
-from mbnet import lua
-from mbtest import check, equal, test, until
+from mbhandler import lua
+from mbhttp import PAIRS, chunked, multipart, request, served
+from mbtest import check, equal, local_pair, test, until
 
 SIZE = 8 << 20
 DATA = b"".join(b"%015x\n" % n for n in range(SIZE // 16))
@@ -136,7 +136,7 @@ def _():
   request:consume_input()
   request:send_data(table.concat(all))"""
         # Not over TCP, which may buffer all of the request: then nothing has to be read for the response to get through.
-        both_ways(requests, body, LARGE * 4 + DATA, {"Unix": unix_pair})
+        both_ways(requests, body, LARGE * 4 + DATA, {"Unix": mbtest.local_pair})
 
 
 @test("parameters whose processing was begun go on while the response is blocked")
@@ -299,7 +299,7 @@ def _():
     size = 72 << 20
     data = memoryview(request("/", "POST", None, [f"Content-Length: {size}"]) + b"x" * size)
     body = f"{SEND} {STATUS} request:send_data(large) request:send_data(request._wire.state, ' ', #request.body)"
-    with served(body, "request_body_size_limit = false", pair=unix_pair) as (client, server):
+    with served(body, "request_body_size_limit = false", pair=local_pair) as (client, server):
         sent = 0
 
         def takes_no_more():

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""How connections end when something went wrong: 500, resets, bodies that are refused while the script reads them; and
-that a client gets to read the response though it is still sending."""
+"""How connections end: a client gets to read the last response, or the refusal, though it is still sending. What goes wrong
+before that: http_failing.py."""
 
 import os
 import sys
@@ -15,7 +15,6 @@ from mbtest import check, equal, tcp_pair, test, within
 
 GET = mbhttp.request()
 MIB = 1 << 20
-BAD_BODY = mbhttp.request(method="POST", headers=["Transfer-Encoding: chunked"]) + b"3\r\nabcx\r\n0\r\n\r\n"
 
 
 def refusal(client, status, text=None):
@@ -24,89 +23,6 @@ def refusal(client, status, text=None):
     if text is not None:
         equal(response.text(), text, "body")
     client.nothing_more()
-
-
-@test("a handler that throws before it has sent a status: 500 without detail, the log has it all, exit status 70")
-def _():
-    for body, log in (
-        ('error("a secret")', "a secret"),
-        ('request:close_after_finish() error("a secret")', "a secret"),
-        ("local x = nil + 1", "arithmetic"),
-        ("error(setmetatable({}, {__tostring = function() return 'a secret' end}))", "a secret"),
-        ("error()", "traceback"),
-        ("", "send_status"),
-    ):
-        for pair in mbhttp.PAIRS.values():
-            with mbhttp.served(mbhttp.source(body), pair=pair, status=70, log=log) as (client, _):
-                client.send(GET + GET)
-                refusal(client, 500, "500 Internal Server Error\n")
-    with mbhttp.served('error("a secret")', status=70, log="traceback") as (client, _):
-        client.send(GET)
-        refusal(client, 500)
-
-
-@test("a 500 for a HEAD request has no body")
-def _():
-    with mbhttp.served('error("x")', status=70, log="traceback") as (client, _):
-        client.send(mbhttp.request(method="HEAD"))
-        equal(client.response("HEAD").status, 500, "status")
-        client.nothing_more()
-
-
-@test("a handler that throws after something of its response has gone out: reset, exit status 70")
-def _():
-    for before in (
-        'request:send_status("200 OK") request:finish_headers()',
-        'request:send_status("200 OK") request:send_data("x") request:flush()',
-        'request:send_status("200 OK") request:send_header("Content-Length", 5) request:send_data("x") request:flush()',
-    ):
-        with mbhttp.served(f'{before} error("deliberate")', pair=tcp_pair, status=70, log="deliberate") as (client, _):
-            client.send(GET + GET)
-            data, how = client.end()
-            equal(how, "reset", f"the end after {before}, {data!r}")
-
-
-@test("a handler that returns with less than its Content-Length: 500, or reset when something has gone out; exit status 70")
-def _():
-    body = 'request:send_status("200 OK") request:send_header("Content-Length", 5) request:send_data("x")'
-    with mbhttp.served(body, pair=tcp_pair, status=70, log="Content-Length") as (client, _):
-        client.send(GET)
-        refusal(client, 500)
-    with mbhttp.served(body + " request:flush()", pair=tcp_pair, status=70, log="Content-Length") as (client, _):
-        client.send(GET)
-        equal(client.end()[1], "reset", "the end")
-
-
-@test("a body that is refused: a Lua error, request.faulty, and the refusal whatever the script does then")
-def _():
-    text = "chunk that is longer"
-    for body in (
-        "return request.body",
-        "pcall(function() return request.body end)",
-        """
-        local good, message = pcall(function() return request.body end)
-        if good or not message:find("chunk", 1, true) then error("a body: " .. tostring(message)) end
-        if request.faulty ~= true then error("not faulty") end
-        for _, call in ipairs{
-          function() request:send_status("200 OK") end,
-          function() return request.body end,
-          function() return request.post_params end,
-          function() request:finish() end,
-        } do
-          if pcall(call) then error("a faulty request was used") end
-        end
-        """,
-        "pcall(request.consume_input, request) pcall(request.send_status, request, '200 OK')",
-        "coroutine.wrap(function() return request.body end)()",
-        "request:stream_request_body(function() end) request:consume_input()",
-        "request:stream_request_body_now(function() end)",
-        "request:stream_request_body_now()",
-        "request:stream_request_body()",
-    ):
-        for pair in mbhttp.PAIRS.values():
-            with mbhttp.served(mbhttp.source(body), pair=pair, log=text) as (client, server):
-                client.send(BAD_BODY + GET)
-                refusal(client, 400)
 
 
 @test("the last response can be read to its end, though the client goes on sending after the server has ended")
@@ -121,46 +37,6 @@ def _():
             time.sleep(0.05)  # a reset would come now, and take the response with it
             equal(len(client.response().body), size, "the response")
             equal(client.end(), (b"", "eof"), "the end")
-
-
-@test("an error of the script's own after that is the one that is logged; the client gets the refusal")
-def _():
-    body = 'pcall(function() return request.body end) error("deliberate")'
-    with mbhttp.served(body, status=70, log="deliberate") as (client, _):
-        client.send(BAD_BODY + GET)
-        refusal(client, 400)
-
-
-@test("a body that is refused after send_status, while nothing has gone out: the refusal")
-def _():
-    for body in (
-        'request:send_status("200 OK") return request.body',
-        'request:send_status("200 OK") request:send_data("x") pcall(function() return request.body end)',
-    ):
-        with mbhttp.served(mbhttp.source(body), pair=tcp_pair, log="400: ") as (client, _):
-            client.send(BAD_BODY + GET)
-            refusal(client, 400)
-
-
-@test("a body that is refused after something has gone out: reset, one line in the log, exit status 0")
-def _():
-    for body in (
-        'request:send_status("200 OK") request:send_data("x") request:flush() return request.body',
-        'request:send_status("200 OK") request:finish_headers() pcall(function() return request.body end)',
-    ):
-        with mbhttp.served(mbhttp.source(body), pair=tcp_pair, log="chunk that is longer") as (client, _):
-            client.send(BAD_BODY + GET)
-            data, how = client.end()
-            equal(how, "reset", f"the end of {body}, after {data!r}")
-
-
-@test("a body that nobody reads and that is malformed: the response is complete, and nothing follows it")
-def _():
-    for pair in mbhttp.PAIRS.values():
-        with mbhttp.served('ok(request, "fine")', pair=pair, log=None) as (client, _):
-            client.send(BAD_BODY + GET)
-            equal(client.response().body, b"fine", "response")
-            client.nothing_more()
 
 
 @test("a client that goes away: nothing but a line, exit status 0")

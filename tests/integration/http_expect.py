@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Expect: 100-continue. The client here sends its body only when it has got the 100, where one has to come."""
+"""Expect: 100-continue. The client here sends its body only when it has got the 100, where one has to come.
+Where none comes, as the body is there or there is none: captures/http_expect. Which fields are one: unit/http_head.c."""
 
 import os
 import sys
@@ -87,25 +88,6 @@ def _():
             check(b"hello" in response.body, f"body {response.body!r} of {body}")
 
 
-@test("in any spelling, and in a list")
-def _():
-    for line in ("expect:100-CONTINUE", "Expect: 100-continue, 100-Continue,", "Expect: 100-continue\r\nExpect: 100-continue"):
-        with mbhttp.served(ECHO) as (client, _):
-            client.send(mbhttp.request(method="POST", headers=[line, "Content-Length: 5"]))
-            continued(client)
-            client.send("hello")
-            good(client, b"hello")
-
-
-@test("no 100 when the body is there already, and the connection goes on")
-def _():
-    for data in (LENGTH + b"hello", CHUNKED + b"5\r\nhello\r\n0\r\n\r\n"):
-        with mbhttp.served(ECHO) as (client, _):
-            client.send(data + GET)
-            good(client, b"hello")
-            good(client, b"")
-
-
 @test("a body that is partly there is read to its end, with one 100 at most")
 def _():
     for head, parts in ((LENGTH, (b"he", b"llo")), (CHUNKED, (b"5\r\nhe", b"llo\r\n0\r\n\r\n"))):
@@ -116,16 +98,6 @@ def _():
             response = client.response()
             equal((response.status, response.body), (200, b"hello"), "response")
             check([r.status for r in response.interim] in ([], [100]), f"interim responses {response.interim}")
-
-
-@test("no 100 without content")
-def _():
-    for headers in ([EXPECT], [EXPECT, "Content-Length: 0"]):
-        with mbhttp.served(ECHO) as (client, _):
-            client.send(mbhttp.request(method="POST", headers=headers))
-            good(client, b"")
-            client.send(GET)
-            good(client, b"")
 
 
 @test("HTTP/1.0 knows neither 100 nor Expect")

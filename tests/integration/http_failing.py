@@ -33,6 +33,7 @@ def _():
     for thrown, log in (
         ('error("secret-detail")', ".lua:2: secret-detail"),
         ('error("secret-detail", 0)', "secret-detail"),
+        ('request:close_after_finish() error("secret-detail")', "secret-detail"),
         ('error(setmetatable({}, {__tostring = function() return "secret-object" end}))', "secret-object"),
         ("local x = nil + 1", ".lua:2: attempt to perform arithmetic"),
         ("request.nothing.at.all = 1", ".lua:2: attempt to index"),
@@ -128,6 +129,7 @@ def _():
     for body in (
         STATUS + "request:finish_headers()",
         STATUS + 'request:send_data("x") request:flush()',
+        STATUS + 'request:send_header("Content-Length", 5) request:send_data("x") request:flush()',
         STATUS + 'request:send_data(("x"):rep(100000))',
     ):
         with served(f'{body} gate = request.headers error("thrown-late")', pair=TCP, status=70, log="thrown-late") as (client, _):
@@ -164,6 +166,12 @@ def _():
             equal(response.text(), "500 Internal Server Error\n", body)
 
 
+@test("a handler that returns with less than its Content-Length, of which nothing has gone out: the same")
+def _():
+    body = STATUS + 'request:send_header("Content-Length", 5) request:send_data("x")'
+    is_refusal(answers(GET, body, pair=TCP, status=70, log="Content-Length"), 500, body)
+
+
 @test("an interim response that was not finished: no response either")
 def _():
     with served('request:send_status("103 Early Hints")', pair=TCP, status=70, log="http") as (client, _):
@@ -190,7 +198,9 @@ def _():
 @test("a body that is malformed: an error in the script, request.faulty, and the refusal; one line in the log, exit status 0")
 def _():
     for use in ("local _ = request.body", "request:consume_input()", "local _ = request.post_params", "request:stream_request_body()",
-                "request:stream_request_body_now(function() end)"):  # fmt: skip
+                "request:stream_request_body_now(function() end)", "request:stream_request_body_now()",
+                "request:stream_request_body(function() end) request:consume_input()",
+                "coroutine.wrap(function() return request.body end)()"):  # fmt: skip
         for pair in PAIRS.values():
             for catch in (use, f"eq(false, (pcall(function() {use} end))) eq(true, request.faulty)"):
                 with served(catch, pair=pair, log=None) as (client, server):
@@ -215,12 +225,14 @@ def _():
         with served(body, pair=TCP, log="http") as (client, _):
             client.send(MALFORMED)
             is_refusal(client.response(), 400, body)
-    for body in (STATUS + caught, STATUS + caught + "pcall(request.finish, request)"):
+    for body in (STATUS + caught, STATUS + "return request.body", STATUS + 'request:send_data("x")' + caught,
+                 STATUS + caught + "pcall(request.finish, request)"):  # fmt: skip
         with served(body, pair=TCP, log="http") as (client, _):
             client.send(MALFORMED)
             is_refusal(client.response(), 400, body)
     begun = STATUS + 'request:send_data("x") request:flush() '
-    for body in (begun + caught, begun + caught + "pcall(request.finish, request)"):
+    for body in (begun + caught, begun + "return request.body", STATUS + "request:finish_headers() " + caught,
+                 begun + caught + "pcall(request.finish, request)"):  # fmt: skip
         with served(body, pair=TCP, log="http") as (client, _):
             client.send(MALFORMED)
             equal(client.end()[1], "reset", body)
@@ -243,8 +255,9 @@ def _():
 @test("an error of the script's own after a fault of the client is one: traceback and exit status 70")
 def _():
     with served('pcall(function() return request.body end) error("mine")', pair=TCP, status=70, log="mine") as (client, _):
-        client.send(MALFORMED)
-        client.end()
+        client.send(MALFORMED + GET)
+        is_refusal(client.response(), 400, "the client gets the refusal")
+        client.nothing_more()
 
 
 @test("a malformed body that nobody read: the response stands, and nothing follows it")

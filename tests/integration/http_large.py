@@ -211,7 +211,7 @@ def _():
     head = mbhttp.request(method="POST", headers=["Transfer-Encoding: chunked"])
     body = "request:stream_request_body(take) request:consume_input()"
     before = b"1\r\nx\r\n%x;large\r\n" % LARGE
-    got = uploaded(body, "", head, before, b"\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n", mbhttp.unix_pair)
+    got = uploaded(body, "", head, before, b"\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n", mbtest.local_pair)
     equal(got, f"{LARGE + 4} true d>abc end", "what came")
 
 

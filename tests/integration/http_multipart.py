@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""multipart/form-data through the whole handler: what is refused, what is just not; every way to cut a body; stream
-handlers that get the same as the parameters hold; and bodies made by chance of all that looks like a delimiter."""
+"""multipart/form-data through the whole handler: a case of each kind that is refused, what is just not; every way to cut a
+body; stream handlers that get the same as the parameters hold; and bodies made by chance of all that looks like a
+delimiter. All that unit/http_multipart.c has of a body's syntax is not here again."""
 
 import os
 import random
@@ -93,94 +94,36 @@ def refused(name, cases, make=upload):
 
 
 refused(
-    "boundaries that are none",
-    [
-        (content_type, 400, "boundary")
-        for content_type in (
-            "multipart/form-data", "multipart/form-data;", "multipart/form-data; boundary", "multipart/form-data; boundary=",
-            'multipart/form-data; boundary=""', 'multipart/form-data; boundary="b', 'multipart/form-data; boundary="b"x',
-            "multipart/form-data; boundary=b; boundary=b", "multipart/form-data; boundary=b; boundary=c",
-            "multipart/form-data; boundary = b", "multipart/form-data; boundary=b c",
-            'multipart/form-data; boundary="b "', 'multipart/form-data; boundary="b;c"', "multipart/form-data; boundary=b\\c",
-            "multipart/form-data; boundary=b*", "multipart/form-data; boundary=b\xe4", "multipart/form-data; boundary=b@c",
-            "multipart/form-data; boundary=" + "b" * 71, "multipart/form-data; x=y", "multipart/form-data; boundary=b, c=d/e;f",
-        )
-    ],
+    "a boundary that is none",
+    [(f"multipart/form-data{more}", 400, "boundary") for more in ("", "; boundary=b c", '; boundary="b "', "; boundary=" + "b" * 71)],
     lambda content_type: upload(b"--b--\r\n", content_type),
-)  # fmt: skip
+)
 
 refused(
-    "bodies without their closing delimiter",
+    "bodies",
     [
-        (body, 400, "closing delimiter")
-        for body in (
-            b"", b"b", b"--", b"--b", b"--b\r\n", b"-b--\r\n", b"x--b--\r\n", b"\n--b--\r\n", b"--B--\r\n", part(b'name="a"'),
-            part(b'name="a"') + b"--b\r\n", part(b'name="a"') + b"--b", part(b'name="a"') + b"--b-", part(b'name="a"') + b"--b\r",
-            b"--b\r\n" + CD, b"--b\r\n" + CD + b'name="a"\r\n', part(b'name="a"', b"\n--b--\r\n"),
-        )
+        (b"", 400, "closing delimiter"),
+        (part(b'name="a"'), 400, "closing delimiter"),
+        (part(b'name="a"') + b"--b-", 400, "closing delimiter"),
+        (b"--b x\r\n", 400, "behind a boundary"),
+        (part(b'name="a"', b"\r\n--b\n") + END, 400, "behind a boundary"),
+        (b"--b--x", 400, "behind a boundary"),
     ],
-)  # fmt: skip
-
-refused(
-    "something else behind a boundary",
-    [
-        (body, 400, "behind a boundary")
-        for body in (
-            b"--bx\r\n", b"--b\n", b"--b\rx", b"--b x\r\n", b"--b- \r\n", b"--b-x\r\n", b"--b -\r\n", b"--b--x", b"--b-- x",
-            b"--b--\rx", b"--b--\n", b"--b---\r\n", b"--b\0\r\n", b"--bb--\r\n",
-            part(b'name="a"', b"\r\n--bx") + END, part(b'name="a"', b"\r\n--b\n") + END,
-        )
-    ],
-)  # fmt: skip
+)
 
 refused(
     "heads of parts",
     [
         (with_head(), 400, "Content-Disposition"),
-        (with_head(b"Content-Type: text/plain"), 400, "Content-Disposition"),
-        (with_head(b"Content-Disposition:"), 400, "form-data"),
         (with_head(b"Content-Disposition: attachment; name=a"), 400, "form-data"),
-        (with_head(b"Content-Disposition: form-datax; name=a"), 400, "form-data"),
-        (with_head(b"Content-Disposition: form-data"), 400, "name"),
-        (with_head(CD), 400, "name"),
         (with_head(CD + b'filename="a"'), 400, "name"),
-        (with_head(CD + b"name"), 400, "Content-Disposition"),
-        (with_head(CD + b"name="), 400, "Content-Disposition"),
-        (with_head(CD + b'name="a'), 400, "Content-Disposition"),
-        (with_head(CD + b'name="a\\"b'), 400, "Content-Disposition"),
-        (with_head(CD + b'name="a"b'), 400, "Content-Disposition"),
         (with_head(CD + b'name="a" filename="b"'), 400, "Content-Disposition"),
-        (with_head(CD + b'name="a", filename="b"'), 400, "Content-Disposition"),
-        (with_head(CD + b"name=a b"), 400, "Content-Disposition"),
-        (with_head(CD + b'name=a"b'), 400, "Content-Disposition"),
-        (with_head(CD + b'name = "a"'), 400, "Content-Disposition"),
-        (with_head(CD + b'name="a"; name="a"'), 400, "twice"),
         (with_head(CD + b'name="a"; NAME=b'), 400, "twice"),
-        (with_head(CD + b'name="a"; filename="b"; filename="b"'), 400, "twice"),
-        (with_head(CD + b"name=\"a\"; filename*=utf-8''b; filename*=utf-8''b"), 400, "twice"),
-        (with_head(CD + b'name="a"', CD + b'name="a"'), 400, "twice"),
-        (with_head(CD + b'name="a"', b"Content-Type: a/b", b"content-type: a/b"), 400, "twice"),
-        (with_head(CD + b'name="a"; filename*=b'), 400, "filename*"),
-        (with_head(CD + b"name=\"a\"; filename*=utf-8'b"), 400, "filename*"),
-        (with_head(CD + b"name=\"a\"; filename*=''b"), 400, "filename*"),
         (with_head(CD + b"name=\"a\"; filename*=koi8-r''b"), 400, "filename*"),
-        (with_head(CD + b"name=\"a\"; filename*=utf-8''b%4"), 400, "filename*"),
-        (with_head(CD + b"name=\"a\"; filename*=utf-8''b%zz"), 400, "filename*"),
-        (with_head(CD + b"name=\"a\"; filename*=utf-8''b%00"), 400, "filename*"),
-        (with_head(CD + b"name=\"a\"; filename*=utf-8''b'c"), 400, "filename*"),
-        (with_head(CD + b"name=\"a\"; filename*=\"utf-8''b\""), 400, "filename*"),
         (with_head(CD + b'name="a"', b"X"), 400, "colon"),
         (with_head(CD + b'name="a"', b" filename=b"), 400, "folded"),
-        (with_head(b" a: b", CD + b'name="a"'), 400, "folded"),
-        (with_head(b"X : y", CD + b'name="a"'), 400, "name"),
-        (with_head(b": y", CD + b'name="a"'), 400, "name"),
-        (with_head(b"X\xe4: y", CD + b'name="a"'), 400, "name"),
         (with_head(CD + b'name="a\0b"'), 400, "control"),
-        (with_head(CD + b'name="a\rb"'), 400, "control"),
-        (with_head(CD + b'name="a\x7fb"'), 400, "control"),
         (b"--b\r\n" + CD + b'name="a"\n\r\n1\r\n--b--\r\n', 400, "bare LF"),
-        (b"--b\r\n" + CD + b'name="a"\r\n\n1\r\n--b--\r\n', 400, "bare LF"),
-        (b"--b\r\n--b--\r\n\r\n", 400, "colon"),
     ],
 )
 
@@ -218,43 +161,14 @@ def _():
     good(part(b'name="a"', b"") * 10000 + END, [(b"a", None, None, b"")] * 10000)
 
 
-@test("backslashes: before the closing quote, as browsers write them; with quotes behind them, as others do")
+@test("boundaries and names as clients write them")
 def _():
-    good(with_head(CD + b'name="a\\"'), [(b"a\\", None, None, b"1")])
-    good(with_head(CD + b'name="a"; filename="dir\\"'), [(b"a", b"dir\\", None, b"1")])
-    good(with_head(CD + b'name="a\\"; filename="b\\\\c\\"'), [(b"a\\", b"b\\\\c\\", None, b"1")])
-    good(with_head(CD + b'name="a\\"; filename=\\"b"'), [(b'a"; filename="b', None, None, b"1")])
-    good(with_head(CD + b'name="a"; filename="\\"b\\\\c\\""'), [(b"a", b'"b\\c"', None, b"1")])
-
-
-@test("boundaries of 1 and of 70 characters, quoted or not, with all that they may consist of")
-def _():
-    one = [(b"a", None, None, b"1")]
     for boundary, content_type in (
-        (b"b", "multipart/form-data; boundary=b"),
-        (b"b", 'multipart/form-data;boundary="b"'),
-        (b"b", "MULTIPART/FORM-DATA ; BOUNDARY=b ; charset=utf-8"),
-        (b"-", "multipart/form-data; boundary=-"),
-        (b"--", "multipart/form-data; boundary=--"),
         (b"-" * 70, "multipart/form-data; boundary=" + "-" * 70),
-        (b"b" * 70, 'multipart/form-data; boundary="' + "b" * 70 + '"'),
-        (b"09azAZ'()+_,-./:=?", "multipart/form-data; boundary=\"09azAZ'()+_,-./:=?\""),
-        (b" b c", 'multipart/form-data; x="; boundary=no"; boundary=" b c"'),
-        (b"----=_x", "multipart/form-data; boundary=----=_x"),
+        (b" b c", 'MULTIPART/FORM-DATA ; x="; boundary=no"; BOUNDARY=" b c"'),
     ):
-        body = b'--%s\r\n%sname="a"\r\n\r\n1\r\n--%s--\r\n' % (boundary, CD, boundary)
-        good(body, one, content_type)
-
-
-@test("content that nearly is a delimiter")
-def _():
-    for boundary in (b"b", b"b-", b"-b", b"--", b"bb", b"b" * 70):
-        delimiter = b"\r\n--" + boundary
-        contents = [delimiter[:size] for size in range(len(delimiter))]
-        contents += [c + b"x" for c in contents] + [c + b"\r\n" for c in contents] + [c * 2 for c in contents]
-        contents = [c for c in contents if delimiter not in b"\r\n" + c + b"\r\n"]
-        body = b"".join(b"--%s\r\n%sname=a\r\n\r\n%s\r\n" % (boundary, CD, c) for c in contents) + b"--%s--" % boundary
-        good(body, [(b"a", None, None, c) for c in contents], f"multipart/form-data; boundary={boundary.decode()}")
+        body = b'--%s\r\n%sname="a\\"; filename="b\\\\c\\"\r\n\r\n1\r\n--%s--\r\n' % (boundary, CD, boundary)
+        good(body, [(b"a\\", b"b\\\\c\\", None, b"1")], content_type)
 
 
 @test("an empty file, no file, and a part that has no content at all")
@@ -319,15 +233,6 @@ def _():
         with mbhttp.served(report(maximum)) as (client, _):
             for target in ("/params", "/stream"):
                 in_every_way(upload(SPLIT_BODY, content_type, target), client, target == "/stream")
-
-
-@test("and so does every size of chunks")
-def _():
-    headers = ["Content-Type: multipart/form-data; boundary=Bb", "Transfer-Encoding: chunked"]
-    with mbhttp.served(report()) as (client, _):
-        for size in range(1, len(SPLIT_BODY) + 1):
-            client.send(mbhttp.request("/stream", "POST", mbhttp.chunked(SPLIT_BODY, size), headers))
-            equal(client.response().text().split("\n"), expected(SPLIT_PARTS), f"parts, in chunks of {size} bytes")
 
 
 @test("parts made by chance")

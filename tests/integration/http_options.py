@@ -10,8 +10,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
+from mbhandler import lua
 from mbhttp import answers, chunked, multipart, replayed, request, served, source
-from mbnet import lua
 from mbtest import HANDLE, check, equal, test
 
 GET = request()
@@ -319,7 +319,7 @@ def _():
 @test("an error in the options names the script, also where the call is the script's last, and what there is")
 def _():
     path = mbtest.script('return require "moonbridge_http".generate_handler(print, {body_limit = 3})')
-    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=20, check=False)
+    done = mbtest.replay(path)
     equal(done.returncode, 78, "exit status")
     log = done.stderr.decode()
     check(log.startswith(f"mb-handle: {path}: generate_handler: there is no option body_limit: expected chunk_size, "), log)

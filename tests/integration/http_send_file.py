@@ -8,8 +8,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
+from mbhandler import lua
 from mbhttp import PAIRS, Captured, Malformed, answers, request, served, source
-from mbnet import lua
 from mbtest import HANDLE, check, equal, test
 
 GET, HEAD = request(), request(method="HEAD")

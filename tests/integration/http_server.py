@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import HANDLE, Child, Client, check, equal, free_port, read_file, script, tcp_pair, test, unix_pair, until
+from mbtest import HANDLE, Child, Client, Serving, check, equal, free_port, read_file, script, tcp_pair, test, unix_pair, until
 
 mbtest.need("inetd")
 mbtest.need("curl")
@@ -53,16 +53,14 @@ end
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi\n"
 
 
-class Handler:
+class Handler(Serving):
     """mb-handle with a script on a connection; client is the other end, which has said something before."""
 
     def __init__(self, text, *args, pair=tcp_pair, env=None, path=None, said=b""):
         self.client, conn = pair()
         self.client.send(said)
-        self.log = mbtest.tmp(f"log{time.monotonic_ns()}")
-        with conn, open(self.log, "wb") as log, open("/dev/null", "r+b") as null:
-            argv = [HANDLE, *args, *(path or [script(text)])]
-            self.child = Child(argv, {0: null, 1: null, 2: log, 3: conn}, env, listen_fds=1)
+        with conn:
+            super().__init__(conn, *args, *(path or [script(text)]), env=env)
 
     def __enter__(self):
         return self
@@ -71,10 +69,10 @@ class Handler:
         self.client.sock.close()
 
     def text(self):
-        return mbtest.without_ends(read_file(self.log))
+        return mbtest.without_ends(self.log())
 
     def ended(self, status=0):
-        equal(self.child.wait(), status, f"exit status; log: {self.text()!r}")
+        equal(self.wait(), status, f"exit status; log: {self.text()!r}")
         return self.text()
 
 
@@ -626,17 +624,17 @@ def _():
     end"""
     with Handler(LISTENS % (options, loop)) as h:
         _, host, port = h.client.line().split()
-        where, proc = (host, int(port)), f"/proc/{h.child.pid}/fd"
-        limits = resource.prlimit(h.child.pid, resource.RLIMIT_NOFILE)
+        where, proc = (host, int(port)), f"/proc/{h.pid}/fd"
+        limits = resource.prlimit(h.pid, resource.RLIMIT_NOFILE)
         # The lowest one that is free is out of reach.
         used = {int(name) for name in os.listdir(proc)}
         lowest = min(set(range(len(used) + 1)) - used)
-        resource.prlimit(h.child.pid, resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        resource.prlimit(h.pid, resource.RLIMIT_NOFILE, (lowest, limits[1]))
         with Client(where) as waits:
             waits.send(b"GET /waits HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             equal(h.client.line(), "failed", "step throws")
             check("Too many open files" in h.text(), h.text())
-            resource.prlimit(h.child.pid, resource.RLIMIT_NOFILE, limits)
+            resource.prlimit(h.pid, resource.RLIMIT_NOFILE, limits)
             check(b"/waits" in waits.end()[0], "accepted then")
         get(where, b"/stop")
         h.ended()

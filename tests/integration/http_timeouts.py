@@ -106,7 +106,7 @@ def answered(client):
 def _():
     ends(0.3, FINE, "idle_timeout = 0.3", connected, is_silent, "")
     ends(0.3, FINE, "idle_timeout = 0.3", answered, is_silent, "")
-    ends(0.3, FINE, "idle_timeout = 0.3", answered, is_silent, "", pair=mbhttp.unix_pair)
+    ends(0.3, FINE, "idle_timeout = 0.3", answered, is_silent, "", pair=mbtest.local_pair)
     # The process does not wait for a client that keeps its side open.
     with mbhttp.served(FINE, "idle_timeout = 0.1, drain_timeout = false") as (client, server):
         answered(client)
@@ -175,7 +175,7 @@ def _():
 def _():
     options = "request_header_timeout = 0.3, stall_timeout = 0.1"
     ends(0.3, FINE, options, sends(b"G"), refused_408, "request_header_timeout")
-    ends(0.3, FINE, options, sends(GET[:-1]), refused_408, "request_header_timeout", pair=mbhttp.unix_pair)
+    ends(0.3, FINE, options, sends(GET[:-1]), refused_408, "request_header_timeout", pair=mbtest.local_pair)
 
     def second(client):
         answered(client)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """mb-handle under a real openbsd-inetd: 0, 1 and 2 are the connection, and the log is a real journal or a real syslog."""
 
+import contextlib
 import os
 import sys
 
@@ -42,25 +43,7 @@ mbhosts.Inetd(
 for address in (where, by_port, by_default, by_name):
     mbtest.wait_listening(address)
 
-
-@test("a line is answered")
-def _():
-    mbcases.line(where)
-
-
-@test("1 MiB of binary data comes back unchanged")
-def _():
-    mbcases.echo(where)
-
-
-@test("200 connections, 8 at a time, are answered byte for byte")
-def _():
-    mbcases.many(where, 200, 8)
-
-
-@test("the handler sees both addresses")
-def _():
-    mbcases.addresses(where)
+mbcases.serves(where)
 
 
 @test("the script is found by port, by the Unix socket's name, or is the default")
@@ -70,73 +53,42 @@ def _():
             equal(client.end(), (want, "eof"), f"answer at {address}")
 
 
-@test("socket:close() is seen within 100 ms though the handler works on")
-def _():
-    mbcases.ends_early(where, "close", (b"bye\n", "eof"))
-
-
-@test("socket:reset() is seen within 100 ms though the handler works on")
-def _():
-    mbcases.ends_early(where, "reset", (b"", "reset"))
-
-
-@test("timeout() resets the connection on time")
-def _():
-    mbcases.timeout(where)
-
-
-@test("with a journal on /dev/log: what is printed is in the journal as ours, not with the client")
-def _():
-    journal = mbspace.Journal()
+@contextlib.contextmanager
+def logging_to(log):
+    """Meanwhile there is this log, and then none."""
     try:
+        yield log
+    finally:
+        log.stop()
+
+
+@test("with a journal on /dev/log: what is printed and an error are in the journal as ours, not with the client")
+def _():
+    with logging_to(mbspace.Journal()) as journal:
         mbcases.output(where, journal, "journal")
+        mbcases.error(where, journal, "journal")
         entry = journal.find("journal-print")
         equal(entry.get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
         check(entry.get("SYSLOG_PID", "").isdigit(), f"a process id in {entry}")
-    finally:
-        journal.stop()
-
-
-@test("with a journal on /dev/log: an error is in the journal as an error, a reset is all the client gets")
-def _():
-    journal = mbspace.Journal()
-    try:
-        mbcases.error(where, journal, "journal")
         equal(journal.find("journal-error").get("PRIORITY"), "3", "priority")
-    finally:
-        journal.stop()
 
 
-@test("with a syslog daemon and no journal: what is printed is in the syslog, not with the client")
+@test("with a syslog daemon and no journal: what is printed and an error are in the syslog, not with the client")
 def _():
-    syslog = mbspace.Syslog()
-    try:
+    with logging_to(mbspace.Syslog()) as syslog:
         mbcases.output(where, syslog, "syslog")
-        check(" mb-handle[" in syslog.find("syslog-print"), "our name in the line")
-    finally:
-        syslog.stop()
-
-
-@test("with a syslog daemon and no journal: an error is in the syslog, a reset is all the client gets")
-def _():
-    syslog = mbspace.Syslog()
-    try:
         mbcases.error(where, syslog, "syslog")
-    finally:
-        syslog.stop()
+        check(" mb-handle[" in syslog.find("syslog-print"), "our name in the line")
 
 
 @test("with a journal and no /dev/log: what is printed and an error reach the journal by its own stream")
 def _():
-    journal = mbspace.Journal(dev_log=False)
-    try:
+    with logging_to(mbspace.Journal(dev_log=False)) as journal:
         mbcases.output(where, journal, "stream")
         mbcases.error(where, journal, "stream")
         entry = journal.find("stream-error")
         equal(entry.get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
         equal(entry.get("PRIORITY"), "3", "priority")
-    finally:
-        journal.stop()
 
 
 @test("with no log at all the client gets its answer, and nothing else")
@@ -147,11 +99,6 @@ def _():
     with Client(where) as client:
         client.send("error\nnowhere\n")
         equal(client.end(), (b"", "reset"), "what the client got")
-
-
-@test("afterwards the listener still answers")
-def _():
-    mbcases.line(where, "again")
 
 
 mbtest.main()

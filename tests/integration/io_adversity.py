@@ -4,46 +4,21 @@ together, memory that runs out half-way. Each was a fault once."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, Client, check, equal, script, test
+from mbtest import HANDLE, Child, check, equal, script, test
 
 
 def replay(body):
     """Runs a handler's body as a replay. Returns its output; it has to end well and log nothing."""
     path = script(f"local io_ = moonbridge_io\nreturn function(socket)\n{body}\nend\n")
-    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=60, check=False)
+    done = mbtest.replay(path)
     equal((done.returncode, done.stderr.decode()), (0, ""), "exit status and log")
     return done.stdout.decode()
-
-
-class FullListener:
-    """A TCP port that takes no more connections: an attempt stays undecided until it is closed, and is refused then."""
-
-    def __init__(self):
-        self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(0)
-        self.port = self.listener.getsockname()[1]
-        self.fill = []
-        for _ in range(3):
-            s = socket.socket()
-            s.setblocking(False)
-            s.connect_ex(("127.0.0.1", self.port))
-            self.fill.append(s)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
-        for s in self.fill:
-            s.close()
 
 
 # Objects whose finalizers run hook, again and again, whenever the collector works.
@@ -138,30 +113,6 @@ def _():
     check(out.startswith("nil 10 nil child (process "), f"what the finalizer sees: {out!r}")
 
 
-@test("read_yield: given up with a part of what it waited for, that part is ready again")
-def _():
-    replay(
-        """
-  local listener = assert(io_.tcplisten("127.0.0.1", 0))
-  local client = assert(io_.tcpconnect("127.0.0.1", listener.local_tcpport))
-  local server = assert(listener:accept())
-  client:flush("part")
-  assert(io_.poll({[server] = true}, nil, 10))
-  do
-    local reader = coroutine.create(function() return server:read_yield(nil, "\\n") end)
-    assert(coroutine.resume(reader) and coroutine.status(reader) == "suspended")
-    for i = 1, 3 do -- it does not spin
-      assert(io_.poll({[server] = true}, nil, 0.01) == false)
-      assert(coroutine.resume(reader))
-    end
-  end
-  assert(io_.poll({[server] = true}, nil, 0.01) == false)
-  assert(io_.poll({[server] = true}, nil, 10) == true)
-  assert(server:read_nb() == "part")
-"""
-    )
-
-
 @test("an error of a wait function is seen where it was thrown by the script's own xpcall")
 def _():
     out = replay(
@@ -206,55 +157,6 @@ end
 
 def state_of(pid):
     return mbtest.read_file(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
-
-
-@test("close() of a connection that is there, though nobody has asked, is a FIN; of one that was refused, an error")
-def _():
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    out = replay(
-        """
-  local s = assert(io_.tcpconnect_nb("127.0.0.1", ARG))
-  assert(io_.poll(nil, {[s.fd] = true}, 10)) -- by its number: the socket learns nothing
-  assert(s:close() == true)
-  socket:write("closed")
-""".replace("ARG", str(port))
-    )
-    equal(out, "closed", "output")
-    with Client(listener.accept()[0]) as client:
-        equal(client.end(), (b"", "eof"), "what the peer sees")
-    listener.close()
-    replay(
-        """
-  local s = assert(io_.tcpconnect_nb("127.0.0.1", ARG))
-  assert(io_.poll(nil, {[s.fd] = true}, 10))
-  local ok, message, number = s:close()
-  assert(ok == nil and number == 111, tostring(message))
-""".replace("ARG", str(port))
-    )
-
-
-@test("flush_call and flush_yield wait for the connection, as flush does, also with nothing to send")
-def _():
-    with FullListener() as full:
-        path = script("""
-return function(socket)
-  local s = assert(moonbridge_io.tcpconnect_nb("127.0.0.1", PORT))
-  local calls = 0
-  local result, _, number = s:flush_call(function()
-    calls = calls + 1
-    if calls == 1 then print("waiting") end
-    assert(moonbridge_io.poll(nil, {[s] = true}, 30))
-  end)
-  assert(result == nil and number == 111 and calls > 0)
-end
-""".replace("PORT", str(full.port)))
-        log_path = mbtest.tmp("log-of-flush")
-        with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-            child = Child([HANDLE, path], {0: null, 1: null, 2: log})
-            mbtest.until(lambda: "waiting" in mbtest.read_file(log_path), "the handler waits")
-            full.listener.close()  # the next SYN is refused
-            equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log_path)!r}")
 
 
 @test("finish() that fails leaves the socket as it is: every further call is the same failure")

@@ -2,6 +2,7 @@
 """moonbridge_io.poll, catch_sigterm, timeref and getpid: what is ready and what is not, deadlines, and signals.
 Handler and test take turns: the handler prints a word, the test acts on it."""
 
+import functools
 import os
 import resource
 import select
@@ -15,25 +16,14 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbhandler
+import mbshim
 import mbtest
-from mbhandler import state
-from mbtest import HANDLE, SLOWNESS, Client, check, equal, script, tcp_pair, test, until, within
+from mbhandler import TCP, UNIX, finish, run, send, source, state
+from mbtest import HANDLE, SLOWNESS, Client, about, check, equal, script, tcp_pair, test, until, within
 
-HEAD = """
-local mb = moonbridge_io
-local function eq(want, ...)
-  local n = select("#", ...)
-  local got = {}
-  for i = 1, n do got[i] = tostring((select(i, ...))) end
-  got = table.concat(got, " ")
-  if got ~= want then error("got <" .. got .. ">, expected <" .. want .. ">", 2) end
-end
--- f(...) must throw an error with this part.
-local function fails(part, f, ...)
-  local ok, message = pcall(f, ...)
-  if ok then error("no error, expected <" .. part .. ">", 2) end
-  if not tostring(message):find(part, 1, true) then error("error <" .. message .. ">, expected <" .. part .. ">", 2) end
-end
+HEAD = (
+    mbhandler.HEAD
+    + """
 local function set(...)
   local s = {}
   for i = 1, select("#", ...) do s[(select(i, ...))] = true end
@@ -51,56 +41,12 @@ local function ready(input, output)
   eq("true", mb.poll(input, output, 1e9))
   eq("true", mb.poll(input, output))
 end
-local function turn(word)
-  print(word)
-  eq("go\\n term", socket:read(nil, "\\n"))
-end
+local function name_of(number) return ("@mb-io-poll-%d-%d"):format(mb.getpid(), number or 0) end
 """
-
-
-def unix_pair():
-    ours, theirs = socket.socketpair()
-    return Client(ours), theirs
-
-
-PAIRS = {"TCP": tcp_pair, "Unix": unix_pair}
-TCP = {"TCP": tcp_pair}
-UNIX = {"Unix": unix_pair}
-
-
-class Handler(mbhandler.Handler):
-    """A handler with this body."""
-
-    def __init__(self, conn, body, args=(), env=None):
-        text = "local socket\n" + HEAD + "return function(s)\nsocket = s\n" + body + "\nend\n"
-        super().__init__(conn, text, *args, env=env)
-
-
-def turns(body, *steps, pairs=PAIRS, status=0, log="", args=()):
-    """Runs the handler's body on each kind of connection; steps are (word the handler says, what the test then does
-    with (client, handler))."""
-    for name, pair in pairs.items():
-        client, conn = pair()
-        with client:
-            handler = Handler(conn, body, args)
-            try:
-                for word, act in steps:
-                    handler.says(word)
-                    act(client, handler)
-                handler.ends(status, log)
-            except mbtest.Failed as failed:
-                raise mbtest.Failed(f"{name}: {failed}") from None
-
-
-def send(data):
-    return lambda client, _: client.send(data)
-
-
+)
+Handler = functools.partial(mbhandler.Handler, head=HEAD)
+turns = functools.partial(mbhandler.turns, head=HEAD)
 go = send("go\n")
-
-
-def finish(client, _):
-    client.finish()
 
 
 def kill(signum):
@@ -158,10 +104,8 @@ def _():
   {act}
   ready(input)
 """
-        try:
+        with about(kind):
             turns(body, *([("data", send("data"))] if act == data else []))
-        except mbtest.Failed as failed:
-            raise mbtest.Failed(f"{kind}: {failed}") from None
 
 
 @test('"waits": a poll that has no timeout sleeps until a socket, a listener, a child or a pipe is ready')
@@ -179,16 +123,13 @@ def _():
         ("child", 'local c = mb.exec("cat") print(c.pid) local input = set(c)', None),
         ("pipe", 'local c = mb.exec("cat") print(c.pid) local input = set(c.stdout)', None),
     ):
-        client, conn = unix_pair()
-        with client:
-            handler = Handler(conn, f'{body} print("waiting") eq("true", mb.poll(input)) eq("true", mb.poll(input, nil, 0))')
-            try:
-                pid = None if act else int(handler.word())
+        body += ' print("waiting") eq("true", mb.poll(input)) eq("true", mb.poll(input, nil, 0))'
+        with Handler(body) as handler:
+            with about(name):
+                pid = None if act else handler.number()
                 handler.says("waiting")
-                waits_for(act or (lambda _client, _handler, pid=pid: os.kill(pid, signal.SIGKILL)))(client, handler)
+                waits_for(act or (lambda _client, _handler, pid=pid: os.kill(pid, signal.SIGKILL)))(handler.client, handler)
                 handler.ends()
-            except mbtest.Failed as failed:
-                raise mbtest.Failed(f"{name}: {failed}") from None
 
 
 def take_all(client, _=None):
@@ -256,26 +197,19 @@ def _():
 
 @test("a replay's socket: input and output are two descriptors")
 def _():
-    path = script(
-        "local socket\n"
-        + HEAD
-        + """
-return function(s)
-  socket = s
+    body = """
   idle(set(socket))
   ready(nil, set(socket))
   ready(set(socket), set(socket))
   turn("empty")
   eq("true", mb.poll(set(socket))) -- the end of input
   ready(set(socket))
-end
 """
-    )
-    source, give = os.pipe()
+    take, give = os.pipe()
     with open("/dev/null", "wb") as null, subprocess.Popen(
-        [HANDLE, path], stdin=source, stdout=null, stderr=subprocess.PIPE
+        [HANDLE, script(source(body, HEAD))], stdin=take, stdout=null, stderr=subprocess.PIPE
     ) as child:
-        os.close(source)
+        os.close(take)
         equal(child.stderr.readline(), b"empty\n", "word")
         os.write(give, b"go\n")
         os.close(give)
@@ -300,7 +234,7 @@ def _():
   eq("ata maxlen", socket:read(3))
   idle({ [socket] = true }, { [socket] = false })
   ready({ [socket] = false }, { [socket] = true })
-  local l, c = mb.locallisten("@mb-io-poll-" .. mb.getpid()), mb.exec("cat")
+  local l, c = mb.locallisten(name_of()), mb.exec("cat")
   idle({ [l] = true, [c] = true }, { [l] = false, [c] = false })
 """,
         ("go", go),
@@ -337,37 +271,37 @@ def _():
 def _():
     turns(
         """
-  local l, c = mb.locallisten("@mb-io-poll-" .. mb.getpid()), mb.exec("cat")
+  local l, c = mb.locallisten(name_of()), mb.exec("cat")
   local values = { true, false, 1, 1.5, "set", print, coroutine.create(print), io.stdout, socket }
   for _, wrong in ipairs(values) do
-    fails("bad argument #1", mb.poll, wrong)
-    fails("bad argument #2", mb.poll, nil, wrong)
-    if type(wrong) ~= "number" then fails("bad argument #3", mb.poll, nil, nil, wrong) end
+    throws("bad argument #1", mb.poll, wrong)
+    throws("bad argument #2", mb.poll, nil, wrong)
+    if type(wrong) ~= "number" then throws("bad argument #3", mb.poll, nil, nil, wrong) end
   end
-  fails("bad argument #3", mb.poll, nil, nil, {})
+  throws("bad argument #3", mb.poll, nil, nil, {})
   local keys = { true, false, -1, 1.5, 1e10, 1 << 31, math.huge, -math.huge, math.mininteger, "socket", "3", print,
     coroutine.create(print), io.stdout, {} }
   for _, wrong in ipairs(keys) do
-    fails("bad argument #1", mb.poll, { [wrong] = true })
-    fails("bad argument #2", mb.poll, nil, { [wrong] = true })
+    throws("bad argument #1", mb.poll, { [wrong] = true })
+    throws("bad argument #2", mb.poll, nil, { [wrong] = true })
     -- Whatever else is ready.
-    fails("bad argument #2", mb.poll, nil, { [socket] = true, [wrong] = true }, 0)
+    throws("bad argument #2", mb.poll, nil, { [socket] = true, [wrong] = true }, 0)
   end
   -- A list where a set is expected: its keys are 1 and 2. A number that is the socket's own is fine.
   for _, list in ipairs { { socket }, { true, socket }, { [2] = socket, [socket] = true } } do
-    fails("bad argument #1", mb.poll, list)
-    fails("bad argument #2", mb.poll, nil, list)
+    throws("bad argument #1", mb.poll, list)
+    throws("bad argument #2", mb.poll, nil, list)
   end
   idle { [socket.fd] = socket }
   ready(nil, { [socket.fd] = socket })
   for _, input_only in ipairs { l, c } do
-    fails("bad argument #2", mb.poll, nil, { [input_only] = true })
-    fails("bad argument #2", mb.poll, { [input_only] = true }, { [input_only] = true })
-    fails("bad argument #2", mb.poll, { [input_only] = false }, { [input_only] = true })
+    throws("bad argument #2", mb.poll, nil, { [input_only] = true })
+    throws("bad argument #2", mb.poll, { [input_only] = true }, { [input_only] = true })
+    throws("bad argument #2", mb.poll, { [input_only] = false }, { [input_only] = true })
   end
   for _, timeout in ipairs { -1, -0.001, -1e-300, -math.huge, 0/0, -(0/0), math.mininteger } do
-    fails("bad argument #3", mb.poll, nil, nil, timeout)
-    fails("bad argument #3", mb.poll, nil, set(socket), timeout)
+    throws("bad argument #3", mb.poll, nil, nil, timeout)
+    throws("bad argument #3", mb.poll, nil, set(socket), timeout)
   end
   ready(nil, set(socket)) -- as if nothing had been
   idle(set(socket, l, c, 3.0))
@@ -413,7 +347,7 @@ def _():
         + """
   idle(nil, set(socket))
   local large = ("x"):rep(1500000)
-  fails("not enough memory", function() for i = 1, 10 do socket:write_nb(large) end end)
+  throws("not enough memory", function() for i = 1, 10 do socket:write_nb(large) end end)
   ready(nil, set(socket))
   ready(set(socket), set(socket))
 """,
@@ -458,7 +392,7 @@ def _():
   -- Several, among others that are idle: each is connected by the way, which is not what is waited for.
   local many = set(socket, socket.fd)
   for i = 1, 5 do
-    many[mb.locallisten("@mb-io-poll-" .. mb.getpid() .. "-" .. i)] = true
+    many[mb.locallisten(name_of(i))] = true
     many[mb.tcpconnect_nb("127.0.0.1", l.local_tcpport)] = true
   end
   idle(many)
@@ -503,7 +437,7 @@ def _():
 def _():
     body = """
   local many = set(socket)
-  for i = 1, 100 do many[mb.locallisten("@mb-io-poll-" .. mb.getpid() .. "-" .. i)] = true end
+  for i = 1, 100 do many[mb.locallisten(name_of(i))] = true end
   local co = coroutine.wrap(function() return socket:FORM_yield(nil, "\\n") end)
   co()
   idle(set(socket))
@@ -619,14 +553,14 @@ def _():
 def _():
     turns(
         """
-  local l = mb.locallisten("@mb-io-poll-" .. mb.getpid())
-  local function pair() return mb.localconnect("@mb-io-poll-" .. mb.getpid()), l:accept() end
+  local l = mb.locallisten(name_of())
+  local function pair() return mb.localconnect(name_of()), l:accept() end
   local a, b = pair()
   a:close() b:reset()
   for _, sets in ipairs { "10", "01", "11" } do
     local function poll(key) return mb.poll(sets:find("^1") and set(key) or nil, sets:find("1$") and set(key) or nil, 0) end
-    fails("the socket is closed", poll, a)
-    fails("the socket has been reset", poll, b)
+    throws("the socket is closed", poll, a)
+    throws("the socket has been reset", poll, b)
   end
   idle { [a] = false, [b] = false }
   local t = mb.tcplisten("127.0.0.1", 0)
@@ -635,17 +569,17 @@ def _():
   ready(nil, set(c))
   c:finish()
   idle(set(c))
-  fails("output is finished", mb.poll, nil, set(c))
-  fails("output is finished", mb.poll, set(c), set(c))
+  throws("output is finished", mb.poll, nil, set(c))
+  throws("output is finished", mb.poll, set(c), set(c))
   local child = mb.exec("cat")
-  fails("output is finished", mb.poll, nil, set(child.stdout))
-  fails("output is finished", mb.poll, nil, set(child.stderr))
+  throws("output is finished", mb.poll, nil, set(child.stdout))
+  throws("output is finished", mb.poll, nil, set(child.stderr))
   child.stdin:finish()
-  fails("output is finished", mb.poll, nil, set(child.stdin))
+  throws("output is finished", mb.poll, nil, set(child.stdin))
   child.stdout:close()
-  fails("the socket is closed", mb.poll, set(child.stdout))
+  throws("the socket is closed", mb.poll, set(child.stdout))
   l:close()
-  fails("the listener is closed", mb.poll, set(l))
+  throws("the listener is closed", mb.poll, set(l))
   idle { [l] = false }
 """
     )
@@ -695,11 +629,8 @@ def _():
     )
 
     def measure():
-        client, conn = unix_pair()
-        with client:
-            handler = Handler(
-                conn,
-                """
+        with Handler(
+            """
   local most = 0
   for _, seconds in ipairs { 0, 0.0005, 0.0213, 0.05 } do
     local begin = mb.timeref()
@@ -707,8 +638,8 @@ def _():
     most = math.max(most, mb.timeref(begin) - seconds)
   end
   print(most)
-""",
-            )
+"""
+        ) as handler:
             late = float(handler.word())
             handler.ends()
             return late
@@ -726,11 +657,8 @@ def _():
 
 @test("timeref is CLOCK_MONOTONIC in seconds, which no change of the wall clock moves; timeref(previous) what has passed since")
 def _():
-    client, conn = unix_pair()
-    with client:
-        handler = Handler(
-            conn,
-            """
+    with Handler(
+        """
   for i = 1, 3 do
     turn("ready")
     print(("%.9f"):format(mb.timeref()))
@@ -746,13 +674,13 @@ def _():
   assert(mb.timeref(nil) >= between)
   assert(math.abs(mb.timeref(0) - mb.timeref()) < 1)
   assert(mb.timeref(mb.timeref() + 100) < -99)
-  for _, wrong in ipairs { "x", {}, true, print } do fails("bad argument #1", mb.timeref, wrong) end
-""",
-        )
+  for _, wrong in ipairs { "x", {}, true, print } do throws("bad argument #1", mb.timeref, wrong) end
+"""
+    ) as handler:
         for _ in range(3):
             handler.says("ready")
             before = time.clock_gettime(time.CLOCK_MONOTONIC)
-            client.send("go\n")
+            handler.go()
             got = float(handler.word())
             after = time.clock_gettime(time.CLOCK_MONOTONIC)
             # Microseconds are rounded down.
@@ -762,16 +690,13 @@ def _():
 
 @test("getpid is the process's number; the module is the global, and what require returns")
 def _():
-    client, conn = unix_pair()
-    with client:
-        handler = Handler(
-            conn,
-            """
+    with Handler(
+        """
   print(mb.getpid())
   eq("integer", math.type(mb.getpid()))
   assert(require "moonbridge_io" == moonbridge_io and package.loaded.moonbridge_io == mb)
-""",
-        )
+"""
+    ) as handler:
         equal(handler.word(), str(handler.pid), "getpid()")
         handler.ends()
 
@@ -838,8 +763,8 @@ def _():
         "held, polled for, with one abandoned before": 'abandon("0") c = mb.exec("sleep", "0.02")',
     }.items():
         want, polled, seconds = ("'true'", "c", 10) if "polled" in name else ("TIMEOUT", "socket", 0.15)
-        try:
-            for wake in ("nil", "true"):
+        for wake in ("nil", "true"):
+            with about(name):
                 turns(
                     f"""
   local wake = {wake}
@@ -853,18 +778,14 @@ def _():
 """,
                     pairs=UNIX,
                 )
-        except mbtest.Failed as failed:
-            raise mbtest.Failed(f"{name}: {failed}") from None
 
 
 @test("SIGTERM during poll ends the process, when nobody has asked for it; the client sees a reset")
 def _():
-    client, conn = tcp_pair()
-    with client:
-        handler = Handler(conn, 'print("waiting") mb.poll(set(socket), nil, 1e9, false) print("survived")')
+    with Handler('print("waiting") mb.poll(set(socket), nil, 1e9, false) print("survived")', pair=tcp_pair) as handler:
         handler.says("waiting")
-        kill(signal.SIGTERM)(client, handler)
-        equal(client.end(), (b"", "reset"), "what the client sees")
+        kill(signal.SIGTERM)(handler.client, handler)
+        equal(handler.client.end(), (b"", "reset"), "what the client sees")
         handler.ends(-signal.SIGTERM)
 
 
@@ -931,8 +852,8 @@ def _():
         """
   mb.catch_sigterm()
   turn("term")
-  fails("bad argument #1", mb.poll, set("wrong"), nil, nil, true)
-  fails("bad argument #3", mb.poll, nil, nil, -1, true)
+  throws("bad argument #1", mb.poll, set("wrong"), nil, nil, true)
+  throws("bad argument #3", mb.poll, nil, nil, -1, true)
   eq(SIGTERM, mb.poll(nil, nil, nil, true))
 """,
         ("term", lambda client, handler: (kill(signal.SIGTERM)(client, handler), client.send("go\n"))),
@@ -942,21 +863,18 @@ def _():
 @test("SIGTERM that comes at any moment wakes a poll with the 4th argument")
 def _():
     for round_number in range(40):
-        client, conn = unix_pair()
-        with client:
-            # Sets of several sizes, so that it comes at different places of the way into the system.
-            size = round_number % 8 * 200
-            handler = Handler(
-                conn,
-                f"""
+        # Sets of several sizes, so that it comes at different places of the way into the system.
+        size = round_number % 8 * 200
+        with Handler(
+            f"""
   local input = {{}}
   for i = 1, {size} do input[i % 2 == 0 and socket or 1000 + i] = i % 2 == 0 end
   input[socket] = true
   mb.catch_sigterm()
   print("now")
   eq(SIGTERM, mb.poll(input, nil, nil, true))
-""",
-            )
+"""
+        ) as handler:
             handler.says("now")
             os.kill(handler.pid, signal.SIGTERM)
             handler.ends()
@@ -986,11 +904,7 @@ int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, cons
 
 @test("a SIGTERM, or the end of a child, between poll's last look and its wait is not missed")
 def _():
-    shim = mbtest.tmp("race.so")
-    source = mbtest.write_file(mbtest.tmp("race.c"), RACE)
-    said = mbtest.output_of(mbtest.need("cc", "gcc", "clang"), "-shared", "-fPIC", "-o", shim, source, "-ldl")
-    check(os.path.exists(shim), f"the shim is compiled: {said}")
-    asan_options = os.environ.get("ASAN_OPTIONS", "")
+    shim = mbshim.compiled(mbtest.write_file(mbtest.tmp("race.c"), RACE))
     for what, body in {
         "SIGTERM": "eq(SIGTERM, mb.poll(set(socket), nil, nil, true))",
         "child": """
@@ -1001,17 +915,7 @@ def _():
   eq("true", mb.poll(set(child), nil, 1e9, true))
 """,
     }.items():
-        client, conn = unix_pair()
-        with client:
-            Handler(
-                conn,
-                body,
-                env={
-                    "LD_PRELOAD": mbtest.plain(shim),
-                    "MB_TEST_RACE": what,
-                    "ASAN_OPTIONS": f"{asan_options}:verify_asan_link_order=0".lstrip(":"),
-                },
-            ).ends()
+        run(body, head=HEAD, env=mbshim.preloaded(shim, MB_TEST_RACE=what))
 
 
 @test("a parent that blocked or ignored SIGTERM does not keep it from poll; one sent while it was blocked is noted")
@@ -1023,24 +927,23 @@ def _():
 """
     for ignored in (False, True):
         for catch in ("", "mb.catch_sigterm()"):
-            client, conn = unix_pair()
             before = signal.getsignal(signal.SIGTERM)
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             try:
                 if ignored:
                     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                handler = Handler(conn, body.replace("CATCH", catch))
+                handler = Handler(body.replace("CATCH", catch))
             finally:
                 signal.signal(signal.SIGTERM, before)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-            with client:
+            with handler:
                 handler.says("start")
                 if not ignored:
                     os.kill(handler.pid, signal.SIGTERM)
-                client.send("go\n")
+                handler.go()
                 handler.says("waiting")
                 if ignored:
-                    kill(signal.SIGTERM)(client, handler)
+                    kill(signal.SIGTERM)(handler.client, handler)
                 handler.ends()
 
 
@@ -1048,11 +951,8 @@ def _():
 def _():
     data = os.urandom(1 << 20)
     for wake in ("false", "true"):
-        client, conn = unix_pair()
-        with client:
-            handler = Handler(
-                conn,
-                f"""
+        with Handler(
+            f"""
   mb.catch_sigterm()
   local wake = {wake}
   local pending, at_end, signals, children = 0, false, 0, 0
@@ -1071,8 +971,8 @@ def _():
   end
   assert(signals > 0)
   socket:finish()
-""",
-            )
+"""
+        ) as handler:
             handler.says("ready")
             stop = threading.Event()
 
@@ -1082,11 +982,11 @@ def _():
                     os.kill(pid, signal.SIGPIPE)
 
             handler.asleep()
-            threads = [threading.Thread(target=storm), threading.Thread(target=lambda c=client: (c.send(data), c.finish()))]
+            threads = [threading.Thread(target=storm), threading.Thread(target=lambda c=handler.client: (c.send(data), c.finish()))]
             for thread in threads:
                 thread.start()
             try:
-                got, how = client.end()
+                got, how = handler.client.end()
             finally:
                 stop.set()
                 for thread in threads:
@@ -1105,14 +1005,11 @@ def _():
     wanted = 10200
     if hard != resource.RLIM_INFINITY and hard < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, wanted))  # takes a privilege
-    client, conn = unix_pair()
-    with client:
-        handler = Handler(
-            conn,
-            """
+    with Handler(
+        """
   turn("limit")
   local handles, numbers, mixed, last = {}, {}, {}, nil
-  local name = "@mb-io-poll-" .. mb.getpid() .. "-"
+  local name = name_of() .. "-"
   for i = 1, 10000 do
     last = assert(mb.locallisten(name .. i))
     handles[last] = true
@@ -1131,22 +1028,19 @@ def _():
   ready(numbers, numbers)
   idle(set(connection))
   idle(set(connection, connection.fd)) -- few again, in the array that was grown
-""",
-        )
+"""
+    ) as handler:
         handler.says("limit")
         resource.prlimit(handler.pid, resource.RLIMIT_NOFILE, (wanted, wanted))
-        client.send("go\n")
+        handler.go()
         handler.ends()
 
 
 @test("what is in both sets counts once: more than half of RLIMIT_NOFILE can be in both")
 def _():
-    client, conn = unix_pair()
-    with client:
-        handler = Handler(
-            conn,
-            """
-  local name = "@mb-io-poll-" .. mb.getpid()
+    with Handler(
+        """
+  local name = name_of()
   local l = mb.locallisten(name)
   local handles, numbers, full = {}, {}, {}
   for i = 1, 50 do
@@ -1161,11 +1055,11 @@ def _():
   ready(handles, handles)
   ready(numbers, numbers)
   idle(full, full)
-""",
-        )
+"""
+    ) as handler:
         handler.says("limit")
-        resource.prlimit(handler.pid, resource.RLIMIT_NOFILE, (70, 70))
-        client.send("go\n")
+        handler.may_open(70)
+        handler.go()
         handler.ends()
 
 
@@ -1196,7 +1090,7 @@ listen{
 }
 """
     )
-    done = subprocess.run([HANDLE, path], input=b"", capture_output=True, timeout=30, check=False)
+    done = mbtest.replay(path)
     equal((done.returncode, done.stdout, done.stderr), (0, b"polled", b""), "status, output and log")
 
 
@@ -1221,7 +1115,7 @@ FINALIZER = """
     assert(ran == 1, "the finalizer did not run in the poll")
     return table.unpack(result, 1, result.n)
   end
-  local name = "@mb-io-poll-" .. mb.getpid()
+  local name = name_of()
   local l = mb.locallisten(name)
   local function listeners(count)
     local s = {}
@@ -1243,7 +1137,7 @@ def _():
     idle(inner)
     idle(inner, {})
     ready(nil, set(socket))
-    fails("bad argument #1", mb.poll, set("wrong"))
+    throws("bad argument #1", mb.poll, set("wrong"))
   end
   eq(TIMEOUT, poll_with_finalizer(finalizer, outer, nil, 0))
   outer = listeners(400)
@@ -1295,7 +1189,7 @@ def _():
     turns(
         """
   local s = {}
-  for i = 1, 100 do s[mb.locallisten("@mb-io-poll-" .. mb.getpid() .. "-" .. i)] = true end
+  for i = 1, 100 do s[mb.locallisten(name_of(i))] = true end
   local poll, wrong = mb.poll, { [socket] = true, wrong = true }
   poll(s, nil, 0)
   collectgarbage() collectgarbage("stop")

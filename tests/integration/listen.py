@@ -4,20 +4,17 @@
 
 import os
 import socket
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test, unix_pair
+from mbtest import Serving, check, equal, script, tcp_pair, test, unix_pair
 
 
 def run(*args, stdin=b"input\n", env=None):
     """A replay. Returns its exit status, output and log."""
-    done = subprocess.run(
-        [HANDLE, *args], input=stdin, capture_output=True, timeout=60, check=False, env={**os.environ, **(env or {})}
-    )
+    done = mbtest.replay(*args, stdin=stdin, env={**os.environ, **(env or {})})
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -34,10 +31,8 @@ def refused(text, *parts, status=78):
 
 def served(conn, path, *args):
     """Serves the connection with the script. Returns its exit status and log."""
-    log_path = mbtest.tmp("stderr")
-    with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-        status = Child([HANDLE, *args, path], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1).wait()
-    return status, mbtest.read_file(log_path)
+    child = Serving(conn, *args, path)
+    return child.wait(), child.log()
 
 
 SAYS = "local function says(text) return function(socket) socket:write(text) end end\n"
@@ -182,23 +177,31 @@ def _():
     equal(port, conn_port, "port")
 
 
-@test("tcp6 and ::1 take IPv6 connections, 0.0.0.0 and tcp4 do not")
-def _():
-    with socket.socket(socket.AF_INET6) as listener:
-        listener.bind(("::1", 0))
+def matches(at, cases):
+    """Connections to a listener at this address; cases: the client's host, the fields of listen{}, whether they match."""
+    with socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET) as listener:
+        if at == "::":
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((at, 0))
         port = listener.getsockname()[1]
         listener.listen(20)
-        for entry, takes in (
-            (f'proto = "tcp6", port = {port}', True),
-            (f'proto = "tcp6", port = {port}, localhost = true', True),
-            (f'proto = "tcp", port = {port}, host = "::1"', True),
-            (f'proto = "tcp", port = {port}, host = "0.0.0.0"', False),
-            (f'proto = "tcp4", port = {port}', False),
-        ):
-            text = SAYS + f'listen{{ {{ {entry} }}, connect = says "yes" }}'
-            with mbtest.Client(("::1", port)) as client, listener.accept()[0] as conn:
-                equal(served(conn, script(text))[0], 0 if takes else 78, f"status of {entry}")
-                equal(client.end()[0], b"yes" if takes else b"", f"answer of {entry}")
+        for host, entry, takes in cases:
+            text = SAYS + f'listen{{ {{ {entry}, port = {port} }}, connect = says "yes" }}'
+            with mbtest.Client((host, port)) as client, listener.accept()[0] as conn:
+                equal(served(conn, script(text))[0], 0 if takes else 78, f"status of {entry} for {host}")
+                equal(client.end()[0], b"yes" if takes else b"", f"answer of {entry} for {host}")
+
+
+@test("tcp6 and ::1 take IPv6 connections, 0.0.0.0 and tcp4 do not")
+def _():
+    cases = (
+        ("::1", 'proto = "tcp6"', True),
+        ("::1", 'proto = "tcp6", localhost = true', True),
+        ("::1", 'proto = "tcp", host = "::1"', True),
+        ("::1", 'proto = "tcp", host = "0.0.0.0"', False),
+        ("::1", 'proto = "tcp4"', False),
+    )
+    matches("::1", cases)
 
 
 @test("localhost = true is the loopback address alone; an address that is another one does not match")
@@ -207,40 +210,21 @@ def _():
       { proto = "tcp4", port = 80, localhost = true }, { proto = "tcp4", port = 80 }, connect = print }"""
     want = "1 tcp6 [::1]:80\n2 tcp6 [::]:80\n3 tcp4 127.0.0.1:80\n4 tcp4 0.0.0.0:80\n"
     equal(run("--check", script(text)), (0, want, ""), "--check")
-    with socket.socket(socket.AF_INET6) as listener:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind(("::", 0))
-        port = listener.getsockname()[1]
-        listener.listen(20)
-        for host, entry, takes in (
-            ("::1", 'proto = "tcp", host = "::2"', False),
-            ("127.0.0.1", 'proto = "tcp6", localhost = true', False),
-            ("127.0.0.1", 'proto = "tcp", host = "::1"', False),
-            ("127.0.0.1", 'proto = "tcp4", localhost = true', True),
-            ("127.0.0.2", 'proto = "tcp4", localhost = true', False),
-            ("127.0.0.2", 'proto = "tcp4"', True),
-        ):
-            text = SAYS + f'listen{{ {{ {entry}, port = {port} }}, connect = says "yes" }}'
-            with mbtest.Client((host, port)) as client, listener.accept()[0] as conn:
-                equal(served(conn, script(text))[0], 0 if takes else 78, f"status of {entry} for {host}")
-                equal(client.end()[0], b"yes" if takes else b"", f"answer of {entry} for {host}")
+    cases = (
+        ("::1", 'proto = "tcp", host = "::2"', False),
+        ("127.0.0.1", 'proto = "tcp6", localhost = true', False),
+        ("127.0.0.1", 'proto = "tcp", host = "::1"', False),
+        ("127.0.0.1", 'proto = "tcp4", localhost = true', True),
+        ("127.0.0.2", 'proto = "tcp4", localhost = true', False),
+        ("127.0.0.2", 'proto = "tcp4"', True),
+    )
+    matches("::", cases)
 
 
 @test("a host name matches the addresses that it has, and no other; one that cannot be looked up matches none")
 def _():
-    with socket.socket() as listener:
-        listener.bind(("0.0.0.0", 0))
-        port = listener.getsockname()[1]
-        listener.listen(20)
-        for host, name, takes in (
-            ("127.0.0.1", "localhost", True),
-            ("127.0.0.2", "localhost", False),
-            ("127.0.0.1", "no-such-name.invalid", False),
-        ):
-            text = SAYS + f'listen{{ {{ proto = "tcp", port = {port}, host = "{name}" }}, connect = says "yes" }}'
-            with mbtest.Client((host, port)) as client, listener.accept()[0] as conn:
-                equal(served(conn, script(text))[0], 0 if takes else 78, f"status of {name} for {host}")
-                equal(client.end()[0], b"yes" if takes else b"", f"answer of {name} for {host}")
+    named = (("127.0.0.1", "localhost", True), ("127.0.0.2", "localhost", False), ("127.0.0.1", "no-such-name.invalid", False))
+    matches("0.0.0.0", [(host, f'proto = "tcp", host = "{name}"', takes) for host, name, takes in named])
 
 
 @test("a local listener is found by its path, an abstract one too")
@@ -371,14 +355,12 @@ def _():
     # The same in the middle of the connection.
     for level, shown in (("notice", False), ("info", True)):
         client, conn = tcp_pair()
-        log_path = mbtest.tmp("log-of-gone")
-        with conn, open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-            fds = {0: null, 1: null, 2: log, 3: conn}
-            child = Child([HANDLE, "--log-level", level, handler], fds, listen_fds=1)
+        with conn:
+            child = Serving(conn, "--log-level", level, handler)
             equal(client.sock.recv(5, socket.MSG_WAITALL), b"ready", "what the client got")
             client.reset()
             equal(child.wait(), 0, "status")
-        log = mbtest.read_file(log_path)
+        log = child.log()
         equal((gone in log, log.count("\n")), (shown, 2 * int(shown)), f"whether it is told at {level}: {log!r}")
     answers = script('return function(socket) socket:write("answer") end')
     for level, shown in ((None, True), ("warning", True), ("error", False)):

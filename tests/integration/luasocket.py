@@ -5,7 +5,6 @@ What it shares with LuaSocket is in luasocket_differential.py, whole programs in
 import os
 import resource
 import socket
-import subprocess
 import sys
 import threading
 
@@ -13,7 +12,7 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
 from mbluasocket import HEAD, handler, run
-from mbtest import HANDLE, Client, check, equal, script, tcp_pair, test, unix_pair
+from mbtest import Client, check, equal, script, tcp_pair, test, unix_pair
 
 # --- Beside the native socket ---
 
@@ -104,7 +103,7 @@ def _():
     say(c:setoption("keepalive", true)) say(c:getoption("linger").on) c:settimeout(0) say(c:receive("*a")) say(c:receive())
     c:settimeout(5) say(c:send("sent", 2)) c:shutdown("send") say(c:send("x")) say(c:getstats() > 5)
     """
-    done = subprocess.run([HANDLE, script(f"{HEAD}{body}\nend\n")], input=b"line\r\nabcrest", capture_output=True, check=False)
+    done = mbtest.replay(script(f"{HEAD}{body}\nend\n"), stdin=b"line\r\nabcrest")
     equal(done.returncode, 0, "exit status")
     equal(done.stdout, b"ent", "output")
     want = """line\nabc\n1 nil Socket operation on non-socket\nnil Socket operation on non-socket

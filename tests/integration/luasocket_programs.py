@@ -192,20 +192,16 @@ def _():
 @test("the manual page's other scripts work")
 def _():
     with tcp_pair()[0]:
-        client, conn = tcp_pair()
-        with client:
-            h = Handler(conn, BLOCKS[0])
-            client.send("hello\r\n")
-            equal(client.end(), (b"you said: hello\n", "eof"), "synopsis")
+        with Handler(BLOCKS[0], head=None) as h:
+            h.client.send("hello\r\n")
+            equal(h.client.end(), (b"you said: hello\n", "eof"), "synopsis")
             h.ends()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     text = block_with("socket.http")
     equal(text.count("localhost:8080"), 1, "the page's address")
-    client, conn = tcp_pair()
-    with client:
-        h = Handler(conn, text.replace("localhost:8080", f"127.0.0.1:{server.server_address[1]}"))
-        equal(client.end(), (b"page " * 20000 + b"\n", "eof"), "the page")
+    with Handler(text.replace("localhost:8080", f"127.0.0.1:{server.server_address[1]}"), head=None) as h:
+        equal(h.client.end(), (b"page " * 20000 + b"\n", "eof"), "the page")
         h.ends()
     server.shutdown()
     server.server_close()
@@ -301,8 +297,8 @@ def _():
     end
     """)
     client, conn = tcp_pair()
-    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-select"), "wb") as log:
-        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+    with client:
+        child = mbtest.Serving(conn, "--style=luasocket", program)
         conn.close()
         client.send("one\ntw")
         equal(client.line(), "ONE", "echo")
@@ -325,12 +321,12 @@ def _():
         client:send((out:getsockname())) out:close() client:close()
         """)
         client, conn = tcp_pair()
-        with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-own"), "wb") as log:
-            child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+        with client:
+            child = mbtest.Serving(conn, "--style=luasocket", program)
             conn.close()
             listener.accept()[0].close()
             want = host if host != "*" else "127.0.0.1"
-            equal(client.end(), (want.encode(), "eof"), f"local address; log: {mbtest.read_file(mbtest.tmp('log-own'))!r}")
+            equal(client.end(), (want.encode(), "eof"), f"local address; log: {child.log()!r}")
             equal(child.wait(), 0, "exit status")
     listener.close()
 
@@ -344,8 +340,8 @@ def _():
     """)
     client, conn = tcp_pair()
     port = conn.getsockname()[1]
-    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-unbound"), "wb") as log:
-        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+    with client:
+        child = mbtest.Serving(conn, "--style=luasocket", program)
         conn.close()
         equal(client.end(), (str(port).encode(), "eof"), "port")
         equal(child.wait(), 0, "exit status")
@@ -359,8 +355,8 @@ def _():
     local client = server:accept() client:send(#can_send .. " " .. message) client:close()
     """)
     client, conn = tcp_pair()
-    with client, open("/dev/null", "r+b") as null, open(mbtest.tmp("log-sending"), "wb") as log:
-        child = mbtest.Child([HANDLE, "--style=luasocket", program], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
+    with client:
+        child = mbtest.Serving(conn, "--style=luasocket", program)
         conn.close()
         equal(client.end(), (b"0 timeout", "eof"), "what select says")
         equal(child.wait(), 0, "exit status")

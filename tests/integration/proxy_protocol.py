@@ -12,7 +12,7 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, SLOWNESS, Child, check, equal, script, tcp_pair, test, unix_pair
+from mbtest import HANDLE, SLOWNESS, Serving, check, equal, script, tcp_pair, test, unix_pair
 
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -36,17 +36,11 @@ def listening_script(port, fields, head=""):
     return script(f'{TELLS}{head}\nlisten{{ {{ proto = "tcp", port = {port}, {fields} }}, connect = tell }}\n')
 
 
-def start(conn, *args):
-    log_path = mbtest.tmp(f"log{time.monotonic_ns()}")
-    with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-        return Child([HANDLE, *args], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1), log_path
-
-
 def serve(pair, *args, pieces):
     """What the client receives that sends these pieces, how the connection ends, and the log; the status is 0."""
     client, conn = pair
     with client, conn:
-        child, log = start(conn, *args)
+        child = Serving(conn, *args)
         conn.close()
         try:
             for piece in pieces:
@@ -55,8 +49,8 @@ def serve(pair, *args, pieces):
             got = client.end()
         except OSError:  # reset before all was sent, which is told once
             got = client.end()[0], "reset"
-        equal(child.wait(), 0, f"exit status; log: {mbtest.read_file(log)!r}")
-    return *got, mbtest.read_file(log)
+        equal(child.wait(), 0, f"exit status; log: {child.log()!r}")
+    return *got, child.log()
 
 
 def told(pair, *args, pieces, want):
@@ -192,13 +186,13 @@ def _():
     client, conn = tcp_pair()
     with client, conn:
         begin, before = time.monotonic(), os.times()
-        child, log = start(conn, "--proxy-protocol", ANY)
+        child = Serving(conn, "--proxy-protocol", ANY)
         client.send(V1[:10])
         equal(client.end(), (b"", "reset"), "what the client saw")
         took = time.monotonic() - begin
         equal(child.wait(), 0, "exit status")
         check(4.9 <= took < 5 + 5 * SLOWNESS, f"it took {took:.1f} s")
-        check("did not come in time" in mbtest.read_file(log), "the log says so")
+        check("did not come in time" in child.log(), "the log says so")
         after = os.times()
         used = after.children_user + after.children_system - before.children_user - before.children_system
         check(used < 1, f"processor time: {used} s")
@@ -271,7 +265,7 @@ def _():
         (b"hello", b"nil nil nil nil nil nil\nhello"),
         (b"", b"nil nil nil nil nil nil\n"),
     ):
-        done = subprocess.run([HANDLE, "--proxy-protocol", ANY], input=stdin, capture_output=True, check=False)
+        done = mbtest.replay("--proxy-protocol", ANY, stdin=stdin)
         equal((done.returncode, done.stdout, done.stderr), (0, want, b""), f"replay of {stdin}")
 
 

@@ -9,20 +9,14 @@ import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhandler
 import mbtest
-from mbhandler import Handler
-from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test
+from mbhandler import Handler, source
+from mbtest import HANDLE, Child, check, equal, script, test
 
-HEAD = """
-local mb = moonbridge_io
+HEAD = mbhandler.HEAD + """
 local now = mb.timeref
 local s = require("mb.scheduler").new()
-local function eq(want, ...)
-  local got = table.pack(...)
-  for i = 1, got.n do got[i] = tostring(got[i]) end
-  got = table.concat(got, " ")
-  if got ~= want then error("got <" .. got .. ">, expected <" .. want .. ">", 2) end
-end
 local said = {}
 local function say(...) for _, word in ipairs {...} do said[#said + 1] = tostring(word) end end
 local function heard(want)
@@ -33,19 +27,12 @@ end
 """
 
 
-def handler(body):
-    client, conn = tcp_pair()
-    return client, Handler(conn, HEAD + "return function(socket)\n" + body + "\nend\n")
-
-
 def passes(name, body):
     """The body, which checks by itself, runs to its end."""
 
     @test(name)
     def _():
-        client, running = handler(body)
-        with client:
-            running.ends()
+        mbhandler.run(body, head=HEAD)
 
 
 passes("tasks run from the next step on, in the order they were made, with their arguments, nil among them", """
@@ -187,8 +174,7 @@ def _():
       end
     end
     """
-    client, conn = tcp_pair()
-    running = Handler(conn, collects + HEAD + """return function()
+    mbhandler.run("""
       local ended, resumed = 0, 0
       for _ = 1, 20 do
         s:spawn(function()
@@ -202,9 +188,7 @@ def _():
       end
       s:run()
       eq("20 100 0", ended, resumed, s:count())
-    end""")
-    with client:
-        running.ends()
+    """, head=collects + HEAD)
 
 
 @test("as many can be waited for as the process may have descriptors")
@@ -212,7 +196,7 @@ def _():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
     try:
-        client, running = handler("""
+        running = Handler("""
           local listeners = {}
           for i = 1, 180 do
             local listener = assert(mb.locallisten("@mb-scheduler-" .. mb.getpid() .. "-" .. i))
@@ -224,16 +208,16 @@ def _():
           local client = mb.localconnect("@mb-scheduler-" .. mb.getpid() .. "-180")
           s:step()
           heard("r")
-        """)
+        """, head=HEAD)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    with client:
+    with running:
         running.ends()
 
 
 @test("its descriptor stays the same, and is ready when a step has something to do")
 def _():
-    client, running = handler("""
+    running = Handler("""
       local fd = s:pollfd()
       local set = {[fd] = true}
       eq("nil r", s:timeout(), s:events())
@@ -254,49 +238,47 @@ def _():
       s:step(0)
       eq("0", s:timeout())
       s:step(0) heard("at once")
-    """)
-    with client:
+    """, head=HEAD)
+    with running:
         running.says("send")
-        client.send("abcdef")
+        running.client.send("abcdef")
         running.ends()
 
 
 @test("a signal that is handled does not end a wait")
 def _():
-    client, running = handler("""
+    running = Handler("""
       s:spawn(function() s:wait(socket, "r") say("come") end)
       print("wait")
       s:run()
       heard("come")
-    """)
-    with client:
+    """, head=HEAD)
+    with running:
         running.says("wait")
         running.asleep()
         os.kill(running.pid, signal.SIGPIPE)
         running.asleep()
         check(running.silent(), "it still waits")
-        client.send("x")
+        running.client.send("x")
         running.ends()
 
 
 @test("in a replay the input, a file, is always ready")
 def _():
-    text = HEAD + """return function(socket)
+    body = """
       eq("0", (function() s:pollfd() s:spawn(function() s:wait(socket, "r") say(socket:read()) end) s:step(0)
         return s:timeout() end)())
       s:run()
       heard("input eof")
       eq("rw", s:wait(socket, "rw"))
-    end"""
+    """
     with open(mbtest.tmp("input"), "w+", encoding="ascii") as given:
         given.write("input")
         given.flush()
         given.seek(0)
         log = open(mbtest.tmp("log"), "w+", encoding="ascii")
-        child = Child([HANDLE, script(text)], {0: given, 1: log, 2: log})
+        child = Child([HANDLE, script(source(body, HEAD))], {0: given, 1: log, 2: log})
         equal((child.wait(), mbtest.read_file(log.name)), (0, ""), "exit status and log")
 
 
-if __name__ == "__main__":
-    check(HANDLE, "MB_HANDLE")
-    mbtest.main()
+mbtest.main()

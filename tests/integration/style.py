@@ -5,14 +5,13 @@ address, the end. LuaSocket's interface stands for all; what is the others' own 
 import os
 import socket
 import sys
-import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import HANDLE, Child, Client, check, equal, free_port, script, tcp_pair, test, unix_pair, until
+from mbtest import HANDLE, Child, Client, Serving, check, equal, free_port, script, tcp_pair, test, unix_pair, until
 
 mbtest.need("inetd")
 mbspace.enter(cgroup=True)
@@ -57,23 +56,17 @@ error("not reached")
 ACCEPTS = 'local socket = require "socket"\nlocal server = assert(socket.bind("*", 0))\nlocal client = server:accept()\n'
 
 
-def start(conn, *args, env=None):
-    log_path = mbtest.tmp(f"log{time.monotonic_ns()}")
-    with open(log_path, "wb") as log, open("/dev/null", "r+b") as null:
-        return Child([HANDLE, *args], {0: null, 1: null, 2: log, 3: conn}, env, listen_fds=1), log_path
-
-
 def run(text, *args, pair=tcp_pair, said=b"", status=0, options=(LUASOCKET,)):
     """Runs the program on a connection; returns what the client receives, how that ends, and the log."""
     client, conn = pair()
     with client, conn:
-        child, log = start(conn, *options, script(text), *args)
+        child = Serving(conn, *options, script(text), *args)
         conn.close()
         if said:
             client.send(said)
         got = client.end()
-        equal(child.wait(), status, f"exit status; log: {mbtest.read_file(log)!r}")
-    return got[0].decode(), got[1], mbtest.read_file(log)
+        equal(child.wait(), status, f"exit status; log: {child.log()!r}")
+    return got[0].decode(), got[1], child.log()
 
 
 # --- Starting ---
@@ -117,11 +110,11 @@ def _():
     client, conn = tcp_pair()
     port = conn.getsockname()[1]
     with client, conn:
-        child, log = start(conn, LUASOCKET, script(ECHO))
+        child = Serving(conn, LUASOCKET, script(ECHO))
         client.send("x\n")
         equal(client.end(), (b"x\n", "eof"), "answer")
         equal(child.wait(), 0, "exit status")
-    equal(mbtest.read_file(log).splitlines()[0], f"Please telnet to localhost on port {port}", "first line of the log")
+    equal(child.log().splitlines()[0], f"Please telnet to localhost on port {port}", "first line of the log")
 
 
 @test("arg and ... are the interpreter's")
@@ -153,10 +146,10 @@ def bound(pair, host, port_of):
     client, conn = pair()
     port = conn.getsockname()[1]
     with client, conn:
-        child, log = start(conn, LUASOCKET, script(BINDS), host, str(port_of(port)))
+        child = Serving(conn, LUASOCKET, script(BINDS), host, str(port_of(port)))
         conn.close()
         got, how = client.end()
-        equal((child.wait(), how), (0, "eof"), f"exit status, end; log: {mbtest.read_file(log)!r}")
+        equal((child.wait(), how), (0, "eof"), f"exit status, end; log: {child.log()!r}")
     return got.decode().rstrip("\n"), port
 
 
@@ -198,7 +191,7 @@ def _():
         client, conn = tcp_pair()
         port = conn.getsockname()[1]
         with client, conn:
-            child, _ = start(conn, *options, script(text))
+            child = Serving(conn, *options, script(text))
             equal(client.line(), "there", "word")
             with socket.socket() as other:
                 other.bind(("127.0.0.2", port))  # "*" was bound to, and that would be in the way
@@ -340,10 +333,10 @@ def _():
 def _():
     client, conn = tcp_pair()
     with client, conn:
-        child, log = start(conn, LUASOCKET, "--timeout=0.1", script(ACCEPTS + "client:receive()"))
+        child = Serving(conn, LUASOCKET, "--timeout=0.1", script(ACCEPTS + "client:receive()"))
         conn.close()
         equal(client.end()[1], "reset", "end")
-        equal(child.wait(), -14, f"status; log {mbtest.read_file(log)!r}")
+        equal(child.wait(), -14, f"status; log {child.log()!r}")
     _, how, log = run(ACCEPTS + 'local x = ("x"):rep(1e7)', options=(LUASOCKET, "--memory-limit=2M"), status=70)
     check(how == "reset" and "not enough memory" in log, log)
     path = mbtest.tmp("recorded")

@@ -130,11 +130,7 @@ def _():
 
 @test("neither the script nor its children see LISTEN_*")
 def _():
-    with Client(where) as client:
-        client.send("environment\n")
-        got = client.end()[0].decode().splitlines()
-    names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
-    equal(got, [f"script {name} nil" for name in names] + ["child none"], "environment")
+    mbcases.environment(where)
 
 
 @test("socket:close() is seen within 100 ms though the handler works on and the manager holds a copy")

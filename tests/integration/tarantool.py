@@ -5,7 +5,6 @@ tarantool_transfer.py has what passes through them, tarantool_fiber.py fibers, t
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 
@@ -14,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbnet
 import mbtest
 from mbtarantool import good, run
-from mbtest import HANDLE, equal, script, test, tmp
+from mbtest import equal, script, test, tmp
 
 mbnet.private_network()
 
@@ -244,7 +243,7 @@ are(true, "fiber", "errno") are(false, "channel", "server", "address")
 return function() end
 """
     )
-    done = subprocess.run([HANDLE, script(text)], input=b"", capture_output=True, timeout=60, check=False)
+    done = mbtest.replay(script(text))
     equal((done.returncode, done.stdout, done.stderr), (0, b"", b""), "status, output, log")
 
 

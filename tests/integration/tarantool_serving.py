@@ -5,7 +5,6 @@
 import os
 import re
 import socket
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -199,16 +198,14 @@ def _():
   s:send("end\n") s:shutdown("RW") equal(s:write("x"), false, "write") equal(s:recv(), "", "recv")
 end
 """
-    done = subprocess.run(
-        [HANDLE, "--record", record, script(text)], input=b"one\ntwo\nlast", capture_output=True, timeout=60, check=False
-    )
+    done = mbtest.replay("--record", record, script(text), stdin=b"one\ntwo\nlast")
     equal((done.returncode, done.stdout, done.stderr), (0, b"one\ntwo\nlastend\n", b""), "status, output, log")
     equal(mbtest.read_file(record), "one\ntwo\nlast", "the record")
     text = WRAP + "assert(s:readline() == 'one\\n' and s.rbuf == 'two\\n') s:shutdown('R') s:write(s:read()) end"
-    done = subprocess.run([HANDLE, script(text)], input=b"one\ntwo\n", capture_output=True, timeout=60, check=False)
+    done = mbtest.replay(script(text), stdin=b"one\ntwo\n")
     equal((done.returncode, done.stdout, done.stderr), (0, b"two\n", b""), "after shutdown: what was received")
     text = WRAP + "s:shutdown('R') s:write(s:read() .. 'end') end"
-    done = subprocess.run([HANDLE, script(text)], input=b"one\ntwo\n", capture_output=True, timeout=60, check=False)
+    done = mbtest.replay(script(text), stdin=b"one\ntwo\n")
     equal((done.returncode, done.stdout, done.stderr), (0, b"end", b""), "after shutdown: nothing more")
 
 
@@ -282,9 +279,7 @@ end
 
 @test("wrap: misuse says what is no socket")
 def _():
-    done = subprocess.run(
-        [HANDLE, script("require('mb.tarantool').wrap(5)")], input=b"", capture_output=True, timeout=60, check=False
-    )
+    done = mbtest.replay(script("require('mb.tarantool').wrap(5)"))
     check(b":1: bad argument #1 to 'wrap'" in done.stderr, f"message: {done.stderr}")
 
 
@@ -503,9 +498,7 @@ def _():
 @test("--style in a replay")
 def _():
     for text in (ONE_BY_ONE, "require('socket').tcp_server('0.0.0.0', 3301, function(s) s:write(s:readline()) end)"):
-        done = subprocess.run(
-            [HANDLE, "--style=tarantool", script(text)], input=b"hello\n", capture_output=True, timeout=60, check=False
-        )
+        done = mbtest.replay("--style=tarantool", script(text), stdin=b"hello\n")
         equal((done.returncode, done.stdout, done.stderr), (0, b"hello\n", b""), "status, output, log")
 
 

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbnet
 import mbtest
 from mbtarantool import good
-from mbtest import equal, test, tmp, until
+from mbtest import test, tmp, until
 
 mbnet.private_network()
 

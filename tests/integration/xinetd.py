@@ -10,7 +10,6 @@ import mbcases
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import test
 
 mbtest.need(os.environ.get("MB_XINETD") or "xinetd")
 mbtest.need("systemd-journald")
@@ -21,51 +20,6 @@ where = ("127.0.0.1", mbtest.free_port())
 journal = mbspace.Journal()
 mbhosts.Xinetd(where[1], mbtest.COMMANDS)
 mbtest.wait_listening(where)
-
-
-@test("a line is answered")
-def _():
-    mbcases.line(where)
-
-
-@test("1 MiB of binary data comes back unchanged")
-def _():
-    mbcases.echo(where)
-
-
-@test("200 connections, 8 at a time, are answered byte for byte")
-def _():
-    mbcases.many(where, 200, 8)
-
-
-@test("the handler sees both addresses")
-def _():
-    mbcases.addresses(where)
-
-
-@test("what is printed is in the journal, not with the client")
-def _():
-    mbcases.output(where, journal, "printing")
-
-
-@test("an error is in the journal, a reset is all the client gets")
-def _():
-    mbcases.error(where, journal, "failing")
-
-
-@test("socket:close() is seen within 100 ms though the handler works on")
-def _():
-    mbcases.ends_early(where, "close", (b"bye\n", "eof"))
-
-
-@test("timeout() resets the connection on time")
-def _():
-    mbcases.timeout(where)
-
-
-@test("afterwards the listener still answers")
-def _():
-    mbcases.line(where, "again")
-
+mbcases.serves(where, journal)
 
 mbtest.main()

@@ -4,7 +4,7 @@ import concurrent.futures
 import os
 import time
 
-from mbtest import Client, alive, check, equal, until, within
+from mbtest import Client, alive, check, equal, test, until, within
 
 
 def echo(where, size=1 << 20):
@@ -36,6 +36,15 @@ def addresses(where):
     for want in (f"local_ip4 {host}", f"remote_ip4 {host}", f"local_tcpport {where[1]}", f"remote_tcpport {port}"):
         check(want in got, f"{want!r} in {got}")
     check(f"local_ip6 {mapped}" in got or "local_ip6 -" in got, f"local_ip6 of {host} in {got}")
+
+
+def environment(where):
+    """Neither the script nor its children see how the connection was handed over."""
+    with Client(where) as client:
+        client.send("environment\n")
+        got = client.end()[0].decode().splitlines()
+    names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    equal(got, [f"script {name} nil" for name in names] + ["child none"], "environment")
 
 
 def many(where, count, at_a_time):
@@ -116,3 +125,25 @@ class FileLog:
             lambda: next((text for text in self.process.text().splitlines() if part in text), None), f"{part!r} in the log"
         )
 
+
+
+def serves(where, log=None, connections=200, label=""):
+    """The tests of every host that serves commands.lua at this address. log is where the host's handlers log to, when
+    that is one place for all the tests; label tells two hosts of a file apart."""
+    bye, reset = (b"bye\n", "eof"), (b"", "reset")
+    cases = {
+        "a line is answered": lambda: line(where),
+        "1 MiB of binary data comes back unchanged": lambda: echo(where),
+        f"{connections} connections, 8 at a time, are answered byte for byte": lambda: many(where, connections, 8),
+        "the handler sees both addresses": lambda: addresses(where),
+        "neither the script nor its children see LISTEN_*": lambda: environment(where),
+        "socket:close() is seen within 100 ms though the handler works on": lambda: ends_early(where, "close", bye),
+        "socket:reset() is seen within 100 ms though the handler works on": lambda: ends_early(where, "reset", reset),
+        "timeout() resets the connection on time": lambda: timeout(where),
+    }
+    if log:
+        cases["what a handler prints is in the log, not with the client"] = lambda: output(where, log, "printing")
+        cases["an error is in the log, a reset is all the client gets"] = lambda: error(where, log, "failing")
+    cases["afterwards the listener still answers"] = lambda: line(where, "again")
+    for name, case in cases.items():
+        test(f"{label}: {name}" if label else name)(case)

@@ -13,12 +13,11 @@ request(), multipart() and chunked() make requests as bytes. served(), replayed(
 import contextlib
 import os
 import re
-import socket
 import subprocess
 
 import mbhandler
 import mbtest
-from mbtest import DEADLINE, HANDLE, Failed, check, equal, short
+from mbtest import DEADLINE, HANDLE, Failed, check, equal, local_pair, short
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([\t -~\x80-\xff]*)")
@@ -315,27 +314,22 @@ def source(body, options=""):
     return f"{LUA} return http.generate_handler({{{options}}}, function(request)\n{body}\nend)\n"
 
 
-def unix_pair():
-    ours, theirs = socket.socketpair()
-    return mbtest.Client(ours), theirs
-
-
 # Only this level logs the faults of clients.
 ARGS = ("--log-level", "info")
-PAIRS = {"TCP": mbtest.tcp_pair, "Unix": unix_pair}
+PAIRS = dict(mbhandler.PAIRS)
 if mbtest.VALGRIND:  # where a start takes a second; both are among what is not tried with each
     del PAIRS["Unix"]
 
 
 @contextlib.contextmanager
-def served(body, options="", pair=unix_pair, status=0, log="", args=()):
+def served(body, options="", pair=local_pair, status=0, log="", args=()):
     """Runs mb-handle with this handler (source(), or a whole script) on a connection. Gives (Connection,
     mbhandler.Handler). At the end no more requests come, and mb-handle has to exit with this status. log is a text that
     its log must have; with "" the log must be empty, with None it may have anything."""
     text = body if "generate_handler" in body else source(body, options)
     client, conn = pair()
     with Connection(client) as connection:
-        server = mbhandler.Handler(conn, text, *ARGS, *args)
+        server = mbhandler.Handler(text, *ARGS, *args, head=None, pair=(client, conn))
         try:
             yield connection, server
             with contextlib.suppress(OSError):
@@ -364,7 +358,7 @@ def replayed(data, body, options="", status=0, log=""):
     return Captured(done.stdout)
 
 
-def answers(data, body, options="", pair=unix_pair, **how):
+def answers(data, body, options="", pair=local_pair, **how):
     """Returns the one response to this request. It is the same over a socket and in a replay. how: as for served()."""
     method = data_of(data).split(b" ", 1)[0].decode()
     version = data_of(data).split(b"\r\n", 1)[0][-3:].decode()

@@ -4,7 +4,7 @@ import subprocess
 
 import mbtest
 from mbhandler import Handler
-from mbtest import equal, tcp_pair
+from mbtest import tcp_pair
 
 _lua = mbtest.need("lua5.3")
 if subprocess.run([_lua, "-e", 'require "socket.http"'], stderr=subprocess.DEVNULL, check=False).returncode != 0:
@@ -26,7 +26,7 @@ return function(s)
 
 
 def handler(conn, body, *args, env=None):
-    return Handler(conn, f"{HEAD}{body}\nend\n", *args, env=env)
+    return Handler(f"{HEAD}{body}\nend\n", *args, head=None, pair=(None, conn), env=env)
 
 
 def run(body, said=b"", pair=tcp_pair, args=(), status=0, finish=True, says=()):

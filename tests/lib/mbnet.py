@@ -1,23 +1,20 @@
-"""A network of the test's own (its ports, its /etc/hosts), and a handler in it, which the test tells over a local
-connection to go on. It serves tests of sockets that mb-handle opens itself: the ports of other tests and the names of
-the machine would be in their way."""
+"""A network of the test's own: its ports, its /etc/hosts. It serves tests of sockets that mb-handle opens itself: the ports
+of other tests and the names of the machine would be in their way."""
 
 import contextlib
 import ctypes
 import fcntl
 import os
-import resource
-import select
 import socket
 import struct
 import subprocess
+import sys
 
 import mbspace
 import mbtest
-from mbtest import DEADLINE, HANDLE, Child, check, equal, script, tmp, until, write_file
+from mbtest import HANDLE, tmp, write_file
 
 CLONE_NEWNET = 0x40000000
-SYS_pidfd_getfd = 438
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8913, 0x8914, 0x8916, 1
 # A message that makes a link, and its attributes (linux/rtnetlink.h, if_link.h, veth.h).
 RTM_NEWLINK, NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 16, 1, 4, 0x200, 0x400
@@ -113,116 +110,14 @@ def addresses_of(name):
     return [a[4][0] for a in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
 
 
-# --- Handlers ---
-
-HEAD = """
-local M, control = moonbridge_io
-local function eq(want, ...)
-  local n = select("#", ...)
-  local got = {}
-  for i = 1, n do got[i] = tostring((select(i, ...))) end
-  got = table.concat(got, " ")
-  if got ~= want then error("got <" .. got .. ">, expected <" .. want .. ">", 2) end
-end
--- Misuse: a Lua error with this text in it.
-local function throws(text, f, ...)
-  local ok, message = pcall(f, ...)
-  if ok or not tostring(message):find(text, 1, true) then
-    error("got <" .. tostring(ok) .. " " .. tostring(message) .. ">, expected an error with <" .. text .. ">", 2)
-  end
-end
-local function say_and_wait(word)
-  print(word)
-  eq("go\\n term", control:read(nil, "\\n"))
-end
--- By its number: poll does not see what it belongs to, and goes on with nothing.
-local function wait_for_descriptor(s) eq("true", M.poll(nil, { [s.fd] = true }, 60)) end
-local function hex(s) return s and (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end)) end
+CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE = 1, 10
+DROP = """
+import ctypes, os, sys
+assert ctypes.CDLL(None).prctl(24, int(sys.argv[1]), 0, 0, 0) == 0 # PR_CAPBSET_DROP
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def lua(value):
-    """Returns the value as Lua source."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
-        return "{" + ",".join(lua(v) for v in value) + "}"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    return '"' + "".join(f"\\{b:03d}" for b in (value.encode() if isinstance(value, str) else value)) + '"'
-
-
-class Handler:
-    """mb-handle on one end of a local connection. The test tells it over the connection to go on, and reads its output
-    line by line. values are the local variables of the body."""
-
-    def __init__(self, body, argv=(HANDLE,), **values):
-        self.output, output = os.pipe()
-        # Unbuffered: otherwise lines could be in a buffer, where select() does not see them.
-        self.lines = os.fdopen(self.output, "rb", buffering=0)
-        self.control, theirs = socket.socketpair()
-        text = "".join(f"local {name} = {lua(value)}\n" for name, value in values.items())
-        path = script(f"{HEAD}{text}return function(socket)\ncontrol = socket\n{body}\nend\n")
-        with open("/dev/null", "r+b") as null:
-            self.child = Child([*argv, path], {0: null, 1: null, 2: output, 3: theirs}, listen_fds=1)
-        os.close(output)
-        theirs.close()
-
-    def says(self, want):
-        """Waits for a word."""
-        ready, _, _ = select.select([self.lines], [], [], DEADLINE)
-        check(ready, f"the handler does not say {want!r}")
-        line = self.lines.readline().decode(errors="replace").rstrip("\n")
-        if line != want:
-            self.child.kill()
-            raise mbtest.Failed(f"the handler says {line!r} and {self.rest()!r}, expected {want!r}")
-
-    def go(self):
-        self.control.sendall(b"go\n")
-
-    def rest(self):
-        """Returns all that the handler still prints until it ends."""
-        return self.lines.read().decode(errors="replace")
-
-    def asleep(self):
-        """Waits until the process is asleep."""
-        path = f"/proc/{self.child.pid}/stat"
-        until(lambda: mbtest.read_file(path).rpartition(")")[2].split()[0] == "S", "the handler waits")
-
-    def files(self):
-        """Returns what the descriptors of the process lead to, as /proc names it."""
-        path = f"/proc/{self.child.pid}/fd"
-        return sorted(os.readlink(f"{path}/{name}") for name in os.listdir(path))
-
-    def flags(self, fd):
-        """Returns the flags of one of its descriptors."""
-        info = mbtest.read_file(f"/proc/{self.child.pid}/fdinfo/{fd}")
-        return int(dict(line.split(":", 1) for line in info.splitlines())["flags"], 8)
-
-    def socket(self, fd):
-        """Returns one of its sockets, shared with the process."""
-        copy = ctypes.CDLL(None, use_errno=True).syscall(SYS_pidfd_getfd, self.child.pidfd, fd, 0)
-        check(copy >= 0, f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
-        return socket.socket(fileno=copy)
-
-    def may_open(self, count):
-        """Sets how many descriptors the process may have from now on."""
-        before = resource.prlimit(self.child.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(self.child.pid, resource.RLIMIT_NOFILE, (count or before[1], before[1]))
-
-    def ends(self, status=0, log=""):
-        try:
-            equal(self.child.wait(), status, "exit status")
-        finally:
-            self.child.kill()
-            text = self.rest()
-            self.lines.close()
-            self.control.close()
-            if self.child.status != status:
-                mbtest.diagnose(text)
-        check(log in text if log else text == "", f"{log!r} in the log: {text!r}")
-
-
-def run(body, **values):
-    """Runs a handler that needs no words of the test."""
-    Handler(body, **values).ends()
+def without(capability):
+    """A handler's program that lacks a right of root's."""
+    return [sys.executable, "-c", DROP, str(capability), HANDLE]

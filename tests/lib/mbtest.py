@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import mmap
 import os
 import re
@@ -59,6 +60,15 @@ def equal(got, want, what):
 def short(value):
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:300]}... (repr of {len(text)} characters)"
+
+
+@contextlib.contextmanager
+def about(what):
+    """A failure in here says what it was about."""
+    try:
+        yield
+    except Failed as failed:
+        raise Failed(f"{what}: {failed}") from None
 
 
 def until(condition, what, seconds=DEADLINE):
@@ -181,6 +191,11 @@ def output_of(*argv, env=None):
     return done.stdout.decode(errors="backslashreplace").rstrip("\n")
 
 
+def replay(*args, stdin=b"", **popen):
+    """mb-handle with this input in place of a connection: its exit status (returncode), stdout and stderr."""
+    return subprocess.run([HANDLE, *args], input=stdin, capture_output=True, timeout=60, check=False, **popen)
+
+
 def alive(pid):
     """Returns whether the process exists and is no zombie."""
     try:
@@ -274,6 +289,22 @@ class Child:
     def _reap(self):
         self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self.pidfd)
+
+
+_logs = itertools.count()
+
+
+class Serving(Child):
+    """mb-handle on a connection as systemd hands it over, with its log in a file. The connection stays open here too, as
+    it does in the manager, until whoever made it closes it."""
+
+    def __init__(self, conn, *args, env=None):
+        self.log_path = tmp("log", f"serving{next(_logs)}")
+        with open(self.log_path, "wb") as log, open("/dev/null", "r+b") as null:
+            super().__init__([HANDLE, *args], {0: null, 1: null, 2: log, 3: conn}, env, listen_fds=1)
+
+    def log(self):
+        return read_file(self.log_path)
 
 
 # --- Addresses and clients ---
@@ -411,6 +442,24 @@ def unix_pair(path):
         listener.listen(1)
         client = Client(path)
         return client, listener.accept()[0]
+
+
+def local_pair():
+    """A local connection without a path."""
+    ours, theirs = socket.socketpair()
+    return Client(ours), theirs
+
+
+def unread_pipe():
+    """A pipe that is full and that nobody reads: its read end and its write end."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    try:
+        while True:
+            os.write(write_end, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(write_end, True)
+    return read_end, write_end
 
 
 # --- TAP ---

@@ -61,3 +61,13 @@ void tap_bail(const char *why) {
   printf("Bail out! %s\n", why);
   exit(1);
 }
+
+const char *tap_printable(const char *data, size_t size) {
+  static char text[256];
+  size_t at = 0;
+  for (size_t i = 0; i < size && at < sizeof text - 5; i++) {
+    bool plain = data[i] >= ' ' && data[i] < 0x7f && data[i] != '#' && data[i] != '\\';
+    at += (size_t)snprintf(text + at, 5, plain ? "%c" : "\\x%02x", (unsigned char)data[i]);
+  }
+  return text;
+}

@@ -26,4 +26,7 @@ int tap_done(void);
 /* Prints "Bail out!" and exits, for a test that cannot go on. */
 void tap_bail(const char *why) __attribute__((noreturn));
 
+/* The bytes with what does not print as hexadecimal, as the name of a test; until the next call. */
+const char *tap_printable(const char *data, size_t size);
+
 #endif

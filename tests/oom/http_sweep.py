@@ -10,8 +10,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
+from mbhandler import lua
 from mbhttp import Captured, Malformed, chunked, multipart, request
-from mbnet import lua
 from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test
 from oomlib import HIT, LOG, POINTS_MAX, environment, note, points, report
 

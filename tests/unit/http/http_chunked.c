@@ -119,17 +119,6 @@ static void incomplete(void) {
   tap_ok(open, "no part of a body is a whole one, and none is refused");
 }
 
-/* Returns the text with escapes, in hexadecimal, for bytes that do not print. */
-static const char *printable(const char *data, size_t size) {
-  static char text[256];
-  size_t at = 0;
-  for (size_t i = 0; i < size && at < sizeof text - 5; i++) {
-    bool plain = data[i] >= ' ' && data[i] < 0x7f && data[i] != '#' && data[i] != '\\';
-    at += (size_t)snprintf(text + at, 5, plain ? "%c" : "\\x%02x", (unsigned char)data[i]);
-  }
-  return text;
-}
-
 #define BARE_LF "bare LF in a chunked body"
 #define BARE_CR "bare CR in a chunked body"
 #define LONGER  "chunk that is longer than its size"
@@ -176,6 +165,7 @@ static void refused(void) {
       {S("3\r\nabc\n"), LONGER, "abc"},
       {S("3\r\nabc\r0"), LONGER, "abc"},
       {S("3\r\nabc" END), LONGER, "abc"},
+      {S("3\r\nab\r\n" END), LONGER, "ab\r"},
       {S("3\r\nabc\r\n\r\n"), SIZE, "abc"},
       {S("1\r\na\r\n1\r\nb\r\n0\n"), BARE_LF, "ab"},
       {S("0\r\n\n"), BARE_LF, ""},
@@ -194,7 +184,7 @@ static void refused(void) {
       {S("0\r\na: \0\r\n"), "control character in a trailer field", ""},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    const char *what = printable(cases[i].data, cases[i].size);
+    const char *what = tap_printable(cases[i].data, cases[i].size);
     struct run r = decode(cases[i].data, cases[i].size, what);
     tap_int(r.refusal.status, 400, "refused: %s", what);
     tap_str(r.refusal.why, cases[i].why, "and why");

@@ -138,6 +138,11 @@ static void accepted(void) {
        "POST|/||a|1.1 length 5 keep expects"},
       {"Expect of chunks", POST "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
        "POST|/||a|1.1 chunked 0 keep expects"},
+      {"Expect as a list", POST "Expect: 100-continue, 100-Continue,\r\nContent-Length: 5\r\n\r\n",
+       "POST|/||a|1.1 length 5 keep expects"},
+      {"Expect twice",
+       POST "expect:100-CONTINUE\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+       "POST|/||a|1.1 length 5 keep expects"},
       {"Expect without a body", GET "Expect: 100-continue\r\n\r\n", "GET|/||a|1.1 none 0 keep"},
       {"Expect with an empty body", GET "Expect: 100-continue\r\nContent-Length: 0\r\n\r\n",
        "GET|/||a|1.1 length 0 keep"},
@@ -211,7 +216,10 @@ static const struct refused refused[] = {
     REFUSED("GET /\rHost: a HTTP/1.1\r\n\r\n", 400, CR),
     REFUSED("GET\r/ HTTP/1.1\r\n\r\n", 400, CR),
     REFUSED("GET / HTTP/11\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/1\r\n\r\n", 400, BAD_VERSION),
     REFUSED("GET / HTTP/1.\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP/.1\r\n\r\n", 400, BAD_VERSION),
+    REFUSED("GET / HTTP /1.1\r\n\r\n", 400, BAD_VERSION),
     REFUSED("GET / HTTP/1.10\r\n\r\n", 400, BAD_VERSION),
     REFUSED("GET / HTTP/01.1\r\n\r\n", 400, BAD_VERSION),
     REFUSED("GET / HTTP/1,1\r\n\r\n", 400, BAD_VERSION),
@@ -221,6 +229,7 @@ static const struct refused refused[] = {
     REFUSED("GET / HTTPS/1.1\r\n\r\n", 400, BAD_VERSION),
     REFUSED("GET / HTTP/2.0\r\n\r\n", 505, MAJOR),
     REFUSED("GET / HTTP/0.9\r\n\r\n", 505, MAJOR),
+    REFUSED("GET / HTTP/9.9\r\n\r\n", 505, MAJOR),
     REFUSED("PRI * HTTP/2.0\r\n\r\n", 505, MAJOR),
     REFUSED("CONNECT a:1 HTTP/2.0\r\n\r\n", 505, MAJOR),
     REFUSED("CONNECT a:1 HTTP/1.1\r\n" HOST HOST "\r\n", 501, "CONNECT is not supported"),
@@ -239,6 +248,7 @@ static const struct refused refused[] = {
     REFUSED(GET " a: b\r\n\r\n", 400, FOLDED),
     REFUSED(GET "a: b\r\n\tc\r\n\r\n", 400, FOLDED),
     REFUSED(GET "a: b\r\n \r\n\r\n", 400, FOLDED),
+    REFUSED(GET "a: b\r\n c: d\r\n\r\n", 400, FOLDED),
     REFUSED("GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400, FOLDED),
     REFUSED(GET "a(: b\r\n\r\n", 400, "bad character in a field name"),
     REFUSED(GET "\xc3\xa4: b\r\n\r\n", 400, "bad character in a field name"),
@@ -250,6 +260,7 @@ static const struct refused refused[] = {
     REFUSED(GET "a:\r \r\n\r\n", 400, CR),
     REFUSED(GET "a: \0\r\n\r\n", 400, NUL),
     REFUSED(GET "a: \x0b\r\n\r\n", 400, CONTROL),
+    REFUSED(GET "a: \x1b\r\n\r\n", 400, CONTROL),
     REFUSED(GET "a: \x7f\r\n\r\n", 400, CONTROL),
 
     REFUSED("GET / HTTP/1.1\r\n\r\n", 400, "no Host field"),
@@ -265,13 +276,18 @@ static const struct refused refused[] = {
     REFUSED(POST "Content-Length: 0x5\r\n\r\n", 400, NO_NUMBER),
     REFUSED(POST "Content-Length: 5 5\r\n\r\n", 400, NO_NUMBER),
     REFUSED(POST "Content-Length: 5;\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: 5x\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: 5.0\r\n\r\n", 400, NO_NUMBER),
+    REFUSED(POST "Content-Length: ,\r\n\r\n", 400, NO_NUMBER),
     REFUSED(POST "Content-Length: \"5\"\r\n\r\n", 400, NO_NUMBER),
     REFUSED(POST "Content-Length: 5,\r\n\r\n", 400, NO_NUMBER),
     REFUSED(POST "Content-Length: ,5\r\n\r\n", 400, NO_NUMBER),
     REFUSED(POST "Content-Length: 5\r\nContent-Length:\r\n\r\n", 400, NO_NUMBER),
     REFUSED(POST "Content-Length: 9223372036854775808\r\n\r\n", 400, TOO_LARGE),
     REFUSED(POST "Content-Length: 18446744073709551621\r\n\r\n", 400, TOO_LARGE),
+    REFUSED(POST "Content-Length: 99999999999999999999999999\r\n\r\n", 400, TOO_LARGE),
     REFUSED(POST "Content-Length: 5, 6\r\n\r\n", 400, DIFFERS),
+    REFUSED(POST "Content-Length: 5\r\nX: a\r\ncontent-length: 5, 6\r\n\r\n", 400, DIFFERS),
     REFUSED(POST "Content-Length: 5\r\nContent-Length: 0\r\n\r\n", 400, DIFFERS),
     REFUSED(POST "Content-Length: 0\r\nContent-Length: 5\r\n\r\n", 400, DIFFERS),
     REFUSED(POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, BESIDE),
@@ -282,12 +298,15 @@ static const struct refused refused[] = {
     REFUSED(POST "Transfer-Encoding: identity\r\n\r\n", 501, CODING),
     REFUSED(POST "Transfer-Encoding: gzip;q=1, chunked\r\n\r\n", 501, CODING),
     REFUSED(POST "Transfer-Encoding: xchunked\r\n\r\n", 501, CODING),
+    REFUSED(POST "Transfer-Encoding: chunkedx\r\n\r\n", 501, CODING),
+    REFUSED(POST "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", 501, CODING),
     REFUSED(POST "Transfer-Encoding: chunked, chunked\r\n\r\n", 400, BEHIND),
     REFUSED(POST "Transfer-Encoding: chunked, gzip\r\n\r\n", 400, BEHIND),
     REFUSED(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400, BEHIND),
     REFUSED(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n\r\n", 400, BEHIND),
     REFUSED(POST "Transfer-Encoding: chunked,\r\n\r\n", 400, BEHIND),
     REFUSED(POST "Transfer-Encoding:\r\n\r\n", 400, BAD_CODING),
+    REFUSED(POST "Transfer-Encoding: ,\r\n\r\n", 400, BAD_CODING),
     REFUSED(POST "Transfer-Encoding: ,chunked\r\n\r\n", 400, BAD_CODING),
     REFUSED(POST "Transfer-Encoding: \"chunked\"\r\n\r\n", 400, BAD_CODING),
     REFUSED(POST "Transfer-Encoding: chunked;a=b\r\n\r\n", 400, BAD_CODING),
@@ -301,26 +320,18 @@ static const struct refused refused[] = {
     REFUSED(GET "Connection: \"close\"\r\n\r\n", 400, "bad Connection field"),
     REFUSED(GET "Connection: a b\r\n\r\n", 400, "bad Connection field"),
     REFUSED(POST "Expect: 200-ok\r\n\r\n", 417, EXPECT),
+    REFUSED(POST "Expect: 100-continue=1\r\n\r\n", 417, EXPECT),
+    REFUSED(POST "Expect: 100-continue;q=1\r\n\r\n", 417, EXPECT),
+    REFUSED(POST "Expect: 100-continue\r\nExpect: a\r\n\r\n", 417, EXPECT),
     REFUSED(POST "Expect: 100-continue, x\r\n\r\n", 417, EXPECT),
     REFUSED(POST "Expect: \"100-continue\"\r\n\r\n", 417, EXPECT),
     REFUSED(POST "Expect: x\r\na\r\n\r\n", 417, EXPECT),
 };
 
-/* Returns the text with escapes, in hexadecimal, for bytes that do not print. */
-static const char *printable(const char *data, size_t size) {
-  static char text[256];
-  size_t at = 0;
-  for (size_t i = 0; i < size && at < sizeof text - 5; i++) {
-    bool plain = data[i] >= ' ' && data[i] < 0x7f && data[i] != '#' && data[i] != '\\';
-    at += (size_t)snprintf(text + at, 5, plain ? "%c" : "\\x%02x", (unsigned char)data[i]);
-  }
-  return text;
-}
-
 static void refusals(void) {
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
     const struct refused *r = &refused[i];
-    const char *what = printable(r->data, r->size);
+    const char *what = tap_printable(r->data, r->size);
     struct outcome o = find_end(r->data, r->size, what);
     if (o.end != r->size) tap_ok(false, "its end is found: %s", what);
     char *data = exact(r->data, r->size), got[128] = "accepted", want[128];
@@ -342,6 +353,10 @@ static void early(void) {
       REFUSED("\r\n\n {", 400, "no method begins like this"),
       REFUSED("\0", 400, "no method begins like this"),
       REFUSED(" GET", 400, "no method begins like this"),
+      REFUSED("\t", 400, "no method begins like this"),
+      REFUSED("/", 400, "no method begins like this"),
+      REFUSED("@", 400, "no method begins like this"),
+      REFUSED("\x7f", 400, "no method begins like this"),
       REFUSED("\xff", 400, "no method begins like this"),
       REFUSED("\rG", 400, "bare CR in the request head"),
       REFUSED("\r\n\r\r\n", 400, "bare CR in the request head"),
@@ -349,7 +364,7 @@ static void early(void) {
       REFUSED("GET / HTTP/1.1\r\na: b\n\r\r\n", 400, "bare CR in the request head"),
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    const char *what = printable(cases[i].data, cases[i].size);
+    const char *what = tap_printable(cases[i].data, cases[i].size);
     struct outcome o = find_end(cases[i].data, cases[i].size, what);
     tap_ok(o.end == 0 && o.refusal.status == cases[i].status, "refused at once: %s", what);
     tap_str(o.refusal.why, cases[i].why, "and why");
@@ -375,7 +390,7 @@ static void ends(void) {
   };
   for (size_t i = 0; i < sizeof incomplete / sizeof *incomplete; i++) {
     size_t size = strlen(incomplete[i]);
-    const char *what = printable(incomplete[i], size);
+    const char *what = tap_printable(incomplete[i], size);
     struct outcome o = find_end(incomplete[i], size, what);
     tap_ok(o.end == 0 && o.refusal.status == 0, "incomplete: \"%s\"", what);
     struct mb_http_head head;
@@ -406,7 +421,7 @@ static void linear(void) {
       if (n - scanned > behind) behind = n - scanned;
     }
     tap_ok(none && behind <= 2, "64 KiB of %s byte by byte: %zu at most are scanned again",
-           printable(patterns[p], length), behind);
+           tap_printable(patterns[p], length), behind);
   }
   free(data);
 }

@@ -337,6 +337,8 @@ static void dispositions(void) {
   DISPOSITION("attachment; name=a", "400 part whose Content-Disposition is not form-data",
               "another disposition");
   DISPOSITION("", "400 part whose Content-Disposition is not form-data", "empty disposition");
+  DISPOSITION("form-datax; name=a", "400 part whose Content-Disposition is not form-data",
+              "a longer disposition");
   DISPOSITION("form-data, name=a", "400 part whose Content-Disposition is not form-data",
               "a comma for a semicolon");
   DISPOSITION("form-data; name", MALFORMED, "parameter without a value");
@@ -356,6 +358,10 @@ static void dispositions(void) {
               "a backslash before the closing quote, as browsers write it");
   DISPOSITION("form-data; name=\"a\\\"; filename=\"b\\\\\\\"", "[a\\|b\\\\\\|nil]x;!",
               "no backslash escapes then");
+  DISPOSITION("form-data; name=\"a\\\"; filename=\\\"b\"", "[a\"; filename=\"b|nil|nil]x;!",
+              "quotes behind backslashes, as others than browsers write them");
+  DISPOSITION("form-data; name=a; filename=\"\\\"b\\\\c\\\"\"", "[a|\"b\\c\"|nil]x;!",
+              "a file name that is quoted itself");
   DISPOSITION("form-data; name=\"a\\\"; filename=\"b\\\"c\"", MALFORMED,
               "neither way makes sense of it");
   DISPOSITION("form-data; name=\"a\\\" b", MALFORMED, "nor of this");
@@ -428,6 +434,11 @@ static void content_types(void) {
   content_type(SPAN(TYPE "; boundary=a; boundary=a"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a b"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a@b"), -1, NULL);
+  content_type(SPAN(TYPE "; boundary=a*"), -1, NULL);
+  content_type(SPAN(TYPE "; boundary=a\\b"), -1, NULL);
+  content_type(SPAN(TYPE "; boundary=\"a;b\""), -1, NULL);
+  content_type(SPAN(TYPE "; boundary=a, b=c/d;e"), -1, NULL);
+  content_type(SPAN(TYPE "; a=b"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a\xc3\xa4"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=\"a\r\nb\""), -1, NULL);
   content_type(SPAN(TYPE "; boundary=\"a\0b\""), -1, NULL);

@@ -1,2 +1,0 @@
--- An unknown expectation: one response, and nothing after it.
-return require "lib.http_report"("form")

@@ -1,2 +1,0 @@
--- More fields than anybody has: one response, and nothing after it.
-return require "lib.http_report"("form")

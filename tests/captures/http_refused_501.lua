@@ -1,2 +1,0 @@
--- An unknown transfer coding: one response, and nothing after it.
-return require "lib.http_report"("form")

@@ -1,2 +1,0 @@
--- CONNECT: one response, and nothing after it.
-return require "lib.http_report"("form")
