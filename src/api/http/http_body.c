@@ -10,7 +10,7 @@
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
-/* One receive asks for this many bytes, or for the rest of the body if its length is known and smaller. */
+/* One receive asks for this many bytes, or for the rest of a body with a length if that is less. */
 #define RECEIVE_BYTES 65536
 
 /* Chunks are joined up to this size. */

@@ -8,8 +8,8 @@
 
 /*
  * detach(socket)
- * Returns the descriptor, which the caller owns and closes from then on. The socket object is closed. Throws
- * when bytes would be lost, or when there is no descriptor of a socket.
+ * Returns the descriptor, which the caller owns from then on and has to close. The socket object is closed.
+ * Throws when bytes would be lost, or when the handle has no socket (a replay, a pipe).
  */
 static int detach(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);

@@ -103,7 +103,7 @@ static int push_other(lua_State *L) {
     return 1;
   }
   if (strcmp(name, "_VERSION") != 0) return 0;
-  lua_pushliteral(L, "LuaSocket 3.0.0"); /* as the original's 3.1.0 says */
+  lua_pushliteral(L, "LuaSocket 3.0.0"); /* the original's 3.1.0 says the same */
   return 1;
 }
 

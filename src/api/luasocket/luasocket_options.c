@@ -61,7 +61,7 @@ static bool get_number(lua_State *L, struct mb_luasocket *s, const struct option
 
 /* ---- options with functions of their own ---- */
 
-/* Tells the handle, which would set TCP_NODELAY at the first flush of the native socket. */
+/* Tells the handle whether TCP_NODELAY is set: if not, a flush of the native socket sets it. */
 static bool set_nodelay(lua_State *L, struct mb_luasocket *s, const struct option *o) {
   if (!set_boolean(L, s, o)) return false;
   if (s->class == MB_LUASOCKET_CLIENT) s->h->nodelay = lua_toboolean(L, 3);

@@ -132,7 +132,7 @@ static void push_received(lua_State *L, struct mb_luasocket *s, const struct req
   }
   luaL_Buffer result;
   char *to = luaL_buffinitsize(L, &result, r->prefix_len + len);
-  if (len > mb_buf_len(in)) len = mb_buf_len(in); /* for the same reason */
+  if (len > mb_buf_len(in)) len = mb_buf_len(in); /* a finalizer may have taken some */
   memcpy(to, r->prefix, r->prefix_len);
   to += r->prefix_len;
   const char *bytes = mb_buf_bytes(in);

@@ -238,7 +238,7 @@ static void push_info(lua_State *L, const struct addrinfo *info) {
   lua_setfield(L, -2, "canonname");
 }
 
-/* Stack: a list as light userdata. The caller protects the call, as it frees the list also without memory. */
+/* Stack: a list as light userdata. Called protected: the caller frees the list even if memory runs out. */
 static int push_list(lua_State *L) {
   const struct addrinfo *list = lua_touserdata(L, 1);
   lua_newtable(L);

@@ -14,7 +14,7 @@
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
-/* Bytes that one system call is asked for: without a size of the caller's; and at most. */
+/* The size of one system call if the caller gives none, and the largest size. */
 #define RECEIVE_BYTES     65536
 #define RECEIVE_MAX_BYTES (1024 * 1024)
 
