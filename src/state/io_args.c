@@ -1,6 +1,5 @@
 /* Reads arguments that several functions of moonbridge_io take, and reports their failures. */
 #include "state/io_args.h"
-#include "state/state.h"
 
 #include <ctype.h>
 #include <errno.h>
