@@ -13,6 +13,7 @@
 #include "socket/timeout.h"
 
 int mb_connection_open(struct mb_connection *c, int fd, bool to_journal) {
+  mb_sigterm_forget(); /* the script before may have caught it, and may need that up to its very end */
   c->io = mb_channel_of(fd, fd, mb_fd_kind_of(fd));
   /* Half an answer must not look like a whole one. */
   mb_fd_set_reset_on_close(fd, c->io.kind, true);
@@ -52,6 +53,5 @@ void mb_connection_end(struct mb_connection *c, int status) {
   mb_log_flush();
   mb_timeout_forget();
   mb_standin_forget();
-  mb_sigterm_forget();
   reset_locale();
 }

@@ -7,7 +7,7 @@
 /* Catches SIGTERM. From now on it does not end the process, but is noted. */
 void mb_sigterm_catch(void);
 
-/* Forgets the signals, and lets the next one end the process again. */
+/* Undoes mb_sigterm_catch: the next SIGTERM ends the process. Forgets those that have come. */
 void mb_sigterm_forget(void);
 
 /* Returns whether SIGTERM has come since mb_sigterm_catch. */

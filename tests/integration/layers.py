@@ -9,7 +9,7 @@ import tempfile
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import SRCDIR, check, equal, test
+from mbtest import SRCDIR, equal, test
 
 LAYERS = "# rank, room\n0 low\n1 api/one\n1 api/two\n2 top\n"
 
@@ -31,7 +31,8 @@ def tree(*files):
     for path, included in (("low/a.h", "low/b.h"), ("top/main.c", "api/one/x.h"), *files):
         name = os.path.join(root, path)
         os.makedirs(os.path.dirname(name), exist_ok=True)
-        mbtest.write_file(name, f'#include <stdio.h>\n#include "{included}"\n')
+        line = included if "#" in included else f'#include "{included}"'
+        mbtest.write_file(name, f"#include <stdio.h>\n{line}\n")
     mbtest.write_file(os.path.join(root, "LAYERS"), LAYERS)
     return root
 
@@ -55,15 +56,23 @@ def _():
         ("x.h", "LAYERS has no room (none)"),
     ):
         equal(layers(tree(("api/one/x.c", included))), (1, f'api/one/x.c:2: #include "{included}": {why}\n'), included)
-    status, said = layers(tree(("attic/z.c", "low/a.h")))
-    check(status == 1 and "LAYERS has no room attic" in said, f"a file in a room without a line: {said!r}")
+    for line in ('  #\tinclude "top/main.c"', "#include <top/main.c>"):
+        status, said = layers(tree(("low/z.c", line)))
+        equal((status, said), (1, 'low/z.c:2: #include "top/main.c": low (rank 0) must not include top (rank 2)\n'), line)
+
+
+@test("a file in a room without a line is found, with includes or without")
+def _():
+    for line in ("low/a.h", "#define X"):
+        equal(layers(tree(("attic/z.c", line))), (1, "attic/z.c: LAYERS has no room attic\n"), line)
 
 
 @test("where there is nothing to check, that is said")
 def _():
     root = new_root()
     mbtest.write_file(os.path.join(root, "LAYERS"), LAYERS)
-    mbtest.write_file(os.path.join(root, "x.c"), "int x;\n")
+    os.mkdir(os.path.join(root, "low"))
+    mbtest.write_file(os.path.join(root, "low", "x.c"), "int x;\n")
     equal(layers(root), (1, "no #include was found\n"), "status and findings")
 
 
