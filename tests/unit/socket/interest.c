@@ -180,7 +180,7 @@ static void ends(void) {
   lua_settop(L, 0);
   struct mb_handle *unused = mb_handle_new(L);
   waits_in_all(unused, "ready i", "ready o", "ready io", "nothing attached");
-  tap_int(mb_handle_wait(unused, BOTH, true, MB_NO_DEADLINE), BOTH, "nothing attached: no wait");
+  tap_int(mb_handle_wait(unused, BOTH, true, never()), BOTH, "nothing attached: no wait");
   static const struct {
     const char *how, *in, *out, *both;
     bool tcp;
@@ -198,7 +198,7 @@ static void ends(void) {
     struct mb_handle *h = cases[i].tcp ? tcp_handle(&peers[i]) : unix_handle(&peers[i]);
     run(cases[i].how);
     waits_in_all(h, cases[i].in, cases[i].out, cases[i].both, what);
-    tap_int(mb_handle_wait(h, BOTH, false, MB_NO_DEADLINE) & POLLOUT, POLLOUT, "%s: no wait", what);
+    tap_int(mb_handle_wait(h, BOTH, false, never()) & POLLOUT, POLLOUT, "%s: no wait", what);
   }
   end_all();
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) close(peers[i]);
@@ -349,7 +349,7 @@ static void deadlines(void) {
           "bytes in the buffer are not what it waits for");
   poll_fails(h);
   run("s:close()");
-  tap_int(mb_handle_wait_for_input(h, MB_NO_DEADLINE), 0, "a closed handle: no wait for input");
+  tap_int(mb_handle_wait_for_input(h, never()), 0, "a closed handle: no wait for input");
   close(peer);
   end_all();
 }
