@@ -36,7 +36,10 @@ class Handler:
         """Waits for a word."""
         line = self.word()
         if line != want:
-            rest = line + "\n" + (self.rest() if self.child.status is None else "")
+            # One that waits for its turn would never end; one that fails has a moment to say why.
+            if self.child.status is None and not select.select([self.child.pidfd], [], [], 1)[0]:
+                self.child.kill()
+            rest = line + "\n" + self.rest()
             raise mbtest.Failed(f"the handler says {rest!r}, expected {want!r}")
 
     def silent(self):
