@@ -2,7 +2,6 @@
  * src/socket/handle*.c: finalizers that end a handle in the middle of a call, handles that get another
  * descriptor or give theirs away, and the ways in which a handle ends.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
