@@ -193,6 +193,10 @@ int mb_handle_detach(struct mb_handle *h) {
 void mb_handle_replace(struct mb_handle *h, int fd) {
   bool guarded = h->guarded;
   if (guarded) mb_timeout_guard(NULL); /* the alarm must not see half of a channel */
+  /* An attempt to connect would go on with the new socket, and might close it. */
+  mb_attempt_free(h->attempt, h->alloc);
+  h->attempt = NULL;
+  h->nodelay = false;
   if (mb_handle_is_open(h) && h->io.in_fd >= 0 && h->io.in_fd != fd)
     mb_fd_set_reset_on_close(h->io.in_fd, h->io.kind, false);
   if (fd >= 0) {

@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 """The line for a connection's end, at level info: what it says, when it is written, and its fields in a real journal."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import sys
+import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbspace
 import mbtest
-from mbtest import HANDLE, Child, Serving, check, equal, script, tcp_pair, test, unix_pair
+from mbtest import HANDLE, Child, Serving, check, equal, script, tcp_pair, test, unix_pair, until, within
 
 mbtest.need("systemd-journald")
 mbtest.need("journalctl")
@@ -69,19 +71,67 @@ def _():
     check(float(line_of(serve(tcp_pair(), "--log-level=info", slow))["ms"]) >= 300, "with what the handler does")
 
 
+@contextlib.contextmanager
+def full_pipe():
+    """A pipe that is full, and that nobody reads."""
+    reader, writer = mbtest.unread_pipe()
+    try:
+        yield writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 @test("a log that nobody reads holds the process no longer than the handler's time limit, and the client not at all")
 def _():
-    reader, writer = mbtest.unread_pipe()
     client, conn = tcp_pair()
     limited = script('return function(socket) timeout(0.5) socket:write((socket:read(nil, "\\n"))) end')
-    with client, open("/dev/null", "r+b") as null:
-        child = Child([HANDLE, "--log-level=info", limited], {0: null, 1: null, 2: writer, 3: conn}, listen_fds=1)
+    with client, full_pipe() as log, open("/dev/null", "r+b") as null:
+        child = Child([HANDLE, "--log-level=info", limited], {0: null, 1: null, 2: log, 3: conn}, listen_fds=1)
         conn.close()
         client.send(b"hello\n")
         equal(client.end(), (b"hello\n", "eof"), "answer")
         equal(child.wait(), -signal.SIGALRM, "how the process ends")
-    os.close(reader)
-    os.close(writer)
+
+
+LAST_WORDS = script('return function(s) io.write("some text without newline") s:write("done\\n") end')
+
+
+def last_words(start):
+    """start(log) starts a process, with a limit of half a second, whose last words find a full log. It ends in time."""
+
+    def measure():
+        with full_pipe() as log:
+            begin = time.monotonic()
+            equal(start(log).wait(), -signal.SIGALRM, "how the process ends")
+            return time.monotonic() - begin - 0.5
+
+    within(0.3, "the end after --timeout", measure, early=0.01)
+
+
+@test("a line that the script has not ended, for a log that nobody reads, holds the process no longer than --timeout")
+def _():
+    def start(log):
+        client, conn = tcp_pair()
+        with client, conn, open("/dev/null", "r+b") as null:
+            child = Child([HANDLE, "--timeout=0.5", LAST_WORDS], {0: null, 1: log, 2: log, 3: conn}, listen_fds=1)
+            conn.close()
+            equal(client.end(), (b"done\n", "eof"), "answer")
+        return child
+
+    last_words(start)
+
+
+@test("nor does it hold a replay")
+def _():
+    def start(log):
+        path = mbtest.tmp("replayed")
+        with open("/dev/null", "rb") as null, open(path, "wb") as output:
+            child = Child([HANDLE, "--timeout=0.5", LAST_WORDS], {0: null, 1: output, 2: log})
+        until(lambda: mbtest.read_file(path) == "done\n", "the output")
+        return child
+
+    last_words(start)
 
 
 @test("bytes are counted in every way of reading and writing")

@@ -4,6 +4,7 @@ What it shares with LuaSocket is in luasocket_differential.py, whole programs in
 
 import os
 import resource
+import select
 import socket
 import sys
 import threading
@@ -12,7 +13,10 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
 from mbluasocket import HEAD, handler, run
+from mbnet import addresses_of, etc, private_network
 from mbtest import Client, check, equal, script, tcp_pair, test, unix_pair
+
+private_network()
 
 # --- Beside the native socket ---
 
@@ -322,6 +326,44 @@ def _():
     say(#luasocket.select({c}, nil, 0)) c:close() say(select(3, luasocket.select({c}, {c}, 0)))
     """
     run(body, "abc\n", says=("1", "bc", "1", "nil closed ", "1", "timeout"))
+
+
+@test("select: a native socket that goes on connecting is not readable, until it has input or has failed for good")
+def _():
+    body = """
+    local function connect(port) return luasocket.wrap(assert(moonbridge_io.tcpconnect_nb("two", port))) end
+    local function ready(...) local r, w, message = luasocket.select(...) return #r, #w, message end
+    local now, later, never = connect(%d), connect(%d), connect(%d)
+    say(ready({now}, nil, 0.1)) say(ready({now}, {now}, 5)) -- connected to the second address
+    say(ready({later}, nil, 0.1)) say(ready({later}, {later}, 0.1)) turn() -- undecided
+    say(ready({later}, {later}, 60)) say(ready({later}, nil, 0.1)) turn()
+    say(ready({later}, nil, 60)) say(later:receive())
+    say(ready({never}, nil, 5)) say(ready({never}, {never}, 5)) say(never:receive())
+    """
+    with etc("hosts", "127.0.0.2 two\n127.0.0.3 two\n"):
+        second = addresses_of("two")[1]
+        # Nobody listens at the first address, and the queue of one listener is full.
+        with socket.create_server((second, 0)) as open_one, socket.create_server((second, 0), backlog=0) as full_one:
+            full_one.settimeout(mbtest.DEADLINE)
+            ports = open_one.getsockname()[1], full_one.getsockname()[1]
+            with socket.create_connection(full_one.getsockname()):
+                check(select.select([full_one], [], [], mbtest.DEADLINE)[0], "the queue is full")
+                client, conn = tcp_pair()
+                with client:
+                    h = handler(conn, body % (*ports, mbtest.free_port()))
+                    for line in ("0 0 timeout", "0 1", "0 0 timeout", "0 0 timeout", "turn"):
+                        h.says(line)
+                    full_one.listen(128)
+                    client.send("go\n")
+                    for line in ("0 1", "0 0 timeout", "turn"):
+                        h.says(line)
+                    full_one.accept()[0].close()
+                    with Client(full_one.accept()[0]) as peer:
+                        peer.send("line\n")
+                        client.send("go\n")
+                        for line in ("1 0", "line", "1 0", "1 1", "nil connection refused "):
+                            h.says(line)
+                        h.ends()
 
 
 @test("descriptors run out: what is garbage is closed, for tcp4, accept and connect")

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "../../lib/peers.h"
 #include "../../lib/tap.h"
 
 /* ---- the transport's functions, on a descriptor ---- */
@@ -45,24 +45,7 @@ static void reset_fd(int fd, enum mb_fd_kind kind) {
   c.transport->reset(&c);
 }
 
-/* ---- pairs ---- */
-
-static void tcp_pair(int pair[2]) {
-  struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t len = sizeof name;
-  int listener = socket(AF_INET, SOCK_STREAM, 0);
-  if (bind(listener, (struct sockaddr *)&name, len) != 0 || listen(listener, 1) != 0)
-    tap_bail("listen");
-  getsockname(listener, (struct sockaddr *)&name, &len);
-  pair[1] = socket(AF_INET, SOCK_STREAM, 0);
-  if (connect(pair[1], (struct sockaddr *)&name, len) != 0) tap_bail("connect");
-  pair[0] = accept(listener, NULL, NULL);
-  close(listener);
-}
-
-static void unix_pair(int pair[2]) {
-  if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) tap_bail("socketpair");
-}
+/* ---- on pairs ---- */
 
 static void close_pair(const int pair[2]) {
   close(pair[0]);
@@ -140,18 +123,18 @@ static void ends(const char *name, void (*make)(int[2]), enum mb_fd_kind kind) {
 static void reset_on_close(void) {
   int pair[2];
   char data[16];
-  tcp_pair(pair);
+  peers_tcp(pair);
   tap_int(mb_fd_set_reset_on_close(pair[0], MB_FD_TCP, true), 0, "reset on close is set");
   close(pair[0]);
   tap_ok(recv(pair[1], data, sizeof data, 0) < 0 && errno == ECONNRESET, "closing resets");
   close(pair[1]);
-  tcp_pair(pair);
+  peers_tcp(pair);
   mb_fd_set_reset_on_close(pair[0], MB_FD_TCP, true);
   tap_int(end_fd(pair[0], MB_FD_TCP, false), 0, "a healthy end takes it back");
   close(pair[0]);
   tap_int(recv(pair[1], data, sizeof data, 0), 0, "closing ends");
   close(pair[1]);
-  tcp_pair(pair);
+  peers_tcp(pair);
   mb_fd_set_reset_on_close(pair[1], MB_FD_TCP, true);
   close(pair[1]);
   struct pollfd wait = {.fd = pair[0], .events = POLLIN};
@@ -200,7 +183,7 @@ static void interrupted(void) {
   struct itimerval storm = {.it_interval.tv_usec = 500, .it_value.tv_usec = 500};
   setitimer(ITIMER_REAL, &storm, NULL);
   int pair[2];
-  unix_pair(pair);
+  peers_unix(pair);
   static char block[300000], got[300000];
   memset(block, 'x', sizeof block);
   pid_t child = fork();
@@ -241,15 +224,45 @@ static void interrupted(void) {
   close_pair(pair);
 }
 
+/* A closed channel fails in each of its functions, and touches no descriptor. */
+static void closed_channel(void) {
+  struct mb_channel c = MB_CHANNEL_CLOSED;
+  const struct mb_transport *none = c.transport;
+  char byte = 'x';
+  struct iovec piece = {&byte, 1};
+  tap_ok(none == &mb_transport_none && c.in_fd == -1 && c.out_fd == -1, "a closed channel");
+  tap_int(none->read(&c, &byte, 1, true), -EBADF, "it reads nothing");
+  tap_int(none->read(&c, &byte, 1, false), -EBADF, "without waiting too");
+  tap_int(none->writev(&c, &piece, 1, true), -EBADF, "it writes nothing");
+  tap_int(none->writev(&c, &piece, 1, false), -EBADF, "without waiting too");
+  tap_int(none->sendfile(&c, 0, 0, 1), -EBADF, "it sends no file");
+  tap_int(none->unsent(&c), -EBADF, "it holds nothing");
+  tap_int(none->end_output(&c), -EBADF, "its output does not end");
+  tap_int(none->end(&c, false), -EBADF, "nor does it");
+  tap_int(none->end(&c, true), -EBADF, "after its output neither");
+  none->reset(&c);
+  /* Also when the channel still knows a number, which belongs to somebody else by now. */
+  int pair[2];
+  peers_unix(pair);
+  c.in_fd = c.out_fd = pair[0];
+  none->writev(&c, &piece, 1, true);
+  none->end(&c, false);
+  none->reset(&c);
+  tap_ok(recv(pair[1], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN,
+         "a number of somebody else's is left alone");
+  close_pair(pair);
+}
+
 int main(void) {
   struct sigaction quiet = {.sa_handler = SIG_IGN};
   sigaction(SIGPIPE, &quiet, NULL);
-  exchange("TCP", tcp_pair, MB_FD_TCP);
-  exchange("Unix", unix_pair, MB_FD_LOCAL);
-  ends("TCP", tcp_pair, MB_FD_TCP);
-  ends("Unix", unix_pair, MB_FD_LOCAL);
+  exchange("TCP", peers_tcp, MB_FD_TCP);
+  exchange("Unix", peers_unix, MB_FD_LOCAL);
+  ends("TCP", peers_tcp, MB_FD_TCP);
+  ends("Unix", peers_unix, MB_FD_LOCAL);
   reset_on_close();
   files();
   interrupted();
+  closed_channel();
   return tap_done();
 }
