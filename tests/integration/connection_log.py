@@ -45,8 +45,8 @@ def line_of(lines):
 
 
 def written(attempt, what):
-    """Returns what one of some attempts returns. A process whose time is up waits for its log no longer than 50 ms: on a
-    busy machine it may end before it has written."""
+    """Returns what one of some attempts returns. A process whose time is up waits for its log no longer than 50 ms: on
+    a busy machine it may end before it writes."""
     for _ in range(10):
         result = attempt()
         if result:

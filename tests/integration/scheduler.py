@@ -52,7 +52,7 @@ passes("a task that yields by itself goes on in the next step, after the others"
   eq("false", s:step(0)) heard("b d")
 """)
 
-passes("of several waits the one with the first deadline ends, alone and not before, whichever it is; then the others", """
+passes("of several waits the one with the first deadline ends, alone and not before, whichever it is; then others", """
   -- The other deadlines are so far away that none passes in the same step, however busy the machine is.
   local others = {}
   for first = 1, 3 do
