@@ -23,7 +23,7 @@ def read_bytes(path):
 
 
 def replay(argv, stdin, what):
-    done = subprocess.run([HANDLE, *argv], capture_output=True, timeout=60, check=False, **stdin)
+    done = subprocess.run([HANDLE, *argv], capture_output=True, timeout=mbtest.RUN_MAX, check=False, **stdin)
     return done.stdout, done.returncode, f"{what}; stderr: {done.stderr.decode(errors='backslashreplace')}"
 
 

@@ -32,6 +32,7 @@ PRELUDE = (
     "local E = {"
     + ", ".join(f'{name} = {{{getattr(errno, name)}, "{os.strerror(getattr(errno, name))}"}}' for name in ERRNOS)
     + "}\n"
+    + f"local DEADLINE = {mbtest.DEADLINE}\n"
     + r"""
 local mio = moonbridge_io
 
@@ -107,7 +108,7 @@ end
 local function wait_for(input, output)
   local ready, why
   repeat
-    ready, why = mio.poll(input and {[input] = true}, output and {[output] = true}, 15)
+    ready, why = mio.poll(input and {[input] = true}, output and {[output] = true}, DEADLINE)
     if not ready and why ~= "signal received" then error(why, 2) end
   until ready
 end
@@ -120,7 +121,7 @@ end
 local function until_true(condition, what)
   local begin = mio.timeref()
   while not condition() do
-    if mio.timeref(begin) > 15 then error("not within 15 s: " .. what, 2) end
+    if mio.timeref(begin) > DEADLINE then error("not within " .. DEADLINE .. " s: " .. what, 2) end
     mio.poll(nil, nil, 0.001)
   end
 end
@@ -982,7 +983,7 @@ local function accept_nb(failures, listener)
   repeat
     local socket = tell(failures, listener:accept_nb())
     if socket ~= false then return socket end
-    if tell(failures, mio.poll({ [listener] = true }, nil, 15)) == nil then return nil end
+    if tell(failures, mio.poll({ [listener] = true }, nil, DEADLINE)) == nil then return nil end
   until false
 end
 
@@ -1003,7 +1004,7 @@ local function connections(failures, listener, connect, method)
   if not listener then return end
   local near = tell(failures, connect(listener))
   if near then
-    repeat local ready, why = tell(failures, mio.poll(nil, { [near] = true }, 15)) until why ~= "signal received"
+    repeat local ready, why = tell(failures, mio.poll(nil, { [near] = true }, DEADLINE)) until why ~= "signal received"
     -- Whether it is connected: else nobody would come.
     if not ready or not tell(failures, near:flush_nb()) then near = near:reset() and nil end
   end
@@ -1047,7 +1048,9 @@ local function everything()
   unix(failures, "localconnect", "accept_nb")
   unix(failures, "localconnect_nb", "accept")
   child(failures, function(c) return c:wait() end)
-  child(failures, function(c) return c:wait_call(function() tell(failures, mio.poll({ [c] = true }, nil, 15)) end) end)
+  child(failures, function(c)
+    return c:wait_call(function() tell(failures, mio.poll({ [c] = true }, nil, DEADLINE)) end)
+  end)
   tell(failures, mio.exec("/no/such/program"))
   if failures[#failures]:find("No such file", 1, true) then table.remove(failures) end
   return #failures
@@ -1288,7 +1291,7 @@ local function pump(row, total)
     for _, p in ipairs(pumps) do
       if p.pending > 0 then output[p.to] = true elseif p.moved < total then input[p.from] = true end
     end
-    local ready, why = mio.poll(input, output, 15)
+    local ready, why = mio.poll(input, output, DEADLINE)
     if not ready and why ~= "signal received" then error(why) end
     for _, p in ipairs(pumps) do
       local data = ""

@@ -12,7 +12,7 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, SLOWNESS, Child, Client, check, equal, script, tcp_pair, test
+from mbtest import HANDLE, RUN_MAX, SLOWNESS, Child, Client, check, equal, script, tcp_pair, test
 
 
 def replay(body, *args, stdin=b"", **popen):
@@ -27,7 +27,8 @@ def to_full(*args, body=None):
     if body:
         args += (script(f"return function(socket)\n{body}\nend\n"),)
     with open("/dev/full", "wb") as full, open("/dev/null", "rb") as null:
-        done = subprocess.run([HANDLE, *args], stdin=null, stdout=full, stderr=subprocess.PIPE, timeout=30, check=False)
+        argv = [HANDLE, *args]
+        done = subprocess.run(argv, stdin=null, stdout=full, stderr=subprocess.PIPE, timeout=RUN_MAX, check=False)
     return done.returncode, done.stderr.decode()
 
 
@@ -124,7 +125,8 @@ def _():
     for option in ("--help", "--version"):
         equal(to_full(option)[0], 71, option)
     path = script("return function(socket) for i = 1, 100 do socket:write(('x'):rep(100000)) end end")
-    done = subprocess.run(f"'{HANDLE}' '{path}' </dev/null | head -c 1", shell=True, capture_output=True, timeout=30, check=False)
+    command = f"'{HANDLE}' '{path}' </dev/null | head -c 1"
+    done = subprocess.run(command, shell=True, capture_output=True, timeout=RUN_MAX, check=False)
     equal((done.stdout, done.stderr), (b"x", b""), "a reader that goes")
 
 
@@ -170,7 +172,7 @@ def _():
         ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", HANDLE, "--record", record, script(f"return function(socket) {echo} end")],
         input=b"x" * 100000,
         capture_output=True,
-        timeout=30,
+        timeout=RUN_MAX,
         check=False,
     )
     equal((done.returncode, len(done.stdout)), (0, 100000), f"answer beyond the file's limit; log: {done.stderr}")

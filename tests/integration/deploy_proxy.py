@@ -268,7 +268,7 @@ class Run:
         with concurrent.futures.ThreadPoolExecutor(10) as pool:
             jobs = [pool.submit(self.client, f"127.0.1.{n + 1}", n < 8) for n in range(10)]
             try:
-                until(lambda: self.done >= requests // 2 or self.lost, "half of the requests", 60)
+                until(lambda: self.done >= requests // 2 or self.lost, "half of the requests", mbtest.RUN_MAX)
                 stopped()
             finally:  # whatever happens, the clients come to an end
                 self.at_stop = self.done

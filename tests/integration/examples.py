@@ -7,7 +7,6 @@ import glob
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 
@@ -29,9 +28,7 @@ def example(name):
 
 def run(*args, data=b"", env=None):
     """Exit status, output and log."""
-    done = subprocess.run(
-        [HANDLE, *args], input=data, capture_output=True, timeout=60, check=False, env={**ENV, **(env or {})}
-    )
+    done = mbtest.replay(*args, stdin=data, env={**ENV, **(env or {})})
     return done.returncode, done.stdout, done.stderr.decode(errors="backslashreplace")
 
 

@@ -22,7 +22,7 @@ CHROMEDRIVER = mbtest.need("chromedriver")
 mbtest.need("systemd-socket-activate")
 
 EXAMPLE = os.path.join(mbtest.SRCDIR, "docs", "examples", "webapp.lua")
-COMMAND_SECONDS = 60  # for one command of WebDriver, the first of which starts a browser
+COMMAND_SECONDS = mbtest.RUN_MAX  # for one command of WebDriver, the first of which starts a browser
 WIDTH, HEIGHT = 800, 600
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # how WebDriver names an element (section 12)
 FLAGS = (

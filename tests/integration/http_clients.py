@@ -2,6 +2,7 @@
 """moonbridge_http and docs/examples/webapp.lua with curl, ab and wrk, over a real openbsd-inetd and a real systemd user
 manager: results right, no request failed, no failed unit and no process left."""
 
+import math
 import os
 import re
 import subprocess
@@ -20,7 +21,7 @@ for needed in ("inetd", "/lib/systemd/systemd", "systemctl", "systemd-journald",
 mbspace.enter(cgroup=True)
 
 EXAMPLE = os.path.join(mbtest.SRCDIR, "docs", "examples", "webapp.lua")
-SECONDS = 60  # for one run of a client
+SECONDS = math.ceil(mbtest.RUN_MAX)  # for one run of a client
 # Tells what it understood of a request, sorted; forms up to 200,000 bytes are kept.
 FORMS = """
 local http = require "moonbridge_http"

@@ -56,7 +56,7 @@ def peak_until_end(server):
         seen = max(seen, peak(server.pid))
         return False
 
-    until(ended, "the end of the process", 30)
+    until(ended, "the end of the process", mbtest.RUN_MAX)
     return seen
 
 

@@ -235,6 +235,15 @@ def _():
                 in_every_way(upload(SPLIT_BODY, content_type, target), client, target == "/stream")
 
 
+@test("and so does every size of chunks")
+def _():
+    headers = ["Content-Type: multipart/form-data; boundary=Bb", "Transfer-Encoding: chunked"]
+    with mbhttp.served(report()) as (client, _):
+        for size in range(1, len(SPLIT_BODY) + 1):
+            client.send(mbhttp.request("/stream", "POST", mbhttp.chunked(SPLIT_BODY, size), headers))
+            equal(client.response().text().split("\n"), expected(SPLIT_PARTS), f"parts, in chunks of {size} bytes")
+
+
 @test("parts made by chance")
 def _():
     chance = random.Random(4)

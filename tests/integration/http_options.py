@@ -4,7 +4,6 @@ made. Reference: "HTTP module"."""
 
 import os
 import re
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -23,7 +22,7 @@ def output(text, env=None):
     path = mbtest.script(f"return function(socket) {say}\n{text}\nend\n")
     environ = {n: v for n, v in os.environ.items() if n not in ("LUA_PATH", "LUA_PATH_5_3", "LUA_INIT")}
     environ.update(env or {})
-    done = subprocess.run([HANDLE, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, env=environ)
+    done = mbtest.replay(path, env=environ)
     equal((done.returncode, done.stderr.decode(errors="replace")), (0, ""), "exit status and log")
     return done.stdout
 

@@ -37,6 +37,7 @@ def _():
         ("/", "", ""),
         ("/index.html", "index.html", ""),
         ("/index.html?a=b&c=d", "index.html", "?a=b&c=d"),
+        ("//a", "/a", ""),
         ("/?", "", "?"),
         ("/a%2Fb%20c?%41", "a%2Fb%20c", "?%41"),
         ("http://h.example/p?q=1", "p", "?q=1"),

@@ -292,7 +292,7 @@ def _():
     script = mbtest.script(source(STATUS + f"request:send_file({lua(LARGE)})"))
     out = mbtest.tmp("output")
     with open(out, "wb") as f:
-        subprocess.run([HANDLE, script], input=GET, stdout=f, timeout=60, check=True)
+        subprocess.run([HANDLE, script], input=GET, stdout=f, timeout=mbtest.RUN_MAX, check=True)
     with open(out, "rb") as f:
         equal(Captured(f.read()).response().body, DATA * 128, "what is in the file")
     with subprocess.Popen([HANDLE, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as replay:

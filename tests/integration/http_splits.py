@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """However the input is cut, the same comes of it: each input byte by byte, in pieces of two and three bytes, and in two
-parts at every offset. Many requests to a connection. Refusals are split in the unit tests, and come byte by byte in
-http_refusals.py."""
+parts at every offset. Many requests to a connection. Refusals, one to a connection, only where a limit is passed: the others
+are split in the unit tests, and come byte by byte in http_refusals.py."""
 
 import os
 import sys
@@ -58,6 +58,20 @@ def same(data, count=1):
         equal(client.buffer, b"", "behind the responses")
 
 
+def same_refusal(data, status):
+    """A request that is refused, and one behind it: the same refusal alone, whichever way they come."""
+    want = None
+    data += mbhttp.request("/next")
+    for pieces in [[data], *ways(data)]:
+        with mbhttp.served(REPORT, "request_header_size_limit = 100, request_body_size_limit = 10", log="http: ") as (client, _):
+            mbsplit.in_pieces(client.sock, *pieces)
+            got = without_date(client.response())
+            want = want or got
+            equal(got, want, f"refusal of {pieces[:2]}")
+            equal(got[0], status, "status")
+            client.nothing_more()
+
+
 def chunked_request(target, body, *headers):
     return mbhttp.request(target, "POST", body, ["Transfer-Encoding: chunked", *headers])
 
@@ -104,6 +118,13 @@ def _():
     same(mbhttp.request("/form", "POST", body, ["Content-Type: multipart/form-data; boundary=B-b"]))
     same(mbhttp.request("/form", "POST", b"pre\r\n" + body + b"post", ["Content-Type: multipart/form-data; boundary=B-b"]))
     same(chunked_request("/form", mbhttp.chunked(body, 40), 'Content-Type: multipart/form-data; boundary="B-b"'))
+
+
+@test("refusals where a limit is passed")
+def _():
+    same_refusal(b"GET /" + b"x" * 100, 414)
+    same_refusal(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70 + b"\r\n\r\n", 431)
+    same_refusal(chunked_request("/body", b"6\r\n123456\r\n5\r\n12345\r\n"), 413)
 
 
 mbtest.main()

@@ -192,7 +192,7 @@ return function(socket)
 end
 """)
     argv = ["sh", "-c", 'ulimit -n 60; exec "$0" "$1"', HANDLE, path]
-    done = subprocess.run(argv, input=b"", capture_output=True, timeout=30, check=False)
+    done = subprocess.run(argv, input=b"", capture_output=True, timeout=mbtest.RUN_MAX, check=False)
     equal((done.returncode, done.stderr.decode()), (0, ""), "exit status and log")
 
 

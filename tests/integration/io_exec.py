@@ -772,6 +772,71 @@ def _():
     )
 
 
+@test("_call and _yield forms on a pipe: who need not wait calls nothing; who must, calls until it goes on, both ways at once")
+def _():
+    runs(
+        """
+  -- Calls a form. While it has to wait, it calls wait, or yields and wait is called for it.
+  local function call(form, pipe, name, wait, ...)
+    if form == "call" then return pipe[name .. "_call"](pipe, wait, ...) end
+    local co = coroutine.create(pipe[name .. "_yield"])
+    local results = table.pack(coroutine.resume(co, pipe, ...))
+    while coroutine.status(co) == "suspended" do
+      wait()
+      results = table.pack(coroutine.resume(co))
+    end
+    assert(results[1], results[2])
+    return table.unpack(results, 2, results.n)
+  end
+  local function never() error("need not wait") end
+  for _, form in ipairs { "call", "yield" } do
+    for _, case in ipairs {
+      { "read", "line\\n term", nil, "\\n" }, { "read", "lin maxlen", 3 }, { "drain", "5 term", 10, "\\n" }, { "drain", "3 maxlen", 3 }
+    } do
+      local name, want = case[1], case[2]
+      local child, waits = exec("cat"), 0
+      local function wait()
+        waits = waits + 1
+        if waits < 3 then return end
+        child.stdin:flush("line\\n")
+        mb.poll { [child.stdout] = true }
+      end
+      eq(want, call(form, child.stdout, name, wait, case[3], case[4]))
+      eq(name .. " 3", name, waits)
+      if case[3] == 3 then child.stdout:read(2) end -- the rest of the line
+      child.stdin:flush("line\\n")
+      mb.poll { [child.stdout] = true }
+      eq(want, call(form, child.stdout, name, never, case[3], case[4]))
+    end
+    local large = ("0123456789abcdef"):rep(1 << 16)
+    for _, case in ipairs { { "write", "", large }, { "flush", "", large }, { "flush", large } } do
+      local name, pending, data = case[1], case[2], case[3] or ""
+      local child, waits = exec("cat"), 0
+      eq("true", call(form, child.stdin, "write", never, "sm") == child.stdin)
+      eq("true", call(form, child.stdin, "flush", never, "all") == child.stdin)
+      eq("small maxlen", child.stdout:read(5))
+      child.stdin:write_nb(pending)
+      local reader, got = coroutine.create(function() return child.stdout:read_yield() end), nil
+      local function go_on() got = select(2, assert(coroutine.resume(reader))) end
+      local function wait()
+        waits = waits + 1
+        mb.poll({ [child.stdout] = true }, { [child.stdin] = true })
+        go_on()
+      end
+      eq("true", call(form, child.stdin, name, wait, data) == child.stdin)
+      assert(waits > 0, name)
+      child.stdin:close()
+      while coroutine.status(reader) ~= "dead" do
+        mb.poll { [child.stdout] = true }
+        go_on()
+      end
+      assert(got == large, name)
+    end
+  end
+"""
+    )
+
+
 @test("reading stdin is at its end; writing stdout or stderr is the error of a finished output")
 def _():
     runs(

@@ -17,7 +17,7 @@ LAYERS = "# rank, room\n0 low\n1 api/one\n1 api/two\n2 top\n"
 def layers(directory):
     """Returns the status and what it prints."""
     script = os.path.join(SRCDIR, "tests", "layers")
-    ran = subprocess.run(["sh", script, directory], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(["sh", script, directory], capture_output=True, text=True, timeout=mbtest.RUN_MAX)
     return ran.returncode, ran.stdout
 
 

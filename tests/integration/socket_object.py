@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
 from mbhandler import PAIRS, TCP, Handler, finish, gets, send, source, turns
-from mbtest import DEADLINE, HANDLE, Child, Client, check, equal, local_pair, script, tcp_pair, test
+from mbtest import DEADLINE, HANDLE, RUN_MAX, Child, Client, check, equal, local_pair, script, tcp_pair, test
 
 
 def sends_first(pair, data="input"):
@@ -554,7 +554,8 @@ def _():
         want = handler.client.end()[0]
         handler.ends()
     with open(f"{record}.{handler.pid}", "rb") as f:
-        done = subprocess.run([HANDLE, script(source(body))], stdin=f, capture_output=True, timeout=60, check=False)
+        argv = [HANDLE, script(source(body))]
+        done = subprocess.run(argv, stdin=f, capture_output=True, timeout=RUN_MAX, check=False)
     equal(done.stdout, want, "replay")
     done = mbtest.replay("--record", "/no/such/dir/x", script(source(body)), stdin=b"x")
     equal((done.returncode, done.stdout), (0, b"> x"), "a recording that fails does not disturb")

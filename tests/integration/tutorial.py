@@ -128,7 +128,7 @@ class Reader:
         command, want = command.replace(PORT, self.port), want.replace(PORT, self.port)
         done = subprocess.run(
             ["sh", "-c", command], cwd=self.directory, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=60, check=False,
+            timeout=mbtest.RUN_MAX, check=False,
         )
         got = done.stdout.decode(errors="backslashreplace").replace("\r\n", "\n").rstrip("\n")
         said = done.stderr.decode(errors="backslashreplace")
@@ -406,7 +406,7 @@ def _():
     scripts = [f"listen{{connect = print, {field} = 1}}" for field in fields]
     scripts += [handler % option for option in ("response_timeout = 0", "poll_function = print")]
     for text in scripts:
-        done = subprocess.run([mbtest.HANDLE, "--check", mbtest.script(text)], capture_output=True, timeout=60, check=False)
+        done = mbtest.replay("--check", mbtest.script(text))
         equal(done.returncode, 78, f"exit status of --check of {text}; it said {done.stderr!r}")
     mbtest.output_of(mbtest.HANDLE, "--check", mbtest.script(handler % "response_timeout = false"))
     body = 'request:stream_post_param("a", print) request:stream_post_param("a", print)'

@@ -13,11 +13,10 @@ request(), multipart() and chunked() make requests as bytes. served(), replayed(
 import contextlib
 import os
 import re
-import subprocess
 
 import mbhandler
 import mbtest
-from mbtest import DEADLINE, HANDLE, Failed, check, equal, local_pair, short
+from mbtest import DEADLINE, Failed, check, equal, local_pair, short
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([\t -~\x80-\xff]*)")
@@ -349,9 +348,7 @@ def replayed(data, body, options="", status=0, log=""):
     """Does the same in a replay of these bytes. Returns the output as Captured."""
     text = body if "generate_handler" in body else source(body, options)
     env = {n: v for n, v in os.environ.items() if n not in mbtest.Child.UNSET}
-    done = subprocess.run(
-        [HANDLE, *ARGS, mbtest.script(text)], input=data_of(data), capture_output=True, timeout=60, check=False, env=env
-    )
+    done = mbtest.replay(*ARGS, mbtest.script(text), stdin=data_of(data), env=env)
     got = done.stderr.decode(errors="backslashreplace")
     equal(done.returncode, status, f"exit status of the replay (log: {got!r})")
     check(log is None or (log in got if log else got == ""), f"{log!r} in the log of the replay: {got!r}")

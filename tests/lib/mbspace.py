@@ -73,7 +73,7 @@ def _remove_group(group):
     for directory, _, _ in os.walk(group, topdown=False):
         try:
             # The processes are killed with the namespace, but it may take a moment until they are gone.
-            mbtest.until(lambda d=directory: not mbtest.read_file(f"{d}/cgroup.procs"), "the group is empty", 5)
+            mbtest.until(lambda d=directory: not mbtest.read_file(f"{d}/cgroup.procs"), "the group is empty")
             os.rmdir(directory)
         except (OSError, mbtest.Failed) as error:
             mbtest.diagnose(f"left behind: {directory}: {error}")

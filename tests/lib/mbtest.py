@@ -41,6 +41,8 @@ def is_sanitized():
 SLOWNESS = float(os.environ.get("MB_LOAD") or 1) * (4 if VALGRIND else 2 if is_sanitized() else 1)
 # After so many seconds a condition that has not come true fails its test. All of them take far less.
 DEADLINE = 15 * SLOWNESS
+# After so many seconds a whole run of a program that has not ended fails its test.
+RUN_MAX = 60 * SLOWNESS
 
 
 class Failed(Exception):
@@ -109,7 +111,7 @@ def _end(signum, _frame):
 
 def _remove(path):
     """Removes a directory. Tries it again for a while, since processes that were killed may not be gone yet."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE
     while os.path.exists(path) and time.monotonic() < deadline:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -193,7 +195,7 @@ def output_of(*argv, env=None):
 
 def replay(*args, stdin=b"", **popen):
     """mb-handle with this input in place of a connection: its exit status (returncode), stdout and stderr."""
-    return subprocess.run([HANDLE, *args], input=stdin, capture_output=True, timeout=60, check=False, **popen)
+    return subprocess.run([HANDLE, *args], input=stdin, capture_output=True, timeout=RUN_MAX, check=False, **popen)
 
 
 def alive(pid):
@@ -231,7 +233,7 @@ class Process:
         if self.popen.poll() is None:
             self.popen.send_signal(signum)
             try:
-                self.popen.wait(10)
+                self.popen.wait(DEADLINE)
             except subprocess.TimeoutExpired:
                 self.popen.kill()
                 self.popen.wait()

@@ -342,7 +342,7 @@ end
         # A limit that is met at another allocation each time.
         for limit in range(28000, 44000, 64):
             argv = [HANDLE, f"--memory-limit={limit}", path]
-            done = subprocess.run(argv, input=b"", capture_output=True, timeout=30, check=False)
+            done = subprocess.run(argv, input=b"", capture_output=True, timeout=mbtest.RUN_MAX, check=False)
             log = done.stderr.decode()
             check(done.returncode == 0 or "not enough memory" in log, f"{make}, limit {limit}: {log}")
             seen.add("made" if "made" in log else "works" if "works" in log else "")
