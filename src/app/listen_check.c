@@ -66,9 +66,15 @@ static const char *check_text(lua_State *L) {
 static const char *check_host(lua_State *L) {
   struct mb_addr addr;
   const char *expected = check_text(L);
-  if (!expected && mb_addr_from_text(lua_tostring(L, -1), -1, &addr) == -EBADMSG)
-    expected = "a \"%\" behind a link-local IPv6 address only, as in \"fe80::1%eth0\"";
-  return expected;
+  if (expected) return expected;
+  int r = mb_addr_from_text(lua_tostring(L, -1), -1, &addr);
+  if (r == -EBADMSG)
+    return "a \"%\" behind a link-local IPv6 address only, and behind it an interface's name, or "
+           "its "
+           "number from 1, as in \"fe80::1%eth0\"";
+  if (r != -EINVAL && mb_addr_is_multicast(&addr))
+    return "an address for TCP, which has no multicast addresses";
+  return NULL;
 }
 
 static const char *check_path(lua_State *L, const struct mb_listen_field *f,
