@@ -69,7 +69,7 @@ local function serve_one(c, callback, first)
   if not (response:keeps_connection() and (c.input:is_ended() or closing().skip_body(c))) then
     return false, not keepalive and "silent"
   end
-  if c.state ~= "over" then intake().move(c, "over") end
+  if c.state ~= "over" then intake().finish(c) end
   return true
 end
 
