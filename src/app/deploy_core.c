@@ -27,11 +27,25 @@ static int fail(lua_State *L, int error) {
 }
 
 /*
+ * Pushes the scope of an address with the "%" before it, or "" when the text has none: a name as it was
+ * written, a number without leading zeros.
+ */
+static void push_scope(lua_State *L, const char *text, uint32_t number) {
+  const char *percent = strchr(text, '%');
+  char *end = NULL;
+  if (percent && number > 0 && strtoul(percent + 1, &end, 10) == number && *end == '\0') {
+    lua_pushfstring(L, "%%%d", (int)number);
+  } else {
+    lua_pushstring(L, percent ? percent : "");
+  }
+}
+
+/*
  * core.address(text)
- * Returns the IP address in its usual spelling, with its scope as it was written; "ip4" or "ip6"; and
- * whether it is link-local and lacks a scope. Returns nil when the text is no address. An IPv4
- * address that is mapped into IPv6 is an IPv4 address. The interface of a scope need not be there:
- * files are made for other machines too.
+ * Returns the IP address and its scope in their usual spelling; "ip4" or "ip6"; whether the address is
+ * link-local and lacks a scope; and the number of the scope's interface, or nil when there is no scope or
+ * no such interface. Returns nil when the text is no address. An IPv4 address that is mapped into IPv6
+ * is an IPv4 address. The interface need not be there: files are made for other machines too.
  */
 static int address(lua_State *L) {
   const char *text = luaL_checkstring(L, 1);
@@ -41,14 +55,16 @@ static int address(lua_State *L) {
   int r = mb_addr_from_text(text, -1, &addr);
   if (r == -EINVAL || r == -EBADMSG) return 0;
   const unsigned char *ip4 = mb_addr_ip4(&addr);
-  const char *scope = strchr(text, '%');
+  uint32_t scope = mb_addr_scope(&addr);
   if (!ip4) mb_addr_ip6(&addr, ip6);
   lua_pushstring(L, inet_ntop(ip4 ? AF_INET : AF_INET6, ip4 ? ip4 : ip6, usual, sizeof usual));
-  lua_pushstring(L, scope ? scope : "");
+  push_scope(L, text, scope);
   lua_concat(L, 2);
   lua_pushstring(L, ip4 ? "ip4" : "ip6");
-  lua_pushboolean(L, mb_addr_is_link_local(&addr) && !scope);
-  return 3;
+  lua_pushboolean(L, mb_addr_is_link_local(&addr) && !strchr(text, '%'));
+  if (scope == 0) return 3;
+  lua_pushinteger(L, scope);
+  return 4;
 }
 
 /*

@@ -8,7 +8,6 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,13 +15,18 @@
 #include "base/addr.h"
 #include "base/proxy_trust.h"
 
-/* Throws: names the field, the value, and what is expected. */
-static int wrong(lua_State *L, const char *where, const char *field, int value,
-                 const char *expected) {
+/* Pushes what is expected, and the value. Returns the text. */
+static const char *push_wrong(lua_State *L, int value, const char *expected) {
   const char *text = luaL_tolstring(L, value, NULL);
   const char *quote = lua_type(L, value) == LUA_TSTRING ? "\"" : "";
-  return luaL_error(L, "listen: %s%s: expected %s, got %s%s%s", where, field, expected, quote, text,
-                    quote);
+  return lua_pushfstring(L, "expected %s, got %s%s%s", expected, quote, text, quote);
+}
+
+/* Throws: names the field, what is expected, the value, and what the field is for. */
+static int wrong(lua_State *L, const char *where, const struct mb_listen_field *f, int value,
+                 const char *expected) {
+  const char *text = push_wrong(L, value, expected);
+  return luaL_error(L, "listen: %s%s: %s (%s: %s)", where, f->name, text, f->name, f->text);
 }
 
 /* ---- types ---- */
@@ -49,7 +53,7 @@ static const char *check_integer(lua_State *L, const struct mb_listen_field *f, 
   lua_Integer n = lua_tointegerx(L, -1, &is_integer);
   if (lua_type(L, -1) == LUA_TNUMBER && is_integer && n >= f->least && n <= f->most) return NULL;
   long long least = f->least, most = f->most;
-  if (most >= INT32_MAX) {
+  if (most == LUA_MAXINTEGER) {
     snprintf(text, EXPECTED_MAX, "%s, %lld or more", unit, least);
   } else {
     snprintf(text, EXPECTED_MAX, "%s from %lld to %lld", unit, least, most);
@@ -66,9 +70,15 @@ static const char *check_text(lua_State *L) {
 static const char *check_host(lua_State *L) {
   struct mb_addr addr;
   const char *expected = check_text(L);
-  if (!expected && mb_addr_from_text(lua_tostring(L, -1), -1, &addr) == -EBADMSG)
-    expected = "a \"%\" behind a link-local IPv6 address only, as in \"fe80::1%eth0\"";
-  return expected;
+  if (expected) return expected;
+  int r = mb_addr_from_text(lua_tostring(L, -1), -1, &addr);
+  if (r == -EBADMSG)
+    return "a \"%\" behind a link-local IPv6 address only, and behind it an interface's name, or "
+           "its "
+           "number from 1, as in \"fe80::1%eth0\"";
+  if (r != -EINVAL && mb_addr_is_multicast(&addr))
+    return "an address for TCP, which has no multicast addresses";
+  return NULL;
 }
 
 static const char *check_path(lua_State *L, const struct mb_listen_field *f,
@@ -188,7 +198,7 @@ static void check_fields(lua_State *L, int index, const char *where, unsigned ow
     if (mb_listen_field(L, index, f->name) != LUA_TNIL || f->required) {
       char text[EXPECTED_MAX];
       const char *expected = check(L, f, text);
-      if (expected) wrong(L, where, f->name, lua_gettop(L), expected);
+      if (expected) wrong(L, where, f, lua_gettop(L), expected);
     }
     lua_pop(L, 1);
   }
@@ -208,11 +218,13 @@ void mb_listen_check_listener(lua_State *L, int index, int number) {
   const char *name = lua_pushfstring(L, "listener %d", number);
   const char *where = lua_pushfstring(L, "%s: ", name);
   if (!lua_istable(L, index))
-    wrong(L, "", name, index, "a table such as {proto=\"tcp\", port=8080}");
+    luaL_error(L, "listen: %s: %s", name,
+               push_wrong(L, index, "a table such as {proto=\"tcp\", port=8080}"));
   mb_listen_field(L, index, "proto");
   enum mb_proto proto = mb_listen_proto(L);
-  /* Without a protocol it is not known which fields there may be. */
-  if (!proto) wrong(L, where, "proto", lua_gettop(L), protocols);
+  /* Without a protocol it is not known which fields there may be: all listeners begin with proto. */
+  if (!proto)
+    wrong(L, where, mb_listen_next(NULL, MB_FIELD_OF(MB_PROTO_TCP)), lua_gettop(L), protocols);
   lua_pop(L, 1);
   check_fields(L, index, where, MB_FIELD_OF(proto), 0);
   mb_listen_field(L, index, "proxy_protocol");

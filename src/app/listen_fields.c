@@ -52,7 +52,7 @@ const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS] = {
     {"path", MB_FIELD_PATH, LOCAL, true, IN_ENTRY(text), "", 0, PATH_MOST,
      "the Unix socket that a connection is to"},
     {"name", MB_FIELD_TEXT, INTERVAL | MAIN, false, IN_ENTRY(text), "", 0, 0,
-     "what --interval and --main call it"},
+     "the name for --interval and --main"},
     {"port", MB_FIELD_INTEGER, TCP | TCP46, true, IN_ENTRY(port), "", 1, UINT16_MAX,
      "the TCP port that a connection is to"},
     {"localhost", MB_FIELD_BOOLEAN, TCP46, false, IN_ENTRY(localhost), "", 0, 0,

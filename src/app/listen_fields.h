@@ -20,7 +20,7 @@ enum mb_proto {
 };
 #define MB_PROTO_COUNT (MB_PROTO_MAIN + 1)
 
-/* What a value may be, and as which C type it is stored. */
+/* The type of a value, and the C type as which it is stored. */
 enum mb_field_type {
   MB_FIELD_FUNCTION, /* int: a key of the registry; LUA_NOREF without the field */
   MB_FIELD_BOOLEAN,  /* bool */
@@ -38,19 +38,19 @@ enum mb_field_type {
 #define MB_FIELD_OF(proto) (1u << (proto))
 #define MB_FIELD_OF_CALL   MB_FIELD_OF(MB_PROTO_ANY)
 
-#define MB_FIELD_NOT_STORED 255 /* for an offset: the field is checked and has no effect */
+#define MB_FIELD_NOT_STORED 255 /* as an offset: the field is checked and has no effect */
 
 /* The strings are arrays: pointers would have to be relocated at every start. */
 struct mb_listen_field {
   char name[17];
   uint8_t type;   /* enum mb_field_type */
   uint8_t owners; /* MB_FIELD_OF(...) of every table that may have it */
-  bool required;  /* in each of them */
-  uint8_t
-      offset; /* in struct mb_service for a field of the call, otherwise in struct mb_listen_entry */
-  char fallback[4];        /* what holds without the field, as text; "": 0, false, or nothing */
-  lua_Integer least, most; /* of a number; most alone: the bytes of a path */
-  char text[64];           /* what the field is for */
+  bool required;  /* every such table must have it */
+  uint8_t offset; /* in struct mb_service, for a field of the call, or in struct mb_listen_entry */
+  char fallback[4]; /* what holds without the field, as text; "": 0, false, or nothing */
+  /* Range of a number; for a path, `most` is its greatest length in bytes. */
+  lua_Integer least, most;
+  char text[64]; /* what the field is for: an error about its value ends with it */
 };
 
 #define MB_LISTEN_FIELDS 21

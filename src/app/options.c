@@ -27,8 +27,7 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"interval", "NAME", MB_OPTION_TEXT, IN(mode_value), MB_MODE_INTERVAL, false, 0, 0, "",
      "a name", "run the handler of the script's interval NAME, once"},
     {"listener", "N", MB_OPTION_INTEGER, IN(listener), MB_MODE_SERVE, false, 1, INT32_MAX, "",
-     "a listener's number, from 1 (see --check)",
-     "take the script's Nth listener, whatever the address"},
+     "a listener's number (see --check)", "take the script's Nth listener, whatever the address"},
     {"log-format", "FORMAT", MB_OPTION_CHOICE, IN(log_journal), MB_MODE_SERVE, true, 0, 1, "",
      "plain or journal", "plain (default), or journal: connections with fields"},
     {"log-level", "LEVEL", MB_OPTION_CHOICE, IN(log_level), MB_MODE_SERVE, true, LOG_ERR, LOG_DEBUG,
@@ -37,7 +36,7 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"main", "NAME", MB_OPTION_TEXT, IN(mode_value), MB_MODE_MAIN, false, 0, 0, "", "a name",
      "run the script's main handler NAME"},
     {"memory-limit", "BYTES", MB_OPTION_BYTES, IN(memory_limit), MB_MODE_SERVE, true, 1, 0, "",
-     "a number of bytes above 0, or one with K, M or G behind it",
+     "a number of bytes, or one with K, M or G behind it",
      "limit of the Lua state's memory (K, M, G)"},
     {"proxy-protocol", "", MB_OPTION_FLAG, IN(proxy_protocol), MB_MODE_SERVE, true, 0, 0, "", "",
      "connections begin with a PROXY protocol header"},
@@ -51,8 +50,7 @@ const struct mb_option mb_options[MB_OPTIONS] = {
      MB_STYLE_LUA_HTTP, "", MB_STYLE_NAMES,
      "run a server program of luasocket, tarantool or lua-http"},
     {"timeout", "SECONDS", MB_OPTION_SECONDS, IN(timeout), MB_MODE_SERVE, true, 0, MB_SECONDS_MAX,
-     "", "a number of seconds above 0, at most 1e9",
-     "end the process after SECONDS, whatever the script sets"},
+     "", "a number of seconds", "end the process after SECONDS, whatever the script sets"},
     {"units", "DIR", MB_OPTION_TEXT, IN(mode_value), MB_MODE_UNITS, false, 0, 0, "", "a directory",
      "write systemd units to DIR, made from the script's listen{}"},
     {"user", "", MB_OPTION_FLAG, IN(user), MB_MODE_SERVE, false, 0, 0, "", "",
@@ -65,7 +63,7 @@ const struct mb_option mb_options[MB_OPTIONS] = {
 
 _Static_assert(IN(ncarried) < NOWHERE, "an offset fits into its byte");
 
-enum { FIRST_ROW = 256 /* above all characters */ };
+enum { FIRST_ROW = 256 /* above all characters */, RANGE_MAX = 64 };
 
 /* Returns the row of an option; NULL when there is no such option. */
 static const struct mb_option *find(const char *name, size_t len) {
@@ -162,6 +160,18 @@ static const char *store(struct mb_options *o, const struct mb_option *row, cons
   if (!right) return row->expected;
   *(const char **)to = value;
   return NULL;
+}
+
+/* Writes the range of a number as it stands behind what is expected; "" for other types. */
+static void describe_range(const struct mb_option *row, char text[RANGE_MAX]) {
+  text[0] = '\0';
+  if (row->type == MB_OPTION_INTEGER) {
+    snprintf(text, RANGE_MAX, ", from %.0f to %.0f", row->least, row->most);
+  } else if (row->type == MB_OPTION_BYTES) {
+    snprintf(text, RANGE_MAX, ", %.0f or more", row->least);
+  } else if (row->type == MB_OPTION_SECONDS) {
+    snprintf(text, RANGE_MAX, ", more than %.0f, at most %.0f", row->least, row->most);
+  }
 }
 
 /* ---- the command line ---- */
@@ -270,8 +280,10 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
     const struct mb_option *row = &mb_options[c - FIRST_ROW];
     const char *expected = store(&o, row, optarg);
     if (expected) {
-      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "--%s: expected %s, got \"%s\"", row->name,
-               expected, optarg);
+      char range[RANGE_MAX];
+      describe_range(row, range);
+      snprintf(ret_error, MB_OPTIONS_ERROR_MAX, "--%s: expected %s%s, got \"%s\"", row->name,
+               expected, range, optarg);
       return false;
     }
     if (row->mode != MB_MODE_SERVE && !set_mode(&o, row, ret_error)) return false;

@@ -54,7 +54,7 @@ struct mb_options {
 
 #define MB_OPTIONS_ERROR_MAX 256
 
-/* What an option's value may be, and as which C type it is stored. */
+/* The type of an option's value, and the C type as which it is stored. */
 enum mb_option_type {
   MB_OPTION_FLAG,     /* bool: the option takes no value */
   MB_OPTION_TEXT,     /* const char *: not empty */
@@ -66,7 +66,7 @@ enum mb_option_type {
   MB_OPTION_CHOICE,   /* int: `least` for the first word of `expected`, and so on */
 };
 
-#define MB_OPTION_NOT_STORED   255 /* for an offset: the mode says it all */
+#define MB_OPTION_NOT_STORED   255 /* as an offset: nothing is stored, the mode is enough */
 #define MB_OPTION_FALLBACK_MAX (sizeof MB_HANDLERS_DIR > 8 ? sizeof MB_HANDLERS_DIR : 8)
 
 /* The strings are arrays: pointers would have to be relocated at every start. */
@@ -79,8 +79,8 @@ struct mb_option {
   bool carried;       /* the command line of a generated service repeats it */
   double least, most; /* of a number; most 0: as much as the C type holds */
   char fallback[MB_OPTION_FALLBACK_MAX]; /* the value without the option; "": 0, false or NULL */
-  char expected[96];                     /* for a message; a choice's words: "a, b or c" */
-  char text[60];                         /* for --help */
+  char expected[96]; /* for a message, which adds the range; a choice's words: "a, b or c" */
+  char text[60];     /* for --help */
 };
 
 #define MB_OPTIONS 19

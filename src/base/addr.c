@@ -59,6 +59,13 @@ bool mb_addr_is_link_local(const struct mb_addr *addr) {
          (IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr) || IN6_IS_ADDR_MC_LINKLOCAL(&in6->sin6_addr));
 }
 
+bool mb_addr_is_multicast(const struct mb_addr *addr) {
+  const unsigned char *ip4 = mb_addr_ip4(addr);
+  if (ip4) return (ip4[0] & 0xf0) == 0xe0;
+  const struct sockaddr_in6 *in6 = as_in6(addr);
+  return in6 && IN6_IS_ADDR_MULTICAST(&in6->sin6_addr);
+}
+
 uint32_t mb_addr_scope(const struct mb_addr *addr) {
   const struct sockaddr_in6 *in6 = as_in6(addr);
   return in6 ? in6->sin6_scope_id : 0;
@@ -168,15 +175,16 @@ static int find_interface(const char *name, int fd) {
   return r;
 }
 
-/* Returns 0, -ENODEV, or -errno. The text has less than IF_NAMESIZE bytes. */
+/* Returns 0, -EBADMSG, -ENODEV, or -errno. The text has less than IF_NAMESIZE bytes. */
 static int find_scope(const char *text, int fd, uint32_t *ret_scope) {
   int64_t number = find_interface(text, fd);
   if (number < 0) {
-    if (text[strspn(text, "0123456789")] != '\0') return (int)number;
+    /* After another error an interface may still have that name. */
+    if (number != -ENODEV || text[strspn(text, "0123456789")] != '\0') return (int)number;
     number = 0;
     for (; *text; text++) number = number * 10 + (*text - '0');
     /* The system keeps these numbers, from 1, in an int. */
-    if (number == 0 || number > INT_MAX) return -ENODEV;
+    if (number == 0 || number > INT_MAX) return -EBADMSG;
   }
   *ret_scope = (uint32_t)number;
   return 0;
@@ -191,7 +199,7 @@ static int from_scoped_text(const char *text, const char *scope, int fd, struct 
   front[len] = '\0';
   if (mb_addr_from_text(front, fd, &addr) != 0 || !mb_addr_is_link_local(&addr)) return -EBADMSG;
   int r = find_scope(scope, fd, &((struct sockaddr_in6 *)&addr.storage)->sin6_scope_id);
-  *ret = addr;
+  if (r != -EBADMSG) *ret = addr;
   return r;
 }
 

@@ -208,6 +208,18 @@ def _():
     checked(GET, body)
 
 
+@test("an input that is not over when its request is: an error at once, and no other request is served")
+def _():
+    # Only a mistake in our own modules could set such a state.
+    for state in ("ignoring", "deaf"):
+        for first in (request("/first"), request("/first", "POST", "unread")):
+            body = f'request._wire.state = "{state}" ok(request, request.path)'
+            log = f'http: no request may follow in the state "{state}"'
+            output = replayed(first + request("/second"), body, status=70, log=log)
+            equal(output.response().text(), "first", "the first response")
+            equal(output.end()[0], b"", "what follows")
+
+
 @test("private fields that are overwritten, calls with other tables: errors, no crash")
 def _():
     for body in (

@@ -158,6 +158,29 @@ def _():
     refusals(*cases)
 
 
+@test("an error about an option's value ends with what the option is for, as its row says")
+def _():
+    text = """
+  local http, core = require "moonbridge_http", require "mb.http.core"
+  for name, row in pairs(core.option_rows()) do
+    local text = core.option_text(name)
+    assert(#text > 20 and #text < 64, name)
+    for _, spelling in ipairs{name, row.older} do
+      local done, wrong = pcall(http.generate_handler, {[spelling] = print}, print)
+      assert(not done and wrong:find("option " .. spelling .. ": expected ", 1, true), wrong)
+      assert(wrong:sub(-#name - #text - 5) == " (" .. name .. ": " .. text .. ")", wrong)
+    end
+  end
+  assert(not core.option_text("nonsense"))
+"""
+    equal(output(text), b"", "output")
+    refusals(
+        ("f, {stall_timeout = 0}", "or false, got 0 (stall_timeout: seconds in which no byte comes or goes)"),
+        ("f, {body_size_limit = -1}", "got -1 (request_body_size_limit: the most bytes of a request body)"),
+        ("f, {static_headers = 5}", "a string or a table (static_headers: header fields for every response)"),
+    )
+
+
 @test("options in range are taken, at both ends")
 def _():
     good = [f"{name} = {v}" for name in LIMITS[:2] for v in ("0", "1", "false", "math.maxinteger", "5.0")]

@@ -238,6 +238,26 @@ def _():
     check_links(9200, "systemd")
 
 
+@test("spellings of one interface on one port are one address; a number has no leading zeros")
+def _():
+    spellings = [f"{ADDRESS}%{HERE}", f"{ADDRESS}%{NUMBER}", f"{ADDRESS}%0{NUMBER}", f"FE80:0::1%{HERE}"]
+    for name, hosts, want in (("again", spellings, HERE), ("zeros", spellings[2:1:-1] + spellings, NUMBER)):
+        rows = ", ".join(listener(host, 9400) for host in hosts)
+        text = f'{SAYS} listen{{{rows}, {listener(f"{ADDRESS}%{THERE}", 9400)}, connect=says "yes"}}'
+        path = mbtest.write_file(mbtest.tmp("srv", f"{name}.lua"), text)
+        equal(units(path), "", "stderr")
+        lines = re.findall("ListenStream=(.*)", mbtest.read_file(os.path.join(manager.units, f"{name}.socket")))
+        equal(lines, [f"[{ADDRESS}]:9400%%{scope}" for scope in (want, THERE)], "lines of the unit")
+        lines = re.findall(r"(?m)^(\S+) stream", printed("--inetd", path))
+        equal(lines, [f"[{ADDRESS}%{scope}]:9400" for scope in (want, THERE)], "lines for inetd")
+        text = printed("--xinetd", path)
+        equal(re.findall(r"bind\s+= (.*)", text), [f"{ADDRESS}%{want}"], "entries for xinetd")
+        equal(text.count("# Not here"), 1, f"one address is left out of {text}")
+    equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
+    manager.start("again.socket")
+    equal(answer(HERE, 9400)[0][:4], b"yes ", "answer")
+
+
 @test("an interface that is not there: the unit says what helps, and systemd takes the other addresses")
 def _():
     rows = f"{listener(f'{ADDRESS}%mb-none', 9300)}, {listener(f'{ADDRESS}%{HERE}', 9300)}"
@@ -265,6 +285,9 @@ def _():
             (f"{ADDRESS}%a,b", ("listener 2", "the interface", "write its number")),
             ("127.0.0.1%lo", ("listener 2", "host: expected", "link-local", 'got "127.0.0.1%lo"')),
             ("::1%lo", ("listener 2", "host: expected", "link-local", 'got "::1%lo"')),
+            (f"{ADDRESS}%0", ("listener 2", "host: expected", "number from 1", f'got "{ADDRESS}%0"')),
+            (f"{ADDRESS}%2147483648", ("listener 2", "host: expected", "number from 1")),
+            (f"ff02::1%{HERE}", ("listener 2", "host: expected", "no multicast", f'got "ff02::1%{HERE}"')),
         ):
             path = script(f"listen{{{listener('::', 1)}, {listener(host, 2)}, connect=print}}")
             done = subprocess.run([*argv, path], capture_output=True, text=True, check=False)

@@ -4,7 +4,8 @@ local core = require "mb.http.core"
 local new_request = require "mb.http.request".new
 local wire = require "mb.http.wire"
 
--- The alarm timer ends a handler that runs without waiting for its client: so many seconds after response_timeout.
+-- The alarm timer ends a handler that runs without waiting for its client, this number of seconds after
+-- response_timeout.
 local GRACE_SECONDS = 1
 
 -- Loaded when something goes wrong.
@@ -69,7 +70,7 @@ local function serve_one(c, callback, first)
   if not (response:keeps_connection() and (c.input:is_ended() or closing().skip_body(c))) then
     return false, not keepalive and "silent"
   end
-  if c.state ~= "over" then intake().move(c, "over") end
+  if c.state ~= "over" then intake().finish(c) end
   return true
 end
 

@@ -1,5 +1,5 @@
--- What is done with the body that a client sends: the state of a connection of mb.http.wire. Loaded when the first body
--- comes, or when a script begins a monologue. Must never wait.
+-- Keeps the state of the request body of a connection (mb.http.wire), and receives, keeps or drops its bytes. Loaded
+-- when the first body comes, or when a script begins a monologue. Must never wait.
 
 local intake = {}
 
@@ -39,6 +39,12 @@ local function move(c, to)
 end
 
 intake.move = move
+
+-- Moves a connection to "over", before the next request. Throws when it stays in another state: no request may follow.
+function intake.finish(c)
+  move(c, "over")
+  if c.state ~= "over" then error(("http: no request may follow in the state %q"):format(c.state), 0) end
+end
 
 -- Returns whether input is received while writing is blocked.
 function intake.receives(c)

@@ -125,7 +125,7 @@ return function(given)
     local checked, wrong = TYPES[row.type](row)(value)
     if checked == nil then
       if key ~= "static_headers" then wrong = wrong .. ", got " .. describe(value) end
-      return nil, ("option %s: %s"):format(name, wrong)
+      return nil, ("option %s: %s (%s: %s)"):format(name, wrong, key, core.option_text(key))
     end
     options[key] = checked
   end

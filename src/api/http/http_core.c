@@ -193,6 +193,7 @@ static const luaL_Reg functions[] = {
     {"log", log_line},
     {"open_file", mb_handle_open_file},
     {"option_rows", mb_http_option_rows},
+    {"option_text", mb_http_option_text},
     {"options", mb_http_options},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},

@@ -4,9 +4,11 @@
  */
 #include "api/http/http_options.h"
 
+#include <lauxlib.h>
 #include <stdint.h>
+#include <string.h>
 
-/* What a value may be; mb.http.options checks it. */
+/* The type of a value; mb.http.options checks it. */
 enum type { INTEGER, INTEGER_OR_FALSE, SECONDS, HEADERS };
 static const char types[][17] = {"integer", "integer_or_false", "seconds", "headers"};
 
@@ -16,30 +18,30 @@ static const struct row {
   uint8_t type;
   lua_Integer least, most; /* of an integer */
   lua_Integer fallback;    /* without the option; 0: nothing */
-  char text[64];           /* what the option is for */
+  char text[64];           /* what the option is for: an error about its value ends with it */
 } rows[] = {
     /* A form with some photographs fits: the content is kept in memory. */
     {"request_body_size_limit", "body_size_limit", INTEGER_OR_FALSE, 0, LUA_MAXINTEGER, 64 << 20,
-     "what a request body may have"},
-    /* Browsers send less than 8 KiB, but for cookies. */
+     "the most bytes of a request body"},
+    /* Without cookies, browsers send less than 8 KiB. */
     {"request_header_size_limit", "header_size_limit", INTEGER, 64, 16 << 20, 65536,
-     "what a request's head may have"},
-    {"chunk_size", "", INTEGER, 1, 1 << 30, 0, "the default of the next two"},
+     "the most bytes of a request's head"},
+    {"chunk_size", "", INTEGER, 1, 1 << 30, 0, "the default of the other two chunk sizes"},
     {"maximum_input_chunk_size", "", INTEGER, 1, 1 << 30, 65536,
-     "what a streaming function gets at most"},
+     "the most bytes that a streaming function gets at once"},
     /* Most pages are sent in one piece, then, and with their length. */
     {"minimum_output_chunk_size", "", INTEGER, 0, 1 << 30, 16384,
-     "what is collected before it is sent"},
+     "the bytes that are collected before they are sent"},
     {"static_headers", "", HEADERS, 0, 0, 0, "header fields for every response"},
     /* A little more than browsers and proxies wait. */
-    {"idle_timeout", "", SECONDS, 0, 0, 65, "until a request begins"},
+    {"idle_timeout", "", SECONDS, 0, 0, 65, "seconds until a request begins"},
     {"request_header_timeout", "", SECONDS, 0, 0, 120,
-     "from there to the end of the request's head"},
-    {"stall_timeout", "", SECONDS, 0, 0, 60, "while no byte comes or goes"},
+     "seconds from the first to the last byte of a request's head"},
+    {"stall_timeout", "", SECONDS, 0, 0, 60, "seconds in which no byte comes or goes"},
     {"response_timeout", "", SECONDS, 0, 0, 3600,
-     "from the request's head to the end of the response"},
+     "seconds from a request's head to the end of its response"},
     {"drain_timeout", "", SECONDS, 0, 0, 2,
-     "while input is dropped before the connection is closed"},
+     "seconds in which input is dropped before the connection closes"},
 };
 
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -84,4 +86,14 @@ int mb_http_option_rows(lua_State *L) {
     lua_setfield(L, -2, rows[i].name);
   }
   return 1;
+}
+
+int mb_http_option_text(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  for (int i = 0; i < ROWS; i++) {
+    if (strcmp(rows[i].name, name) != 0) continue;
+    lua_pushstring(L, rows[i].text);
+    return 1;
+  }
+  return 0;
 }

@@ -19,4 +19,11 @@ int mb_http_options(lua_State *L);
  */
 int mb_http_option_rows(lua_State *L);
 
+/*
+ * core.option_text(name)
+ * Returns what an option is for, in a few words; nothing when there is no such option. It is asked for
+ * only when an option is wrong: right ones do not pay for the texts.
+ */
+int mb_http_option_text(lua_State *L);
+
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../lib/tap.h"
+#include "app/listen_fields.h"
 
 static lua_State *new_state(void) {
   lua_State *L = luaL_newstate();
@@ -99,6 +100,32 @@ static void a_wrong_call_registers_nothing(void) {
   lua_close(L);
 }
 
+/* An empty table is wrong for each type. */
+static void an_error_says_what_the_field_is_for(void) {
+  static const char *const required[MB_PROTO_COUNT] = {
+      [MB_PROTO_TCP] = "port = 1",      [MB_PROTO_TCP4] = "port = 1",
+      [MB_PROTO_TCP6] = "port = 1",     [MB_PROTO_MAIN] = "",
+      [MB_PROTO_LOCAL] = "path = '/x'", [MB_PROTO_INTERVAL] = "delay = 1"};
+  lua_State *L = new_state();
+  for (int i = 0; i < MB_LISTEN_FIELDS * MB_PROTO_COUNT; i++) {
+    const struct mb_listen_field *f = &mb_listen_fields[i / MB_PROTO_COUNT];
+    enum mb_proto proto = i % MB_PROTO_COUNT;
+    if (!(f->owners & MB_FIELD_OF(proto))) continue;
+    char text[256], want[128];
+    if (proto == MB_PROTO_ANY) {
+      snprintf(text, sizeof text, "local t = {connect = F} t.%s = {} listen(t)", f->name);
+    } else {
+      snprintf(text, sizeof text, "local t = {proto = '%s', %s} t.%s = {} listen{connect = F, t}",
+               mb_proto_name(proto), required[proto], f->name);
+    }
+    snprintf(want, sizeof want, " (%s: %s)", f->name, f->text);
+    const char *error = run(L, text), *at = error ? strstr(error, want) : NULL;
+    tap_ok(at && !at[strlen(want)] && strstr(error, ": expected "), "%s of %s: %s", f->name,
+           mb_proto_name(proto), error ? error : "no error");
+  }
+  lua_close(L);
+}
+
 static void states_know_nothing_of_each_other(void) {
   lua_State *one = new_state(), *two = new_state();
   tap_str(run(one, "listen{ connect = F, { proto = 'tcp', port = 1 } }"), NULL, "the first state");
@@ -127,6 +154,7 @@ static void states_know_nothing_of_each_other(void) {
 int main(void) {
   each_field_is_stored();
   a_wrong_call_registers_nothing();
+  an_error_says_what_the_field_is_for();
   states_know_nothing_of_each_other();
   return tap_done();
 }

@@ -48,6 +48,10 @@ static void each_row_is_sound(void) {
     tap_ok(row->text[0] != '\0', "%s: has a text", row->name);
     tap_ok(!row->value[0] == (row->type == MB_OPTION_FLAG), "%s: a flag, or a value", row->name);
     tap_ok(!row->value[0] == !row->expected[0], "%s: says what is expected of one", row->name);
+    bool is_number = row->type == MB_OPTION_INTEGER || row->type == MB_OPTION_BYTES ||
+                     row->type == MB_OPTION_SECONDS;
+    tap_ok(!is_number || !strpbrk(row->expected, "0123456789"), "%s: has its range once",
+           row->name);
     tap_ok(row == mb_options || strcmp(row[-1].name, row->name) < 0, "%s: in order", row->name);
     carried += row->carried;
     for (const struct mb_option *other = mb_options; other < row; other++) {
@@ -71,6 +75,9 @@ static void ranges(void) {
     tap_ok(takes(row, row->most) && !takes(row, row->most + 1), "%s: at most", row->name);
     tap_ok(takes(row, row->least + (is_seconds ? 0.001 : 0)), "%s: the least", row->name);
     tap_ok(!takes(row, is_seconds ? row->least : row->least - 1), "%s: too little", row->name);
+    tap_ok(manual_has(error, ", %s %.0f%s %.0f, got ", is_seconds ? "more than" : "from",
+                      row->least, is_seconds ? ", at most" : " to", row->most),
+           "%s: the error has both limits: %s", row->name, error);
   }
   tap_ok(parse("--style luasocket") && o.style == MB_STYLE_LUASOCKET, "--style luasocket");
   tap_ok(parse("--style tarantool") && o.style == MB_STYLE_TARANTOOL, "--style tarantool");
@@ -126,6 +133,8 @@ static void choices_are_documented(const char *manual, const struct mb_option *r
     bool is_default = row->fallback[0] ? strcmp(row->fallback, word) == 0 : is_first;
     tap_ok(manual_has(text, "%s\n(the default", word) == is_default,
            "%s: the manual says whether %s is the default", row->name, word);
+    tap_ok(manual_has(row->text, "%s (default)", word) == is_default, "%s: so does --help",
+           row->name);
   }
   free(text);
 }
@@ -270,15 +279,17 @@ int main(void) {
   refused("--bogus", "--bogus");
   refused("-x", "-x");
   refused("--listener", "--listener");
-  refused("--listener 0", "--listener");
+  refused("--listener 0", "(see --check), from 1 to 2147483647, got \"0\"");
   refused("--listener 1x", "\"1x\"");
   refused("--listener 99999999999999999999", "--listener");
-  refused("--timeout 0", "--timeout");
+  refused("--timeout 0", "a number of seconds, more than 0, at most 1000000000, got \"0\"");
   refused("--timeout -1", "--timeout");
   refused("--timeout nan", "--timeout");
   refused("--timeout inf", "--timeout");
   refused("--timeout 1s", "--timeout");
-  refused("--memory-limit 0", "--memory-limit");
+  refused("--memory-limit 0",
+          "--memory-limit: expected a number of bytes, or one with K, M or G behind "
+          "it, 1 or more, got \"0\"");
   refused("--memory-limit -1", "--memory-limit");
   refused("--memory-limit K", "--memory-limit");
   refused("--memory-limit 1KB", "--memory-limit");

@@ -104,13 +104,11 @@ static void from_text(void) {
   makes("fe80:0000:0000:0000:0000:0000:192.168.100.100%lo", "[fe80::c0a8:6464%lo]:80", 0);
   /* Nobody checks that an interface has the number. When none has it, the text shows the number. */
   makes("fe80::1%2147483647", "[fe80::1%2147483647]:80", 0);
+  makes("fe80::1%01", "[fe80::1%lo]:80", 0);
   /* The address is filled in without the scope. */
   makes("fe80::1%mb-none", "[fe80::1]:80", -ENODEV);
   makes("fe80::1%LO", "[fe80::1]:80", -ENODEV);
   makes("fe80::1%15-bytes-is-max", "[fe80::1]:80", -ENODEV);
-  makes("fe80::1%0", "[fe80::1]:80", -ENODEV);
-  makes("fe80::1%2147483648", "[fe80::1]:80", -ENODEV);
-  makes("fe80::1%999999999999999", "[fe80::1]:80", -ENODEV);
   makes("fe80::1%-1", "[fe80::1]:80", -ENODEV);
   makes("fe80::1%+1", "[fe80::1]:80", -ENODEV);
   makes("fe80::1%1x", "[fe80::1]:80", -ENODEV);
@@ -119,6 +117,10 @@ static void from_text(void) {
       "[::1]", ":::",       " ::1",  "192.0.2.1 ", "::1/128", "192.0.2.256", "fe80::1@lo"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) makes(names[i], "unnamed", -EINVAL);
   static const char *const malformed[] = {"fe80::1%",
+                                          "fe80::1%0",
+                                          "fe80::1%000",
+                                          "fe80::1%2147483648",
+                                          "fe80::1%999999999999999",
                                           "%lo",
                                           "%",
                                           "127.0.0.1%lo",
@@ -149,28 +151,46 @@ static void from_text(void) {
   setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max});
   struct mb_addr addr;
   int code = mb_addr_from_text("fe80::1%lo", -1, &addr);
+  int of_digits = mb_addr_from_text("fe80::1%1", -1, &addr);
   setrlimit(RLIMIT_NOFILE, &limit);
   tap_int(code, -EMFILE, "the interface cannot be looked for");
+  tap_int(of_digits, -EMFILE, "nor one whose name is of digits: that goes before the number");
   tap_int(mb_addr_scope(&addr), 0, "and the address has no scope");
 }
 
 static void kinds(void) {
   static const struct {
     const char *text;
-    bool every, link_local;
-  } rows[] = {
-      {"0.0.0.0", true, false},      {"::", true, false},      {"::ffff:0.0.0.0", false, false},
-      {"0.0.0.1", false, false},     {"::1", false, false},    {"fe80::", false, true},
-      {"febf:ffff::", false, true},  {"fec0::", false, false}, {"fe7f::", false, false},
-      {"169.254.1.1", false, false}, {"ff02::1", false, true}, {"ff01::1", false, false}};
+    bool every, link_local, multicast;
+  } rows[] = {{"0.0.0.0", true, false, false},
+              {"::", true, false, false},
+              {"::ffff:0.0.0.0", false, false, false},
+              {"0.0.0.1", false, false, false},
+              {"::1", false, false, false},
+              {"fe80::", false, true, false},
+              {"febf:ffff::", false, true, false},
+              {"fec0::", false, false, false},
+              {"fe7f::", false, false, false},
+              {"169.254.1.1", false, false, false},
+              {"223.255.255.255", false, false, false},
+              {"224.0.0.0", false, false, true},
+              {"239.255.255.255", false, false, true},
+              {"240.0.0.0", false, false, false},
+              {"::ffff:224.0.0.1", false, false, true},
+              {"feff::", false, false, false},
+              {"ff01::1", false, false, true},
+              {"ff02::1", false, true, true},
+              {"ff0e::1", false, false, true}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     struct mb_addr addr = ip(rows[i].text, 1);
     tap_int(mb_addr_is_every(&addr), rows[i].every, "%s: every address", rows[i].text);
     tap_int(mb_addr_is_link_local(&addr), rows[i].link_local, "%s: link-local", rows[i].text);
+    tap_int(mb_addr_is_multicast(&addr), rows[i].multicast, "%s: multicast", rows[i].text);
   }
   struct mb_addr un = local("/x", 3), same = un;
-  tap_ok(!mb_addr_is_every(&un) && !mb_addr_is_link_local(&un) && mb_addr_scope(&un) == 0,
-         "a Unix socket's address is neither");
+  tap_ok(!mb_addr_is_every(&un) && !mb_addr_is_link_local(&un) && !mb_addr_is_multicast(&un) &&
+             mb_addr_scope(&un) == 0,
+         "a Unix socket's address is none of these");
   mb_addr_set_port(&un, 80);
   tap_bytes(&un.local, un.len, &same.local, same.len, "and gets no port");
 }
@@ -214,6 +234,7 @@ static void scopes(void) {
   tap_int(mb_addr_from_text("fe80::1%mb-none", fd, &wanted), -ENODEV, "no such interface there");
   close(fd);
   tap_int(mb_addr_from_text("fe80::1%lo", fd, &wanted), -EBADF, "no socket to ask at");
+  tap_int(mb_addr_from_text("fe80::1%1", fd, &wanted), -EBADF, "nor for a name of digits");
 }
 
 static void hosts(void) {

@@ -70,6 +70,7 @@ int main(void) {
   wrong_from("fe80::1%lo,fe80::%1/10,fe80::1%mb-none", NULL);
   wrong_from("fe80::1111:2222:3333:4444%15-bytes-is-max/128", NULL);
   wrong_from("fe80::/10%lo", "fe80::/10%lo");
+  wrong_from("fe80::1%0", "fe80::1%0");
   wrong_from("fe80::1%lo/64", "fe80::1%lo/64");
   wrong_from("fe80::1%", "fe80::1%");
   wrong_from("fe80::1%mb-none/64", "fe80::1%mb-none/64");
