@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbhandler import lua
 from mbhttp import answers, chunked, multipart, replayed, request, served, source
-from mbtest import HANDLE, check, equal, test
+from mbtest import check, equal, test
 
 GET = request()
 
