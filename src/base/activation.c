@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -80,7 +81,16 @@ static int read_listen_fds(void) {
   return (int)count;
 }
 
+/* Returns whether the environment may have one of the variables: a look costs less than three removals. */
+static bool may_be_set(void) {
+  for (char **variable = environ; variable && *variable; variable++) {
+    if (strncmp(*variable, "LISTEN_", strlen("LISTEN_")) == 0) return true;
+  }
+  return false;
+}
+
 int mb_activation_fds(void) {
+  if (!may_be_set()) return 0;
   int r = read_listen_fds();
   unsetenv("LISTEN_PID");
   unsetenv("LISTEN_FDS");
