@@ -168,7 +168,7 @@ local function wanted_range(request, size)
   from, to = tonumber(from), tonumber(to)
   -- No range, several, or one that is not in bytes: the whole file is always a right answer.
   if not from and not to then return end
-  if not from then -- the last bytes, so many
+  if not from then -- the last `to` bytes
     if to == 0 or size == 0 then return false end
     return math.max(size - to, 0), size - 1
   end

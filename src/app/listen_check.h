@@ -11,7 +11,7 @@
 
 /*
  * Checks the fields of the table at index that are not listeners: handlers, limits, fork settings.
- * Throws an error that names the field, its value and what is expected.
+ * Throws an error that names the field, its value, what is expected, and what the field is for.
  */
 void mb_listen_check_call(lua_State *L, int index);
 

@@ -20,7 +20,7 @@ enum mb_proto {
 };
 #define MB_PROTO_COUNT (MB_PROTO_MAIN + 1)
 
-/* What a value may be, and as which C type it is stored. */
+/* The type of a value, and the C type as which it is stored. */
 enum mb_field_type {
   MB_FIELD_FUNCTION, /* int: a key of the registry; LUA_NOREF without the field */
   MB_FIELD_BOOLEAN,  /* bool */

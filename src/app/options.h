@@ -54,7 +54,7 @@ struct mb_options {
 
 #define MB_OPTIONS_ERROR_MAX 256
 
-/* What an option's value may be, and as which C type it is stored. */
+/* The type of an option's value, and the C type as which it is stored. */
 enum mb_option_type {
   MB_OPTION_FLAG,     /* bool: the option takes no value */
   MB_OPTION_TEXT,     /* const char *: not empty */

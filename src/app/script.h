@@ -35,7 +35,7 @@ enum mb_exit mb_script_call(lua_State *L, int handler);
 /* Pushes and returns a text for a message: the script's listeners. */
 const char *mb_script_push_offer(lua_State *L);
 
-/* Lowers the limit of the state's memory to so many bytes; 0: leaves it as it is. */
+/* Lowers the limit of the state's memory to `limit` bytes; 0: leaves it as it is. */
 void mb_script_limit_memory(lua_State *L, lua_Integer limit);
 
 /* Logs the error on top of the stack and pops it. */

@@ -21,7 +21,7 @@ struct mb_addr {
 /*
  * Gets both addresses of a connected socket from the system.
  * Returns 0, or -errno. With -ENOTCONN the peer has reset the connection, and ret_local is filled
- * all the same.
+ * nevertheless.
  */
 int mb_addr_of(int fd, struct mb_addr *ret_local, struct mb_addr *ret_remote);
 
@@ -97,16 +97,16 @@ void mb_addr_peer_label(int fd, const struct mb_addr *remote, char ret_text[MB_A
  *
  * Behind "%" stands the scope of a link-local address: an interface, by its name or its number. As
  * in getaddrinfo(3), a name goes before a number, and nobody checks that an interface has that
- * number, which is 1 or more and fits into an int. No other address has a scope: getaddrinfo takes a number there, which the system ignores
- * then; here it is an error, as it is with a name.
+ * number, which is 1 or more and fits into an int. No other address has a scope: getaddrinfo takes a
+ * number there, which the system ignores then; here it is an error, as it is with a name.
  *
  * fd  a socket: the name is looked for in the network that the socket belongs to; below 0: in the
  *     network of this process, which is another one with PrivateNetwork= of systemd
  *
  * Returns 0, or
  * -EINVAL   the text is no address, but it may be a name
- * -EBADMSG  the text has a "%" and is no address: no name has one either. Or no interface can have the
- *           number behind the "%"
+ * -EBADMSG  the text has a "%" and is no address: no name has one either; or the number behind the "%"
+ *           is one that no interface can have
  * -ENODEV   it is an address, but no interface has that name; ret is filled, without the scope
  * -errno    it is an address, but the interface cannot be looked for (-EMFILE, for example); ret is
  *           filled in the same way

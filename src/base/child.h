@@ -55,7 +55,7 @@ void mb_child_abandon(struct mb_child *child);
 
 /*
  * Returns whether a child has ended since the last call of this function. A system call may have been
- * interrupted by that, which is none of the script's business.
+ * interrupted by that; the script must not notice that.
  */
 bool mb_child_take_signal(void);
 

@@ -43,8 +43,8 @@ void mb_log(int level, const char *format, ...) __attribute__((format(printf, 2,
 void mb_log_text(int level, const char *text, size_t len);
 
 /*
- * Where the log is syslog's socket, points the C library's stdout and stderr, and so print, io.write
- * and io.stderr, at it; each line is a message. Does nothing elsewhere, as fd 1 and 2 themselves serve.
+ * If the log is syslog's socket, sends stdout and stderr of the C library there, one message a line.
+ * Otherwise does nothing: fds 1 and 2 are right already.
  */
 void mb_log_capture_stdio(void);
 

@@ -138,7 +138,7 @@ static int parse_v1(const char *data, size_t size, struct mb_proxy_header *ret,
   bool ip6 = len > 5 && memcmp(at, "TCP6 ", 5) == 0;
   if (!ip4 && !ip6) return malformed("the protocol is none of TCP4, TCP6, UNKNOWN", ret_wrong);
   if (!parse_v1_addresses(at + 5, end, ip4 ? AF_INET : AF_INET6, ret))
-    return malformed("the addresses of version 1 are none", ret_wrong);
+    return malformed("the addresses of version 1 are malformed", ret_wrong);
   return taken;
 }
 

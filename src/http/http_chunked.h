@@ -24,8 +24,8 @@ struct mb_http_chunked {
 
 /*
  * Reads framing from the front of the bytes, up to content or to the end of the bytes.
- * ret_framing  how many bytes were framing: they are dealt with
- * ret_content  how many bytes of content follow them, 0 when there are none yet. The caller may take
+ * ret_framing  the number of bytes that were framing: they are dealt with
+ * ret_content  the number of bytes of content behind them, 0 when none have come yet. The caller may take
  *              fewer, and calls mb_http_chunked_take for those that it took.
  * Returns true, or false with *ret_refusal filled in.
  */

@@ -70,7 +70,7 @@ static enum mb_multipart_event refused(struct mb_multipart *m, int status, const
   return MB_MULTIPART_REFUSED;
 }
 
-/* Reads a field line, given without its CR LF. Checks any other field than the two, and passes it over. */
+/* Reads a field line, given without its CR LF. Checks every other field too, and ignores it. */
 static bool read_field(struct mb_multipart *m, struct mb_span line, struct mb_span *disposition) {
   if (mb_http_is_blank(line.data[0])) {
     return refuse(m, 400, "folded field line in the head of a part");

@@ -227,8 +227,8 @@ static int64_t *slot_of(const lua_State *L) {
 
 /*
  * timeout()              returns the seconds until the process is killed; 0: there is no limit
- * timeout(seconds)       kills the process after so many seconds (fractions too); 0: never. Returns the
- *                        seconds that were left before
+ * timeout(seconds)       kills the process after this number of seconds, which may have a fraction; 0:
+ *                        never. Returns the seconds that were left before
  * timeout(seconds, f, …) calls f(…) and returns its results; kills the process if f takes longer; 0: only
  *                        the limits that are set already hold
  * Source: reference, "Global function timeout(...)".

@@ -11,8 +11,8 @@
 void mb_timeout_open(lua_State *L);
 
 /*
- * Limits the whole process to so many seconds from now; no timeout() of the script can extend that. 0: no
- * limit.
+ * Ends the whole process after this number of seconds from now; no timeout() of the script can extend
+ * that. 0: no limit.
  */
 void mb_timeout_limit(double seconds);
 

@@ -12,7 +12,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
-/* A healthy close drops at most so much unread input: it does not wait for a client that sends for ever. */
+/* A healthy close drops at most this amount of unread input: it does not wait for a client that sends for ever. */
 #define DROP_MAX_BYTES (1024 * 1024)
 
 static ssize_t read_socket(struct mb_channel *c, void *data, size_t len, bool wait) {

@@ -59,7 +59,7 @@ void mb_state_open(lua_State *L, const char *script) {
   lua_gc(L, LUA_GCRESTART, 0);
   /*
    * A step of a negative size makes the collector wait: most connections end before it has anything to
-   * do. Where memory is limited, it also runs when an allocation fails.
+   * do. If memory is limited, it also runs when an allocation fails.
    */
   lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
 }

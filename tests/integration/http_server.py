@@ -360,6 +360,20 @@ def _():
             equal((end, log), (status, ""), f"{what}: end and log")
 
 
+@test("a head with a field that only requests have is refused")
+def _():
+    text = """
+    function onstream(_, stream)
+      local head = ok()
+      head:append(":path", "/")
+      print(pcall(stream.write_headers, stream, head, true))
+      assert(stream:write_headers(ok(), true))
+    end"""
+    got, _, log = run(SCRIPT % text, CLOSE)
+    check('header ":path": does not belong in a response' in log, f"the reason in {log!r}")
+    equal(got.count(b"HTTP/1.1"), 1, f"responses in {got!r}")
+
+
 @test("wrong options are errors that say what to do")
 def _():
     for options, want in (

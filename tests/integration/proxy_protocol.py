@@ -156,7 +156,7 @@ def _():
     for header, because in (
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "there is no header"),
         (b"\x16\x03\x01\x02\0", "there is no header"),
-        (V1.replace(b"12345", b"123456"), "the addresses of version 1"),
+        (V1.replace(b"12345", b"123456"), "the addresses of version 1 are malformed"),
         (V1.replace(b"\r\n", b"\n"), "ends without CR"),
         (b"PROXY UDP4 1.2.3.4 1.2.3.4 1 1\r\n", "TCP4, TCP6, UNKNOWN"),
         (v2(0x12, bytes(12)), "no stream"),

@@ -23,7 +23,7 @@ function addresses.is_private(listener)
   return host == "::1" or (host and host:find("^127%.")) ~= nil
 end
 
--- Returns an address without its scope, and the scope; nil for the scope where there is none.
+-- Returns an address without its scope, and the scope, or nil when it has no scope.
 function addresses.split_scope(host)
   local address, scope = host:match("^(.-)%%(.*)$")
   return address or host, scope
@@ -80,7 +80,7 @@ end
 
 local function is_covered(found, index)
   for i, other in ipairs(found) do
-    -- Of two equal addresses, the first stays.
+    -- The first of two equal addresses stays.
     local is_same = covers(found[index], other)
     if i ~= index and covers(other, found[index]) and (i < index or not is_same) then return true end
   end

@@ -23,7 +23,7 @@ function limits.has_sources(plan, listener)
   return not limits.is_proxied(plan, listener) and not addresses.is_private(listener)
 end
 
--- A browser opens 6 connections. Where few are allowed, one source may have 8: more than a fair share, but not all.
+-- A browser opens 6 connections. If only few are allowed, one source may have 8: more than a fair share, but not all.
 local FEW = 8
 
 -- Returns the limit for one source: less than all, unless there is only one.

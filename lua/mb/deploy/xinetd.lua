@@ -52,7 +52,8 @@ local function unique(app, port, taken)
   return name
 end
 
--- What xinetd takes for one address: it turns the second of two services off that differ in their scope alone.
+-- Returns a key that is equal for addresses that xinetd cannot tell apart; nil without a host. Of two services that
+-- differ only in their scope, xinetd turns the second off.
 local function place(a)
   return a.host and ("%s %d"):format(addresses.split_scope(a.host), a.port)
 end

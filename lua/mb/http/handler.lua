@@ -4,7 +4,8 @@ local core = require "mb.http.core"
 local new_request = require "mb.http.request".new
 local wire = require "mb.http.wire"
 
--- The alarm timer ends a handler that runs without waiting for its client: so many seconds after response_timeout.
+-- The alarm timer ends a handler that runs without waiting for its client, this number of seconds after
+-- response_timeout.
 local GRACE_SECONDS = 1
 
 -- Loaded when something goes wrong.

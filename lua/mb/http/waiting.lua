@@ -9,8 +9,8 @@ local poll, timeref = io.poll, io.timeref
 -- A client that takes nothing for so long may be waiting for us to read.
 local PATIENCE_SECONDS = 0.05
 
--- The wait for a client that takes nothing is cut into so many pieces. After each we look at what it has taken, so it
--- ends at most one piece later than stall_timeout.
+-- The wait for a client that takes nothing is cut into this number of pieces. After each we look at what it has taken,
+-- so the wait ends at most one piece later than stall_timeout.
 local LOOKS = 8
 
 local after = require "mb.http.wire".after
@@ -86,7 +86,7 @@ function waiting:push(step)
   end
 end
 
--- Waits until no more than so many bytes are queued.
+-- Waits until at most `most` bytes are queued.
 function waiting:drain(most)
   local before = math.huge
   self:push(function()
@@ -138,8 +138,8 @@ end
 -- The client does not wait for a 100 (Continue) any more.
 function waiting:stop_expecting() self.expects = false end
 
--- Sends what is queued, and a 100 (Continue) if the client waits for it: else both sides could wait for each other.
--- Returns whether something is still queued.
+-- Sends what is queued, and a 100 (Continue) if the client waits for it: otherwise both sides could wait for each
+-- other. Returns whether something is still queued.
 local function flush_before_reading(self)
   local continue = ""
   if self.expects and not self.response:has_left() then

@@ -38,7 +38,7 @@ function wire.new(socket, options)
   }, wire)
 end
 
--- Returns the point in time so many seconds from now; math.huge for false.
+-- Returns the point in time that is `seconds` from now; math.huge for false.
 function wire.after(seconds) return seconds and timeref() + seconds or math.huge end
 
 -- Throws a fault of the client. status: that of the response, or nil if the client gets none. ours: a limit of the

@@ -32,7 +32,7 @@ function connection.new(server, socket)
   }, mt)
 end
 
--- Returns the point in time so many seconds from now; without a number, the time at which we give the client up.
+-- Returns the point in time that is `timeout` seconds from now; without a timeout, that at which we give the client up.
 function connection.after(timeout) return timeref() + (timeout or STALL_SECONDS) end
 
 local after = connection.after

@@ -1,4 +1,4 @@
--- A request and its response, like lua-http's stream. Where the client is at fault, the methods return nil, a message
+-- A request and its response, like lua-http's stream. If the client is at fault, the methods return nil, a message
 -- and an errno, and never throw; the connection deals with a stream that ends badly.
 
 local core = require "mb.http.core"

@@ -21,9 +21,9 @@ function more:unget(str)
   return true
 end
 
--- Reads until enough(everything so far) returns a number of bytes, and returns so many bytes. At the end of the body
--- returns the rest, or nil if nothing is left; or nil, message, errno. Bytes beyond that number can be read again, and
--- so can all bytes after a failure.
+-- Reads until enough(everything so far) returns a number n, and returns n bytes. At the end of the body returns the
+-- rest, or nil if nothing is left; or nil, message, errno. Bytes beyond that number can be read again, and so can all
+-- bytes after a failure.
 local function read_until(self, deadline, enough)
   local text = take_unread(self)
   while true do

@@ -267,7 +267,7 @@ end
 
 trouble.close = trouble.shutdown
 
--- For somebody else's loop.
+-- Returns the descriptor for which another loop can wait.
 function trouble:pollfd() return self.socket and self.socket.fd end
 
 function trouble.events() return "" end

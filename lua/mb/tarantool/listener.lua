@@ -38,8 +38,8 @@ local function wait_outside(deadline)
 end
 
 -- Waits for a connection at a listener of mb.tarantool.core. Returns true when there is one. Returns false when the
--- listener has been closed; and at the deadline, while the connection that was accepted is open. Ends the program once
--- that connection is closed; and, without a deadline, when nothing is left to do.
+-- listener has been closed, or when the deadline comes while the accepted connection is open. Ends the program when
+-- that connection is closed or, without a deadline, when nothing is left to do.
 function listener.wait(c, deadline)
   local in_fiber = waiting.scheduler and waiting.scheduler:current()
   -- A real listener seldom has a connection at once: the program expects to go on while the fiber waits for one.

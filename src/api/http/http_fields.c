@@ -70,7 +70,7 @@ int mb_http_input_fields(lua_State *L) {
 
 /*
  * input:cookies()
- * Returns a table: name -> value. Of several cookies with one name the first counts: clients send the one
+ * Returns a table: name -> value. If several cookies have one name, the first counts: clients send the one
  * with the longest path first (RFC 6265, section 5.4).
  */
 int mb_http_input_cookies(lua_State *L) {

@@ -40,7 +40,7 @@ struct mb_http_input {
 
 /*
  * core.input(socket, head_limit, body_limit)
- * Returns the object. The limits are in bytes; body_limit may be false: there is none.
+ * Returns the object. The limits are in bytes; body_limit may be false: no limit.
  */
 int mb_http_input_new(lua_State *L);
 

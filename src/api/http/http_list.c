@@ -129,7 +129,7 @@ static bool is_special(struct special *s, struct mb_span name, struct mb_span va
   *ret_wrong = NULL;
   if (name.size > 0 && name.data[0] == ':') {
     *ret_wrong =
-        mb_http_equals(name, ":status") ? note_status(s, value) : "does not belong into a response";
+        mb_http_equals(name, ":status") ? note_status(s, value) : "does not belong in a response";
     return true;
   }
   *ret_wrong = mb_http_field_wrong(name, value);

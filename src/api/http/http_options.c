@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* What a value may be; mb.http.options checks it. */
+/* The type of a value; mb.http.options checks it. */
 enum type { INTEGER, INTEGER_OR_FALSE, SECONDS, HEADERS };
 static const char types[][17] = {"integer", "integer_or_false", "seconds", "headers"};
 

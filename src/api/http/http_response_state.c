@@ -7,7 +7,7 @@
 #include <lauxlib.h>
 #include <stdarg.h>
 
-/* The states in which each call is allowed; and the level of the script, counted in callers from here. */
+/* For each call: the states in which it is allowed, and how many callers above it the script's function is. */
 static const struct {
   const char *name;
   unsigned allowed;

@@ -69,7 +69,7 @@ static bool set_nodelay(lua_State *L, struct mb_luasocket *s, const struct optio
 }
 
 /*
- * Keeps the script's value for the close. The system's setting of the connection that we were started for
+ * Stores the script's value; close() applies it. The system's setting of the connection that we were started for
  * stays: it makes the system reset that connection when the process is killed.
  */
 static bool set_linger(lua_State *L, struct mb_luasocket *s, const struct option *o) {
