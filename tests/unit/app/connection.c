@@ -20,6 +20,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "../../lib/peers.h"
 #include "../../lib/tap.h"
 #include "api/luasocket/luasocket.h"
 #include "app/serve.h"
@@ -35,21 +36,16 @@ static uint16_t client_port;
 
 /* ---- the peer ---- */
 
-/* Makes a TCP connection over loopback. Returns the server's end. */
-static int tcp_pair(int *ret_client) {
-  struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+/* Makes a TCP connection, and notes the client's port. Returns the server's end. */
+static int new_connection(int *ret_client) {
+  int pair[2];
+  struct sockaddr_in name;
   socklen_t len = sizeof name;
-  int listener = socket(AF_INET, SOCK_STREAM, 0);
-  if (bind(listener, (struct sockaddr *)&name, len) != 0 || listen(listener, 1) != 0)
-    tap_bail("listen");
-  getsockname(listener, (struct sockaddr *)&name, &len);
-  *ret_client = socket(AF_INET, SOCK_STREAM, 0);
-  if (connect(*ret_client, (struct sockaddr *)&name, len) != 0) tap_bail("connect");
-  getsockname(*ret_client, (struct sockaddr *)&name, &len);
+  peers_tcp(pair);
+  *ret_client = pair[1];
+  getsockname(pair[1], (struct sockaddr *)&name, &len);
   client_port = ntohs(name.sin_port);
-  int server = accept(listener, NULL, NULL);
-  close(listener);
-  return server;
+  return pair[0];
 }
 
 static const char *script(const char *name, const char *text) {
@@ -83,7 +79,7 @@ static int serve(const char *path, const char *option) {
   if (!mb_options_parse(argc, argv, &options, error)) tap_bail(error);
   mb_log_set_level(options.log_level);
 
-  int client, server = tcp_pair(&client);
+  int client, server = new_connection(&client);
   if (write(client, "line\n", 5) != 5 || shutdown(client, SHUT_WR) != 0) tap_bail("write");
   /* A file takes what the process logs and prints, and is read afterwards. */
   fflush(stdout);
@@ -236,10 +232,8 @@ static void fails(const char *what, const char *path, int want, const char *why)
 /* A client that is gone before the process has looked. */
 static void gone_at_once(void) {
   int before = count_descriptors();
-  int client, server = tcp_pair(&client);
-  const struct linger reset = {1, 0};
-  setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-  close(client);
+  int client, server = new_connection(&client);
+  peers_reset(client);
   struct mb_connection connection;
   mb_log_set_level(LOG_ERR);
   tap_int(mb_connection_open(&connection, server, false), -ENOTCONN, "a client that has gone");
