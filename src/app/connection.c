@@ -1,4 +1,4 @@
-/* Opens a connection, and forgets it. Must know everything in the process that would outlive a connection. */
+/* Opens and ends a connection. Must know everything in the process that would outlive a connection. */
 #include "app/connection.h"
 
 #include <errno.h>

@@ -74,8 +74,7 @@ static const char *check_host(lua_State *L) {
   int r = mb_addr_from_text(lua_tostring(L, -1), -1, &addr);
   if (r == -EBADMSG)
     return "a \"%\" behind a link-local IPv6 address only, and behind it an interface's name, or "
-           "its "
-           "number from 1, as in \"fe80::1%eth0\"";
+           "its number from 1, as in \"fe80::1%eth0\"";
   if (r != -EINVAL && mb_addr_is_multicast(&addr))
     return "an address for TCP, which has no multicast addresses";
   return NULL;

@@ -10,7 +10,10 @@
 #include "app/listen.h"
 #include "base/exits.h"
 
-/* Calls connect with its argument, and ends the connection, if that is one. May leave values on the stack. */
+/*
+ * A turn calls connect with the argument that it makes; where that is a connection, it ends the connection.
+ * It may leave values on the stack.
+ */
 typedef enum mb_exit mb_service_turn(lua_State *L, const struct mb_service *service, void *context);
 
 /*

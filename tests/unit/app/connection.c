@@ -43,6 +43,9 @@ static int new_connection(int *ret_client) {
   socklen_t len = sizeof name;
   peers_tcp(pair);
   *ret_client = pair[1];
+  /* A server that forgets to close its end is a failure, and no hang. */
+  const struct timeval patience = {.tv_sec = 5};
+  setsockopt(pair[1], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   getsockname(pair[1], (struct sockaddr *)&name, &len);
   client_port = ntohs(name.sin_port);
   return pair[0];
