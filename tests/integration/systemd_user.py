@@ -80,9 +80,6 @@ def _():
             {
                 **SOCKET_LIMITS,
                 "MaxConnectionsPerSource": "256",
-                "KeepAlive": "yes",
-                "KeepAliveTimeUSec": "2min",
-                "KeepAliveIntervalUSec": "30s",
                 "NoDelay": "yes",
             },
         ),
