@@ -15,6 +15,28 @@ local LOOKS = 8
 
 local after = require "mb.http.wire".after
 
+-- Loaded when the client is waited for in the middle of a request.
+local pace_module
+
+-- Returns an object that counts how fast the client sends.
+local function new_pace(self)
+  pace_module = pace_module or require "mb.http.pace"
+  return pace_module.new(self.input, self.options.stall_timeout, self.options.minimum_input_rate)
+end
+
+-- Adds seconds in which the client was waited for. Fails when it sends too slowly.
+local function keep_pace(self, pace, seconds, ours)
+  if not pace:is_slow(seconds) then return end
+  self:fail(("the client has sent less than %d bytes a second for %g seconds (minimum_input_rate)"):format(
+    self.options.minimum_input_rate, self.options.stall_timeout), 408, ours)
+end
+
+-- Returns the object for the body of the current request.
+local function pace_of_body(self)
+  if self.paced ~= self.request then self.paced, self.pace = self.request, new_pace(self) end
+  return self.pace
+end
+
 local waiting = {}
 
 -- Loaded when the first body comes.
@@ -66,23 +88,25 @@ end
 function waiting:push(step)
   local set, deadline = self.set, self.deadline or math.huge
   local suspicious = false
-  local limit
+  local limit, pace
   while true do
     local done, moved = step()
     if done then return end
     if moved or not limit then
-      limit, suspicious = after(self.options.stall_timeout), false
+      limit, suspicious, pace = after(self.options.stall_timeout), false, nil
       self:takes()
     end
     local alive = true
     if self.state == "over" or not intake().receives(self) then
       alive = self:wait_for_client(nil, set, limit, "taken")
     elseif suspicious or not self:wait(nil, set, math.min(limit, deadline, after(PATIENCE_SECONDS))) then
-      suspicious = true
+      suspicious, pace = true, pace or new_pace(self)
+      local before = timeref()
       alive = self:wait_for_client(set, set, limit, "taken")
       if intake().take(self) then limit = after(self.options.stall_timeout) end
+      keep_pace(self, pace, timeref() - before, true) -- a client that takes nothing has to send
     end
-    if not alive then limit = after(self.options.stall_timeout) end
+    if not alive then limit, pace = after(self.options.stall_timeout), nil end
   end
 end
 
@@ -113,25 +137,44 @@ local function head_state(self, state, detail, reason, is_proxy_header)
   return detail
 end
 
+-- Fails: the rest of a head has not come in time. limit: what has passed is request_header_timeout, not stall_timeout.
+local function fail_head(self, limit)
+  local options = self.options
+  if not limit then
+    self:fail(("the client has sent nothing for %g seconds (stall_timeout)"):format(options.stall_timeout), 408)
+  end
+  self:fail(("the request head took more than %g seconds (request_header_timeout)"):format(
+    options.request_header_timeout), 408)
+end
+
+-- Waits for the rest of a head. Returns the results of the input's head method.
+local function await_rest(self)
+  local options, pace = self.options, new_pace(self)
+  local limit = after(options.request_header_timeout)
+  while true do
+    local before = timeref()
+    local stalled = options.stall_timeout and before + options.stall_timeout or math.huge
+    if not self:wait(self.set, nil, math.min(limit, stalled)) then fail_head(self, limit <= stalled) end
+    local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
+    if method then return method, path, query, minor, keepalive, has_body, expects end
+    head_state(self, path, query, minor, keepalive)
+    keep_pace(self, pace, timeref() - before)
+  end
+end
+
 -- Waits for a request head, after the input has said that there is none yet. Returns the results of the input's head
 -- method; or nil and why no other request comes: "ended" (the client has ended its output) or "silent" (its time is
 -- over).
 function waiting:await_head(state, detail, reason, is_proxy_header)
-  local options = self.options
+  local limit = after(self.options.idle_timeout)
   local begun = head_state(self, state, detail, reason, is_proxy_header)
-  local limit = after(begun and options.request_header_timeout or options.idle_timeout)
-  while begun ~= nil do
-    if not self:wait(self.set, nil, limit) then
-      if not begun then return nil, "silent" end
-      self:fail(("the request head took more than %g seconds (request_header_timeout)"):format(
-        options.request_header_timeout), 408)
-    end
+  while begun == false do
+    if not self:wait(self.set, nil, limit) then return nil, "silent" end
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
     if method then return method, path, query, minor, keepalive, has_body, expects end
-    local before = begun
     begun = head_state(self, path, query, minor, keepalive)
-    if begun and not before then limit = after(options.request_header_timeout) end
   end
+  if begun then return await_rest(self) end
   return nil, "ended"
 end
 
@@ -174,7 +217,9 @@ function waiting:get(method, most)
     -- The input blocks. b says whether something has come that makes no event yet.
     if b or not limit then limit = after(self.options.stall_timeout) end
     local queued = flush_before_reading(self)
+    local pace, before = pace_of_body(self), timeref()
     self:wait_for_client(set, queued and set or nil, limit, "sent")
+    if not queued then keep_pace(self, pace, timeref() - before, true) end
   end
 end
 

@@ -17,6 +17,7 @@ wire.ENDED = {fault = {message = "it has ended"}}
 -- Fields that mb.http.handler sets for each request: request, response, deadline (see mb.http.waiting), and two facts
 -- that do not depend on the state:
 -- expects   the client waits for a 100 (Continue), whatever is done with its body; stop_expecting ends it
+-- paced     the request for whose body `pace` (mb.http.pace) counts
 -- consumer  a function that takes body content in the place of intake.keep, or false; only mb.http.body sets it
 function wire.new(socket, options)
   return setmetatable({
@@ -35,6 +36,7 @@ function wire.new(socket, options)
     response = false,
     held = false,
     request = false,
+    paced = false,
   }, wire)
 end
 

@@ -200,6 +200,7 @@ static int input_head(lua_State *L) {
       return 3;
     }
     if (n < 0) return mb_http_push_failure(L, (int)n);
+    in->count += (uint64_t)n;
   }
   if (found < 0) {
     return refuse_head(L, in, mb_buf_bytes(&h->in), mb_buf_len(&h->in));
@@ -228,6 +229,15 @@ static int input_host(lua_State *L) {
   return 1;
 }
 
+/*
+ * input:count()
+ * Returns how many bytes were received so far for heads and bodies, with their framing.
+ */
+static int input_count(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)mb_http_input_at(L, 1)->count);
+  return 1;
+}
+
 /* input:is_ended(): returns whether the whole request was received, so that the next one may be read. */
 static int input_is_ended(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
@@ -253,6 +263,7 @@ static int input_is_clean(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"cookies", mb_http_input_cookies},
+    {"count", input_count},
     {"discard", mb_http_input_discard},
     {"field", mb_http_input_field},
     {"fields", mb_http_input_fields},
