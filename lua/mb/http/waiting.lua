@@ -28,6 +28,11 @@ function waiting:head_state(state, detail, reason, is_proxy_header)
       .. "(proxy_protocol = true in listen{}, or --proxy-protocol)")
   elseif state == "failed" then
     self:lose(reason)
+  elseif state == "tls" then
+    local client = self.socket.remote_addr
+    require "mb.http.core".log("info", "http: the input looks like TLS, which is not spoken here" ..
+      (client and (" (client %s)"):format(client) or ""))
+    return nil
   elseif state == "end" then
     if detail then self:fail("the request head ended early", 400) end
     return nil

@@ -174,6 +174,7 @@ static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head,
  * the connection, whether there is a body, whether the client expects a 100; or nil and
  *   "block", begun     the head is not complete; begun: some of it is there
  *   "end", begun       the client has ended its output
+ *   "tls"              the client speaks TLS; nothing else will come
  *   "refused", status, reason, whether the head looks like a PROXY header
  *   "failed", errno, message
  */
@@ -187,7 +188,14 @@ static int input_head(lua_State *L) {
   if (!in->ended || in->refused) return luaL_error(L, "the request before was not read to its end");
   h->in_short = false;
   in->head.method = (struct mb_span){NULL, 0}; /* forgets that of the request before */
-  while ((found = find_head(in, &size)) == 0) {
+  for (;;) {
+    if (mb_handle_begins_with_tls(h)) {
+      lua_pushnil(L);
+      lua_pushliteral(L, "tls");
+      return 2;
+    }
+    found = find_head(in, &size);
+    if (found != 0) break;
     ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
     if (n == -EAGAIN || n == 0) {
       size_t len = mb_buf_len(&h->in);
