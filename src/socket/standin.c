@@ -43,7 +43,11 @@ bool mb_standin_taken(void) { return standin.taken; }
 
 bool mb_standin_serving(void) { return standin.taken && mb_handle_is_open(standin.handle); }
 
-int mb_standin_fd(void) { return standin.handle ? mb_handle_fd(standin.handle) : -1; }
+int mb_standin_fd(void) {
+  if (!standin.handle) return -1;
+  mb_handle_keep_no_byte(standin.handle); /* the program may wait there by itself */
+  return mb_handle_fd(standin.handle);
+}
 
 const struct mb_addr *mb_standin_local(void) { return &standin.local; }
 
