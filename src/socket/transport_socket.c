@@ -20,17 +20,20 @@
 /* A healthy close drops at most this amount of unread input: it does not wait for a client that sends for ever. */
 #define DROP_MAX_BYTES (1024 * 1024)
 
-void mb_channel_drop_held(struct mb_channel *c) {
-  char byte;
-  if (!c->held) return;
-  c->held = false;
-  while (recv(c->in_fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EINTR) continue;
-}
-
 /* Returns how many bytes of input the system has; SIZE_MAX when it cannot tell. */
 static size_t unread(const struct mb_channel *c) {
   int count;
   return ioctl(c->in_fd, SIOCINQ, &count) == 0 && count >= 0 ? (size_t)count : SIZE_MAX;
+}
+
+void mb_channel_drop_held(struct mb_channel *c) {
+  char byte;
+  if (!c->held) return;
+  c->held = false;
+  while (recv(c->in_fd, &byte, 1, MSG_DONTWAIT) < 0) {
+    /* The byte is there: it must neither come twice nor make a reset of a healthy end. */
+    if (errno != EINTR && !(errno == EAGAIN && unread(c) > 0)) return;
+  }
 }
 
 /* Returns events of poll(2) when the peer has ended its output (POLLRDHUP) or the connection failed; or 0. */
@@ -156,7 +159,7 @@ static int end_output(struct mb_channel *c) {
 }
 
 static void drop_input(struct mb_channel *c) {
-  c->held = false;
+  mb_channel_drop_held(c);
   static char scrap[16384]; /* not on the stack: its pages are touched only where there is input */
   /* On TCP, MSG_TRUNC discards without copying. */
   int flags = MSG_DONTWAIT | (c->kind == MB_FD_TCP ? MSG_TRUNC : 0);
