@@ -63,7 +63,7 @@ def _():
     check("mb-handle:" in mbtest.read_file(f"{root}/passwd"), f"the account is made; systemd-sysusers said: {said}")
 
 
-SOCKET_LIMITS = {"Accept": "yes", "TriggerLimitIntervalUSec": "0", "Backlog": "4096", "MaxConnections": "1024"}
+SOCKET_LIMITS = {"Accept": "yes", "TriggerLimitIntervalUSec": "1s", "Backlog": "64", "MaxConnections": "1024"}
 SERVICE = {
     "CollectMode": "inactive-or-failed",
     "StandardInput": "null",
@@ -79,7 +79,10 @@ def _():
             SOCKET,
             {
                 **SOCKET_LIMITS,
+                "TriggerLimitBurst": "300",
                 "MaxConnectionsPerSource": "256",
+                "FreeBind": "yes",
+                "BindIPv6Only": "both",
                 "KeepAlive": "yes",
                 "KeepAliveTimeUSec": "2min",
                 "KeepAliveIntervalUSec": "30s",
@@ -87,7 +90,16 @@ def _():
             },
         ),
         # A limit for each user would be one for the web server in front.
-        (LOCAL_SOCKET, {**SOCKET_LIMITS, "MaxConnectionsPerSource": "0", "SocketMode": "0666", "RemoveOnStop": "yes"}),
+        (
+            LOCAL_SOCKET,
+            {
+                **SOCKET_LIMITS,
+                "TriggerLimitBurst": "200",
+                "MaxConnectionsPerSource": "0",
+                "SocketMode": "0666",
+                "RemoveOnStop": "yes",
+            },
+        ),
         ("mb@1-2-3.service", SERVICE),
         ("mb-local@1-2-3.service", SERVICE),
     ):
@@ -112,7 +124,6 @@ def _():
 
 @test("a burst of 240 connections at once does not fail the socket, as the default limit (200 in 2 s) would")
 def _():
-    equal(manager.prop(SOCKET, "TriggerLimitIntervalUSec"), "0", "the limit")
     mbcases.many(where, 240, 240)
     nothing_left()
     still_listening(SOCKET, where)
