@@ -34,22 +34,32 @@ while 1 do
 end
 """
 
-# Binds to what it is told, and says what came of it.
+# Listens where it is told, and says where that is.
 BINDS = """
 local socket = require "socket"
-local master = assert(socket.tcp())
-local good, message = master:bind(arg[1], tonumber(arg[2]))
-if good then good, message = master:listen(8) end -- a bind to another address and port 0 is what a client may do
-if good then
-  local ip, port = master:getsockname()
-  message = ip .. " " .. port
-end
-local server = good and master or assert(socket.bind("*", 0))
+local server = assert(socket.tcp())
+assert(server:bind(arg[1], tonumber(arg[2])))
+assert(server:listen(8))
+local ip, port = server:getsockname()
 local client = server:accept()
-client:send(tostring(good) .. " " .. message .. "\\n")
+client:send(ip .. " " .. port)
 client:close()
 server:accept()
 error("not reached")
+"""
+
+# Listens where it is told, and where the connection came in.
+TWO = """
+local socket = require "socket"
+local function text(...)
+  local t = table.pack(...)
+  for i = 1, t.n do t[i] = tostring(t[i]) end
+  return table.concat(t, " ", 1, t.n)
+end
+local other = assert(socket.tcp())
+assert(other:bind(arg[1], tonumber(arg[2])))
+assert(other:listen(8))
+local server = assert(socket.bind("*", 0))
 """
 
 # After `local server`, the connection is accepted as `client`, and the body runs.
@@ -141,16 +151,17 @@ def _():
 # --- The address ---
 
 
-def bound(pair, host, port_of):
-    """What bind(host, port) comes to; port_of: a function of the connection's port."""
+def bound(text, host, port_of, pair=tcp_pair, status=0):
+    """Runs a program that listens at the host and a port, which is a function of the connection's port. Returns what the
+    client receives, the log, and the connection's port."""
     client, conn = pair()
     port = conn.getsockname()[1]
     with client, conn:
-        child = Serving(conn, LUASOCKET, script(BINDS), host, str(port_of(port)))
+        child = Serving(conn, LUASOCKET, script(text), host, str(port_of(port)))
         conn.close()
         got, how = client.end()
-        equal((child.wait(), how), (0, "eof"), f"exit status, end; log: {child.log()!r}")
-    return got.decode().rstrip("\n"), port
+        equal((child.wait(), how), (status, "reset" if status else "eof"), f"exit status, end; log: {child.log()!r}")
+    return got.decode(), child.log(), port
 
 
 @test("bind succeeds at the connection's address, at every address, and with port 0 for its port")
@@ -159,30 +170,69 @@ def _():
     mapped = lambda: tcp_pair(socket.AF_INET6, "::", "127.0.0.1", dual_stack=True)
     same, any_port = (lambda port: port), (lambda port: 0)
     for pair, host, want in (
-        (tcp_pair, "127.0.0.1", "1.0 127.0.0.1 PORT"),
-        (tcp_pair, "*", "1.0 0.0.0.0 PORT"),
-        (tcp_pair, "0.0.0.0", "1.0 0.0.0.0 PORT"),
-        (tcp_pair, "::", "1.0 :: PORT"),
-        (tcp_pair, "localhost", "1.0 127.0.0.1 PORT"),
-        (mapped, "127.0.0.1", "1.0 127.0.0.1 PORT"),
-        (mapped, "::ffff:127.0.0.1", "1.0 ::ffff:127.0.0.1 PORT"),
-        (mapped, "0.0.0.0", "1.0 0.0.0.0 PORT"),
-        (ip6, "::1", "1.0 ::1 PORT"),
-        (ip6, "0.0.0.0", "1.0 0.0.0.0 PORT"),
+        (tcp_pair, "127.0.0.1", "127.0.0.1 PORT"),
+        (tcp_pair, "*", "0.0.0.0 PORT"),
+        (tcp_pair, "0.0.0.0", "0.0.0.0 PORT"),
+        (tcp_pair, "::", ":: PORT"),
+        (tcp_pair, "localhost", "127.0.0.1 PORT"),
+        (mapped, "127.0.0.1", "127.0.0.1 PORT"),
+        (mapped, "::ffff:127.0.0.1", "::ffff:127.0.0.1 PORT"),
+        (mapped, "0.0.0.0", "0.0.0.0 PORT"),
+        (ip6, "::1", "::1 PORT"),
+        (ip6, "0.0.0.0", "0.0.0.0 PORT"),
     ):
         for port in same, any_port:
-            got, number = bound(pair, host, port)
+            got, _, number = bound(BINDS, host, port, pair)
             equal(got, want.replace("PORT", str(number)), f"bind to {host}")
 
 
-@test("to bind to another address or port, or listen there, is an error that says where the connection came in")
+# Addresses that are not the connection's, as functions of its port.
+ELSEWHERE = (("127.0.0.2", lambda port: port), ("127.0.0.1", lambda port: port ^ 1), ("::1", lambda port: 0))
+
+
+@test("a listener elsewhere is never ready: accept and select time out, and the other listener has the connection")
 def _():
-    for host, port_of in (("127.0.0.2", lambda port: port), ("127.0.0.1", lambda port: port ^ 1), ("::1", lambda port: 0)):
-        got, port = bound(tcp_pair, host, port_of)
-        for part in ("nil cannot bind to ", host, f"came in on 127.0.0.1:{port}", LUASOCKET):
-            check(part in got, f"{part!r} in {got!r}")
-    name = bound(tcp_pair, "nosuchhost.invalid", lambda port: 0)[0]
-    check(name.startswith("nil ") and "came in" not in name, f"a name that nobody knows: {name!r}")
+    text = TWO + """
+    local lines = {text(other:getsockname()), text(other:setoption("reuseaddr", true))}
+    other:settimeout(0.01)
+    lines[3] = text(other:accept())
+    local ready = socket.select({other, server})
+    lines[4] = text(#ready, ready[1] == server)
+    lines[5] = text(select(3, socket.select({other}, {other}, 0.01)))
+    local client = server:accept()
+    lines[6] = text(other:accept())
+    other:close()
+    lines[7] = text(other:accept())
+    client:send(table.concat(lines, ", "))
+    client:close()
+    socket.select({other, server})
+    error("not reached")
+    """
+    for host, port_of in ELSEWHERE:
+        got, _, port = bound(text, host, port_of)
+        name, rest = got.split(", ", 1)
+        address, number, family = name.split()
+        equal((address, family), (host, "inet6" if ":" in host else "inet"), "address")
+        check(int(number) == port_of(port) if port_of(port) else int(number) not in (0, port), f"port {number}")
+        equal(rest, "1.0, nil timeout, 1 true, timeout, nil timeout, nil closed", "what it says")
+    text = TWO + 'server:accept():send("x") other:accept() error("not reached")'
+    equal(bound(text, *ELSEWHERE[0])[0], "x", "the client of a program that waits there for ever")
+
+
+@test("a program that listens elsewhere only, or waits there for ever, is an error that says where the connection came in")
+def _():
+    binds = BINDS.replace("local client", "%s\nlocal client")
+    for what in ("", "server:settimeout(0)", "socket.select({server}, nil, 0)", "while true do server:accept() end"):
+        for host, port_of in ELSEWHERE:
+            _, log, port = bound(binds % what, host, port_of, status=70)
+            for part in (f"nobody can come to {'[::1]' if ':' in host else host}:", f"came in on 127.0.0.1:{port},"):
+                check(part in log, f"{part!r} in {log!r}")
+    for wait in "other:accept()", "socket.select({other})", "socket.select({})":
+        log = bound(TWO + wait, *ELSEWHERE[0], status=70)[1]
+        check(":12: the program would wait for ever, and has not accepted the connection" in log, f"{wait}: {log!r}")
+    text = BINDS.replace("assert(server:bind(arg[1], tonumber(arg[2])))", "error((select(2, server:bind(arg[1], 0))), 0)")
+    log = bound(text, "nosuchhost.invalid", lambda port: 0, status=70)[1]
+    check("came in" not in log and "not known" in log, f"a name that nobody knows: {log!r}")
 
 
 @test("nothing is bound: it has the descriptors that a handler of ours has, and the address is free for others")
@@ -210,7 +260,7 @@ def _():
     header = b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n"
     got = run(text, options=(LUASOCKET, "--proxy-protocol"), said=header + b"rest")
     equal(got[:2], ("192.0.2.1 12345 inet", "eof"), "client")
-    text = 'local s = require "socket" local server, message = s.bind("198.51.100.2", 443) error(message, 0)'
+    text = 'require("socket").bind("198.51.100.2", 443):accept()'
     got = run(text, options=(LUASOCKET, "--proxy-protocol"), said=header, status=70)
     check("came in on 127.0.0.1:" in got[2], got)
 
@@ -247,7 +297,7 @@ def _():
         equal(run(ACCEPTS + f'client:send("x") client:close() {call} print("not reached")'), ("x", "eof", ""), call)
 
 
-@test("accept with a timeout waits while the connection is open, and ends the program once it is closed")
+@test("accept with a timeout waits while the connection is open; after its end it says so once, at once")
 def _():
     text = ACCEPTS + """
     server:settimeout(0.05)
@@ -255,10 +305,77 @@ def _():
     local again, message = server:accept()
     client:send(tostring(again) .. " " .. message .. " " .. tostring(socket.gettime() - began >= 0.05))
     client:close()
+    server:settimeout(arg[1])
+    print(server:accept())
     server:accept()
     print("not reached")
     """
-    equal(run(text), ("nil timeout true", "eof", ""), "answer, end, log")
+    for seconds in "0", "0.05", "1000":
+        equal(run(text, seconds), ("nil timeout true", "eof", "nil\ttimeout\n"), "answer, end, log")
+
+
+@test("between two connections a program that polls does all its work once more")
+def _():
+    polls = """
+    local socket = require "socket"
+    local server, other = assert(socket.bind("*", 0)), assert(socket.bind("127.0.0.1", 1))
+    server:settimeout(%s) other:settimeout(0)
+    local client
+    while true do
+      %s
+      if client then client:send("served") client:close() client = nil print("closed") else print("idle") end
+    end
+    """
+    accepts = "client = server:accept()"
+    for seconds in "0", "0.01":
+        for waits in (
+            accepts,
+            "socket.select({server, other}, nil, 5) " + accepts,
+            accepts + " if not client then socket.select({server}, nil, 0.01) end",
+            "if not client then print(#socket.select({server}, nil, 1000)) end " + accepts,
+            accepts + " other:accept()",
+        ):
+            got, how, log = run(polls % (seconds, waits))
+            log = log.replace("0\n", "").replace("1\n", "")
+            equal((got, how, log), ("served", "eof", "closed\nidle\n"), waits)
+    again = """
+    local socket = require "socket"
+    while true do
+      local server = assert(socket.bind("*", 0))
+      server:settimeout(0)
+      local client = server:accept()
+      server:close()
+      if client then client:send("served") client:close() else print("idle") end
+    end
+    """
+    got, how, log = run(again)
+    equal((got, how), ("served", "eof"), "a listener for each connection")
+    check(1 <= log.count("idle") <= 8, log)
+
+
+@test("a wait for something else goes on after the connection, until it times out for the second time")
+def _():
+    listener = socket.create_server(("127.0.0.1", 0))
+    text = ACCEPTS + """
+    local out = assert(socket.connect("127.0.0.1", arg[1]))
+    client:close()
+    while true do
+      local ready, _, message = socket.select({server, out}, nil, arg[2])
+      if ready[out] then print((assert(out:receive()))) else print(message) end
+    end
+    """
+    client, conn = tcp_pair()
+    with client, conn, listener:
+        child = Serving(conn, LUASOCKET, script(text), str(listener.getsockname()[1]), "0.5")
+        conn.close()
+        peer = listener.accept()[0]
+        equal(client.end(), (b"", "eof"), "end")
+        for word in (b"one\n", b"two\n"):
+            peer.sendall(word)
+            until(lambda: word.decode() in child.log(), "what the other peer says")
+        equal(child.wait(), 0, "exit status")
+        equal(child.log().replace("timeout\n", ""), "one\ntwo\n", "log")
+        check(child.log().endswith("timeout\n"), child.log())
 
 
 @test("a loop over select serves the connection, and ends with it")
@@ -283,6 +400,58 @@ def _():
     end
     """
     equal(run(text, said=b"one\ntwo\nbye\n"), ("<one><two><bye>", "eof", ""), "answer, end, log")
+
+
+@test("a program that has closed its listener ends with the connection, however it waits for the next one")
+def _():
+    text = ACCEPTS + """
+    server:close()
+    %s
+    client:send("served") client:close()
+    while true do %s end
+    """
+    for wait in ("server:accept()", "pcall(server.accept, server)", "socket.select({server}, nil, 1000)",
+                 "socket.select({server}, nil, 0)", "socket.select({server})", "socket.select({}, nil)"):
+        equal(run(text % ("", wait)), ("served", "eof", ""), wait)
+    open_still = 'for _ = 1, 20 do assert(select(2, server:accept()) == "closed") end'
+    equal(run(text % (open_still, "server:accept()")), ("served", "eof", ""), "while the connection is open")
+    text = 'local server = require("socket").bind("*", 0) server:close() while true do server:accept() end'
+    _, how, log = run(text, status=70)
+    check(how == "reset" and "has closed its listener, and has not accepted the connection" in log, f"{how} {log!r}")
+
+
+@test("a client that a polling program drops without closing it is closed, and the program ends")
+def _():
+    text = """
+    local socket = require "socket"
+    local server = assert(socket.bind("*", 0))
+    server:settimeout(%s)
+    while true do
+      %s
+      local client = server:accept()
+      if client then client:send("served") end
+    end
+    """
+    for seconds in "0", "0.05", "5":
+        for wait in "", "socket.select({server}, nil, 0.01)":
+            equal(run(text % (seconds, wait)), ("served", "eof", ""), f"{seconds} {wait}")
+    text = ACCEPTS + 'client:send("served") client = nil while true do socket.select({server}, nil, 0.05) end'
+    equal(run(text), ("served", "eof", ""), "select alone")
+
+
+@test("a program that polls while the connection is open does not spend its time on the garbage")
+def _():
+    text = ACCEPTS + """
+    collectgarbage("stop")
+    local collected = 0
+    local function arm() setmetatable({}, {__gc = function() collected = collected + 1 arm() end}) end
+    arm()
+    server:settimeout(0)
+    for _ = 1, 1000 do server:accept() socket.select({server}, nil, 0) end
+    client:send(collected)
+    """
+    got, how, _ = run(text)
+    check(1 <= int(got) <= 5 and how == "eof", f"{got} collections")
 
 
 @test("an accepted object that is collected counts as closed")

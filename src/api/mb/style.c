@@ -162,6 +162,19 @@ static int style_fd(lua_State *L) {
   return 1;
 }
 
+/* style.over(): returns whether the program has accepted the connection, and it has ended. */
+static int style_over(lua_State *L) {
+  lua_pushboolean(L, mb_standin_over(L));
+  return 1;
+}
+
+/* style.turn(wait): see mb_standin_turn; wait is the table or userdata that the program waits for. */
+static int style_turn(lua_State *L) {
+  luaL_checkany(L, 1);
+  mb_standin_turn(L, lua_topointer(L, 1));
+  return 0;
+}
+
 /* style.finish(): ends the program. Does not return. */
 static int style_finish(lua_State *L) { mb_standin_exit(L); }
 
@@ -263,10 +276,12 @@ static const luaL_Reg functions[] = {
     {"claims", style_claims},
     {"fd", style_fd},
     {"finish", style_finish},
+    {"over", style_over},
     {"pending", style_pending},
     {"program", style_program},
     {"serving", style_serving},
     {"take", style_take},
+    {"turn", style_turn},
     {NULL, NULL},
 };
 
