@@ -26,8 +26,8 @@ static struct {
   struct mb_handle *handle; /* the connect handler's argument keeps it; NULL: no program runs */
   struct mb_addr local;     /* the true address, whatever a PROXY header says; len 0 in a replay */
   bool taken;
-  bool listens;        /* a listener of the program has the connection's address */
-  int64_t collect_at;  /* monotonic microseconds: the garbage is not collected before */
+  bool listens;                 /* a listener of the program has the connection's address */
+  int64_t collect_at;           /* monotonic microseconds: the garbage is not collected before */
   const void *turns[TURNS_MAX]; /* the waits that have returned after the connection's end */
   size_t nturns;
 } standin;

@@ -2,6 +2,7 @@
 """--style: what a server program of another library sees, whichever it is: the one connection as a listener's, its
 address, the end. LuaSocket's interface stands for all; what is the others' own is tested with theirs."""
 
+import contextlib
 import os
 import socket
 import sys
@@ -146,6 +147,109 @@ def _():
     _, _, log = run('return require("mb.style").program("other", "/nonexistent.lua")', options=(), status=78)
     check('expected luasocket, tarantool or lua-http, got "other"' in log, log)
     equal(mbtest.output_of(HANDLE, LUASOCKET, "--check", script("error('not run')")), "1 any connection", "--check")
+
+
+# --- What the program sees of Lua ---
+
+# Each line is true in Lua 5.1, and here.
+LUA_51 = """
+unpack({1, 2, 3}, 2) == 2 and select("#", unpack({}, 1, 3)) == 3
+loadstring("return ...", "=name")(7) == 7 and select(2, loadstring("?", "=name")):find("^name:1:") ~= nil
+gcinfo() > 0 and math.mod(7, 4) == 3 and type(package.loaders) == "table"
+table.getn({1, 2, 3}) == 3 and table.getn(setmetatable({1}, {__len = function() return 5 end})) == 1
+table.maxn({}) == 0 and table.maxn({[1] = 1, [10] = 1, [2.5] = 1, [-3] = 1, x = 1}) == 10
+table.foreach({x = 1, y = 2}, function(k, v) if v == 2 then return k end end) == "y"
+table.foreach({}, print) == nil and table.foreachi({}, print) == nil
+table.foreachi({"a", "b", x = 1}, function(i, v) if v == "b" then return i end end) == 2
+(function() local n = 0 table.foreachi({"a", "b", x = 1}, function() n = n + 1 end) return n end)() == 2
+(function() for word in string.gfind("one two", "%a+") do return word end end)() == "one" and ("x"):gfind("x")() == "x"
+getfenv() == _G and getfenv(0) == _G and getfenv(1) == _G and getfenv(print) == _G and getfenv(function() end) == _G
+(function() local f = function() return x end return setfenv(f, {x = 1}) == f and f() == 1 and getfenv(f).x == 1 end)()
+(function() local function f() return x end local function g() return x end setfenv(f, {x = 1}) return g() end)() == nil
+(function() setfenv(1, {x = 2}) return x, (function() return x end)() end)() == 2
+(function() local function up() setfenv(2, {x = 3}) end up() return x end)() == 3
+setfenv(loadstring("x = 4 return x"), {})() == 4 and x == nil
+not pcall(setfenv, print, {}) and not pcall(setfenv, 1) and not pcall(getfenv, -1) and not pcall(getfenv, 1e6)
+select(2, pcall(setfenv, 0, {})):find("Lua 5.3 cannot set the environment of a thread", 1, true) ~= nil
+require("old.module") == old.module and old.module.f() == "old.module" and old.module._PACKAGE == "old." and f == nil
+old.module == package.loaded["old.module"] and old.module._M == old.module and old.module.text() == "number"
+old.module.added == "old.module" and not pcall(loadstring("module('old.module.f.x')"))
+not pcall(module) and (function() module("own") v = 1 end)() == nil and own.v == 1 and own.print == nil and v == nil
+"""
+
+OLD_MODULE = """
+module(..., package.seeall, function(m) m.added = m._NAME end)
+function f() return _NAME end
+function text() return type(1) end
+"""
+
+
+@test("a program that was written for Lua 5.1 finds what 5.3 has no more, in each style; a script does not")
+def _():
+    lines = LUA_51.strip().splitlines()
+    text = "local said = {}\n"
+    text += "\n".join(f'said[#said + 1] = tostring((function() return {line} end)())' for line in lines)
+    takes = '\nrequire("mb.style").take():write(table.concat(said, " "))'
+    program = script(text + takes)
+    os.makedirs(os.path.join(os.path.dirname(program), "old"), exist_ok=True)
+    mbtest.write_file(os.path.join(os.path.dirname(program), "old", "module.lua"), OLD_MODULE)
+    for style in "luasocket", "tarantool", "lua-http":
+        got = run(text + takes, options=(f"--style={style}",))[0].split()
+        equal([line for line, word in zip(lines, got) if word != "true"], [], style)
+        equal(len(got), len(lines), "lines")
+    names = "unpack loadstring gcinfo getfenv setfenv module socket string.gfind math.mod table.getn table.foreach " \
+        "package.seeall package.loaders"
+    text = f"""
+    local said = {{}}
+    for name in ("{names}"):gmatch("%S+") do said[#said + 1] = load("return " .. name)() and name end
+    require("mb.luasocket").install()
+    return function(s) s:write(table.concat(said, " "), tostring(socket)) end
+    """
+    equal(run(text, options=())[0], "nil", "what a script sees")
+
+
+@test("what 5.3 has is left as it is, and a program may have names of its own")
+def _():
+    text = "local before = table.unpack function unpack() return 'own' end setmetatable(_G, {__index = error}) "
+    text += "string.gfind = 1 assert(table.getn({}) == 0 and string.gfind == 1 and string.nosuch == nil) "
+    text += ACCEPTS + "client:send(unpack({1}) .. tostring(before == table.unpack)) client:close()"
+    equal(run(text)[:2], ("owntrue", "eof"), "answer")
+
+
+@test("a bare require of socket sets the global socket, and LuaSocket's other modules set theirs")
+def _():
+    text = """
+    require "socket" require "socket.url" require "ltn12"
+    local client = assert(socket.bind("*", 0)):accept()
+    socket.sink("close-when-done", client)(ltn12 and socket.url.escape("a b")) client:close()
+    """
+    equal(run(text)[:2], ("a%20b", "eof"), "answer")
+
+
+@test("a script does not require itself: its name is that of a module elsewhere, or is not found")
+def _():
+    there, beside = mbtest.tmp("installed"), mbtest.tmp("program")
+    os.mkdir(there)
+    os.mkdir(beside)
+    mbtest.write_file(os.path.join(there, "copas.lua"), 'local name, file = ... return {name = name, file = file}')
+    program = ACCEPTS + 'local copas = require "copas" client:send(copas.name .. " " .. copas.file) client:close()'
+    handler = 'local copas = require "copas" return function(s) s:write(copas.name .. " " .. copas.file) end'
+    want = f"copas {there}/copas.lua"
+    for text, options in (program, (LUASOCKET,)), (handler, ()):
+        path = mbtest.write_file(os.path.join(beside, "copas.lua"), text)
+        for name, directory in ((path, "/"), ("./copas.lua", beside), ("copas.lua", beside), ("../program/copas.lua", there)):
+            client, conn = tcp_pair()
+            with client, conn, contextlib.chdir(directory):
+                child = Serving(conn, *options, name, env=dict(os.environ, LUA_PATH=f"./?.lua;;{there}/?.lua"))
+                conn.close()
+                got, how = client.end()
+                equal(child.wait(), 0, f"exit status; log: {child.log()!r}")
+            equal((got.decode().replace("./copas", f"{there}/copas"), how), (want, "eof"), name)
+    _, how, log = run(ACCEPTS + 'require((arg[0]:match("([^/]*)%.lua$")))', status=70)
+    check(how == "reset" and "' not found: " in log and " is the script itself\n" in log, f"{how} {log!r}")
+    text = 'package.preload[arg[0]:match("([^/]*)%.lua$")] = function() return "preloaded" end\n' + ACCEPTS
+    text += 'client:send(require((arg[0]:match("([^/]*)%.lua$")))) client:close()'
+    equal(run(text)[:2], ("preloaded", "eof"), "package.preload")
 
 
 # --- The address ---

@@ -16,7 +16,8 @@ const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
   if (mb_standin_active() && !s->stands_in && !s->elsewhere && s->fd >= 0) {
     struct mb_addr local = {.len = sizeof local.storage};
     if (getsockname(s->fd, &local.any, &local.len) == 0) {
-      s->stands_in = mb_standin_is(&local); /* a socket that is not bound would listen on any port */
+      s->stands_in =
+          mb_standin_is(&local); /* a socket that is not bound would listen on any port */
       s->elsewhere = !s->stands_in;
       s->wanted = local;
     }
@@ -53,7 +54,9 @@ bool mb_luasocket_is_in_vain(lua_State *L, const struct mb_luasocket *s) {
     char wanted[MB_ADDR_LABEL_MAX], came[MB_ADDR_LABEL_MAX];
     mb_addr_label(&s->wanted, wanted);
     mb_addr_label(mb_standin_local(), came);
-    luaL_error(L, "nobody can come to %s: the connection came in on %s, and the program does not listen there",
+    luaL_error(L,
+               "nobody can come to %s: the connection came in on %s, and the program does not "
+               "listen there",
                wanted, came);
   }
   return s->elsewhere || (s->stands_in ? mb_standin_taken() : s->fd < 0);
@@ -85,8 +88,7 @@ static int accept_standin(lua_State *L, const struct mb_luasocket *server) {
     client->owns = true;
     return 1;
   }
-  mb_luasocket_wait_in_vain(L, server,
-                            mb_luasocket_deadline(server, mb_luasocket_start(server)));
+  mb_luasocket_wait_in_vain(L, server, mb_luasocket_deadline(server, mb_luasocket_start(server)));
   return mb_luasocket_fail(L, "timeout");
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/mb/lua51.h"
 #include "base/connect.h"
 #include "socket/standin.h"
 
@@ -76,6 +77,7 @@ static int run(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(2));
   lua_setglobal(L, "arg");
   replace_exit(L);
+  mb_lua51_open(L);
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(1));
   int nargs = (int)lua_rawlen(L, lua_upvalueindex(2));
