@@ -235,6 +235,7 @@ def _():
     program = ACCEPTS + 'local copas = require "copas" client:send(copas.name .. " " .. copas.file) client:close()'
     handler = 'local copas = require "copas" return function(s) s:write(copas.name .. " " .. copas.file) end'
     want = f"copas {there}/copas.lua"
+    wrapped = f'return require("mb.style").program("luasocket", "{beside}/copas.lua")'
     for text, options in (program, (LUASOCKET,)), (handler, ()):
         path = mbtest.write_file(os.path.join(beside, "copas.lua"), text)
         for name, directory in ((path, "/"), ("./copas.lua", beside), ("copas.lua", beside), ("../program/copas.lua", there)):
@@ -245,6 +246,29 @@ def _():
                 got, how = client.end()
                 equal(child.wait(), 0, f"exit status; log: {child.log()!r}")
             equal((got.decode().replace("./copas", f"{there}/copas"), how), (want, "eof"), name)
+    path = mbtest.write_file(os.path.join(beside, "copas.lua"), program)
+    env = dict(os.environ, LUA_PATH=f";;{there}/?.lua")
+    other = mbtest.write_file(os.path.join(beside, "neighbour.lua"), program)
+    for args in [(LUASOCKET, other), (script(wrapped),)]:
+        client, conn = tcp_pair()
+        with client, conn:
+            child = Serving(conn, *args, env=env)
+            conn.close()
+            equal((client.end(), child.wait()), ((want.encode(), "eof"), 0), f"{args}; log: {child.log()!r}")
+    _, how, log = run(wrapped, options=(), status=70)
+    check(how == "reset" and f"'copas' not found: {beside}/copas.lua is the script itself" in log, f"{how} {log!r}")
+    mbtest.write_file(os.path.join(beside, "helper.lua"), 'return {name = "helper", file = ""}')
+    mbtest.write_file(path, program.replace('require "copas"', 'require "helper"'))
+    equal(run(wrapped, options=())[:2], ("helper ", "eof"), "a module beside the program")
+    mbtest.write_file(os.path.join(beside, "copas.lua"), "return {name = 'beside', file = ''}")
+    for style, found in ("lua-http", want), ("tarantool", "beside "):
+        text = 'local copas = require "copas" require("mb.style").take():write(copas.name .. " " .. copas.file)'
+        mbtest.write_file(other, text)
+        client, conn = tcp_pair()
+        with client, conn:
+            child = Serving(conn, f"--style={style}", other, env=env)
+            conn.close()
+            equal((client.end(), child.wait()), ((found.encode(), "eof"), 0), f"{style}; log: {child.log()!r}")
     _, how, log = run(ACCEPTS + 'require((arg[0]:match("([^/]*)%.lua$")))', status=70)
     check(how == "reset" and "' not found: " in log and " is the script itself\n" in log, f"{how} {log!r}")
     text = 'package.preload[arg[0]:match("([^/]*)%.lua$")] = function() return "preloaded" end\n' + ACCEPTS
