@@ -174,6 +174,7 @@ select(2, pcall(setfenv, 0, {})):find("Lua 5.3 cannot set the environment of a t
 require("old.module") == old.module and old.module.f() == "old.module" and old.module._PACKAGE == "old." and f == nil
 old.module == package.loaded["old.module"] and old.module._M == old.module and old.module.text() == "number"
 old.module.added == "old.module" and not pcall(loadstring("module('old.module.f.x')"))
+require("old.bare") == old.bare and old.bare.one() == "one" and old.bare.print == nil and one == nil
 not pcall(module) and (function() module("own") v = 1 end)() == nil and own.v == 1 and own.print == nil and v == nil
 """
 
@@ -193,6 +194,8 @@ def _():
     program = script(text + takes)
     os.makedirs(os.path.join(os.path.dirname(program), "old"), exist_ok=True)
     mbtest.write_file(os.path.join(os.path.dirname(program), "old", "module.lua"), OLD_MODULE)
+    bare = 'local setmetatable = setmetatable\nmodule (...)\nfunction one() return "one" end\n'
+    mbtest.write_file(os.path.join(os.path.dirname(program), "old", "bare.lua"), bare)
     for style in "luasocket", "tarantool", "lua-http":
         got = run(text + takes, options=(f"--style={style}",))[0].split()
         equal([line for line, word in zip(lines, got) if word != "true"], [], style)
