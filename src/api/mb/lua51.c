@@ -143,8 +143,8 @@ static int lua51_module(lua_State *L) {
   set_env(L);
   lua_pop(L, 1);
   for (int i = 2; i <= last; i++) {
-    if (!lua_isfunction(L, i))
-      continue; /* module(...): in 5.3, require also passes the file's name */
+    /* With module(...) it is the file's name, which require passes to a chunk in 5.3. */
+    if (!lua_isfunction(L, i)) continue;
     lua_pushvalue(L, i);
     lua_pushvalue(L, -2);
     lua_call(L, 1, 0);
