@@ -12,7 +12,9 @@
 #include "api/mb/style.h"
 #include "api/tarantool/tarantool_core.h"
 #include "app/deploy_core.h"
+#include "app/own_name.h"
 #include "socket/listener_object.h"
+#include "state/state.h"
 
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {
@@ -44,6 +46,8 @@ static int search(lua_State *L) {
     lua_pushcfunction(L, m->func);
     return 1;
   }
+  const char *script = mb_state_of(L)->script;
+  if (mb_own_name_is(name, script)) return mb_own_name_search(L, search, script);
   lua_pushfstring(L, "\n\tno module '%s' in mb-handle", name);
   return 1;
 }

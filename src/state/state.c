@@ -34,10 +34,10 @@ lua_State *mb_state_new(struct mb_state *state) {
 }
 
 /*
- * Puts the script's directory first into package.path: the script's own modules are there, and a
- * service is started in "/", where "./?.lua" does not find them.
+ * The script's own modules are in its directory, and a service is started in "/", where "./?.lua" does not find
+ * them.
  */
-static void add_script_directory(lua_State *L, const char *script) {
+void mb_state_add_directory(lua_State *L, const char *script, bool last) {
   const char *slash = strrchr(script, '/');
   if (!slash) return;
   /* package.path has no way to write a name with ";" or "?" in it. */
@@ -48,14 +48,20 @@ static void add_script_directory(lua_State *L, const char *script) {
   lua_getfield(L, -2, "path");
   const char *directory = lua_tostring(L, -2);
   const char *path = lua_tostring(L, -1);
-  lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", directory, directory, path ? path : "");
+  if (!path) path = "";
+  if (last) {
+    lua_pushfstring(L, "%s;%s/?.lua;%s/?/init.lua", path, directory, directory);
+  } else {
+    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", directory, directory, path);
+  }
   lua_setfield(L, -4, "path");
   lua_pop(L, 3);
 }
 
 void mb_state_open(lua_State *L, const char *script) {
   luaL_openlibs(L);
-  add_script_directory(L, script);
+  mb_state_of(L)->script = script;
+  mb_state_add_directory(L, script, mb_state_of(L)->installed_first);
   lua_gc(L, LUA_GCRESTART, 0);
   /*
    * A step of a negative size makes the collector wait: most connections end before it has anything to
