@@ -49,6 +49,8 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"style", "LIBRARY", MB_OPTION_CHOICE, IN(style), MB_MODE_SERVE, false, MB_STYLE_LUASOCKET,
      MB_STYLE_LUA_HTTP, "", MB_STYLE_NAMES,
      "run a server program of luasocket, tarantool or lua-http"},
+    {"tcp-keepalive", "SECONDS", MB_OPTION_INTEGER, IN(keepalive), MB_MODE_SERVE, true, 0,
+     MB_KEEPALIVE_MAX, "240", "a number of seconds", "notice a vanished client after SECONDS (240; 0: never)"},
     {"timeout", "SECONDS", MB_OPTION_SECONDS, IN(timeout), MB_MODE_SERVE, true, 0, MB_SECONDS_MAX,
      "", "a number of seconds", "end the process after SECONDS, whatever the script sets"},
     {"units", "DIR", MB_OPTION_TEXT, IN(mode_value), MB_MODE_UNITS, false, 0, 0, "", "a directory",

@@ -39,6 +39,7 @@ struct mb_options {
   const char *record;     /* file to write the connection's input to, or NULL */
   int listener;           /* number of the listener to take, from 1; 0: the one that matches */
   double timeout;         /* seconds the process may run; 0: no limit */
+  int keepalive;          /* seconds until a vanished client is noticed; 0: as the socket is */
   size_t memory_limit;    /* bytes the Lua state may hold; 0: no limit */
   int log_level;          /* LOG_ERR … LOG_DEBUG */
   int log_journal;        /* 1: connections are logged with fields, in the journal's own protocol */
@@ -83,7 +84,7 @@ struct mb_option {
   char text[60];     /* for --help */
 };
 
-#define MB_OPTIONS 19
+#define MB_OPTIONS 20
 extern const struct mb_option mb_options[MB_OPTIONS];
 
 /*

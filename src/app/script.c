@@ -197,6 +197,8 @@ enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_add
   }
   enum mb_exit exit = load(L, &script);
   if (exit == MB_EXIT_OK) exit = body(L, &script, context);
+  mb_timeout_limit_finalizers(true);
   lua_close(L);
+  mb_timeout_limit_finalizers(false);
   return exit;
 }

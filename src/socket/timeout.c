@@ -19,6 +19,12 @@
 /* The last line waits at most this long for a log that does not take it. */
 #define LAST_LINE_PATIENCE_USEC 50000
 
+/*
+ * The client has been served when finalizers run at the end, and finish() is the place for longer work: a
+ * finalizer that takes so long hangs.
+ */
+#define FINALIZERS_SECONDS 10
+
 /* The longest text that the log gets; more of a long URL helps nobody. */
 #define LABEL_MAX_BYTES 512
 
@@ -35,6 +41,7 @@ struct sub_timer {
 };
 
 static int64_t limit = MB_NO_DEADLINE; /* of the whole process */
+static int64_t last = MB_NO_DEADLINE;  /* of the finalizers that run when the Lua state is closed */
 static int64_t outer = MB_NO_DEADLINE; /* set by timeout(seconds) outside of all sub-timers */
 static struct sub_timer *running;      /* the one started last goes first */
 
@@ -43,6 +50,8 @@ static const struct mb_channel *volatile guarded;
 static void (*volatile at_end)(const char *how);
 
 static const struct mb_timeout_label usual = {"timeout: time is up", NULL, 0};
+static const struct mb_timeout_label of_last = {
+    "timeout: the finalizers (__gc) of the script took too long after its end", NULL, 0};
 
 /* The words for the log when the alarm that is set now goes off. */
 static const struct mb_timeout_label *volatile alarm_label = &usual;
@@ -77,10 +86,10 @@ static void time_is_up(int signal_number) {
   const struct mb_channel *connection = guarded;
   if (connection) connection->transport->reset(connection);
   /* Writing to the log may block, on a pipe that nobody reads: the next alarm kills us then. */
-  const struct itimerval last = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
+  const struct itimerval last_alarm = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
   signal(signal_number, SIG_DFL);
   unblock(signal_number);
-  setitimer(ITIMER_REAL, &last, NULL);
+  setitimer(ITIMER_REAL, &last_alarm, NULL);
   mb_log_flush();
   log_label(alarm_label, connection != NULL);
   if (at_end) at_end("time is up");
@@ -95,6 +104,10 @@ void mb_timeout_at_end(void (*f)(const char *how)) { at_end = f; }
 static int64_t earliest(const struct mb_timeout_label **ret_label) {
   int64_t deadline = limit < outer ? limit : outer;
   *ret_label = &usual;
+  if (last < deadline) {
+    deadline = last;
+    *ret_label = &of_last;
+  }
   for (const struct sub_timer *s = running; s; s = s->next) {
     if (s->deadline < deadline) {
       deadline = s->deadline;
@@ -150,10 +163,15 @@ void mb_timeout_limit(double seconds) {
   if (limit != MB_NO_DEADLINE) arm();
 }
 
+void mb_timeout_limit_finalizers(bool run) {
+  last = deadline_after(run ? FINALIZERS_SECONDS : 0);
+  arm();
+}
+
 void mb_timeout_forget(void) {
   const struct mb_timeout_label *label;
   bool armed = earliest(&label) != MB_NO_DEADLINE;
-  limit = outer = MB_NO_DEADLINE;
+  limit = last = outer = MB_NO_DEADLINE;
   running = NULL;
   if (armed) arm(); /* disarms it, before the alarm finds that nothing is guarded */
   guarded = NULL;

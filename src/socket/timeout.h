@@ -3,6 +3,7 @@
 #define MB_TIMEOUT_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/transport.h"
@@ -15,6 +16,13 @@ void mb_timeout_open(lua_State *L);
  * that. 0: no limit.
  */
 void mb_timeout_limit(double seconds);
+
+/*
+ * Ends the process when the finalizers of a Lua state take more than 10 seconds from now; no timeout() in a
+ * finalizer can extend that.
+ * run  true before the state is closed, false when it is
+ */
+void mb_timeout_limit_finalizers(bool run);
 
 /* The words for the log when time runs out. The caller keeps both texts as they are while the time runs. */
 struct mb_timeout_label {

@@ -277,13 +277,12 @@ def _():
         written(script)
     equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
     all_of_them = {"Accept": "yes", "TriggerLimitIntervalUSec": "1s", "Backlog": "64"}
-    times = {"KeepAlive": "yes", "KeepAliveTimeUSec": "2min", "KeepAliveIntervalUSec": "30s", "NoDelay": "yes"}
     for unit, wanted in (
-        ("set-tcp.socket", {**times, "TriggerLimitBurst": "300", "FreeBind": "yes", "RemoveOnStop": "no"}),
-        ("set-local.socket", {"KeepAlive": "no", "NoDelay": "no", "SocketMode": "0666", "RemoveOnStop": "yes"}),
+        ("set-tcp.socket", {"TriggerLimitBurst": "300", "NoDelay": "yes", "FreeBind": "yes", "RemoveOnStop": "no"}),
+        ("set-local.socket", {"NoDelay": "no", "SocketMode": "0666", "RemoveOnStop": "yes"}),
         ("set-local.socket", {"TriggerLimitBurst": "200", "BindIPv6Only": "default"}),
         # The manager would log an error for each connection to the Unix socket.
-        ("set-mixed.socket", {"KeepAlive": "yes", "KeepAliveTimeUSec": "0", "NoDelay": "no", "FreeBind": "no"}),
+        ("set-mixed.socket", {"NoDelay": "no", "FreeBind": "no"}),
         ("set-mixed.socket", {"TriggerLimitBurst": "200", "BindIPv6Only": "both"}),
     ):
         for name, value in {**all_of_them, **wanted}.items():

@@ -24,22 +24,11 @@ TriggerLimitIntervalSec=1s
 TriggerLimitBurst=%d
 ]]
 
-local KEEPALIVE = [[
-
-# A peer that vanished without a FIN would hold its process and its slot for ever.
-KeepAlive=yes
-]]
-
 local TCP_OPTIONS = [[
-KeepAliveTimeSec=2min
-KeepAliveIntervalSec=30s
+
 # The handler's writes are buffered until it flushes: waiting to fill a segment gains nothing.
 NoDelay=yes
 ]]
-
--- A socket unit with a Unix socket has no TCP options: the manager would log for each of its connections that it cannot
--- set them.
-local NO_TCP_OPTIONS = "# No times for it and no NoDelay=, as not all listeners are TCP.\n"
 
 local LOCAL = [[
 
@@ -156,7 +145,8 @@ return function(plan, unit)
     BRAKES:format(has_local and 200 or 300),
     limits_text(plan, list),
   }
-  if has_tcp then text[#text + 1] = KEEPALIVE .. (has_local and NO_TCP_OPTIONS or TCP_OPTIONS) end
+  -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.
+  if has_tcp and not has_local then text[#text + 1] = TCP_OPTIONS end
   local is_proxied = any(list, function(a) return is_local(a) and limits.is_proxied(plan, a.listener) end)
   if has_local then text[#text + 1] = is_proxied and LOCAL_PROXIED or LOCAL end
   if any(list, function(a) return is_local(a) and a.path:find("^/") ~= nil end) then text[#text + 1] = REMOVE end

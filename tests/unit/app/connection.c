@@ -91,7 +91,7 @@ static int serve(const char *path, const char *option) {
   dup2(log, 2);
   struct mb_connection connection;
   int status = -1;
-  if (mb_connection_open(&connection, server, false) == 0)
+  if (mb_connection_open(&connection, server, false, 0) == 0)
     status = (int)mb_serve(&options, &connection);
   for (int i = 0; i < 2; i++) {
     dup2(before[i], i + 1);
@@ -239,7 +239,7 @@ static void gone_at_once(void) {
   peers_reset(client);
   struct mb_connection connection;
   mb_log_set_level(LOG_ERR);
-  tap_int(mb_connection_open(&connection, server, false), -ENOTCONN, "a client that has gone");
+  tap_int(mb_connection_open(&connection, server, false, 0), -ENOTCONN, "a client that has gone");
   mb_connection_end(&connection, MB_EXIT_OK);
   nothing_is_left("a client that has gone", before);
 }

@@ -212,6 +212,9 @@ int main(void) {
   tap_ok(parse("--handlers=/h") && strcmp(o.handlers, "/h") == 0, "--handlers=");
   tap_ok(parse("--listener 3") && o.listener == 3, "--listener");
   tap_ok(parse("--timeout 1.5") && o.timeout == 1.5, "--timeout");
+  tap_ok(parse("s.lua") && o.keepalive == 240, "a vanished client is noticed after some minutes");
+  tap_ok(parse("--tcp-keepalive 0") && o.keepalive == 0, "--tcp-keepalive 0: not by us");
+  tap_ok(parse("--tcp-keepalive=65534") && o.keepalive == 65534, "--tcp-keepalive, the most");
   tap_ok(parse("--record /r.%p.%t%%") && strcmp(o.record, "/r.%p.%t%%") == 0, "--record");
   tap_ok(parse("--memory-limit 1000") && o.memory_limit == 1000, "--memory-limit in bytes");
   tap_ok(parse("--memory-limit 4K") && o.memory_limit == 4096, "--memory-limit in KiB");
@@ -273,8 +276,8 @@ int main(void) {
   tap_str(o.carried[2].value, "info", "the last");
   parse(
       "--log-format plain --log-level info --memory-limit 1 --proxy-protocol --proxy-trust ::1 "
-      "--timeout 1 s.lua");
-  tap_int(o.ncarried, 6, "there is room for all of them");
+      "--tcp-keepalive 9 --timeout 1 s.lua");
+  tap_int(o.ncarried, 7, "there is room for all of them");
 
   refused("--bogus", "--bogus");
   refused("-x", "-x");
@@ -282,6 +285,9 @@ int main(void) {
   refused("--listener 0", "(see --check), from 1 to 2147483647, got \"0\"");
   refused("--listener 1x", "\"1x\"");
   refused("--listener 99999999999999999999", "--listener");
+  refused("--tcp-keepalive 65535", "a number of seconds, from 0 to 65534, got \"65535\"");
+  refused("--tcp-keepalive -1", "--tcp-keepalive");
+  refused("--tcp-keepalive 1.5", "--tcp-keepalive");
   refused("--timeout 0", "a number of seconds, more than 0, at most 1000000000, got \"0\"");
   refused("--timeout -1", "--timeout");
   refused("--timeout nan", "--timeout");
