@@ -46,6 +46,8 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"record", "FILE", MB_OPTION_FILE, IN(record), MB_MODE_SERVE, false, 0, 0, "",
      "a file name, with %p, %t and %% only",
      "write the connection's input to FILE (%p: pid, %t: time)"},
+    {"silence-timeout", "SECONDS", MB_OPTION_INTEGER, IN(silence), MB_MODE_SERVE, true, 0, INT32_MAX,
+     "3600", "a number of seconds", "end a silent TCP connection after SECONDS (3600; 0: never)"},
     {"style", "LIBRARY", MB_OPTION_CHOICE, IN(style), MB_MODE_SERVE, false, MB_STYLE_LUASOCKET,
      MB_STYLE_LUA_HTTP, "", MB_STYLE_NAMES,
      "run a server program of luasocket, tarantool or lua-http"},

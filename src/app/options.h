@@ -38,6 +38,7 @@ struct mb_options {
   const char *handlers;   /* directory of handler scripts */
   const char *record;     /* file to write the connection's input to, or NULL */
   int listener;           /* number of the listener to take, from 1; 0: the one that matches */
+  int silence;            /* seconds a TCP connection may be silent; 0: no limit */
   double timeout;         /* seconds the process may run; 0: no limit */
   int keepalive;          /* seconds until a vanished client is noticed; 0: as the socket is */
   size_t memory_limit;    /* bytes the Lua state may hold; 0: no limit */
@@ -84,7 +85,7 @@ struct mb_option {
   char text[60];     /* for --help */
 };
 
-#define MB_OPTIONS 20
+#define MB_OPTIONS 21
 extern const struct mb_option mb_options[MB_OPTIONS];
 
 /*

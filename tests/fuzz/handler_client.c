@@ -145,11 +145,17 @@ static void reset(const struct mb_channel *c) {
 /* The client takes at once all that it has room for. */
 static int unsent(const struct mb_channel *c) { return c->kind == MB_FD_FILE ? -ENOTSOCK : 0; }
 
+static int64_t silence(const struct mb_channel *c) {
+  (void)c;
+  return -ENOTSOCK;
+}
+
 const struct mb_transport client_transport = {
     .read = read_client,
     .writev = write_client,
     .sendfile = send_file,
     .unsent = unsent,
+    .silence = silence,
     .end_output = end_output,
     .end = end,
     .reset = reset,

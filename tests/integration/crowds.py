@@ -3,7 +3,6 @@
 as generated, other units start, other sockets answer, and clients are served; when the crowd has gone, all is as before."""
 
 import os
-import subprocess
 import sys
 import time
 

@@ -215,6 +215,8 @@ int main(void) {
   tap_ok(parse("s.lua") && o.keepalive == 240, "a vanished client is noticed after some minutes");
   tap_ok(parse("--tcp-keepalive 0") && o.keepalive == 0, "--tcp-keepalive 0: not by us");
   tap_ok(parse("--tcp-keepalive=65534") && o.keepalive == 65534, "--tcp-keepalive, the most");
+  tap_ok(parse("s.lua") && o.silence == 3600, "a silent client has an hour");
+  tap_ok(parse("--silence-timeout 0") && o.silence == 0, "--silence-timeout 0: for ever");
   tap_ok(parse("--record /r.%p.%t%%") && strcmp(o.record, "/r.%p.%t%%") == 0, "--record");
   tap_ok(parse("--memory-limit 1000") && o.memory_limit == 1000, "--memory-limit in bytes");
   tap_ok(parse("--memory-limit 4K") && o.memory_limit == 4096, "--memory-limit in KiB");
@@ -276,8 +278,8 @@ int main(void) {
   tap_str(o.carried[2].value, "info", "the last");
   parse(
       "--log-format plain --log-level info --memory-limit 1 --proxy-protocol --proxy-trust ::1 "
-      "--tcp-keepalive 9 --timeout 1 s.lua");
-  tap_int(o.ncarried, 7, "there is room for all of them");
+      "--silence-timeout 9 --tcp-keepalive 9 --timeout 1 s.lua");
+  tap_int(o.ncarried, 8, "there is room for all of them");
 
   refused("--bogus", "--bogus");
   refused("-x", "-x");
@@ -288,6 +290,8 @@ int main(void) {
   refused("--tcp-keepalive 65535", "a number of seconds, from 0 to 65534, got \"65535\"");
   refused("--tcp-keepalive -1", "--tcp-keepalive");
   refused("--tcp-keepalive 1.5", "--tcp-keepalive");
+  refused("--silence-timeout 2147483648", "a number of seconds, from 0 to 2147483647");
+  refused("--silence-timeout 0x", "--silence-timeout");
   refused("--timeout 0", "a number of seconds, more than 0, at most 1000000000, got \"0\"");
   refused("--timeout -1", "--timeout");
   refused("--timeout nan", "--timeout");
