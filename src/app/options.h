@@ -41,6 +41,7 @@ struct mb_options {
   double timeout;         /* seconds the process may run; 0: no limit */
   size_t memory_limit;    /* bytes the Lua state may hold; 0: no limit */
   int log_level;          /* LOG_ERR … LOG_DEBUG */
+  int log_lines;          /* that the script of a connection may log within 30 s; 0: MB_LOG_LINES */
   int log_journal;        /* 1: connections are logged with fields, in the journal's own protocol */
   bool proxy_protocol;    /* connections begin with a proxy's header */
   enum mb_style style;    /* of the script */
@@ -83,7 +84,7 @@ struct mb_option {
   char text[60];     /* for --help */
 };
 
-#define MB_OPTIONS 19
+#define MB_OPTIONS 20
 extern const struct mb_option mb_options[MB_OPTIONS];
 
 /*

@@ -206,7 +206,7 @@ def _():
     for ending in ("socket:close()", "socket:finish()"):
         client, conn = local_pair()
         with client, conn:
-            child = start(conn, f'socket:write("bye\\n") {ending} io.stderr:write("closed") os.execute("exec sleep 5")')
+            child = start(conn, f'socket:write("bye\\n") {ending} io.stderr:write("closed\\n") os.execute("exec sleep 5")')
             equal(client.end(), (b"bye\n", "eof"), "what the client got")
             mbtest.until(child.log, "the call has returned")
             check(alive(child.pid), "the process is still there")
