@@ -119,8 +119,8 @@ def _():
     for hold in (True, False):
         text = ends('socket:write("unsent") error("deliberate")', (b"", "reset"), 70, "deliberate", hold)
         check("stack traceback" in text, f"a traceback in {text!r}")
-    ends("error()", (b"", "reset"), 70, "nil")
-    ends("error({})", (b"", "reset"), 70, "table")
+    ends("error()", (b"", "reset"), 70, "error object: nil")
+    ends("error({code = 5})", (b"", "reset"), 70, "error object: {code = 5}")
     ends('error(setmetatable({}, { __tostring = function() return "an object" end }))', (b"", "reset"), 70, "an object")
 
 

@@ -126,4 +126,44 @@ def _():
     check(len(told) == 1 and told[0][1] > 100000, f"what was dropped: {told}")
 
 
+# ---- errors that are no strings ----
+
+CODE = "error object: {code = 5}"
+
+
+@test("error({code = 5}) logs its content: in the script, in prepare, connect and finish, in coroutines and callbacks")
+def _():
+    for text, status in (
+        ("error({code = 5})", 78),
+        ("listen{prepare = function() error({code = 5}) end, connect = print}", 70),
+        ("listen{finish = function() error({code = 5}) end, connect = function() end}", 70),
+        ("return function() error({code = 5}) end", 70),
+        ("return function() coroutine.wrap(function() error({code = 5}) end)() end", 70),
+        ("return function() timeout(5, error, {code = 5}) end", 70),
+        ("return function(socket) socket:read_call(function() error({code = 5}) end) end", 70),
+        ("return function() assert(false, {code = 5}) end", 70),
+    ):
+        lines = replay(text, status)
+        check(CODE in lines[0] and "0x" not in lines[0], f"{text}: {lines}")
+    post = request("/", "POST", None, ["Content-Length: 4"]) + b"body"
+    for body in ("error({code = 5})", "request:stream_request_body(function() error({code = 5}) end) request:consume_input()"):
+        lines = replay(source(body), 70, post)
+        check(any(CODE in line for line in lines), f"{body}: {lines}")
+
+
+@test("no thrown value gets past us: a __tostring that throws, a loop of tables, a userdata, nil")
+def _():
+    for value, shown in (
+        ("nil", "error object: nil"),
+        ("socket", "socket (replay)"),
+        ("setmetatable({1}, {__tostring = error})", "error object: {1} (its __tostring has failed)"),
+        ("setmetatable({}, {__index = error, __tostring = function() return 'mine' end})", "mine"),
+        ("setmetatable({}, {__tostring = function() return ('x'):rep(1e6) end})", "... (1000000 bytes)"),
+        ("(function() local t = {} t.t = t return t end)()", "error object: {t = {t = {...}}}"),
+    ):
+        lines = replay(f"return function(socket) error({value}) end", 70)
+        check(shown in lines[0], f"{value}: {lines[0][:200]}")
+        check("traceback" in lines[1], f"{value}: the traceback")
+
+
 mbtest.main()
