@@ -47,7 +47,6 @@ static void add(const char *text, size_t len) {
 
 void mb_log_flush(void) {
   if (line.len > 0) write_piece(line.len, true);
-  mb_log_end_printed("");
   mb_log_tell_dropped();
 }
 
