@@ -140,7 +140,6 @@ def _():
         ("return function() error({code = 5}) end", 70),
         ("return function() coroutine.wrap(function() error({code = 5}) end)() end", 70),
         ("return function() timeout(5, error, {code = 5}) end", 70),
-        ("return function(socket) socket:read_call(function() error({code = 5}) end) end", 70),
         ("return function() assert(false, {code = 5}) end", 70),
     ):
         lines = replay(text, status)
