@@ -30,7 +30,8 @@ static size_t character(const unsigned char *p, size_t size, uint32_t *ret) {
     unsigned char again[4] = {(unsigned char)c};
     size_t need = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
     uint32_t rest = c;
-    for (size_t i = need - 1; i > 0; i--, rest >>= 6) again[i] = (unsigned char)(0x80 | (rest & 0x3f));
+    for (size_t i = need - 1; i > 0; i--, rest >>= 6)
+      again[i] = (unsigned char)(0x80 | (rest & 0x3f));
     if (need > 1) again[0] = (unsigned char)((0xf00u >> need) | rest);
     if (need != len || memcmp(again, p, len) != 0) continue;
     *ret = c;
@@ -40,8 +41,8 @@ static size_t character(const unsigned char *p, size_t size, uint32_t *ret) {
 }
 
 static bool is_control(uint32_t c) {
-  return (c < 0x20 && c != '\t') || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
-         (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+  return (c < 0x20 && c != '\t') || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e ||
+         c == 0x200f || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
 static void escape(struct fuzz_text *to, struct mb_span text) {
@@ -153,7 +154,8 @@ static void check_plain(struct mb_span text, enum fuzz_split split) {
 static void add_undisguised(struct fuzz_text *to, struct mb_span text) {
   while (text.size > 0) {
     bool disguised = begins_with(text, "\\x3c");
-    if (text.data[0] != '\n') fuzz_add(to, disguised ? (struct mb_span){"<", 1} : (struct mb_span){text.data, 1});
+    if (text.data[0] != '\n')
+      fuzz_add(to, disguised ? (struct mb_span){"<", 1} : (struct mb_span){text.data, 1});
     size_t len = disguised ? 4 : 1;
     text.data += len;
     text.size -= len;
@@ -161,7 +163,8 @@ static void add_undisguised(struct fuzz_text *to, struct mb_span text) {
 }
 
 static void check_journal(struct mb_span text, enum fuzz_split split) {
-  struct fuzz_text shown = FUZZ_TEXT_INIT, want = FUZZ_TEXT_INIT, printed = FUZZ_TEXT_INIT, got = FUZZ_TEXT_INIT;
+  struct fuzz_text shown = FUZZ_TEXT_INIT, want = FUZZ_TEXT_INIT, printed = FUZZ_TEXT_INIT,
+                   got = FUZZ_TEXT_INIT;
   mb_log_set_target(MB_LOG_JOURNAL);
   for (struct mb_span rest = text; rest.size > 0;) escape(&shown, fuzz_take_line(&rest));
   add_undisguised(&want, fuzz_text_span(&shown));
@@ -172,7 +175,8 @@ static void check_journal(struct mb_span text, enum fuzz_split split) {
   for (struct mb_span rest = fuzz_text_span(&printed); rest.size > 0;) {
     struct mb_span line = fuzz_take_line(&rest);
     CHECK(line.size > 0 && line.size <= MB_LOG_LINE_MAX + 64, "a line of %zu bytes", line.size);
-    CHECK(line.size < 2 || line.data[0] != '<' || line.data[1] < '0' || line.data[1] > '9', "a level");
+    CHECK(line.size < 2 || line.data[0] != '<' || line.data[1] < '0' || line.data[1] > '9',
+          "a level");
   }
   fuzz_text_free(&shown);
   fuzz_text_free(&want);

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What a script logs, by the program itself: one rule for a file, a journal's stream and a replay; limits of a message and
-of a connection's lines; errors that are no strings. mbcases.forging has the real journal and syslog."""
+"""What a script logs: one rule for a file, a journal's stream and a replay; limits of a message and of a connection's
+lines; errors that are no strings. mbcases.forging has the real journal and syslog."""
 
 import os
 import re
@@ -41,7 +41,8 @@ def replay(text, status=0, stdin=b""):
 
 def dropped(lines):
     """The lines without those that tell of dropped ones, and how many lines and bytes these tell of."""
-    told = [re.fullmatch(r"mb-handle: lines dropped: (\d+), with (\d+) bytes: .* \(--log-lines\)", line) for line in lines]
+    pattern = re.compile(r"mb-handle: lines dropped: (\d+), with (\d+) bytes: .* \(--log-lines\)")
+    told = [pattern.fullmatch(line) for line in lines]
     rest = [line for line, match in zip(lines, told) if not match]
     return rest, [tuple(map(int, match.groups())) for match in told if match]
 
@@ -51,15 +52,17 @@ def dropped(lines):
 
 @test("what is printed is escaped line by line, in a file, a journal's stream and a replay")
 def _():
-    for way in (f"print({HOSTILE})", f"io.write({HOSTILE})", f"io.stdout:write({HOSTILE})", f"io.stderr:write({HOSTILE})"):
+    for way in ("print", "io.write", "io.stdout:write", "io.stderr:write"):
+        way = f"{way}({HOSTILE})"
         equal(serve(way), SHOWN, f"{way} in a file")
-        equal(serve(way, journal=True), [SHOWN[0], r"\x3c" + SHOWN[1][1:]], f"{way} in the journal: no line has a level")
+        equal(serve(way, journal=True), [SHOWN[0], r"\x3c" + SHOWN[1][1:]], f"{way} in the journal")
         equal(replay(f"return function() {way} end"), SHOWN, f"{way} in a replay")
 
 
 @test("a replay's log has what print promises: values with tabs, empty lines, lines of any length and number")
 def _():
-    lines = replay("print(1, nil, 'a\\tb') print() print(('ä'):rep(5000)) for i = 1, 5000 do print(i) end return print")
+    body = "print(1, nil, 'a\\tb') print() print(('ä'):rep(5000)) for i = 1, 5000 do print(i) end"
+    lines = replay(f"{body} return print")
     equal(lines[:3], ["1\tnil\ta\tb", "", "ä" * 5000], "lines")
     equal(lines[3:5003], [str(i) for i in range(1, 5001)], "numbers")
 
@@ -79,7 +82,8 @@ def _():
     body = 'local log = require "mb.log" ' + " ".join(f'log.{level}("{level}")' for level in levels)
     equal(serve(body), [f"mb-handle: {level}" for level in levels[:3]], "by default")
     lines = serve(body, "--log-level=debug", journal=True)
-    equal([line for line in lines if line[3:] in levels], [f"<{3 + i}>{level}" for i, level in enumerate(levels)], "all")
+    want = [f"<{3 + i}>{level}" for i, level in enumerate(levels)]
+    equal([line for line in lines if line[3:] in levels], want, "all")
     lines = serve(f'require("mb.log").warning({HOSTILE})', journal=True)
     equal(lines, [f"<4>{SHOWN[0]}", f"<4>\t{SHOWN[1]}"], "a hostile text")
     lines = serve('require("mb.log").warning()', status=70)
@@ -101,8 +105,8 @@ def _():
 
 @test("an error of many lines is cut in its middle; the traceback stays")
 def _():
-    lines = serve('local function deep(n) if n == 0 then error(("line\\n"):rep(800) .. "end") end deep(n - 1) return 1 end deep(100)',
-                  status=70)
+    throws = 'error(("line\\n"):rep(800) .. "end")'
+    lines = serve(f"local function deep(n) if n == 0 then {throws} end deep(n - 1) return 1 end deep(100)", status=70)
     equal(len(lines), 41, "lines")
     check(sum("bytes are left out" in line for line in lines) == 1, f"a line says so: {lines}")
     check("stack traceback:" in lines[-23] and "in function" in lines[-1], f"the traceback is whole: {lines}")
@@ -145,7 +149,8 @@ def _():
         lines = replay(text, status)
         check(CODE in lines[0] and "0x" not in lines[0], f"{text}: {lines}")
     post = request("/", "POST", None, ["Content-Length: 4"]) + b"body"
-    for body in ("error({code = 5})", "request:stream_request_body(function() error({code = 5}) end) request:consume_input()"):
+    in_callback = "request:stream_request_body(function() error({code = 5}) end) request:consume_input()"
+    for body in ("error({code = 5})", in_callback):
         lines = replay(source(body), 70, post)
         check(any(CODE in line for line in lines), f"{body}: {lines}")
 

@@ -106,8 +106,8 @@ def output(where, log, mark):
 
 
 def forging(where, log, mark):
-    """A client's name, in all that a handler logs, neither chooses a level nor moves the cursor nor hides anything. Returns
-    the first of its lines as the log has it, and the last."""
+    """A client's name, in all that a handler logs, neither chooses a level nor moves the cursor nor hides anything.
+    Returns the first of its lines as the log has it, and the last."""
     with Client(where) as client:
         client.send(f"name\n{mark}-begin%0a<0>{mark}-end%1b[2J%e2%80%ae%c0%8a%0d\n")
         equal(client.end(), (b"", "reset"), "what the client got")

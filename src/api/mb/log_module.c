@@ -28,7 +28,7 @@ static int log_debug(lua_State *L) { return log_text(L, LOG_DEBUG); }
 
 int mb_log_module_open(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"debug", log_debug},     {"error", log_error},     {"info", log_info},
+      {"debug", log_debug},   {"error", log_error},     {"info", log_info},
       {"notice", log_notice}, {"warning", log_warning}, {NULL, NULL},
   };
   luaL_newlib(L, functions);

@@ -102,8 +102,12 @@ static void many_lines(void) {
   tap_ok(!strstr(got, "..."), "nothing is left out");
   got = numbered(41);
   tap_int(lines_of(got), 41, "of 41 lines one is left out, and a line says so");
-  tap_ok(strstr(got, "mb-handle: \t16\nmb-handle: \t... (3 of 114 bytes are left out)\nmb-handle: \t18\n") != NULL,
-         "in the middle");
+  tap_ok(
+      strstr(
+          got,
+          "mb-handle: \t16\nmb-handle: \t... (3 of 114 bytes are left out)\nmb-handle: \t18\n") !=
+          NULL,
+      "in the middle");
   got = numbered(10000);
   tap_int(lines_of(got), 41, "of many lines there are no more");
   tap_ok(strstr(got, "\t16\n") && strstr(got, "\t9977\n") && !strstr(got, "\t9976\n"),
@@ -153,7 +157,8 @@ static void limit(void) {
   mb_log_set_level(LOG_CRIT);
   tap_ok(mb_log_count(1), "then lines are written again");
   tap_str(written(),
-          "mb-handle: lines dropped: 3, with 9 bytes: the script logs more than 3 within 30 s (--log-lines)\n",
+          "mb-handle: lines dropped: 3, with 9 bytes: the script logs more than 3 within 30 s "
+          "(--log-lines)\n",
           "and the log says how many are missing, at every level");
   mb_log_set_level(LOG_NOTICE);
   script_logs("e\nf\ng", "mb-handle: e\nmb-handle: \tf\n", "the time begins anew");

@@ -25,19 +25,25 @@ static void texts(void) {
   is("a\nb\r\x1b[1m\x7f\tc", "a\\x0ab\\x0d\\x1b[1m\\x7f\tc", "control characters, but for the tab");
   tap_str(shown("a\0b", 3), "a\\x00b", "a NUL");
   is("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "UTF-8");
-  is("\xc2\x9b" "1m\xc2\x85", "\\xc2\\x9b1m\\xc2\\x85", "C1: CSI and the end of a line");
+  is("\xc2\x9b"
+     "1m\xc2\x85",
+     "\\xc2\\x9b1m\\xc2\\x85", "C1: CSI and the end of a line");
   is("\x9b \xc3( \xff \xe2\x82", "\\x9b \\xc3( \\xff \\xe2\\x82", "what is no UTF-8");
   is("\xc0\x8a\xe0\x80\x8a\xf0\x80\x80\x8a", "\\xc0\\x8a\\xe0\\x80\\x8a\\xf0\\x80\\x80\\x8a",
      "a line end that is not minimal");
   is("\xe0\x9f\xbf\xe0\xa0\x80", "\\xe0\\x9f\\xbf\xe0\xa0\x80", "the least one of three bytes");
   is("\xf0\x8f\xbf\xbf\xf0\x90\x80\x80", "\\xf0\\x8f\\xbf\\xbf\xf0\x90\x80\x80", "and of four");
-  is("\xed\xa0\x80\xed\xbf\xbf\xed\x9f\xbf", "\\xed\\xa0\\x80\\xed\\xbf\\xbf\xed\x9f\xbf", "surrogates");
-  is("\xf4\x90\x80\x80\xf4\x8f\xbf\xbf\xf5\x80\x80\x80", "\\xf4\\x90\\x80\\x80\xf4\x8f\xbf\xbf\\xf5\\x80\\x80\\x80",
-     "beyond U+10FFFF");
-  is("\xe2\x80\xae" "txt.exe\xe2\x81\xa6\xd8\x9c\xe2\x80\x8f",
+  is("\xed\xa0\x80\xed\xbf\xbf\xed\x9f\xbf", "\\xed\\xa0\\x80\\xed\\xbf\\xbf\xed\x9f\xbf",
+     "surrogates");
+  is("\xf4\x90\x80\x80\xf4\x8f\xbf\xbf\xf5\x80\x80\x80",
+     "\\xf4\\x90\\x80\\x80\xf4\x8f\xbf\xbf\\xf5\\x80\\x80\\x80", "beyond U+10FFFF");
+  is("\xe2\x80\xae"
+     "txt.exe\xe2\x81\xa6\xd8\x9c\xe2\x80\x8f",
      "\\xe2\\x80\\xaetxt.exe\\xe2\\x81\\xa6\\xd8\\x9c\\xe2\\x80\\x8f", "the direction of writing");
-  is("\xe2\x80\xa8\xe2\x80\xa9", "\\xe2\\x80\\xa8\\xe2\\x80\\xa9", "the ends of lines and paragraphs");
-  is("\xe2\x80\x8d\xd7\x90\xd8\xa7", "\xe2\x80\x8d\xd7\x90\xd8\xa7", "letters that are written from the right");
+  is("\xe2\x80\xa8\xe2\x80\xa9", "\\xe2\\x80\\xa8\\xe2\\x80\\xa9",
+     "the ends of lines and paragraphs");
+  is("\xe2\x80\x8d\xd7\x90\xd8\xa7", "\xe2\x80\x8d\xd7\x90\xd8\xa7",
+     "letters that are written from the right");
 }
 
 /* ---- all of them ---- */
@@ -74,7 +80,8 @@ static void code_points(void) {
     } else {
       memcpy(want, bytes, len + 1);
     }
-    if (strcmp(shown(bytes, len), want) != 0 && wrong++ == 0) tap_str(shown(bytes, len), want, "U+%04X", c);
+    if (strcmp(shown(bytes, len), want) != 0 && wrong++ == 0)
+      tap_str(shown(bytes, len), want, "U+%04X", c);
   }
   tap_int(wrong, 0, "each code point");
 }
@@ -125,9 +132,18 @@ static void unfinished(void) {
     const char *text;
     size_t want;
   } cases[] = {
-      {"", 0},         {"a", 0},           {"\xc3", 1},          {"\xc3\xa4", 0},
-      {"\xe2\x82", 2}, {"\xe2\x82\xac", 0}, {"a\xf0\x9f\x98", 3}, {"\xf0\x9f\x98\x80", 0},
-      {"\xf0", 1},     {"\x80\x80\x80", 0}, {"\xff", 0},          {"\xc3\x80\x80", 0},
+      {"", 0},
+      {"a", 0},
+      {"\xc3", 1},
+      {"\xc3\xa4", 0},
+      {"\xe2\x82", 2},
+      {"\xe2\x82\xac", 0},
+      {"a\xf0\x9f\x98", 3},
+      {"\xf0\x9f\x98\x80", 0},
+      {"\xf0", 1},
+      {"\x80\x80\x80", 0},
+      {"\xff", 0},
+      {"\xc3\x80\x80", 0},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     size_t len = strlen(cases[i].text);

@@ -41,7 +41,8 @@ static void use(enum mb_log_target target) {
 }
 
 /* Prints `what`. In `want` "@" stands for the prefix. */
-static void prints(const char *prefix, const char *what, size_t len, const char *want, const char *name) {
+static void prints(const char *prefix, const char *what, size_t len, const char *want,
+                   const char *name) {
   char expected[16384];
   size_t at = 0;
   for (; *want; want++) {
@@ -74,7 +75,8 @@ static void rule(enum mb_log_target target, const char *prefix) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     prints(prefix, cases[i].what, strlen(cases[i].what), cases[i].want, cases[i].name);
   prints(prefix, "a\0b\n", 4, "@a\\x00b\n", "a NUL");
-  const char *want = target == MB_LOG_JOURNAL ? "@one\n@\\x3c0>two\n@\\x3c191>\n@\\x3c3\n" : "@one\n@<0>two\n@<191>\n@<3\n";
+  const char *want = target == MB_LOG_JOURNAL ? "@one\n@\\x3c0>two\n@\\x3c191>\n@\\x3c3\n"
+                                              : "@one\n@<0>two\n@<191>\n@<3\n";
   prints(prefix, "one\n<0>two\n<191>\n<3\n", 20, want, "text cannot choose the level");
 }
 
@@ -88,7 +90,8 @@ static void parts(void) {
   fputs("\n\n", captured);
   tap_str(written(), "\n\n", "empty lines stay where only people read");
   fputs("mb-handle: forged\nmb-handle: once more\n mb-handle: indented\nmb-handler\n", captured);
-  tap_str(written(), "\\x6db-handle: forged\n\\x6db-handle: once more\n mb-handle: indented\nmb-handler\n",
+  tap_str(written(),
+          "\\x6db-handle: forged\n\\x6db-handle: once more\n mb-handle: indented\nmb-handler\n",
           "no printed line begins with our name");
   fputs("begun", captured);
   mb_log(LOG_ERR, "ours");
@@ -116,7 +119,8 @@ static void long_lines(void) {
   putc('x', captured); /* so that a piece ends within a character */
   print_long(10000);
   const char *got = written();
-  tap_ok(strlen(got) == 10002 && lines_of(got) == 1 && !has_escapes(got), "a long line is one line");
+  tap_ok(strlen(got) == 10002 && lines_of(got) == 1 && !has_escapes(got),
+         "a long line is one line");
   putc('x', captured);
   for (int i = 0; i < 5000; i++) fputs("\x1b", captured);
   putc('\n', captured);
@@ -125,7 +129,8 @@ static void long_lines(void) {
   for (int i = 0; i < 3000; i++) putc('y', captured);
   mb_log(LOG_ERR, "ours");
   got = written();
-  tap_ok(strlen(got) == 2048 + 17 && strstr(got, "y\nmb-handle: ours\n"), "a message begins a line");
+  tap_ok(strlen(got) == 2048 + 17 && strstr(got, "y\nmb-handle: ours\n"),
+         "a message begins a line");
   fputs("\n", captured);
   tap_int((int)strlen(written()), 3000 - 2048 + 1, "the rest follows");
   for (int i = 0; i < 2048; i++) putc('y', captured);
@@ -171,7 +176,8 @@ static void limit(void) {
   tap_str(written(), "1\n2\n", "lines beyond the limit are not written");
   mb_log_flush();
   tap_str(written(),
-          "mb-handle: lines dropped: 3, with 6 bytes: the script logs more than 2 within 30 s (--log-lines)\n",
+          "mb-handle: lines dropped: 3, with 6 bytes: the script logs more than 2 within 30 s "
+          "(--log-lines)\n",
           "at the end the log says how many");
   mb_log_limit(2);
   print_long(100000);

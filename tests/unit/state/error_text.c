@@ -46,14 +46,16 @@ static void texts(lua_State *L) {
       {"{[''] = ''}", "error object: {[\"\"] = \"\"}"},
       {"{[{}] = {}}", "error object: {[{...}] = {}}"},
       {"{a = {b = {c = {}}}}", "error object: {a = {b = {...}}}"},
-      {"{x = '\"}, y = \\n\\27[m\\0\\xff'}", "error object: {x = \"\\\"}, y = \\x0a\\x1b[m\\x00\\xff\"}"},
+      {"{x = '\"}, y = \\n\\27[m\\0\\xff'}",
+       "error object: {x = \"\\\"}, y = \\x0a\\x1b[m\\x00\\xff\"}"},
       {"io.stdout", "file (0x"},
       {"setmetatable({}, {__tostring = function() return 'by itself' end})", "by itself"},
       {"setmetatable({a = 1}, {__tostring = function() error('no') end})",
        "error object: {a = 1} (its __tostring has failed)"},
       {"setmetatable({a = 1}, {__tostring = function() return 7 end})",
        "error object: {a = 1} (its __tostring has failed)"},
-      {"setmetatable({a = 1}, {__tostring = false})", "error object: {a = 1} (its __tostring has failed)"},
+      {"setmetatable({a = 1}, {__tostring = false})",
+       "error object: {a = 1} (its __tostring has failed)"},
       {"setmetatable({a = 1}, {__tostring = coroutine.yield})",
        "error object: {a = 1} (its __tostring has failed)"},
       {"setmetatable({a = 1}, {__index = error, __len = error, __pairs = error, __name = {}, "
@@ -64,7 +66,8 @@ static void texts(lua_State *L) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const char *got = text_of(L, cases[i].expression), *want = cases[i].want;
     size_t len = strcmp(want, "file (0x") == 0 ? strlen(want) : strlen(got) + 1;
-    tap_ok(strncmp(got, want, len) == 0, "%s: %s", cases[i].expression, tap_printable(got, strlen(got)));
+    tap_ok(strncmp(got, want, len) == 0, "%s: %s", cases[i].expression,
+           tap_printable(got, strlen(got)));
   }
 }
 
@@ -85,7 +88,8 @@ static void is_short(lua_State *L, const char *expression, const char *begin, co
   size_t len = strlen(got), tail = strlen(end);
   tap_ok(len <= 1700, "%s: %zu bytes", expression, len);
   tap_ok(strncmp(got, begin, strlen(begin)) == 0, "its begin: %.40s", got);
-  tap_ok(len >= tail && strcmp(got + len - tail, end) == 0, "its end: %s", len > 30 ? got + len - 30 : got);
+  tap_ok(len >= tail && strcmp(got + len - tail, end) == 0, "its end: %s",
+         len > 30 ? got + len - 30 : got);
 }
 
 static void long_ones(lua_State *L) {
@@ -93,13 +97,15 @@ static void long_ones(lua_State *L) {
   tap_int((int)strlen(text_of(L, "('m'):rep(4096)")), 4096, "a message of 4 KiB is whole");
   is_short(L, "('m'):rep(4097)", "mmm", "mmm... (4097 bytes)");
   is_short(L, "('\\0\\n'):rep(1000000)", "\\x00\\x0a", "\\x00\\x0a... (2000000 bytes)");
-  is_short(L, "setmetatable({}, {__tostring = function() return ('t'):rep(1e6) end})", "ttt", "... (1000000 bytes)");
+  is_short(L, "setmetatable({}, {__tostring = function() return ('t'):rep(1e6) end})", "ttt",
+           "... (1000000 bytes)");
   is_short(L, "{('s'):rep(1000)}", "error object: {\"sss", "s\"... (1000 bytes)}");
   is_short(L, "{[('k'):rep(1000)] = 1}", "error object: {[\"kkk", "k\"... (1000 bytes)] = 1}");
-  is_short(L, "(function() local t = {} for i = 1, 100 do t[i] = i end return t end)()", "error object: {1, 2, 3, ",
-           ", 30, ...}");
-  is_short(L, "(function() local t = {} for i = 1, 30 do t[i] = {('\\n'):rep(200)} end return t end)()",
-           "error object: {{\"\\x0a", "");
+  is_short(L, "(function() local t = {} for i = 1, 100 do t[i] = i end return t end)()",
+           "error object: {1, 2, 3, ", ", 30, ...}");
+  is_short(
+      L, "(function() local t = {} for i = 1, 30 do t[i] = {('\\n'):rep(200)} end return t end)()",
+      "error object: {{\"\\x0a", "");
 }
 
 int main(void) {
