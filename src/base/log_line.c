@@ -94,36 +94,26 @@ static size_t show_begin(char to[8], const char **text, const char *end) {
   return (size_t)sprintf(to, "\\x%02x", (unsigned char)*(*text)++);
 }
 
-/* Writes a piece of a printed line as a piece: nobody adds anything to it. */
-static void print_plain(const char *text, const char *end, bool ends) {
-  char shown[MB_LOG_LINE_MAX + PREFIX_MAX];
-  size_t at = is_open ? 0 : show_begin(shown, &text, end);
-  do {
-    at += mb_log_show(shown + at, sizeof shown - 1 - at, &text, end);
-    if (text == end && ends) shown[at++] = '\n';
-    write_all(shown, at);
-    at = 0;
-  } while (text < end);
-  is_open = !ends;
-}
-
-static void print_messages(const char *text, const char *end) {
+size_t mb_log_printed(const char *text, size_t len, bool ends) {
   char line[PREFIX_MAX + MB_LOG_LINE_MAX + 1];
-  while (text < end) {
-    size_t at = log_target == MB_LOG_SYSLOG ? begin(line, LOG_INFO) : show_begin(line, &text, end);
-    at += mb_log_show(line + at, sizeof line - 1 - at, &text, end);
-    put(line, at);
+  const char *at = text, *end = text + len;
+  size_t size = 0;
+  if (log_target == MB_LOG_SYSLOG) {
+    size = begin(line, LOG_INFO);
+  } else if (!is_open) {
+    size = show_begin(line, &at, end);
   }
-}
-
-void mb_log_printed(const char *text, size_t len, bool ends) {
-  if (log_target == MB_LOG_PLAIN) {
-    print_plain(text, text + len, ends);
+  size += mb_log_show(line + size, sizeof line - 1 - size, &at, end);
+  if (log_target != MB_LOG_PLAIN) {
+    if (len > 0) put(line, size);
   } else {
-    print_messages(text, text + len);
+    is_open = at < end || !ends;
+    if (!is_open) line[size++] = '\n';
+    write_all(line, size);
   }
+  return (size_t)(at - text);
 }
 
 void mb_log_end_printed(const char *with) {
-  if (is_open) print_plain(with, with + strlen(with), true);
+  if (is_open) mb_log_printed(with, strlen(with), true);
 }

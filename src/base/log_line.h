@@ -33,10 +33,10 @@ void mb_log_line(int level, const char *indent, const char *text, size_t len, si
  * none begins with our name. Elsewhere a line that is long, or grows long by escaping, is several messages;
  * for the journal's stream none begins with a priority, so that the stream's own holds (SyslogLevel= of
  * systemd.exec(5), by default info); for syslog the level is info. Changes errno. Async-signal-safe.
- * len   at most MB_LOG_LINE_MAX
  * ends  the line ends behind the piece
+ * Returns how many bytes of it are written: as many as one message has, when that is less.
  */
-void mb_log_printed(const char *text, size_t len, bool ends);
+size_t mb_log_printed(const char *text, size_t len, bool ends);
 
 /* Ends the line of which only a piece is written, if there is one: with this text and a newline. */
 void mb_log_end_printed(const char *with);

@@ -20,13 +20,20 @@ static struct {
   size_t len;
 } line;
 
-/* Writes the first bytes of the line, at every --log-level: that is for messages. The rest stays. */
+/*
+ * Writes the first bytes of the line, at every --log-level: that is for messages. The rest stays. What grows
+ * by escaping counts as the several lines that it is.
+ */
 static void write_piece(size_t len, bool ends) {
-  if (mb_log_count(len)) {
-    mb_log_printed(line.text, len, ends);
-  } else {
-    mb_log_end_printed("...");
-  }
+  size_t written = 0;
+  do {
+    if (mb_log_count(len - written)) {
+      written += mb_log_printed(line.text + written, len - written, ends);
+    } else {
+      mb_log_end_printed("...");
+      written = len;
+    }
+  } while (written < len);
   line.len -= len;
   /* That is nothing, or less than a character of a line that is full. */
   memcpy(line.text, line.text + len, line.len);

@@ -185,6 +185,12 @@ static void limit(void) {
   const char *got = written();
   tap_ok(strncmp(got + 4096, "...\nmb-handle: lines dropped: 47, with 95904 bytes:", 51) == 0,
          "a line that is too long for the limit is cut off");
+  mb_log_limit(2);
+  for (int i = 0; i < 2000; i++) putc(1, captured);
+  mb_log_flush();
+  got = written();
+  tap_ok(strncmp(got + 2112 * 2, "...\nmb-handle: lines dropped: 1,", 32) == 0,
+         "what grows by escaping is no exception");
   mb_log_limit(0);
   print_long(100000);
   tap_int((int)strlen(written()), 100001, "without a limit it is whole");
