@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What a script logs: one rule for a file, a journal's stream and a replay; limits of a message and of a connection's
-lines; errors that are no strings. mbcases.forging has the real journal and syslog."""
+"""What a script logs: one rule for a file, a terminal, a journal's stream and a replay; limits of a message and of a
+connection's lines; errors that are no strings. mbcases.forging has the real journal and syslog."""
 
 import os
 import re
@@ -57,6 +57,20 @@ def _():
         equal(serve(way), SHOWN, f"{way} in a file")
         equal(serve(way, journal=True), [SHOWN[0], r"\x3c" + SHOWN[1][1:]], f"{way} in the journal")
         equal(replay(f"return function() {way} end"), SHOWN, f"{way} in a replay")
+
+
+@test("a terminal gets no escape sequence of a client's")
+def _():
+    master, terminal = os.openpty()
+    try:
+        path = script(f"return function() print({HOSTILE}) error({HOSTILE}, 0) end")
+        with open("/dev/null", "r+b") as null:
+            equal(Child([HANDLE, path], {0: null, 1: null, 2: terminal}).wait(), 70, "exit status")
+        shown = os.read(master, 65536).decode()
+    finally:
+        os.close(master)
+        os.close(terminal)
+    equal(shown.split("\r\n")[:4], [*SHOWN, "mb-handle: name", f"mb-handle: \t{SHOWN[1]}"], "what the terminal got")
 
 
 @test("a replay's log has what print promises: values with tabs, empty lines, lines of any length and number")
