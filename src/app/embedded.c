@@ -8,6 +8,7 @@
 #include "api/http/http_server_detach.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
+#include "api/mb/log_module.h"
 #include "api/mb/scheduler_core.h"
 #include "api/mb/style.h"
 #include "api/tarantool/tarantool_core.h"
@@ -22,6 +23,7 @@ static const luaL_Reg native[] = {
     {"mb.http.core", mb_http_core_open},
     {"mb.http_server.detach", mb_http_server_detach_open},
     {"mb.http_server.listener", mb_listener_object_open},
+    {"mb.log", mb_log_module_open},
     {"mb.luasocket", mb_luasocket_open},
     {"mb.luasocket.dns", mb_luasocket_dns_open},
     {"mb.scheduler.core", mb_scheduler_core_open},

@@ -33,6 +33,8 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"log-level", "LEVEL", MB_OPTION_CHOICE, IN(log_level), MB_MODE_SERVE, true, LOG_ERR, LOG_DEBUG,
      "notice", "error, warning, notice, info or debug",
      "error, warning, notice (default), info or debug"},
+    {"log-lines", "N", MB_OPTION_INTEGER, IN(log_lines), MB_MODE_SERVE, true, 1, INT32_MAX, "",
+     "a number of lines", "log N lines of a script within 30 s (1000), drop the rest"},
     {"main", "NAME", MB_OPTION_TEXT, IN(mode_value), MB_MODE_MAIN, false, 0, 0, "", "a name",
      "run the script's main handler NAME"},
     {"memory-limit", "BYTES", MB_OPTION_BYTES, IN(memory_limit), MB_MODE_SERVE, true, 1, 0, "",

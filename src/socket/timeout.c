@@ -13,6 +13,7 @@
 #include <sys/time.h>
 
 #include "base/log.h"
+#include "base/log_printed.h"
 #include "state/state.h"
 
 #define SUB_TIMER "mb.timeout"

@@ -10,6 +10,7 @@
 
 #include "base/exits.h"
 #include "base/log.h"
+#include "state/error_text.h"
 
 /* How much a script may allocate before the garbage collector begins to work. */
 #define COLLECT_FROM_KIBIBYTES 256
@@ -177,7 +178,7 @@ static void push_without_ours(lua_State *L, const char *traceback) {
 /* Message handler: makes a text of the error and its traceback. */
 static int with_traceback(lua_State *L) {
   lua_settop(L, 1);
-  luaL_tolstring(L, 1, NULL);
+  mb_error_text_push(L, 1);
   if (!push_kept(L)) luaL_traceback(L, L, NULL, 1);
   push_without_ours(L, lua_tostring(L, -1));
   lua_remove(L, -2);
@@ -191,7 +192,7 @@ int mb_state_call(lua_State *L, int nargs, int nresults) {
   lua_insert(L, base);
   int status = lua_pcall(L, nargs, nresults, base);
   lua_remove(L, base);
-  /* When memory has run out, or an error's __tostring has failed, Lua may give no string. */
+  /* When memory has run out, Lua may give no string. */
   if (status != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
     lua_pop(L, 1);
     lua_pushliteral(L, "error while handling an error");

@@ -157,7 +157,13 @@ def _():
     equal(journal.find("printing-print").get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
 
 
-@test("a line that begins with <N> has that priority in the journal")
+@test("a client's name that looks like a line with a priority has the handler's priority in the journal")
+def _():
+    mbcases.forging(where, journal, "hostile")
+    equal(journal.priorities("hostile-end"), ["3", "5", "6", "6", "6", "6"], "print, io, mb.log, an error")
+
+
+@test("a message of mb.log has its level in the journal")
 def _():
     with Client(where) as client:
         client.send("warn\nwarned-of\n")

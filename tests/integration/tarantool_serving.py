@@ -221,7 +221,7 @@ ms:bind('0.0.0.0', 0) ms:listen(1)
 local c = ms:accept() c:write('x') c:close()
 ms:accept()
 """
-    shown = "one is 1\n100%\ntrue\nnil\npart: a\nb\n"
+    shown = "one is 1\n100%\ntrue\nnil\npart: a\n\tb\n"
     error = "bad argument #2 to 'string.format' (number expected, got string)\n"
     for options, more in ((), ""), (("--log-level=debug",), "unseen\nunseen\n"):
         client, conn = tcp_pair()

@@ -223,6 +223,7 @@ int main(void) {
   tap_ok(parse("--memory-limit 2M") && o.memory_limit == 2 << 20, "--memory-limit in MiB");
   tap_ok(parse("--log-level debug") && o.log_level == LOG_DEBUG, "--log-level debug");
   tap_ok(parse("--log-level error") && o.log_level == LOG_ERR, "--log-level error");
+  tap_ok(parse("--log-lines 7") && o.log_lines == 7, "--log-lines");
 
   tap_ok(parse("--log-format journal") && o.log_journal, "--log-format journal");
   tap_ok(parse("--log-format journal --log-format plain") && !o.log_journal, "the last one holds");
@@ -277,9 +278,9 @@ int main(void) {
   tap_str(o.carried[1].value, NULL, "as the option is");
   tap_str(o.carried[2].value, "info", "the last");
   parse(
-      "--log-format plain --log-level info --memory-limit 1 --proxy-protocol --proxy-trust ::1 "
-      "--silence-timeout 9 --tcp-keepalive 9 --timeout 1 s.lua");
-  tap_int(o.ncarried, 8, "there is room for all of them");
+      "--log-format plain --log-level info --log-lines 1 --memory-limit 1 --proxy-protocol "
+      "--proxy-trust ::1 --silence-timeout 9 --tcp-keepalive 9 --timeout 1 s.lua");
+  tap_int(o.ncarried, 9, "there is room for all of them");
 
   refused("--bogus", "--bogus");
   refused("-x", "-x");
@@ -306,6 +307,8 @@ int main(void) {
   refused("--memory-limit 99999999999999999999", "--memory-limit");
   refused("--memory-limit 99999999999999999G", "--memory-limit");
   refused("--log-level loud", "\"loud\"");
+  refused("--log-lines 0",
+          "--log-lines: expected a number of lines, from 1 to 2147483647, got \"0\"");
   refused("--record %x", "--record");
   refused("--record a%", "--record");
   refused("--check --record f s.lua", "--record");
