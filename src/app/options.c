@@ -67,7 +67,7 @@ const struct mb_option mb_options[MB_OPTIONS] = {
      "print entries for xinetd, made from the script's listen{}"},
 };
 
-_Static_assert(IN(ncarried) < NOWHERE, "an offset fits into its byte");
+_Static_assert(IN(carried) < NOWHERE, "an offset fits into its byte");
 
 enum { FIRST_ROW = 256 /* above all characters */, RANGE_MAX = 64 };
 
