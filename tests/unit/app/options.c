@@ -15,7 +15,7 @@ static char error[MB_OPTIONS_ERROR_MAX];
 /* Parses "a b c". */
 static bool parse(const char *line) {
   static char text[256];
-  static char *argv[16];
+  static char *argv[32];
   int argc = 0;
   snprintf(text, sizeof text, "mb-handle %s", line);
   for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
