@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/log_printed.h"
 #include "base/sigterm.h"
 #include "socket/standin.h"
 #include "socket/timeout.h"
@@ -55,6 +56,7 @@ void mb_connection_end(struct mb_connection *c, int status) {
   /* The script's last words, while its time limit holds: a log that nobody reads may block. */
   fflush(stdout);
   mb_log_flush();
+  mb_log_limit(0);
   mb_timeout_forget();
   mb_standin_forget();
   reset_locale();

@@ -24,6 +24,13 @@ void mb_timeout_limit(double seconds);
  */
 void mb_timeout_limit_finalizers(bool run);
 
+/*
+ * Ends the process when no byte came or went on the connection that is guarded for so many seconds; 0:
+ * never. It is asked when the time may be over, so a byte costs nothing. What nobody can ask, such as a
+ * Unix socket, may be silent. timeout() does not tell of it.
+ */
+void mb_timeout_silence(int seconds);
+
 /* The words for the log when time runs out. The caller keeps both texts as they are while the time runs. */
 struct mb_timeout_label {
   const char *text;

@@ -307,6 +307,59 @@ def _():
     equal(keepalive_of(mbtest.local_pair), (0,), "a Unix socket")
 
 
+SILENT = "silence: no byte came or went for as long as --silence-timeout allows, connection reset"
+
+
+def silent(body, pair=tcp_pair):
+    """A handler whose connection may be silent for a second."""
+    return mbhandler.Handler(body, "--silence-timeout=1", pair=pair)
+
+
+@test("--silence-timeout: a TCP connection on which nothing comes or goes is reset, and the log says so")
+def _():
+    for body in ("socket:read(1)", "while true do mb.poll({[socket] = true}, nil, 60) end", 'os.execute("sleep 60")'):
+        begin = time.monotonic()
+        with silent(body) as running:
+            equal(running.client.end(), (b"", "reset"), f"what the client sees of {body}")
+            check(0.9 < time.monotonic() - begin < 20 * SLOWNESS, "after a second")
+            running.ends(-signal.SIGALRM, SILENT)
+
+
+@test("--silence-timeout: a byte in either direction is enough; timeout() does not tell of it, and holds as well")
+def _():
+    with silent('print(timeout()) repeat until socket:read(1) == ""') as running:
+        running.says("0.0")
+        for _ in range(6):
+            time.sleep(0.5)
+            running.client.send("x")
+        running.client.finish()
+        running.ends()
+    with silent('for _ = 1, 6 do socket:flush("x") mb.poll(nil, nil, 0.5) end') as running:
+        equal(running.client.end(), (b"xxxxxx", "eof"), "what the client gets")
+        running.ends()
+    for body, log in (
+        ("timeout(0.3) socket:read(1)", "timeout: time is up, connection reset"),
+        ("timeout(60) timeout(30, socket.read, socket, 1)", SILENT),
+    ):
+        with silent(body) as running:
+            running.ends(-signal.SIGALRM, log)
+
+
+@test("--silence-timeout: not on a Unix socket, and not behind the connection's end; the alarm interrupts no script")
+def _():
+    with silent("socket:read(1)", mbtest.local_pair) as running:
+        time.sleep(1.5)
+        check(running.child.status is None and running.silent(), "it still waits on a Unix socket")
+        running.client.finish()
+        running.ends()
+    with silent("socket:close() mb.poll(nil, nil, 1.5)") as running:
+        running.ends()
+    with silent('print(io.popen("sleep 0.7; echo a; sleep 0.7; echo b"):read("a"))') as running:
+        time.sleep(0.5)
+        running.client.send("x")
+        running.ends(0, "a\nb\n")
+
+
 def vanish(client):
     """From now on nothing reaches the client: a filter on its socket drops every packet (SO_ATTACH_FILTER)."""
     drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # return 0: no byte of it

@@ -40,7 +40,7 @@ def _():
         ('request:send_header("A", "b")', ".lua:2: send_header: no status was sent yet"),
         ("request:nonsense()", ".lua:2: attempt to call"),
         ("error()", "nil"),
-        ("error({})", "table"),
+        ("error({code = 5})", "error object: {code = 5}"),
     ):
         for pair in PAIRS.values():
             response = answers(GET, thrown, pair=pair, status=70, log=log)

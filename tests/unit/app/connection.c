@@ -221,6 +221,20 @@ static void in_turn(void) {
   serve_and_look("a script behind that", second, NULL, untouched);
 }
 
+/* Each connection has a limit of its own for the lines of its log. */
+static void limit_of_lines(void) {
+  const char *path = script(
+      "first", "return function() for i = 1, 5 do require('mb.log').error('row ' .. i) end end");
+  for (int i = 0; i < 2; i++) {
+    tap_int(serve(path, "--log-lines=2"), 0, "a script that logs more than it may");
+    tap_ok(strstr(logged, "row 2\n") && !strstr(logged, "row 3") &&
+               strstr(logged, "lines dropped: 3,"),
+           "the connection's own lines are counted");
+  }
+  serve(path, NULL);
+  tap_ok(strstr(logged, "row 5\n") && !strstr(logged, "dropped"), "the next one has its own limit");
+}
+
 static void fails(const char *what, const char *path, int want, const char *why) {
   int before = count_descriptors();
   tap_int(serve(path, NULL), want, "%s: its status", what);
@@ -313,6 +327,7 @@ int main(void) {
   if (!mkdtemp(directory)) tap_bail("mkdtemp");
   signal(SIGPIPE, SIG_IGN);
   in_turn();
+  limit_of_lines();
   failures();
   at_once();
   remove_scripts();
