@@ -328,12 +328,9 @@ int mb_http_response_methods(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"has_left", has_left},
-    {"is_faulty", is_faulty},
-    {"is_whole", is_whole},
-    {"keeps_connection", keeps_connection},
-    {"state", response_state},
-    {NULL, NULL},
+    {"has_left", has_left},    {"is_faulty", is_faulty},
+    {"is_whole", is_whole},    {"keeps_connection", keeps_connection},
+    {"state", response_state}, {NULL, NULL},
 };
 
 void mb_http_response_open(lua_State *L) {

@@ -85,7 +85,8 @@ struct mb_http_response *mb_http_response_enter(lua_State *L, enum mb_http_respo
                              calls[call].name);
   }
   if (!mb_handle_is_open(r->handle)) {
-    mb_http_response_misused(L, call, "the request is faulty (the script has closed or reset the connection)");
+    mb_http_response_misused(
+        L, call, "the request is faulty (the script has closed or reset the connection)");
   }
   if (!(calls[call].allowed & r->state)) mb_http_response_refuse_state(L, call, r->state);
   if (!r->used) {

@@ -115,8 +115,8 @@ static void waits(struct mb_handle *h, short wanted, bool more, const char *want
 }
 
 /* Checks the interest in each of the directions, and in both. */
-static void waits_in_all(struct mb_handle *h, const char *in, const char *out,
-                         const char *both, const char *what) {
+static void waits_in_all(struct mb_handle *h, const char *in, const char *out, const char *both,
+                         const char *what) {
   waits(h, POLLIN, false, in, what);
   waits(h, POLLOUT, false, out, what);
   waits(h, BOTH, false, both, what);

@@ -138,7 +138,8 @@ static void keeps_last(void) {
   tap_int(there, 1, "kept: and is still there");
   tap_int(c.transport->read(&c, data, sizeof data, false), -EAGAIN, "kept: it is read once");
   if (write(pair[1], "def", 3) != 3) tap_bail("write");
-  tap_int(c.transport->read(&c, data, sizeof data, false), 3, "kept: the next ones come without it");
+  tap_int(c.transport->read(&c, data, sizeof data, false), 3,
+          "kept: the next ones come without it");
   tap_bytes(data, 3, "def", 3, "kept: them");
   int copy = dup(pair[0]);
   if (write(pair[0], "part", 4) != 4) tap_bail("write");
