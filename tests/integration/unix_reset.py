@@ -66,6 +66,21 @@ def _():
         ends(HTTP % ("local _ = request.body " + PART + "error('mine')"), post, b"xxx", "reset", 70, hold)
 
 
+@test("mb.http_server, too: a function that throws, and one that resets the connection")
+def _():
+    for end in ("error('mine')", "stream.connection.socket:reset()"):
+        text = f"""
+local http_server = require "mb.http_server"
+local function onstream(_, stream)
+  stream:get_headers()
+  local head = http_server.headers.new()
+  head:append(":status", "200")
+  stream:write_headers(head, false) stream:write_chunk("part", false) {end}
+end
+return function(socket) http_server.wrap(socket, {{onstream = onstream}}):loop() end"""
+        ends(text, GET, b"part", "reset", 70 if "error" in end else 0)
+
+
 @test("also when the client has ended its output")
 def _():
     ends(RAW % 'socket:read() socket:flush("part") error("mine")', GET, b"part", "reset", 70, shut=True)
