@@ -14,6 +14,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbtest import HANDLE, SLOWNESS, Serving, check, equal, script, tcp_pair, test, unix_pair
 
+NGINX = mbtest.need("nginx")
+MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+if not os.path.exists(MODULE):
+    mbtest.bail("nginx's module stream missing (libnginx-mod-stream)")
+
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -73,11 +78,62 @@ def _():
         (V1, "192.0.2.1 12345 198.51.100.2 443 4 nil"),
         (b"PROXY TCP6 2001:db8::1 ::1 1 65535\r\n", "2001:db8::1 1 ::1 65535 nil 16"),
         (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n", "192.0.2.1 1 ::1 2 4 16"),
+        (b"PROXY TCP6 2001:db8::1 127.0.0.1 51512 80\r\n", "2001:db8::1 51512 127.0.0.1 80 nil 16"),
+        (b"PROXY TCP4 192.0.2.1 ::1 51512 80\r\n", "192.0.2.1 51512 ::1 80 4 nil"),
         (v2(0x11, bytes((192, 0, 2, 1, 198, 51, 100, 2)) + struct.pack("!HH", 80, 8080)), "192.0.2.1 80 198.51.100.2 8080 4 nil"),
         (v2(0x21, ip6 + ip6 + struct.pack("!HH", 80, 8080)), "2001:db8::1 80 2001:db8::1 8080 nil 16"),
         (v2(0x31, b"/run/a".ljust(108, b"\0") + b"/run/b".ljust(108, b"\0")), "/run/a nil /run/b nil nil nil"),
     ):
         told(tcp_pair(), "--proxy-protocol", ANY, pieces=(header + b"the request",), want=want.encode() + b"\nthe request")
+
+
+# Two nginx in a row, as a chain of them is set up: the first sends the header, the second takes the client's address from
+# it, listens on an address of the other family or on a Unix socket, and sends the header on.
+CHAIN = """
+load_module {module};
+{user}
+daemon off; pid {tmp}/nginx.pid; error_log stderr;
+events {{ }}
+stream {{
+  proxy_protocol on; proxy_half_close on;
+  server {{ listen [::1]:{six}; proxy_pass 127.0.0.1:{four}; }}
+  server {{ listen 127.0.0.1:{reverse}; proxy_pass [::1]:{four}; }}
+  server {{ listen [::1]:{local}; proxy_pass unix:{tmp}/chain.sock; }}
+  server {{
+    listen 127.0.0.1:{four} proxy_protocol;
+    listen [::1]:{four} proxy_protocol;
+    listen unix:{tmp}/chain.sock proxy_protocol;
+    set_real_ip_from 127.0.0.1; set_real_ip_from ::1; set_real_ip_from unix:;
+    proxy_pass 127.0.0.1:{to};
+  }}
+}}
+"""
+
+
+@test("nginx's stream module, two in a row: the client is IPv6 and the address it came to IPv4, the reverse, and a Unix socket")
+def _():
+    ports = {name: mbtest.free_port() for name in ("six", "four", "reverse", "local")}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(mbtest.DEADLINE)
+        config = mbtest.write_file(mbtest.tmp("chain.conf"), CHAIN.format(
+            module=MODULE, user="user root;" if os.geteuid() == 0 else "", tmp=mbtest.TMP, to=listener.getsockname()[1], **ports))
+        chain = mbtest.Process([NGINX, "-p", mbtest.TMP, "-c", config])
+        try:
+            for host, port, came in (
+                ("::1", ports["six"], f"127.0.0.1 {ports['four']} nil 16"),
+                ("127.0.0.1", ports["reverse"], f"::1 {ports['four']} 4 nil"),
+                ("::1", ports["local"], f"{mbtest.TMP}/chain.sock nil nil 16"),
+            ):
+                mbtest.wait_listening((host, port))
+                ours = socket.create_connection((host, port), mbtest.DEADLINE)
+                own = ours.getsockname()[1]
+                ours.sendall(b"hello")  # nginx connects to the next one with the first byte
+                told((mbtest.Client(ours), listener.accept()[0]), "--proxy-protocol", ANY, pieces=(),
+                     want=f"{host} {own} {came}\nhello".encode())
+        except mbtest.Failed as failed:
+            raise mbtest.Failed(f"{failed}; nginx: {chain.text()}") from None
+        finally:
+            chain.stop()
 
 
 @test("the header may come byte by byte, and the request with it or later")
