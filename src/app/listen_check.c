@@ -98,8 +98,8 @@ static const char *check_networks(lua_State *L) {
   static const char expected[] =
       "a list of addresses and networks, such as {\"10.0.0.0/8\", \"::1\"}";
   static const char entry[] =
-      "an address or a network, with nothing but zeros behind its prefix, such as 10.0.0.0/8, in "
-      "each place of the list";
+      "an address or a network, with nothing but zeros behind its prefix, such as 10.0.0.0/8, or "
+      "\"" MB_TRUST_UNIX "\", in each place of the list";
   if (!lua_istable(L, -1)) return expected;
   lua_Integer count = (lua_Integer)lua_rawlen(L, -1), keys = 0;
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) keys++;
@@ -209,6 +209,20 @@ int mb_listen_field(lua_State *L, int index, const char *name) {
   return lua_rawget(L, index);
 }
 
+/* Throws when an entry of the list on top of the stack cannot have the peers of such a listener. */
+static void check_trust(lua_State *L, const char *where, bool is_local) {
+  for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+    bool is_unix = strcmp(lua_tostring(L, -1), MB_TRUST_UNIX) == 0;
+    if (is_unix != is_local)
+      luaL_error(L, "listen: %sproxy_trust: \"%s\" %s", where, lua_tostring(L, -1),
+                 is_local ? "is no client of a Unix socket: expected \"" MB_TRUST_UNIX
+                            "\", which has all who may connect"
+                          : "goes with proto = \"local\"");
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
 void mb_listen_check_call(lua_State *L, int index) {
   check_fields(L, index, "", MB_FIELD_OF_CALL, (lua_Integer)lua_rawlen(L, index));
 }
@@ -228,8 +242,11 @@ void mb_listen_check_listener(lua_State *L, int index, int number) {
   check_fields(L, index, where, MB_FIELD_OF(proto), 0);
   mb_listen_field(L, index, "proxy_protocol");
   bool proxy_protocol = lua_toboolean(L, -1);
-  if (mb_listen_field(L, index, "proxy_trust") != LUA_TNIL && !proxy_protocol)
-    luaL_error(L, "listen: %sproxy_trust: goes with proxy_protocol = true", where);
+  if (mb_listen_field(L, index, "proxy_trust") != LUA_TNIL) {
+    if (!proxy_protocol)
+      luaL_error(L, "listen: %sproxy_trust: goes with proxy_protocol = true", where);
+    check_trust(L, where, proto == MB_PROTO_LOCAL);
+  }
   if (mb_listen_field(L, index, "path") == LUA_TSTRING && proxy_protocol &&
       lua_tostring(L, -1)[0] == '@')
     luaL_error(L,

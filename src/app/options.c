@@ -41,7 +41,8 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"proxy-protocol", "", MB_OPTION_FLAG, IN(proxy_protocol), MB_MODE_SERVE, true, 0, 0, "", "",
      "connections begin with a PROXY protocol header"},
     {"proxy-trust", "LIST", MB_OPTION_NETWORKS, IN(proxy_trust), MB_MODE_SERVE, true, 0, 0, "",
-     "addresses and networks, with nothing but zeros behind their prefix, such as 10.0.0.0/8,::1",
+     "addresses and networks, with nothing but zeros behind their prefix, such as 10.0.0.0/8,::1, "
+     "or " MB_TRUST_UNIX,
      "take that header from these networks only"},
     {"record", "FILE", MB_OPTION_FILE, IN(record), MB_MODE_SERVE, false, 0, 0, "",
      "a file name, with %p, %t and %% only",

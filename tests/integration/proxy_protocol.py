@@ -173,6 +173,33 @@ def _():
     told(unix_pair(path), text, pieces=(V1,), want=b"socket (198.51.100.2:443 from 192.0.2.1:12345)")
 
 
+@test("a Unix socket that everybody may connect to, as mb-local@ makes it: refused, and the log says what to do; unix: trusts all")
+def _():
+    directory = os.path.dirname(mbtest.tmp("open", "x"))
+    os.chmod(directory, 0o755)
+    before = os.stat(mbtest.TMP).st_mode
+    os.chmod(mbtest.TMP, 0o711)
+    try:
+        for number, (mode, options, fields, trusted) in enumerate((
+            (0o666, (), "", False),
+            (0o666, ("--proxy-protocol", "--proxy-trust=0.0.0.0/0"), "", False),
+            (0o666, ("--proxy-protocol", "--proxy-trust=::1,unix:"), "", True),
+            (0o666, (), ', proxy_trust = {"unix:"}', True),
+            (0o660, (), "", True),
+        )):
+            path = f"{directory}/{number}.sock"
+            pair = unix_pair(path)
+            os.chmod(path, mode)
+            listener = f'{{proto = "local", path = "{path}", proxy_protocol = true{fields}}}'
+            text = script(f"listen{{ {listener}, connect = function(socket) socket:write(socket.remote_addr) end }}\n")
+            if trusted:
+                told(pair, *options, text, pieces=(V1,), want=b"192.0.2.1")
+            else:
+                refused(pair, *options, text, pieces=(V1,), because="SocketMode=0660")
+    finally:
+        os.chmod(mbtest.TMP, before)
+
+
 @test("--check says which listeners expect a header")
 def _():
     path = script('listen{ {proto = "tcp", port = 1, proxy_protocol = true}, {proto = "tcp", port = 2}, connect = print }')
@@ -295,7 +322,10 @@ def _():
     for fields, expected in (
         ('proxy_protocol = "yes"', "proxy_protocol: expected true or false"),
         ('}, {proto = "local", path = "@x", proxy_protocol = true', "an abstract socket has no permissions"),
-        ('}, {proto = "local", path = "/x", proxy_protocol = true, proxy_trust = {"::1"}', 'unknown field "proxy_trust"'),
+        ('}, {proto = "local", path = "/x", proxy_protocol = true, proxy_trust = {"::1"}', '"::1" is no client of a Unix socket'),
+        ('}, {proto = "local", path = "/x", proxy_protocol = true, proxy_trust = {"unix:", "::1"}', '"::1" is no client'),
+        ('}, {proto = "local", path = "/x", proxy_trust = {"unix:"}', "proxy_trust: goes with proxy_protocol = true"),
+        ('proxy_protocol = true, proxy_trust = {"::1", "unix:"}', '"unix:" goes with proto = "local"'),
         ('proxy_trust = {"::1"}', "proxy_trust: goes with proxy_protocol = true"),
         ('proxy_protocol = true, proxy_trust = "127.0.0.1"', "proxy_trust: expected a list of addresses and networks"),
         ("proxy_protocol = true, proxy_trust = {}", "proxy_trust: expected a list"),
