@@ -168,6 +168,19 @@ static void unknown(lua_State *L, const char *where, unsigned owner) {
              quote, key, quote, value, lua_tostring(L, -1));
 }
 
+/* Throws when the key at index, in the table of the call, is a field of a listener. */
+static void check_is_outer(lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TSTRING) return;
+  for (const struct mb_listen_field *f = mb_listen_fields; f < mb_listen_fields + MB_LISTEN_FIELDS;
+       f++) {
+    if (f->owners != MB_FIELD_OF_CALL && strcmp(f->name, lua_tostring(L, index)) == 0)
+      luaL_error(L,
+                 "listen: %s belongs to a listener, which is a table of its own: listen{ "
+                 "{proto=\"tcp\", port=8080}, connect=... }",
+                 f->name);
+  }
+}
+
 static bool is_known(lua_State *L, int index, unsigned owner, lua_Integer count) {
   if (lua_type(L, index) == LUA_TSTRING) {
     size_t len;
@@ -191,7 +204,9 @@ static bool is_known(lua_State *L, int index, unsigned owner, lua_Integer count)
 static void check_fields(lua_State *L, int index, const char *where, unsigned owner,
                          lua_Integer count) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    if (!is_known(L, lua_gettop(L) - 1, owner, count)) unknown(L, where, owner);
+    if (is_known(L, lua_gettop(L) - 1, owner, count)) continue;
+    if (owner == MB_FIELD_OF_CALL) check_is_outer(L, lua_gettop(L) - 1);
+    unknown(L, where, owner);
   }
   for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
     if (mb_listen_field(L, index, f->name) != LUA_TNIL || f->required) {

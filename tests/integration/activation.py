@@ -4,6 +4,7 @@ that has gone. The program is started directly, on sockets made here."""
 
 import itertools
 import os
+import pty
 import socket
 import sys
 
@@ -337,6 +338,25 @@ def _():
         ([args, "one", "--two"], {"MB_SCRIPT": "/nowhere.lua"}, b"args one,--two\n"),
     ):
         answers(tcp_pair(), "LISTEN_FDS", *arguments, env=env, want=want)
+
+
+@test("a terminal in the place of a connection: a line says that what is typed is what the client sends, and how to listen")
+def _():
+    for args, told in (((HELLO,), True), (("--log-level=warning", HELLO), False)):
+        master, terminal = pty.openpty()
+        output = mbtest.tmp("typed")
+        with open(output, "wb") as out, open(mbtest.tmp("said"), "wb") as said:
+            run = Run(terminal, "fd 0", *args, fds={1: out, 2: said})
+        os.close(terminal)
+        if told:
+            mbtest.until(lambda: "Ctrl-D" in mbtest.read_file(mbtest.tmp("said")), "the line")
+        os.write(master, b"Ann\n\4")
+        equal(run.wait(), 0, "exit status")
+        os.close(master)
+        equal(mbtest.read_file(output), "hello Ann\n", "the answer")
+        log = mbtest.read_file(mbtest.tmp("said"))
+        equal(log.count("\n"), told, f"lines in {log!r}")
+        check(not told or "systemctl start mb@PORT.socket" in log, log)
 
 
 @test("a script that is missing, does not load, or does not listen here: exit 66, 78, 78, and a reset")
