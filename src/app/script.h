@@ -14,7 +14,8 @@
 struct mb_script {
   const struct mb_options *options;
   const char *path;
-  int compiled; /* status of luaL_loadfile */
+  const struct mb_addr *local; /* of the connection; len 0: there is none */
+  int compiled;                /* status of luaL_loadfile */
 };
 
 /* Works with a script that has been loaded and has a listener. */

@@ -376,6 +376,35 @@ def _():
             check(word in run.log(), f"{word!r} in the log {run.log()!r}")
 
 
+@test("a script that does not load: one line at level error with the script, the line and the address; a reset, exit 78")
+def _():
+    unix = itertools.count()
+    for text, begins in (
+        ("return function(socket)\n  socket:write('x'\nend\n", ":3: ')' expected (to close '(' at line 2) near 'end'"),
+        ("local x\nx.y = 1\n", ":2: attempt to index a nil value (local 'x')"),
+        ("local m = require 'mb-no-such-module'\n", ":1: module 'mb-no-such-module' not found:"),
+        ("return require('moonbridge_http').generate_handler()\n", ": "),
+        ("listen{ {proto='tcp', port=0}, connect=print }\n", ":1: listen: listener 1: port: "),
+        ("local x = 1\n", ": no handler: "),
+        ("return 5\n", ": the script returned a number"),
+        ("error({})\n", ": "),
+    ):
+        path = script(text)
+        for client, conn in (tcp_pair(), tcp_pair(socket.AF_INET6, "::1"), unix_pair(mbtest.tmp(f"load{next(unix)}.sock"))):
+            address = conn.getsockname()
+            label = address if isinstance(address, str) else f"[{address[0]}]:{address[1]}" if len(address) == 4 else "%s:%d" % address
+            with client:
+                run = Run(conn, "LISTEN_FDS", path, "--log-level=error")
+                conn.close()
+                equal(client.end()[0], b"", "what the client got")
+                equal(run.wait(), 78, f"exit status; log: {run.log()}")
+            line = run.log().splitlines()[0]
+            check(line.startswith(f"mb-handle: {path}{begins}"), f"{begins!r} in {line!r}")
+            check(line.endswith(f" (the script does not load: no answer for the connection to {label})"), line)
+            equal(run.log().count(label), 1, f"lines with the address in {run.log()!r}")
+    equal(mbtest.replay(script("x x")).stderr.count(b"connection"), 0, "a replay has no address")
+
+
 @test("a wrong command line: exit 64, one line, and nothing for the client")
 def _():
     for arguments in (["--no-such-option"], ["--timeout", "soon"], ["--check", "--record", "x", HELLO]):
