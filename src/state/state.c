@@ -54,6 +54,7 @@ static void add_script_directory(lua_State *L, const char *script) {
 }
 
 void mb_state_open(lua_State *L, const char *script) {
+  mb_state_of(L)->script = script;
   luaL_openlibs(L);
   add_script_directory(L, script);
   lua_gc(L, LUA_GCRESTART, 0);

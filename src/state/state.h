@@ -24,6 +24,7 @@ enum mb_type {
 struct mb_state {
   struct mb_alloc alloc; /* accounts for the memory of the state and of its handles' buffers */
   const void *types[MB_TYPES]; /* NULL: no metatable yet */
+  const char *script;          /* the path of the script, as it was given to mb_state_open */
   lua_CFunction kept_by;       /* throws on the error that mb_state_pcall_keep has kept */
 };
 
@@ -41,6 +42,7 @@ static inline struct mb_state *mb_state_of(lua_State *L) {
 
 /*
  * Opens the standard libraries and puts the script's directory first into package.path. May throw.
+ * script  its path, which has to live as long as the state
  */
 void mb_state_open(lua_State *L, const char *script);
 

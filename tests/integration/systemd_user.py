@@ -133,6 +133,12 @@ def _():
     mbcases.environment(where)
 
 
+@test("the working directory is the user's home, and a file beside the script is found")
+def _():
+    mbcases.directory(where, manager.env["HOME"])
+    mbcases.directory(local, manager.env["HOME"])
+
+
 @test("socket:close() is seen within 100 ms though the handler works on and the manager holds a copy")
 def _():
     mbcases.ends_early(where, "close", (b"bye\n", "eof"))

@@ -4,7 +4,7 @@ import concurrent.futures
 import os
 import time
 
-from mbtest import Client, alive, check, equal, test, until, within
+from mbtest import COMMANDS, Client, alive, check, equal, test, until, within
 
 
 def echo(where, size=1 << 20):
@@ -45,6 +45,15 @@ def environment(where):
         got = client.end()[0].decode().splitlines()
     names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
     equal(got, [f"script {name} nil" for name in names] + ["child none"], "environment")
+
+
+def directory(where, want):
+    """The handler works in this directory, and finds a file beside the script by script_path."""
+    with Client(where) as client:
+        client.send("directory\n")
+        got = client.end()[0].decode().splitlines()
+    with open(COMMANDS, encoding="utf-8") as f:
+        equal(got, [os.path.realpath(want), f.readline().rstrip("\n")], "directory, and the first line of the script")
 
 
 def many(where, count, at_a_time):

@@ -57,6 +57,14 @@ function commands.environment(socket)
   child:close()
 end
 
+-- Where the process was started, and a file beside the script.
+function commands.directory(socket)
+  local child = io.popen("pwd -P")
+  socket:write(child:read("l"), "\n")
+  child:close()
+  socket:write(io.open(moonbridge_io.script_path("commands.lua")):read("l"), "\n")
+end
+
 -- A line with a priority, as sd-daemon(3) has it.
 commands["warn"] = function(socket)
   io.stderr:write("<4>" .. socket:read(nil, "\n"))
