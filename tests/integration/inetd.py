@@ -53,6 +53,11 @@ def _():
             equal(client.end(), (want, "eof"), f"answer at {address}")
 
 
+@test("what a handler has started ends with timeout(), if it was told to")
+def _():
+    mbcases.children(where)
+
+
 @test("the working directory is inetd's own, and a file beside the script is found")
 def _():
     mbcases.directory(where, os.readlink(f"/proc/{inetd.pid}/cwd"))

@@ -105,6 +105,16 @@ def timeout(where, seconds=0.3):
     within(0.05, f"reset after timeout({seconds})", measure, early=0.05)
 
 
+def children(where):
+    """What a handler has started with end_with_script, or by setpriv, is gone after timeout()."""
+    with Client(where) as client:
+        client.send("children\n")
+        pids = [int(word) for word in client.line().split()]
+        equal(len(pids), 3, "processes")
+        equal(client.end(), (b"", "reset"), "end of the connection")
+    until(lambda: not any(alive(pid) for pid in pids), f"{pids} are gone")
+
+
 def output(where, log, mark):
     """Everything that a handler prints is in the log, and the client gets nothing of it."""
     with Client(where) as client:

@@ -110,6 +110,15 @@ commands["timeout"] = function(socket)
   socket:read(nil, "\n")
 end
 
+-- timeout() while a child runs that ends with the script, and one that does so by setpriv.
+function commands.children(socket)
+  timeout(0.5)
+  local child = moonbridge_io.exec({end_with_script = true}, "sh", "-c", "sleep 60 & echo $!; wait")
+  local other = io.popen("echo $$; exec setpriv --pdeathsig TERM sleep 60")
+  socket:flush(child.pid, " ", child.stdout:read(nil, "\n"):match("%d+"), " ", other:read("l"), "\n")
+  child:wait()
+end
+
 -- Ends the process without ending the connection first.
 function commands.exit(socket)
   local status = tonumber((socket:read(nil, "\n")))
