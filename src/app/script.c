@@ -136,18 +136,23 @@ static enum mb_exit script_failed(lua_State *L, struct mb_script *script, int lu
   return load_failed(L, lua_status);
 }
 
-static enum mb_exit load(lua_State *L, struct mb_script *script) {
+static enum mb_exit prepare_state(lua_State *L, struct mb_script *script) {
   lua_pushcfunction(L, open_state);
   lua_pushlightuserdata(L, script);
   int status = mb_state_call(L, 1, 0);
-  if (status != LUA_OK) return load_failed(L, status);
+  return status == LUA_OK ? MB_EXIT_OK : load_failed(L, status);
+}
+
+static enum mb_exit load(lua_State *L, struct mb_script *script) {
+  enum mb_exit exit = prepare_state(L, script);
+  if (exit != MB_EXIT_OK) return exit;
 
   lua_pushcfunction(L, compile);
   lua_pushlightuserdata(L, script);
-  status = mb_state_call(L, 1, 2);
+  int status = mb_state_call(L, 1, 2);
   if (status != LUA_OK) return load_failed(L, status);
   if (script->compiled != LUA_OK) {
-    enum mb_exit exit = script_failed(L, script, script->compiled);
+    exit = script_failed(L, script, script->compiled);
     return script->compiled == LUA_ERRFILE ? MB_EXIT_NO_SCRIPT : exit;
   }
   lua_pop(L, 1);
@@ -203,6 +208,27 @@ static bool find_script(struct mb_script *script, const struct mb_addr *local,
   return false;
 }
 
+/* Makes the state of a script, and works with it. */
+static enum mb_exit with_state(struct mb_script *script, size_t limit, bool is_loaded,
+                               mb_script_body *body, void *context) {
+  struct mb_state state = {.alloc.limit = limit};
+  lua_State *L = mb_state_new(&state);
+  if (!L) {
+    mb_log(LOG_ERR, "not enough memory for a Lua state");
+    return MB_EXIT_HANDLER;
+  }
+  enum mb_exit exit = is_loaded ? load(L, script) : prepare_state(L, script);
+  if (exit == MB_EXIT_OK) exit = body(L, script, context);
+  lua_close(L);
+  return exit;
+}
+
+enum mb_exit mb_script_none(const struct mb_options *options, mb_script_body *body, void *context) {
+  static const struct mb_addr none;
+  struct mb_script script = {.options = options, .local = &none, .path = ""};
+  return with_state(&script, 0, false, body, context);
+}
+
 enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
                            mb_script_body *body, void *context) {
   static const struct mb_addr none;
@@ -211,14 +237,5 @@ enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_add
   if (!find_script(&script, script.local, path)) return MB_EXIT_NO_SCRIPT;
   /* With --units and its like the limit belongs to the processes that the units start. */
   if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
-  struct mb_state state = {.alloc.limit = options->memory_limit};
-  lua_State *L = mb_state_new(&state);
-  if (!L) {
-    mb_log(LOG_ERR, "not enough memory for a Lua state");
-    return MB_EXIT_HANDLER;
-  }
-  enum mb_exit exit = load(L, &script);
-  if (exit == MB_EXIT_OK) exit = body(L, &script, context);
-  lua_close(L);
-  return exit;
+  return with_state(&script, options->memory_limit, true, body, context);
 }
