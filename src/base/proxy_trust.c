@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+/* In a user namespace all users have this number that it does not know. */
+#define OVERFLOW_UID 65534
 
 #define LOOPBACK "127.0.0.0/8,::1"
 
@@ -142,4 +146,11 @@ bool mb_trust_is_open(const struct mb_addr *local) {
     *slash = '/';
   }
   return lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode) || st.st_mode & S_IWOTH;
+}
+
+bool mb_trust_is_own_peer(int fd) {
+  struct ucred peer;
+  socklen_t len = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) return false;
+  return peer.uid == 0 || (peer.uid == geteuid() && peer.uid != OVERFLOW_UID);
 }

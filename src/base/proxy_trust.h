@@ -39,4 +39,11 @@ bool mb_trust_contains(const char *list, const struct mb_addr *addr, int fd);
  */
 bool mb_trust_is_open(const struct mb_addr *local);
 
+/*
+ * Returns whether the peer of a Unix socket is root or the user of this process, who could change what a
+ * handler is told anyway (SO_PEERCRED, unix(7)).
+ * fd  the connection
+ */
+bool mb_trust_is_own_peer(int fd);
+
 #endif

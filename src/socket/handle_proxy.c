@@ -83,10 +83,9 @@ static const char *why_not(const struct mb_handle *h, const char *trust) {
     return "an abstract socket has no permissions: anybody on this machine could forge one";
   if (mb_handle_is_replay(h) || mb_trust_contains(trust, &h->remote, mb_handle_fd(h))) return NULL;
   if (h->remote.any.sa_family == AF_UNIX) {
-    return mb_trust_is_open(&h->local)
-               ? "everybody may connect to its socket, and forge one: let only the proxy connect "
-                 "(SocketMode=0660 and SocketGroup=), or put " MB_TRUST_UNIX " into proxy_trust"
-               : NULL;
+    if (!mb_trust_is_open(&h->local) || mb_trust_is_own_peer(mb_handle_fd(h))) return NULL;
+    return "everybody may connect to its socket, and forge one: let only the proxy connect "
+           "(SocketMode=0660 and SocketGroup=), or put " MB_TRUST_UNIX " into proxy_trust";
   }
   return trust ? "it is not in proxy_trust"
                : "without proxy_trust only loopback addresses are believed";
