@@ -20,6 +20,7 @@
 #include "app/listen.h"
 #include "app/script.h"
 #include "base/log.h"
+#include "base/rare.h"
 
 /* More than the listeners of any script take; a script that is not ours could fill our memory. */
 #define DATA_MAX ((size_t)1 << 20)
@@ -84,7 +85,7 @@ static enum mb_exit write_listeners(lua_State *L, const struct mb_script *script
 
 /* Returns the account that the script is loaded as; NULL: ours. */
 static const struct passwd *find_account(const struct mb_options *options) {
-  if (geteuid() != 0 || options->user) return NULL;
+  if (mb_rare_geteuid() != 0 || options->user) return NULL;
   const struct passwd *account = getpwnam(MB_DEPLOY_ACCOUNT);
   if (!account) account = getpwnam("nobody");
   return account;
@@ -95,14 +96,13 @@ static const struct passwd *find_account(const struct mb_options *options) {
  * -errno.
  */
 static int become(const struct passwd *account) {
-  if (setsid() < 0 || initgroups(account->pw_name, account->pw_gid) != 0 ||
-      setresgid(account->pw_gid, account->pw_gid, account->pw_gid) != 0 ||
-      setresuid(account->pw_uid, account->pw_uid, account->pw_uid) != 0)
+  if (mb_rare_setsid() < 0 || initgroups(account->pw_name, account->pw_gid) != 0 ||
+      mb_rare_setresgid(account->pw_gid) != 0 || mb_rare_setresuid(account->pw_uid) != 0)
     return -errno;
-  if (geteuid() == 0) return -EPERM; /* an account with the number of root */
+  if (mb_rare_geteuid() == 0) return -EPERM; /* an account with the number of root */
   /* Ctrl-C does not reach another session. A change of the account has reset this. */
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return -errno;
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno;
+  if (mb_rare_prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return -errno;
+  return mb_rare_prctl(PR_SET_NO_NEW_PRIVS, 1) == 0 ? 0 : -errno;
 }
 
 static enum mb_exit load(const struct mb_options *options, const struct passwd *account, int fd) {
@@ -112,7 +112,7 @@ static enum mb_exit load(const struct mb_options *options, const struct passwd *
            account->pw_name, strerror(-r));
     return MB_EXIT_SYSTEM;
   }
-  FILE *to = chdir("/") == 0 ? fdopen(fd, "w") : NULL;
+  FILE *to = mb_rare_chdir("/") == 0 ? fdopen(fd, "w") : NULL;
   if (!to) {
     mb_log(LOG_ERR, "cannot load the script: %s", strerror(errno));
     return MB_EXIT_SYSTEM;

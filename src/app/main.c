@@ -18,6 +18,7 @@
 #include "base/activation.h"
 #include "base/exits.h"
 #include "base/log.h"
+#include "base/rare.h"
 #include "base/stdfds.h"
 
 static void ignore(int signal_number) { (void)signal_number; }
@@ -110,7 +111,7 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
   }
   if (activation.given == MB_GIVEN_FILE) {
     /* Else somebody who expects it to listen would wait without a word. */
-    if (isatty(fds.in))
+    if (mb_rare_isatty(fds.in))
       mb_log(LOG_NOTICE,
              "a replay from the terminal: what you type is what the client sends, Ctrl-D ends it; "
              "to listen on a port: systemctl start mb@PORT.socket, or systemd-socket-activate "

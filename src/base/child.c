@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/rare.h"
 
 struct mb_child {
   pid_t pid; /* 0: it was abandoned, and is reaped */
@@ -60,7 +61,7 @@ static void reset_signals(void) {
 static void __attribute__((noreturn))
 run(const char *const argv[], const int stdio[3], int group, int report) {
   reset_signals();
-  bool ready = group == GROUP_OURS || setpgid(0, group) == 0;
+  bool ready = group == GROUP_OURS || mb_rare_setpgid(0, group) == 0;
   for (int i = 0; i < 3; i++) ready = ready && dup2(stdio[i], i) == i;
   if (ready && report != REPORT_FD) ready = dup3(report, REPORT_FD, O_CLOEXEC) == REPORT_FD;
   if (ready) {

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/rare.h"
+
 /* In a user namespace all users have this number that it does not know. */
 #define OVERFLOW_UID 65534
 
@@ -152,5 +154,5 @@ bool mb_trust_is_own_peer(int fd) {
   struct ucred peer;
   socklen_t len = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) return false;
-  return peer.uid == 0 || (peer.uid == geteuid() && peer.uid != OVERFLOW_UID);
+  return peer.uid == 0 || (peer.uid == mb_rare_geteuid() && peer.uid != OVERFLOW_UID);
 }
