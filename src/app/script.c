@@ -211,7 +211,8 @@ static bool find_script(struct mb_script *script, const struct mb_addr *local,
 /* Makes the state of a script, and works with it. */
 static enum mb_exit with_state(struct mb_script *script, size_t limit, bool is_loaded,
                                mb_script_body *body, void *context) {
-  struct mb_state state = {.alloc.limit = limit};
+  struct mb_state state = {.alloc.limit = limit,
+                           .installed_first = mb_style_prefers_installed(script->options->style)};
   lua_State *L = mb_state_new(&state);
   if (!L) {
     mb_log(LOG_ERR, "not enough memory for a Lua state");
@@ -219,7 +220,9 @@ static enum mb_exit with_state(struct mb_script *script, size_t limit, bool is_l
   }
   enum mb_exit exit = is_loaded ? load(L, script) : prepare_state(L, script);
   if (exit == MB_EXIT_OK) exit = body(L, script, context);
+  mb_timeout_limit_finalizers(true);
   lua_close(L);
+  mb_timeout_limit_finalizers(false);
   return exit;
 }
 

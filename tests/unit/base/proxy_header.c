@@ -71,10 +71,12 @@ static void version_1(void) {
   takes_v1("PROXY TCP4 192.0.2.1 ::1 51512 80\r\n", "192.0.2.1:51512", "[::1]:80");
   takes_v1("PROXY TCP4 192.0.2.1 ::ffff:127.0.0.1 51512 80\r\n", "192.0.2.1:51512", "127.0.0.1:80");
   takes_v1("PROXY TCP6 192.0.2.1 ::1 1 2\r\n", "192.0.2.1:1", "[::1]:2");
-  takes_v1("PROXY TCP6 2001:db8::1 unix:/run/x.sock 51512 0\r\n", "[2001:db8::1]:51512", "/run/x.sock");
+  takes_v1("PROXY TCP6 2001:db8::1 unix:/run/x.sock 51512 0\r\n", "[2001:db8::1]:51512",
+           "/run/x.sock");
   takes_v1("PROXY TCP4 192.0.2.1 unix: 51512 0\r\n", "192.0.2.1:51512", "unnamed");
   takes_v1(
-      "PROXY TCP4 192.0.2.1 unix:/1234567890123456789012345678901234567890123456789012345678901234 1 0\r\n",
+      "PROXY TCP4 192.0.2.1 unix:/1234567890123456789012345678901234567890123456789012345678901234 "
+      "1 0\r\n",
       "192.0.2.1:1", "/1234567890123456789012345678901234567890123456789012345678901234");
   TAKES("PROXY UNKNOWN\r\n", "UNKNOWN");
   tap_ok(!header.has_addresses, "UNKNOWN has no addresses");
