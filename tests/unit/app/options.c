@@ -317,7 +317,7 @@ int main(void) {
   tap_ok(parse("--listener=8 s.lua") && o.listener == 8, "--listener, in full, is ours");
   tap_ok(parse("--listener 8 s.lua --listen 9") && o.listener == 8 && o.nargs == 2,
          "behind the script nothing is looked at");
-  tap_ok(parse("--time 5 --memory 1M --log-l=info --ver s.lua") && o.timeout == 5 && o.version &&
+  tap_ok(parse("--time 5 --memory 1M --log-lev=info --ver s.lua") && o.timeout == 5 && o.version &&
              o.memory_limit == 1 << 20 && o.log_level == LOG_INFO,
          "abbreviations that can mean one thing only");
 
