@@ -60,5 +60,8 @@ static const luaL_Reg functions[] = {
 int mb_tarantool_core_open(lua_State *L) {
   mb_tarantool_socket_open(L);
   luaL_newlib(L, functions);
+  /* The null of JSON, as other libraries have it: lua-cjson's is the same value. */
+  lua_pushlightuserdata(L, NULL);
+  lua_setfield(L, -2, "null");
   return 1;
 }
