@@ -31,7 +31,7 @@ struct mb_tarantool_socket *mb_tarantool_push_new(lua_State *L) {
 struct mb_tarantool_socket *mb_tarantool_check_socket(lua_State *L) {
   struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
   if (s->closed || (s->handle && !mb_handle_is_open(s->handle)))
-    luaL_error(L, "attempt to use a closed socket");
+    luaL_error(L, "attempt to use closed socket");
   return s;
 }
 
