@@ -73,6 +73,12 @@ end
 -- The last searcher: for a module of Tarantool that is nowhere.
 local function search_absent(name) return require "mb.tarantool.absent".search(name) end
 
+-- Tarantool's additions to the tables string and table are loaded when a program calls the first of them.
+local function add_extras(name)
+  if getmetatable(_G[name]) then return end
+  setmetatable(_G[name], {__index = function(_, key) return require "mb.tarantool.extras"[name][key] end})
+end
+
 -- install(): from now on, require returns these modules under their names in Tarantool, and the global box has those
 -- that it has there.
 function tarantool.install()
@@ -93,6 +99,8 @@ function tarantool.install()
   end
   if rawget(box, "cfg") == nil then box.cfg = cfg end
   package.preload.box = function() return box end
+  add_extras("string")
+  add_extras("table")
   local style = require "mb.style"
   if style.active() then
     style.at_end(function() require "mb.tarantool.listener".run_rest() end)

@@ -1771,6 +1771,63 @@ digest.aes256cbc.decrypt(digest.aes256cbc.encrypt("message", key, start), key, s
 #digest.aes256cbc.encrypt("", key, start), #digest.aes256cbc.encrypt(("x"):rep(16), key, start)
 """)
 
+group("string, table", r"""
+! local json = require "json" local i = {}
+("a,b,,c"):split(",")
+("a b  c "):split()
+("  a b"):split(nil, 1)
+("  a b  c "):split(nil, 1)
+("a,b,c"):split(",", 1)
+("a,b,c"):split(",", 0)
+("a--b--c"):split("--")
+("a.b"):split(".")
+("abc"):split("bc")
+(""):split(","), (""):split()
+("a\tb\nc"):split()
+("a,b"):split("")
+("a,b"):split(5)
+("a,b,c"):split(",", -1)
+("a,b,c"):split(",", "x")
+string.split()
+("ab"):ljust(5), ("ab"):ljust(5, "x"), ("ab"):ljust(1), ("ab"):ljust(2.5)
+("ab"):rjust(5), ("ab"):rjust(5, "x"), ("ab"):rjust(0)
+("ab"):center(5), ("ab"):center(6, "x"), ("ab"):center(7, "x"), ("abc"):center(6, "x")
+("ab"):ljust("5")
+("ab"):rjust()
+("ab"):center(5, "xy")
+("ab"):ljust(-1)
+("abc"):startswith("ab"), ("abc"):startswith(""), ("abc"):startswith("b"), ("abc"):startswith("abcd")
+("abc"):startswith("b", 2), ("abc"):startswith("bc", 2, 2), ("abc"):startswith("bc", 2, 3), ("abc"):startswith("c", -1)
+("abc"):startswith("a", 0), ("abc"):startswith("", 5), ("abc"):startswith("ab", 1, -2), ("abc"):startswith("a", 10)
+("abc"):startswith(5)
+("abc"):startswith()
+("abc"):endswith("bc"), ("abc"):endswith(""), ("abc"):endswith("b"), ("abc"):endswith("abcd")
+("abc"):endswith("b", 1, 2), ("abc"):endswith("b", 1, -2), ("abc"):endswith("abc", 2), ("abc"):endswith("bc", -2)
+("abc"):endswith(5)
+("  a b "):strip(), ("  a "):lstrip(), ("  a "):rstrip(), ("\t\n a\r\v\f"):strip(), (""):strip(), ("   "):strip()
+("xyaxy"):strip("yx"), ("xxa"):lstrip("x"), ("axx"):rstrip("x"), ("abc"):strip(""), ("a"):strip(nil), ("%a]^"):strip("^%]")
+("\0a\0"):strip("\0")
+("abc"):strip(5)
+("abc\255"):hex(), (""):hex(), ("616263"):fromhex(), (""):fromhex(), ("aB4c"):fromhex()
+("616"):fromhex()
+("zz"):fromhex()
+string.hex(5)
+table.copy({1, {2}}), table.deepcopy({1, {2}}), table.copy(5), table.deepcopy("x"), table.copy(nil)
+table.copy({i})[1] == i, table.deepcopy({i})[1] ~= i
+(function() local t = {} t.t = t local c = table.deepcopy(t) return c.t == c, c ~= t end)()
+(function() local t = table.deepcopy({i, i}) return t[1] == t[2] end)()
+getmetatable(table.copy(setmetatable({}, {x = 1}))).x, getmetatable(table.deepcopy(setmetatable({}, {x = 1}))).x
+table.copy(setmetatable({1}, {__copy = function() return "copied" end}))
+string.nosuch, table.nosuch
+""")
+
+group("log", r"""
+! local log = require "log"
+log.info("text"), log.error("%s %d", "x", 5), log.warn({code = 5}), log.verbose("x"), log.debug("x"), log.info("100%")
+log.info(nil), log.info(5), log.info(true)
+log.info("%d", "x")
+""")
+
 group("strict, which is the last, as it changes the globals of all", r"""
 ! local strict = require "strict" strict.on()
 nosuch_global

@@ -177,6 +177,35 @@ end
     )
 
 
+@test("log: a table is written as JSON; what has none, as it is printed")
+def _():
+    text = """
+local log = require("mb.tarantool").log
+log.info({code = 5, list = {1, "two"}} ) log.error({}) log.info(setmetatable({print}, {__tostring = function() return "own" end}))
+"""
+    log = prints(text, "log")
+    lines = [line.partition(": ")[2] for line in log.splitlines()]
+    equal(json.loads(lines[0]), {"code": 5, "list": [1, "two"]}, "a table")
+    equal(lines[1:], ["[]", "own"], "an empty one, and one that has no JSON")
+
+
+@test("string and table: additions are loaded when one is called; a metatable of the program's stays")
+def _():
+    good(
+        r"""
+mb.install()
+equal(package.loaded["mb.tarantool.extras"], nil, "at first") equal(("a b"):split()[2], "b", "split")
+equal(type(package.loaded["mb.tarantool.extras"]), "table", "then") equal(rawget(string, "split"), nil, "string as it was")
+"""
+    )
+    good(
+        r"""
+setmetatable(string, {__index = {own = 5}}) mb.install() equal(string.own, 5, "string") equal(table.copy{7}[1], 7, "table")
+"""
+    )
+    good("equal(string.split, nil, 'without install()')")
+
+
 @test("a program with --style=tarantool answers in JSON, and is strict; an error of the database ends it")
 def _():
     text = r"""
