@@ -11,10 +11,12 @@ import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbnet
 import mbtest
 from mbtest import SRCDIR, Client, Serving, about, check, equal, free_port, script, tcp_pair, test, tmp
 
 TARANTOOL = mbtest.need("tarantool")
+mbnet.private_network()  # some statements bind a port of their own
 
 # m calls a method and shows its results, and the error that it leaves; statement runs one line of a group.
 HEAD = r"""
@@ -201,7 +203,7 @@ REASONS = {
     "join": ("f:join after an error", lambda theirs, own: (theirs, own) == ("false thrown", 'false "thrown"')),
     "port": ("tcp_server at port 0", ports),
     "prepare": ("arguments of prepare", lambda theirs, own: own in ('2 "table"', '"127.0.0.1"')),
-    "channel": ("messages in a closed channel", lambda theirs, own: (theirs, own) in (("nil", "1"), ("0", "1"))),
+    "channel": ("a closed channel", lambda theirs, own: (theirs, own) in (("nil", "1"), ("0", "1"))),
     "null": ("null in JSON's objects", lambda theirs, own: (theirs, own) == ("true", "false")),
     "setting": ("unknown setting of json", lambda theirs, own: not failed(theirs) and own.startswith("throws")),
     "ipv6": ("uri.format of IPv6", lambda theirs, own: (theirs, own) == ('"::1:80"', '"[::1]:80"')),
@@ -1652,7 +1654,7 @@ near(clock.time64() / 1000000000, os.time()), near(clock.realtime64() / 10000000
 near(clock.monotonic64() / 1000000000, clock.monotonic())
 near(clock.proc64() / 1000000000, os.clock()), near(clock.thread64() / 1000000000, os.clock())
 #clock.bench(function(...) return ... end, 1, 2), select(2, unpack(clock.bench(function(...) return ... end, 1, 2)))
-clock.bench(function() end)[1] >= 0
+math.abs(clock.bench(function() end)[1]) < 1
 clock.nosuch
 """)
 
