@@ -1,5 +1,5 @@
--- Tarantool's modules: socket, fiber, errno and log, for the connection and for sockets that the script makes; and those
--- that most of its programs load besides. Each is loaded when the script first asks for it.
+-- Tarantool's modules: socket, fiber, errno and log, for the connection and for sockets that the script makes; and
+-- those that most of its programs load besides. Each is loaded when the script first asks for it.
 
 local tarantool = {}
 
@@ -60,8 +60,8 @@ function box_meta.__index(t, key)
   require "mb.tarantool.absent".check_field(key) -- no tail call: it blames the caller
 end
 
--- Loads a module by its name in Tarantool. A file of that name in the script's directory, which is first in package.path,
--- takes the place of ours; what is elsewhere on the system does not: it has another interface.
+-- Loads a module by its name in Tarantool. A file of that name in the script's directory, which is first in
+-- package.path, takes the place of ours; what is elsewhere on the system does not: it has another interface.
 local function load_unless_own(name)
   local path = package.searchpath(name, package.path:match "^[^;]*")
   if not path then return tarantool[name] end

@@ -3,8 +3,8 @@
 
 local digest = {}
 
--- Returns a module of lua-luaossl. Otherwise the error blames the caller of the function that calls this, which is at the
--- level 3, or at another.
+-- Returns a module of lua-luaossl. Otherwise the error blames the caller of the function that calls this, which is at
+-- the level 3, or at another.
 local function openssl(name, user, level)
   local good, module = pcall(require, "openssl." .. name)
   if good then return module end

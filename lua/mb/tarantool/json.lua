@@ -164,22 +164,36 @@ local function string_at(s, at)
 end
 
 local WORDS = {["true"] = true, ["false"] = false, null = NULL}
-local NUMBERS = {nan = -(0 / 0), inf = math.huge}
+local INVALID = {nan = -(0 / 0), inf = math.huge}
+
+-- Reads true, false or null, or nan or inf with a sign or without.
+local function word_at(s, at, settings)
+  local word = s:match("^%a+", at)
+  if word and WORDS[word] ~= nil then return WORDS[word], at + #word end
+  local is_negative = byte(s, at) == 0x2d
+  word = word or is_negative and s:match("^%a+", at + 1)
+  local number = settings.decode_invalid_numbers and INVALID[word and word:lower()]
+  if not number then wrong(s, at, "a value") end
+  if is_negative then return -number, at + 1 + #word end
+  return number, at + #word
+end
 
 local function number_at(s, at, settings)
-  local text = s:match("^-?%d+", at)
-  if not text then
-    local word = s:match("^-?(%a+)", at)
-    local number = settings.decode_invalid_numbers and NUMBERS[word and word:lower()]
-    if not number then wrong(s, at, "a value") end
-    local negative = byte(s, at) == 0x2d
-    return negative and -number or number, at + #word + (negative and 1 or 0)
+  local _, last = find(s, "^-?%d+", at)
+  if not last then return word_at(s, at, settings) end
+  local first = byte(s, at) == 0x2d and at + 1 or at
+  if byte(s, first) == 0x30 and last > first then wrong(s, at, "a value") end
+  local following = byte(s, last + 1)
+  if following == 0x2e then _, last = find(s, "^%.%d+", last + 1) end
+  if not last then wrong(s, find(s, ".", at, true) + 1, "a digit") end
+  following = byte(s, last + 1)
+  if following == 0x65 or following == 0x45 then
+    local exponent = last + 1
+    _, last = find(s, "^[eE][+-]?%d+", exponent)
+    if not last then wrong(s, exponent + 1, "a digit") end
   end
-  local fraction = s:match("^%.%d+", at + #text) or ""
-  local exponent = s:match("^[eE][+-]?%d+", at + #text + #fraction) or ""
-  if find(text, "^-?0%d") then wrong(s, at, "a value") end
-  local number = tonumber(text .. fraction .. exponent)
-  return math.tointeger(number) or number, at + #text + #fraction + #exponent
+  local number = tonumber(sub(s, at, last))
+  return math.tointeger(number) or number, last + 1
 end
 
 local value_at -- value_at(s, at, depth, settings): returns the value at an offset, and the offset behind it
@@ -235,8 +249,6 @@ function value_at(s, at, depth, settings)
     end
     return (char == 0x7b and object_at or array_at)(s, at + 1, depth + 1, settings)
   end
-  local word = s:match("^%a+", at)
-  if word and WORDS[word] ~= nil then return WORDS[word], at + #word end
   return number_at(s, at, settings)
 end
 

@@ -52,8 +52,8 @@ local function serve(client, from, name, handler)
 end
 
 local function accept_all(s, path, name, handler)
-  local address = s:name()
-  fiber.name(("%s/%s"):format(name, address and object.address_text(address) or ""), {truncate = true})
+  local own = s:name()
+  fiber.name(("%s/%s"):format(name, own and object.address_text(own) or ""), {truncate = true})
   while not s._core:is_closed() do
     if s:readable() then
       local client, from = s:accept()
