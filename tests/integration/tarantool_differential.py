@@ -3,17 +3,22 @@
 a program that --style=tarantool runs. Where ours differs on purpose, the statement names a row of the table in
 mb.tarantool(3), and REASONS says how the two answers differ. One that no longer differs fails."""
 
+import contextlib
 import functools
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
+import threading
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbnet
 import mbtest
-from mbtest import SRCDIR, Client, Serving, about, check, equal, free_port, script, tcp_pair, test, tmp
+from mbtest import DEADLINE, RUN_MAX, SRCDIR
+from mbtest import Client, Serving, about, check, equal, free_port, script, tcp_pair, test, tmp
 
 TARANTOOL = mbtest.need("tarantool")
 mbnet.private_network()  # some statements bind a port of their own
@@ -128,9 +133,12 @@ class Statement:
 
 
 class Group:
-    def __init__(self, name, text, native):
+    def __init__(self, name, text, native=False):
         self.name, self.native = name, native
         self.lines = [line[2:] if line.startswith("! ") else Statement(line) for line in text.strip().splitlines()]
+
+    def statements(self):
+        return [line for line in self.lines if not isinstance(line, str)]
 
 
 GROUPS = []
@@ -140,6 +148,15 @@ def group(name, text, native=False):
     """Adds statements. A line that begins with "! " is run, and not compared. native: not with --style, where a program
     can bind a stream socket to nothing but the connection's address."""
     GROUPS.append(Group(name, text, native))
+
+
+CONNECTIONS = []
+
+
+def connection(name, text):
+    """Adds statements about a connection that a listener at PORT accepts: the one that --style has. s is its object, and
+    near that of the client."""
+    CONNECTIONS.append(Group(name, text))
 
 
 def failed(text):
@@ -203,6 +220,7 @@ REASONS = {
     "join": ("f:join after an error", lambda theirs, own: (theirs, own) == ("false thrown", 'false "thrown"')),
     "port": ("tcp_server at port 0", ports),
     "prepare": ("arguments of prepare", lambda theirs, own: own in ('2 "table"', '"127.0.0.1"')),
+    "reset": ("the connection, reset", lambda theirs, own: "ECONNRESET" in own or (theirs, own) == ("true", "false")),
     "channel": ("a closed channel", lambda theirs, own: (theirs, own) in (("nil", "1"), ("0", "1"))),
     "null": ("null in JSON's objects", lambda theirs, own: (theirs, own) == ("true", "false")),
     "setting": ("unknown setting of json", lambda theirs, own: not failed(theirs) and own.startswith("throws")),
@@ -1843,6 +1861,175 @@ nosuch_global
 (function() new_global = 2 return new_global end)()
 """)
 
+# ---- the connection ----
+
+connection("the connection: read", r"""
+s:errno()
+s:error()
+s:read(1, 0)
+s:read("\n", 0.01)
+! near:write("one\ntwo\r\nthree;rest") arrives(s)
+s:read("\n")
+s:read("\r\n", 5)
+s:read({delimiter = {"x", ";"}})
+s:read({delimiter = "s", chunk = 2}, 5)
+s:read(1)
+s:read(10, 0.02)
+s:read("\n", 0.02)
+s:read(1)
+s:read(0)
+! near:write("0123456789abcdefghij")
+s:read({chunk = 3})
+s:read({size = 2}, 5)
+s:read(-1)
+s:read({}, 0.01)
+! near:write("line\nlast") near:shutdown("W")
+s:read({delimiter = "\n", chunk = 100}, 5)
+s:read("\n", 5)
+s:read("\n", 5)
+s:read(5)
+s:sysread(5)
+s:recv(5)
+s:readable(1)
+s:write("still open") --! write
+near:read(10, 5)
+""")
+
+connection("the connection: sysread, recv, recvfrom", r"""
+s:sysread(5)
+s:recv(5)
+s:recvfrom(5)
+s:recv()
+! near:write("0123456789abcdefghij") arrives(s) fiber.sleep(0.05)
+s:recv(3, "MSG_PEEK")
+s:recv(3, {"MSG_PEEK"})
+s:recv(3)
+s:sysread(3)
+s:sysread("3") --! more
+s:recv(0)
+s:recv({})
+s:recv(3, "MSG_FOO")
+""")
+
+connection("the connection: what sysread leaves, recvfrom", r"""
+! near:write("0123456789abcdefghij") arrives(s) fiber.sleep(0.05)
+s:sysread(5)
+s:recvfrom(5)
+s:readable(0)
+s:wait(0)
+s:recv()
+s:recv()
+s:readable(0)
+! near:close() arrives(s)
+s:recv(5)
+s:recvfrom(5)
+s:sysread(5)
+s:sysread()
+""")
+
+connection("the connection: write, syswrite, send", r"""
+s:write("hello") --! write
+s:write("") --! write
+s:write("x", 1) --! write
+s:write({})
+s:syswrite("hello")
+s:syswrite("")
+s:syswrite({})
+s:send("hello") --! write
+s:send("") --! write
+s:send("x", "MSG_MORE") --! write
+s:send("x", {"MSG_DONTWAIT", "MSG_NOSIGNAL"}) --! write
+s:send({})
+s:send("x", "MSG_FOO") --! number
+near:read(18, 5)
+s:shutdown("W")
+s:write("x") --! write
+s:syswrite("x")
+s:send("x") --! write
+near:read(1, 5)
+near:write("back") --! write
+s:read(4, 5)
+s:shutdown("R")
+s:read(1, 5)
+s:shutdown("RW")
+""")
+
+connection("the connection: waits", r"""
+s:readable(0)
+timed(s.readable, s, 0.02)
+s:writable(0)
+s:writable()
+s:wait(0)
+s:wait()
+timed(s.read, s, 1, 0.02)
+timed(s.read, s, "\n", 0.02)
+socket.iowait(s:fd(), "R", 0)
+socket.iowait(s:fd(), "RW", 0)
+socket.iowait(s:fd(), 1, 0)
+! near:write("x") arrives(s)
+s:readable(0)
+s:wait(0)
+socket.iowait(s:fd(), "R", 1)
+socket.iowait(s:fd(), 3, 1)
+! local r fiber.create(function() r = pack(pcall(s.read, s, "\n", 5)) end) fiber.sleep(0) near:write("a line\n")
+! local before = fiber.clock() while not r and fiber.clock() - before < 5 do fiber.sleep(0.001) end
+r and unpack(r, 1, r.n)
+! r = nil fiber.create(function() r = pack(pcall(s.read, s, 5, 5)) end) fiber.sleep(0) s:close() fiber.sleep(0.01)
+r and r[1], r and (tostring(r[2]):gsub("^[^:]*:%d+: ", "")) --! closed
+near:read(1, 5)
+""")
+
+connection("the connection: addresses, options, the end", r"""
+s:name()
+s:peer()
+s:name().port == PORT
+from.host, from.family, from.port == s:peer().port
+type(s), type(s:fd())
+tostring(s):gsub("%d+", "N")
+s:nonblock()
+s:nonblock(false)
+s:nonblock(true)
+s:getsockopt("SOL_SOCKET", "SO_TYPE")
+s:getsockopt("SOL_SOCKET", "SO_DOMAIN")
+s:getsockopt("SOL_SOCKET", "SO_ERROR")
+s:getsockopt("SOL_SOCKET", "SO_ACCEPTCONN")
+s:setsockopt("SOL_SOCKET", "SO_KEEPALIVE", true)
+s:getsockopt("SOL_SOCKET", "SO_KEEPALIVE")
+s:setsockopt("SOL_SOCKET", "SO_KEEPALIVE", false)
+s:getsockopt("SOL_SOCKET", "SO_KEEPALIVE")
+s:setsockopt("tcp", "TCP_NODELAY", true)
+s:getsockopt("tcp", "TCP_NODELAY")
+s:setsockopt("SOL_SOCKET", "SO_RCVBUF", 10000)
+s:getsockopt("SOL_SOCKET", "SO_RCVBUF")
+s:setsockopt("SOL_SOCKET", "SO_TYPE", 1)
+s:getsockopt("SOL_SOCKET", "SO_LINGER")
+s:linger()
+s:linger(true, 5)
+s:linger()
+s:linger(false)
+s:linger()
+s:listen()
+s:sysconnect("127.0.0.1", 1)
+s:accept()
+s:bind("127.0.0.1", 0)
+s:close()
+s:close() --! closed
+s:read(1)
+s:write("x")
+s:name()
+s:fd()
+near:read(1, 5)
+""")
+
+connection("the connection: a client that resets", r"""
+! near:write("data") arrives(s) fiber.sleep(0.02) near:linger(true, 0) near:close()
+s:read(10, 5)
+s:read(10, 1) --! reset
+s:write("x", 1) --! write
+s:syswrite("x")
+s:close() --! reset
+""")
+
 # ---- running them ----
 
 # With --style, the program accepts the connection first: nothing else comes in.
@@ -1853,10 +2040,11 @@ local CONNECTION = assert(server:accept())
 """
 
 
-def program(name, groups, before=""):
-    """Writes a program with the statements of groups. Returns its path, and the path of its answers."""
+def program(name, groups, before="", after=""):
+    """Writes a program with the statements of groups; `after` follows the common head. Returns its path, and the path of
+    its answers."""
     out, directory = tmp(name, "out"), os.path.dirname(tmp(name, "files", "socket"))
-    lines = [f'local OUT, TMP, PATIENCE = "{out}", "{directory}", {mbtest.DEADLINE}', before, HEAD]
+    lines = [f'local OUT, TMP, PATIENCE = "{out}", "{directory}", {DEADLINE}', before, HEAD, after]
     for g in groups:
         lines.append("group(function()")
         lines += [line if isinstance(line, str) else line.lua() for line in g.lines]
@@ -1885,7 +2073,7 @@ def by_tarantool():
         cwd=os.path.dirname(out),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=mbtest.RUN_MAX,
+        timeout=RUN_MAX,
         check=False,
     )
     return answers(out, done.returncode, done.stderr)
@@ -1906,7 +2094,7 @@ def by_program():
     with client:
         serving = Serving(conn, "--style=tarantool", path)
         conn.close()
-        status = serving.wait(mbtest.RUN_MAX)
+        status = serving.wait(RUN_MAX)
     return answers(out, status, serving.log())
 
 
@@ -1922,9 +2110,7 @@ def compare(statement, theirs, own, where):
 def same(g):
     @test(g.name)
     def _():
-        for s in g.lines:
-            if isinstance(s, str):
-                continue
+        for s in g.statements():
             theirs = by_tarantool().get(s.number)
             check(theirs, f"Tarantool has not run {s.line!r}")
             compare(s, theirs, by_ours().get(s.number), "")
@@ -1936,11 +2122,87 @@ for each in GROUPS:
     same(each)
 
 
+# The program has one connection, s. Its client is the test, which passes on what goes over another one, near.
+CONNECTION_HEAD = """
+local listening = socket("AF_INET", "SOCK_STREAM", "tcp")
+listening:setsockopt("SOL_SOCKET", "SO_REUSEADDR", true)
+assert(listening:bind("127.0.0.1", PORT) and listening:listen(5))
+local near = assert(socket.tcp_connect("127.0.0.1", RELAY))
+assert(listening:readable(10))
+local s, from = listening:accept()
+s:nonblock(true)
+"""
+
+
+def pump(source, target):
+    """Passes on what comes from a socket, and how it ends."""
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        # The other pump ends as well; then both are closed, which resets them.
+        for sock in source, target:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.shutdown(socket.SHUT_RD)
+
+
+def relay(listener, connect):
+    with listener, listener.accept()[0] as near, connect() as far:
+        back = threading.Thread(target=pump, args=(far, near))
+        back.start()
+        pump(near, far)
+        back.join()
+
+
+def of_connection(g, port, connect, run):
+    """The answers of a program to the statements of g. connect(): the client's socket. run(path): runs the program, and
+    returns its status and its log."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    head = f"local PORT, RELAY = {port}, {listener.getsockname()[1]}"
+    path, out = program(f"connection{port}", [g], head, CONNECTION_HEAD)
+    relaying = threading.Thread(target=relay, args=(listener, connect), daemon=True)
+    relaying.start()
+    got = answers(out, *run(path))
+    relaying.join(DEADLINE)
+    check(not relaying.is_alive(), "both ends are closed")
+    return got
+
+
+def run_tarantool(path):
+    done = mbtest.Process([TARANTOOL, path], cwd=os.path.dirname(path))
+    return done.popen.wait(RUN_MAX), done.text()
+
+
+def same_on_connection(g):
+    @test(g.name)
+    def _():
+        port = free_port()
+        theirs = of_connection(g, port, lambda: socket.create_connection(("127.0.0.1", port)), run_tarantool)
+        client, conn = tcp_pair()
+
+        def run_ours(path):
+            serving = Serving(conn, "--style=tarantool", path)
+            conn.close()
+            return serving.wait(RUN_MAX), serving.log()
+
+        client.sock.settimeout(None)
+        own = of_connection(g, conn.getsockname()[1], lambda: client.sock, run_ours)
+        for s in g.statements():
+            check(s.number in theirs, f"Tarantool has not run {s.line!r}")
+            compare(s, theirs[s.number], own.get(s.number), "")
+
+
+for each in CONNECTIONS:
+    same_on_connection(each)
+
+
 @test("the reasons are the rows of the table in mb.tarantool(3), and each is used")
 def _():
     page = mbtest.read_file(os.path.join(SRCDIR, "docs", "mb.tarantool.3"))
     table = page.partition(".It Sy what Ta")[2].partition(".El\n")[0]
-    used = {s.reason for g in GROUPS for s in g.lines if not isinstance(s, str)}
+    used = {s.reason for g in GROUPS + CONNECTIONS for s in g.statements()}
     for key, (row, _test) in REASONS.items():
         check(f"\n.It {row} Ta " in table, f"a row {row!r}")
         check(key in used, f"a statement that differs as {key!r}")

@@ -203,7 +203,9 @@ static int method_linger(lua_State *L) {
                   "expected 0 to 32767 seconds");
     linger.l_linger = (int)seconds;
     if (s->handle) {
-      s->linger = linger;
+      /* Like the system, it keeps the seconds when linger is turned off. */
+      if (linger.l_onoff) s->linger.l_linger = linger.l_linger;
+      s->linger.l_onoff = linger.l_onoff;
     } else if (setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0) {
       return mb_tarantool_push_error(L, -errno);
     }
