@@ -60,11 +60,12 @@ function box_meta.__index(t, key)
   require "mb.tarantool.absent".check_field(key) -- no tail call: it blames the caller
 end
 
--- Loads a module by its name in Tarantool. A file of that name in the script's directory, which is first in
--- package.path, takes the place of ours; what is elsewhere on the system does not: it has another interface.
+-- Loads a module by its name in Tarantool. A file of that name in the script's directory takes the place of ours; what
+-- is elsewhere on the system does not: it has another interface.
 local function load_unless_own(name)
-  local path = package.searchpath(name, package.path:match "^[^;]*")
-  if not path then return tarantool[name] end
+  local script = require "mb.tarantool.core".script() or ""
+  local path = package.searchpath(name, (script:match "^(.*/)" or "") .. "?.lua")
+  if not path or path == script then return tarantool[name] end
   local chunk, message = loadfile(path)
   if not chunk then error(message, 0) end
   return chunk(name, path)
@@ -74,9 +75,20 @@ end
 local function search_absent(name) return require "mb.tarantool.absent".search(name) end
 
 -- Tarantool's additions to the tables string and table are loaded when a program calls the first of them.
+-- What a metatable of such a table has given before, it still gives.
+local extended = {}
 local function add_extras(name)
-  if getmetatable(_G[name]) then return end
-  setmetatable(_G[name], {__index = function(_, key) return require "mb.tarantool.extras"[name][key] end})
+  local library = _G[name]
+  if extended[library] then return end
+  extended[library] = true
+  local before = getmetatable(library)
+  setmetatable(library, {__index = function(_, key)
+    local extra = require "mb.tarantool.extras"[name][key]
+    if extra ~= nil or not before then return extra end
+    local found = setmetatable({}, before)[key]
+    if found ~= nil then return found end
+    return rawget(library, key) -- Lua 5.1's names, which the one before has set
+  end})
 end
 
 -- install(): from now on, require returns these modules under their names in Tarantool, and the global box has those

@@ -15,11 +15,11 @@ from mbtest import Serving, equal, script, tcp_pair, test, tmp
 NAMES = "bit", "clock", "digest", "json", "strict", "uri"
 
 
-def prints(text, directory, status=0):
-    """Runs a script in a directory of its own. Returns the lines that it prints, and its log."""
-    path = mbtest.write_file(tmp(directory, "main.lua"), f"{PRELUDE}\n{text}\nreturn function() end\n")
-    done = mbtest.replay(path)
-    equal(done.returncode, status, f"exit status; log: {done.stderr!r}")
+def prints(text, directory, *args, name="main.lua"):
+    """Runs a script in a directory. Returns the lines that it prints, and its log."""
+    end = "os.exit()" if args else "return function() end"
+    done = mbtest.replay(*args, mbtest.write_file(tmp(directory, name), f"{PRELUDE}\n{text}\n{end}\n"))
+    equal(done.returncode, 0, f"exit status; log: {done.stderr!r}")
     return done.stdout.decode() + done.stderr.decode()
 
 
@@ -59,8 +59,13 @@ end
 """
     want = "".join(f"{name} {name} {name}.lua\n" for name in NAMES + ("fio",))
     equal(prints(text, "beside"), want, "beside the script")
+    equal(prints(text, "beside", "--style=tarantool"), want, "beside a program")
     want = "".join(f"{name} nil nil\n" for name in NAMES) + "fio fio fio.lua\n"
     equal(prints(text, "elsewhere"), want, "elsewhere")
+    equal(prints(text, "elsewhere", "--style=tarantool"), want, "elsewhere, a program")
+    text = 'mb.install() print(require("clock").time() > 1e9)'
+    for args in (), ("--style=tarantool",):
+        equal(prints(text, "named", *args, name="clock.lua"), "true\n", f"a script clock.lua {args}")
     mbtest.write_file(tmp("broken", "json.lua"), "return {")
     log = prints('mb.install() print(select(2, pcall(require, "json")))', "broken")
     equal("json.lua:1: unexpected symbol near <eof>" in log, True, f"the fault of such a file: {log!r}")
@@ -200,10 +205,13 @@ equal(type(package.loaded["mb.tarantool.extras"]), "table", "then") equal(rawget
     )
     good(
         r"""
-setmetatable(string, {__index = {own = 5}}) mb.install() equal(string.own, 5, "string") equal(table.copy{7}[1], 7, "table")
+setmetatable(string, {__index = {own = 5}}) mb.install() mb.install()
+equal(string.own, 5, "own") equal(("x"):hex(), "78", "ours") equal(string.nosuch, nil, "another") equal(table.copy{7}[1], 7, "table")
 """
     )
     good("equal(string.split, nil, 'without install()')")
+    text = 'print(("ab"):startswith("a"), string.gfind == string.gmatch, table.getn{1}, table.copy(5), string.nosuch)'
+    equal(prints(text, "names", "--style=tarantool"), "true\ttrue\t1\t5\tnil\n", "with Lua 5.1's names")
 
 
 @test("a program with --style=tarantool answers in JSON, and is strict; an error of the database ends it")
