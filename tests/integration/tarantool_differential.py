@@ -154,8 +154,8 @@ CONNECTIONS = []
 
 
 def connection(name, text):
-    """Adds statements about a connection that a listener at PORT accepts: the one that --style has. s is its object, and
-    near that of the client."""
+    """Adds statements about a connection that a listener at PORT accepts: the one that --style has. s is its object,
+    and near that of the client."""
     CONNECTIONS.append(Group(name, text))
 
 
@@ -1245,7 +1245,8 @@ server:close()
 ! c = socket.tcp_connect("127.0.0.1", server:name().port)
 c:read(10, 5)
 server:close()
-! server, address = socket.tcp_server("unix/", TMP .. "/server.sock", function(s, from) s:write(tostring(from and from.host)) end)
+! local function tells(s, from) s:write(tostring(from and from.host)) end
+! server, address = socket.tcp_server("unix/", TMP .. "/server.sock", tells)
 type(server), address and address.host, address and address.port == TMP .. "/server.sock", address and address.family
 ! c = socket.tcp_connect("unix/", TMP .. "/server.sock")
 c:read(10, 5)
@@ -1825,7 +1826,8 @@ string.split()
 ("abc"):endswith("b", 1, 2), ("abc"):endswith("b", 1, -2), ("abc"):endswith("abc", 2), ("abc"):endswith("bc", -2)
 ("abc"):endswith(5)
 ("  a b "):strip(), ("  a "):lstrip(), ("  a "):rstrip(), ("\t\n a\r\v\f"):strip(), (""):strip(), ("   "):strip()
-("xyaxy"):strip("yx"), ("xxa"):lstrip("x"), ("axx"):rstrip("x"), ("abc"):strip(""), ("a"):strip(nil), ("%a]^"):strip("^%]")
+("xyaxy"):strip("yx"), ("xxa"):lstrip("x"), ("axx"):rstrip("x")
+("abc"):strip(""), ("a"):strip(nil), ("%a]^"):strip("^%]")
 ("\0a\0"):strip("\0")
 ("abc"):strip(5)
 ("abc\255"):hex(), (""):hex(), ("616263"):fromhex(), (""):fromhex(), ("aB4c"):fromhex()
@@ -2041,8 +2043,8 @@ local CONNECTION = assert(server:accept())
 
 
 def program(name, groups, before="", after=""):
-    """Writes a program with the statements of groups; `after` follows the common head. Returns its path, and the path of
-    its answers."""
+    """Writes a program with the statements of groups; `after` follows the common head. Returns its path, and the path
+    of its answers."""
     out, directory = tmp(name, "out"), os.path.dirname(tmp(name, "files", "socket"))
     lines = [f'local OUT, TMP, PATIENCE = "{out}", "{directory}", {DEADLINE}', before, HEAD, after]
     for g in groups:

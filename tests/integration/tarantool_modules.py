@@ -32,7 +32,8 @@ local function loaded() -- but for what the tests load
   local names = {}
   for name in pairs(package.loaded) do
     name = name:match("^mb%.tarantool%.(%a+)$")
-    if name and not ("core socket object method waiting fiber errno"):find(name, 1, true) then names[#names + 1] = name end
+    local theirs = ("core socket object method waiting fiber errno"):find(name or "", 1, true)
+    if name and not theirs then names[#names + 1] = name end
   end
   table.sort(names)
   return table.concat(names, " ")
@@ -124,8 +125,8 @@ for name, f in pairs{
 } do
   local _, message = pcall(f)
   local line = debug.getinfo(f, "S").linedefined
-  equal(message:match(":" .. line .. ": (.*)"), "digest." .. name .. " needs the Lua module openssl: install the package lua-luaossl",
-    message)
+  local want = "digest." .. name .. " needs the Lua module openssl: install the package lua-luaossl"
+  equal(message:match(":" .. line .. ": (.*)"), want, message)
 end
 package.preload["openssl.digest"] = function() error("broken", 0) end
 says("broken", digest.sha1, "")
@@ -145,8 +146,10 @@ local settings = {decode_max_depth = 1e9, encode_max_depth = 1e9, encode_number_
 says("too many nested data structures (1001)", json.decode, ("["):rep(100000), settings)
 says("too many nested data structures (1001)", json.decode, ('{"a":'):rep(100000), settings)
 local t = {} for _ = 1, 2000 do t = {t} end says("Too high nest level", json.encode, t, settings)
-equal(json.encode(0.1, settings), "0.10000000000000001", "digits") equal(settings.decode_max_depth, 1e9, "the caller's table")
-local loop = {} loop[1] = setmetatable({}, {__serialize = function() return loop end}) says("Too high nest level", json.encode, loop)
+equal(json.encode(0.1, settings), "0.10000000000000001", "digits")
+equal(settings.decode_max_depth, 1e9, "the caller's table")
+local loop = {} loop[1] = setmetatable({}, {__serialize = function() return loop end})
+says("Too high nest level", json.encode, loop)
 loop = setmetatable({}, {__serialize = function(self) return self end}) says("Too high nest level", json.encode, loop)
 says("Expected a key but found \"}\" on line 2 at character 8", json.decode, '{\n"a": 1,}')
 says("Expected a comma or \"]\" but found the end on line 1 at character 3", json.decode, "[1")
@@ -168,7 +171,10 @@ local seed = [==[{"a":[1,-2.5e3,true,null,"x\u00e9\ud83d\ude00\n",{}],"b":{"c":[
 assert(json.decode(seed))
 for _ = 1, 20000 do
   local bytes = {seed:byte(1, -1)}
-  for _ = 1, math.random(4) do bytes[math.random(#bytes)] = math.random(4) == 1 and math.random(0, 255) or seed:byte(math.random(#seed)) end
+  for _ = 1, math.random(4) do
+    local byte = math.random(4) == 1 and math.random(0, 255) or seed:byte(math.random(#seed))
+    bytes[math.random(#bytes)] = byte
+  end
   local text = string.char(table.unpack(bytes)):sub(1, math.random(#seed * 3))
   local good, value = pcall(json.decode, text)
   if good then
@@ -186,7 +192,8 @@ end
 def _():
     text = """
 local log = require("mb.tarantool").log
-log.info({code = 5, list = {1, "two"}} ) log.error({}) log.info(setmetatable({print}, {__tostring = function() return "own" end}))
+log.info({code = 5, list = {1, "two"}}) log.error({})
+log.info(setmetatable({print}, {__tostring = function() return "own" end}))
 """
     log = prints(text, "log")
     lines = [line.partition(": ")[2] for line in log.splitlines()]
@@ -200,13 +207,15 @@ def _():
         r"""
 mb.install()
 equal(package.loaded["mb.tarantool.extras"], nil, "at first") equal(("a b"):split()[2], "b", "split")
-equal(type(package.loaded["mb.tarantool.extras"]), "table", "then") equal(rawget(string, "split"), nil, "string as it was")
+equal(type(package.loaded["mb.tarantool.extras"]), "table", "then")
+equal(rawget(string, "split"), nil, "string as it was")
 """
     )
     good(
         r"""
 setmetatable(string, {__index = {own = 5}}) mb.install() mb.install()
-equal(string.own, 5, "own") equal(("x"):hex(), "78", "ours") equal(string.nosuch, nil, "another") equal(table.copy{7}[1], 7, "table")
+equal(string.own, 5, "own") equal(("x"):hex(), "78", "ours") equal(string.nosuch, nil, "another")
+equal(table.copy{7}[1], 7, "table")
 """
     )
     good("equal(string.split, nil, 'without install()')")
