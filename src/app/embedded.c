@@ -18,6 +18,7 @@
 static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
+    {"mb.http_server.adopt", mb_http_server_adopt_open},
     {"mb.http_server.detach", mb_http_server_detach_open},
     {"mb.http_server.listener", mb_listener_object_open},
     {"mb.luasocket", mb_luasocket_open},
