@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -202,19 +203,24 @@ static void unknown(lua_State *L, const char *where, unsigned owner) {
   lua_settop(L, top);
 }
 
-static bool is_known(lua_State *L, int index, unsigned owner, lua_Integer count) {
-  if (lua_type(L, index) == LUA_TSTRING) {
-    size_t len;
-    const char *key = lua_tolstring(L, index, &len);
-    const struct mb_listen_field *f = NULL;
-    while ((f = mb_listen_next(f, owner)) != NULL) {
-      if (strcmp(f->name, key) == 0) return strlen(key) == len;
-    }
-    return false;
+/* Returns the owner's field of which the key at index is the name, or NULL. */
+static const struct mb_listen_field *field_of(lua_State *L, int index, unsigned owner) {
+  if (lua_type(L, index) != LUA_TSTRING) return NULL;
+  size_t len;
+  const char *key = lua_tolstring(L, index, &len);
+  const struct mb_listen_field *f = NULL;
+  while ((f = mb_listen_next(f, owner)) != NULL) {
+    if (strcmp(f->name, key) == 0) return strlen(key) == len ? f : NULL;
   }
+  return NULL;
+}
+
+static bool is_place(lua_State *L, int index, lua_Integer count) {
   lua_Integer key = lua_isinteger(L, index) ? lua_tointeger(L, index) : 0;
   return key >= 1 && key <= count;
 }
+
+_Static_assert(MB_LISTEN_FIELDS <= 32, "a set of fields fits into 32 bits");
 
 /*
  * Looks for fields of the table at index that are not the owner's, and checks each that is: a slip in a
@@ -224,15 +230,23 @@ static bool is_known(lua_State *L, int index, unsigned owner, lua_Integer count)
  */
 static void check_fields(lua_State *L, int index, const char *where, unsigned owner,
                          lua_Integer count) {
+  uint32_t present = 0; /* a bit for each row. Asking for all would make a string of each name. */
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    if (!is_known(L, lua_gettop(L) - 1, owner, count)) unknown(L, where, owner);
-  }
-  for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
-    if (mb_listen_field(L, index, f->name) != LUA_TNIL || f->required) {
-      char text[EXPECTED_MAX];
-      const char *expected = check(L, f, text);
-      if (expected) wrong(L, where, f, lua_gettop(L), expected);
+    int key = lua_gettop(L) - 1;
+    const struct mb_listen_field *f = field_of(L, key, owner);
+    if (f) {
+      present |= UINT32_C(1) << (f - mb_listen_fields);
+    } else if (!is_place(L, key, count)) {
+      unknown(L, where, owner);
     }
+  }
+  /* In the order of the rows, as a table has none: the same call always has the same error. */
+  for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
+    if (!f->required && !(present >> (f - mb_listen_fields) & 1)) continue;
+    char text[EXPECTED_MAX];
+    mb_listen_field(L, index, f->name);
+    const char *expected = check(L, f, text);
+    if (expected) wrong(L, where, f, lua_gettop(L), expected);
     lua_pop(L, 1);
   }
 }
