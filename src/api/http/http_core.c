@@ -108,10 +108,61 @@ static int try(lua_State *L) {
   return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
 }
 
-/* core.throw_on(error): throws an error that core.call or core.try has returned. */
+/*
+ * core.throw_on(error[, text])
+ * Throws an error that core.call or core.try has returned; in its place the text, if there is one.
+ */
 static int throw_on(lua_State *L) {
-  lua_settop(L, 1);
+  lua_settop(L, 2);
+  if (lua_isnil(L, 2)) {
+    lua_pop(L, 1);
+  } else {
+    mb_state_rename_kept(L);
+  }
   return mb_state_throw_on(L);
+}
+
+/* ---- places in a script ---- */
+
+/* Pushes where the function at index begins, "hello.lua:3: ", and what a message calls it. */
+static void push_place(lua_State *L, int index) {
+  lua_Debug about;
+  lua_pushvalue(L, index);
+  if (lua_isfunction(L, -1)) {
+    lua_getinfo(L, ">S", &about);
+    if (about.linedefined > 0) {
+      lua_pushfstring(L, "%s:%d: ", about.short_src, about.linedefined);
+      lua_pushliteral(L, "the callback that begins here");
+      return;
+    }
+  } else {
+    lua_pop(L, 1);
+  }
+  lua_pushliteral(L, "");
+  lua_pushliteral(L, "the callback");
+}
+
+/* core.place(callback): returns where a callback begins, "hello.lua:3: " or "", and what a message calls it. */
+static int place(lua_State *L) {
+  push_place(L, 1);
+  return 2;
+}
+
+/*
+ * core.misused(text, callback)
+ * Throws the text, with the line where the caller was called. A tail call hides that line; then the text has
+ * the line where the callback begins.
+ */
+static int misused(lua_State *L) {
+  luaL_where(L, 2);
+  if (*lua_tostring(L, -1) == '\0' && lua_isfunction(L, 2)) {
+    push_place(L, 2);
+    bool known = *lua_tostring(L, -2) != '\0';
+    lua_pushfstring(L, known ? "%sfor %s: " : "", lua_tostring(L, -2), lua_tostring(L, -1));
+  }
+  lua_pushvalue(L, 1);
+  lua_concat(L, 2);
+  return lua_error(L);
 }
 
 /* core.log(level, text): logs a line. level is "info", "notice", "warning" or "err". */
@@ -191,10 +242,12 @@ static const luaL_Reg functions[] = {
     {"list", mb_http_list},
     {"list_lines", mb_http_list_lines},
     {"log", log_line},
+    {"misused", misused},
     {"open_file", mb_handle_open_file},
     {"option_rows", mb_http_option_rows},
     {"option_text", mb_http_option_text},
     {"options", mb_http_options},
+    {"place", place},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},
     {"response", mb_http_response_new},
