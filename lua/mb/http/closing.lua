@@ -68,7 +68,7 @@ end
 
 -- Throws: the callback has returned, and has sent no status.
 function closing.without_response(callback)
-  local at, name = core.place(callback)
+  local at, name = require "mb.http.misuse".place(callback)
   error(("%s%s has returned without a response: it has to call request:send_status"):format(at, name), 0)
 end
 
@@ -77,7 +77,7 @@ end
 local function placed(err, callback)
   local method = type(err) == "string" and err:match("^([%l_]+): ")
   if not method or not require "mb.http.request".methods[method] then return nil end
-  local at, name = core.place(callback)
+  local at, name = require "mb.http.misuse".place(callback)
   return ("%sin %s: %s"):format(at, name, err)
 end
 

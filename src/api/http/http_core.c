@@ -122,49 +122,6 @@ static int throw_on(lua_State *L) {
   return mb_state_throw_on(L);
 }
 
-/* ---- places in a script ---- */
-
-/* Pushes where the function at index begins, "hello.lua:3: ", and what a message calls it. */
-static void push_place(lua_State *L, int index) {
-  lua_Debug about;
-  lua_pushvalue(L, index);
-  if (lua_isfunction(L, -1)) {
-    lua_getinfo(L, ">S", &about);
-    if (about.linedefined > 0) {
-      lua_pushfstring(L, "%s:%d: ", about.short_src, about.linedefined);
-      lua_pushliteral(L, "the callback that begins here");
-      return;
-    }
-  } else {
-    lua_pop(L, 1);
-  }
-  lua_pushliteral(L, "");
-  lua_pushliteral(L, "the callback");
-}
-
-/* core.place(callback): returns where a callback begins, "hello.lua:3: " or "", and what a message calls it. */
-static int place(lua_State *L) {
-  push_place(L, 1);
-  return 2;
-}
-
-/*
- * core.misused(text, callback)
- * Throws the text, with the line where the caller was called. A tail call hides that line; then the text has
- * the line where the callback begins.
- */
-static int misused(lua_State *L) {
-  luaL_where(L, 2);
-  if (*lua_tostring(L, -1) == '\0' && lua_isfunction(L, 2)) {
-    push_place(L, 2);
-    bool known = *lua_tostring(L, -2) != '\0';
-    lua_pushfstring(L, known ? "%sfor %s: " : "", lua_tostring(L, -2), lua_tostring(L, -1));
-  }
-  lua_pushvalue(L, 1);
-  lua_concat(L, 2);
-  return lua_error(L);
-}
-
 /* core.log(level, text): logs a line. level is "info", "notice", "warning" or "err". */
 static int log_line(lua_State *L) {
   static const char *const names[] = {"info", "notice", "warning", "err", NULL};
@@ -242,12 +199,10 @@ static const luaL_Reg functions[] = {
     {"list", mb_http_list},
     {"list_lines", mb_http_list_lines},
     {"log", log_line},
-    {"misused", misused},
     {"open_file", mb_handle_open_file},
     {"option_rows", mb_http_option_rows},
     {"option_text", mb_http_option_text},
     {"options", mb_http_options},
-    {"place", place},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},
     {"response", mb_http_response_new},
