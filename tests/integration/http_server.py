@@ -556,7 +556,7 @@ def _():
     for before, want in (
         ("theirs = socket_of.listen {host = '127.0.0.1', port = 0}", "true\ttrue"),  # as one whose client has gone
         ("theirs:close()", "false\tadd_socket: expected a socket of mb-handle or cqueues, got userdata"),
-        ("theirs = socket_of.pair(socket_of.SOCK_DGRAM)", "false\tadd_socket: adopt: Protocol wrong type for socket; "),
+        ("theirs = socket_of.pair(socket_of.SOCK_DGRAM)", "false\tadd_socket: the socket: Protocol wrong type for socket\n"),
     ):  # fmt: skip
         _, _, log = run(text % before, b"")
         check(log.startswith(want), f"{before}: {log}")
@@ -959,8 +959,9 @@ def _():
 
 @test("a program that listens elsewhere is told where the connection came in")
 def _():
-    with Handler(PROGRAM_HELLO, "--style=lua-http", path=[script(PROGRAM_HELLO), "1"]) as h:
-        port = h.client.sock.getpeername()[1]
+    client, conn = tcp_pair()
+    port = conn.getsockname()[1]
+    with Handler(None, "--style=lua-http", pair=lambda: (client, conn), path=[script(PROGRAM_HELLO), "1"]) as h:
         h.client.end()
         check(f"cannot bind to localhost:1: the connection came in on 127.0.0.1:{port}" in h.ended(70), h.text())
 
@@ -993,8 +994,34 @@ def _():
     with Handler(text % f"path = '{path}', unlink = true", "--style=lua-http", pair=lambda: unix_pair(path), said=CLOSE) as h:
         equal(h.client.end(), (answer, "eof"), "a path")
         equal(h.ended(), f"3\ttrue\nat\t1\t{path}\tnil\n", "a path")
+    with Handler(text % "host = '127.0.0.1', port = 'http'", "--style=lua-http", said=CLOSE) as h:
+        check("expected a path, or a host and a port as a number from 0 to 65535" in h.ended(70), h.text())
     with Handler(text % "host = '127.0.0.1', port = 1", "--style=lua-http", said=CLOSE) as h:
         check("cannot bind to 127.0.0.1:1: the connection came in on" in h.ended(70), h.text())
+
+
+# As lua-http's manual says of server:add_socket: "From inetd for start on demand daemons".
+ON_DEMAND = CQUEUES + """
+local http_server, http_headers = require "http.server", require "http.headers"
+local server = http_server.new {tls = false, onstream = function(_, stream)
+  local head = http_headers.new()
+  head:append(":status", "200")
+  stream:write_headers(head, true)
+end}
+server:add_socket(socket_of.%s)
+assert(server:loop())
+print("done", server:empty(), pcall(socket_of.fdopen, 0))
+"""
+
+
+@test("a program that inetd is to start takes its connection from descriptor 0")
+def _():
+    if not needs_cqueues():
+        return
+    for call in ("fdopen(0)", "fdopen {fd = 0}", "dup(0)", "dup(io.stdin)", "fdopen(3)"):
+        with Handler(ON_DEMAND % call, "--style=lua-http", said=CLOSE) as h:
+            equal(h.client.end(), (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", "eof"), call)
+            check(h.ended().startswith("done\ttrue\ttrue\t"), f"{call}: {h.text()}")
 
 
 # --- Under inetd ---
@@ -1016,6 +1043,16 @@ def _():
     mbtest.Process([mbtest.need("inetd"), "-i", mbtest.write_file(mbtest.tmp("page.conf"), config)])
     mbtest.wait_listening(("127.0.0.1", port))
     equal(mbtest.output_of("curl", "-s", f"http://127.0.0.1:{port}/Ann"), "Hello from /Ann", "GET")
+
+
+@test("a program that inetd starts with a connection on descriptor 0, under inetd", native="inetd starts it by its name")
+def _():
+    if not needs_cqueues():
+        return
+    port = free_port()
+    mbhosts.Inetd([(f"127.0.0.1:{port}", "tcp4", f"--style=lua-http {script(ON_DEMAND % 'fdopen(0)')}")], most=1000)
+    mbtest.wait_listening(("127.0.0.1", port))
+    equal(mbtest.output_of("curl", "-si", f"http://127.0.0.1:{port}/").splitlines()[0].strip(), "HTTP/1.1 200 OK", "response")
 
 
 @test("server_hello.lua under inetd with --style, for many clients one after the other", native="inetd starts it by its name")

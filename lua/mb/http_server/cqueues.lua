@@ -19,9 +19,10 @@ function cqueues.is_socket(value)
   return library ~= nil and library.type(value) == "socket"
 end
 
--- Takes a connection out of a socket of cqueues, which is closed. Returns a socket of ours; or nil, message, errno.
+-- Takes a connection out of a socket of cqueues, which is closed. Returns a socket of ours; or nil, message, errno;
+-- without an errno when it speaks TLS.
 function cqueues.take(theirs)
-  if theirs:checktls() then return nil, "it speaks TLS, which is not spoken here", 0 end
+  if theirs:checktls() then return nil, "it speaks TLS, which is not spoken here" end
   theirs:onerror(return_errno)
   local input, output = theirs:pending()
   if output > 0 then

@@ -128,8 +128,12 @@ end
 function server:add_socket(socket)
   local cqueues = cqueues_for(socket)
   if cqueues then
-    local taken, message, number = cqueues.take(socket)
-    if not taken and number ~= ENOTCONN then error("add_socket: " .. message .. REAL, 2) end
+    local style = require "mb.style".active() and require "mb.http_server.cqueues_listen"
+    local taken, message, number = style and style.connection_of(socket), nil, nil
+    if not taken then taken, message, number = cqueues.take(socket) end
+    if not taken and number ~= ENOTCONN then
+      error("add_socket: " .. message .. (number and "" or REAL), 2)
+    end
     if not taken then return true end -- its client has gone
     socket = taken
   end

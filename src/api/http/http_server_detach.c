@@ -75,13 +75,13 @@ static int adopt(lua_State *L) {
   int type;
   socklen_t type_len = sizeof type;
   if (getsockopt(theirs, SOL_SOCKET, SO_TYPE, &type, &type_len) != 0)
-    return mb_io_push_error(L, "adopt", -errno);
-  if (type != SOCK_STREAM) return mb_io_push_error(L, "adopt", -EPROTOTYPE);
+    return mb_io_push_error(L, "the socket", -errno);
+  if (type != SOCK_STREAM) return mb_io_push_error(L, "the socket", -EPROTOTYPE);
   struct mb_addr local = {.len = sizeof local.storage}, remote = {.len = sizeof remote.storage};
-  if (getpeername(theirs, &remote.any, &remote.len) != 0) return mb_io_push_error(L, "adopt", -errno);
+  if (getpeername(theirs, &remote.any, &remote.len) != 0) return mb_io_push_error(L, "the socket", -errno);
   int fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
   if (fd < 0 && mb_state_made_room(L, -errno)) fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
-  if (fd < 0) return mb_io_push_error(L, "adopt", -errno);
+  if (fd < 0) return mb_io_push_error(L, "the socket", -errno);
   enum mb_fd_kind kind = mb_fd_kind_of(fd);
   mb_fd_set_reset_on_close(fd, kind, true);
   mb_handle_attach(h, mb_channel_of(fd, fd, kind));
