@@ -17,7 +17,8 @@ function http.generate_handler(callback, options)
   end
   if type(callback) == "table" and type(options) == "function" then callback, options = options, callback end
   if type(callback) ~= "function" then
-    require "mb.http.misuse".fail("generate_handler: expected a function (and a table of options), got " .. type(callback))
+    local got = type(callback)
+    require "mb.http.misuse".fail("generate_handler: expected a function (and a table of options), got " .. got)
   end
   if options ~= nil and type(options) ~= "table" then
     require "mb.http.misuse".fail("generate_handler: expected a table of options, got " .. type(options), callback)

@@ -195,9 +195,10 @@ static void unknown(lua_State *L, const char *where, unsigned owner) {
   luaL_pushresult(&b);
   bool misplaced = is_misplaced(L, top - 1);
   luaL_where(L, 1);
-  const char *text = lua_pushfstring(
-      L, "%slisten: %sunknown field %s%s%s (its value is %s)%s: expected one of %s", lua_tostring(L, -1),
-      where, quote, key, quote, value, misplaced ? "" : " is passed over", lua_tostring(L, -2));
+  const char *text =
+      lua_pushfstring(L, "%slisten: %sunknown field %s%s%s (its value is %s)%s: expected one of %s",
+                      lua_tostring(L, -1), where, quote, key, quote, value,
+                      misplaced ? "" : " is passed over", lua_tostring(L, -2));
   if (misplaced) lua_error(L);
   mb_log(LOG_WARNING, "%s", text);
   lua_settop(L, top);

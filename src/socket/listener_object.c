@@ -287,8 +287,8 @@ static int adopt_listener(lua_State *L, int theirs) {
 
 /*
  * mb.http_server.listener: listen(options)
- * Listens at host and port, or at path; or with what another library has bound: fd. family, v6only, reuseaddr (on, unless it is false), reuseport,
- * unlink, mode and mask are those of http.server's listen.
+ * Listens at host and port, or at path; or with what another library has bound: fd. family, v6only,
+ * reuseaddr (on, unless it is false), reuseport, unlink, mode and mask are those of http.server's listen.
  * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
  */
 static int listen_with_options(lua_State *L) {

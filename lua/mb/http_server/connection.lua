@@ -86,13 +86,13 @@ end
 
 -- server:add_stream(stream): passes a stream that is being served on to this server's onstream, once the function that
 -- has the stream now returns. A script may replace it: then that is called for each stream of the server.
-function connection.add_stream(server, stream)
-  local of = type(stream) == "table" and stream.connection
+function connection.add_stream(server, request)
+  local of = type(request) == "table" and request.connection
   if type(of) ~= "table" or getmetatable(of) ~= mt then
-    error("add_stream: expected a stream of this module, got " .. type(stream), 2)
+    error("add_stream: expected a stream of this module, got " .. type(request), 2)
   end
-  if of.request ~= stream then error("add_stream: the stream has ended", 2) end
-  stream.next_server = server
+  if of.request ~= request then error("add_stream: the stream has ended", 2) end
+  request.next_server = server
   return true
 end
 

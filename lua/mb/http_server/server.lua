@@ -63,9 +63,10 @@ local function wrong_with(options)
   end
 end
 
--- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener, or false), original
--- (the socket of cqueues that it is a copy of), address (where to listen: mb.http_server.listen), style (it has listened with --style), name, pending (connections that nobody
--- serves yet), n_connections, scheduler, accepting (the listener's task), paused, ending, wait.
+-- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener, or false), original (the
+-- socket of cqueues that the listener is a copy of), address (where to listen: mb.http_server.listen), style (it has
+-- listened with --style), name, pending (connections that nobody serves yet), n_connections, scheduler, accepting (the
+-- listener's task), paused, ending, wait.
 local function make(options)
   if type(options) ~= "table" then error("expected a table of options, got " .. type(options), 3) end
   local wrong = wrong_with(options)

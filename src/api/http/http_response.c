@@ -90,11 +90,12 @@ static void check_text(lua_State *L, int index) {
     lua_pop(L, 1);
     return;
   }
-  mb_http_response_misused(L, MB_HTTP_RESPONSE_SEND_DATA,
-                           "argument %d: expected a string, a number or a boolean, or an object with "
-                           "__tostring, got %s%s",
-                           index - 1, is_file ? "a file" : luaL_typename(L, index),
-                           is_file ? ": request:send_file sends it" : "");
+  mb_http_response_misused(
+      L, MB_HTTP_RESPONSE_SEND_DATA,
+      "argument %d: expected a string, a number or a boolean, or an object with "
+      "__tostring, got %s%s",
+      index - 1, is_file ? "a file" : luaL_typename(L, index),
+      is_file ? ": request:send_file sends it" : "");
 }
 
 /* Joins the arguments after the request to one string at index 2. May run the script's code. */

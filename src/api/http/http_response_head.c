@@ -171,8 +171,9 @@ int mb_http_response_send_header(lua_State *L) {
   struct mb_span name, value;
   lua_settop(L, 4);
   if (lua_type(L, 3) != LUA_TSTRING || !lua_isstring(L, 4)) {
-    const char *of = lua_type(L, 3) == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, 3))
-                                                   : luaL_typename(L, 3);
+    const char *of = lua_type(L, 3) == LUA_TSTRING
+                         ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, 3))
+                         : luaL_typename(L, 3);
     return mb_http_response_misused(L, MB_HTTP_RESPONSE_SEND_HEADER,
                                     "expected a name and a value, got %s and %s", of,
                                     luaL_typename(L, 4));

@@ -78,7 +78,8 @@ static int adopt(lua_State *L) {
     return mb_io_push_error(L, "the socket", -errno);
   if (type != SOCK_STREAM) return mb_io_push_error(L, "the socket", -EPROTOTYPE);
   struct mb_addr local = {.len = sizeof local.storage}, remote = {.len = sizeof remote.storage};
-  if (getpeername(theirs, &remote.any, &remote.len) != 0) return mb_io_push_error(L, "the socket", -errno);
+  if (getpeername(theirs, &remote.any, &remote.len) != 0)
+    return mb_io_push_error(L, "the socket", -errno);
   int fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
   if (fd < 0 && mb_state_made_room(L, -errno)) fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
   if (fd < 0) return mb_io_push_error(L, "the socket", -errno);
