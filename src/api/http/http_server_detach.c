@@ -58,6 +58,7 @@ static void put_unread(lua_State *L, struct mb_handle *h, const char *bytes, siz
   size_t room;
   memcpy(mb_buf_room(&h->in, &room), bytes, len);
   mb_buf_added(&h->in, len);
+  h->received = len;
 }
 
 /*
