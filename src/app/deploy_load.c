@@ -38,11 +38,13 @@ static void write_fields(FILE *to, unsigned owner, const void *from) {
     const void *at = (const char *)from + f->offset;
     switch ((enum mb_field_type)f->type) {
       case MB_FIELD_FUNCTION:
+      case MB_FIELD_TABLE:
         break;
       case MB_FIELD_BOOLEAN:
         if (*(const bool *)at) fprintf(to, "%s=1%c", f->name, 0);
         break;
       case MB_FIELD_SECONDS:
+      case MB_FIELD_PAUSE:
         fprintf(to, "%s=%.17g%c", f->name, *(const double *)at, 0);
         break;
       case MB_FIELD_INTEGER:
@@ -203,12 +205,14 @@ static void push_value(lua_State *L, const struct mb_listen_field *f, const char
   lua_Integer n = 0;
   switch ((enum mb_field_type)f->type) {
     case MB_FIELD_FUNCTION:
-      luaL_error(L, "a function cannot be sent");
+    case MB_FIELD_TABLE:
+      luaL_error(L, "%s: neither a function nor a table can be sent", f->name);
       break;
     case MB_FIELD_BOOLEAN:
       lua_pushboolean(L, strcmp(value, "1") == 0);
       break;
     case MB_FIELD_SECONDS:
+    case MB_FIELD_PAUSE:
     case MB_FIELD_INTEGER:
     case MB_FIELD_BYTES:
       if (lua_stringtonumber(L, value) == 0) luaL_error(L, "%s: not a number", f->name);

@@ -879,7 +879,7 @@ def _():
         ("call listener proto=tcp port=99999 end", "port: expected an integer from 1 to 65535", 70),
         ("call listener proto=tcp port=80 host=", "host: expected a string that is not empty", 70),
         ("call listener proto=udp end", "proto: expected", 70),
-        ("call connect=1 end", "a function cannot be sent", 70),
+        ("call connect=1 end", "connect: neither a function nor a table can be sent", 70),
         ("call listener proto=tcp port=x end", "port: not a number", 70),
         ("call listener proto=tcp port=80 what=1 end", "no field: what=1", 70),
         ("call port=80 listener end", "port belongs to a listener", 70),
