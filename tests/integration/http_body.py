@@ -39,6 +39,8 @@ NOTE = """
     local call = table.pack(...)
     call.n = nil
     for i = 1, select("#", ...) do if call[i] == nil then call[i] = "nil" end end
+    if #call > 1 then eq(call[2], call[3]) end -- metadata, which comes a second time as third argument
+    call[3] = nil
     calls[#calls + 1] = call
   end
 """
@@ -199,7 +201,7 @@ def _():
 # ---- stream handlers of fields ----
 
 
-@test("stream_post_param: first (chunk, metadata), then (chunk), at the end (); chunks are not empty")
+@test("stream_post_param: first (chunk, metadata, metadata), then (chunk), at the end (); chunks are not empty")
 def _():
     data = parts(('name="f"; filename="n"', "text/x", "0123456789" * 3), ('name="other"', None, "1"))
     shows(
@@ -215,20 +217,20 @@ def _():
     local chunk, meta = ...
     if n == 0 then ends = ends + 1 return end
     eq(0, ends) -- nothing comes after the end
-    if meta then metas[#metas + 1] = meta eq(2, n) eq("", all) else eq(1, n) eq(true, #chunk > 0) end
+    if meta then metas[#metas + 1] = meta eq(3, n) eq(meta, (select(3, ...))) eq("", all) else eq(1, n) eq(true, #chunk > 0) end
     all = all .. chunk
   end)
   request:consume_input()
   eq(("0123456789"):rep(3), all) eq(1, #metas) eq(1, ends)
   -- Where the pieces are cut is not laid down but for their greatest size.
-  for at = 1, #all, 10 do if at == 1 then note(all:sub(1, 10), metas[1]) else note(all:sub(at, at + 9)) end end
+  for at = 1, #all, 10 do if at == 1 then note(all:sub(1, 10), metas[1], metas[1]) else note(all:sub(at, at + 9)) end end
   note()
 """,
         options="chunk_size = 10",
     )
 
 
-@test("stream_post_param of an empty file: ('', metadata), then ()")
+@test("stream_post_param of an empty file: ('', metadata, metadata), then ()")
 def _():
     shows(
         parts(('name="f"; filename=""', "application/octet-stream", "")),

@@ -79,7 +79,8 @@ local function stream_handler(request, name)
 end
 
 -- Calls a stream handler, unless a monologue has begun. If the handler has closed or reset the connection, the request
--- ends.
+-- ends. Callers pass metadata twice: by the reference it is the second argument, but the original passed it as the
+-- third one, and its applications look there.
 local function stream(wire, handler, ...)
   if intake.ignores(wire) then return end
   handler(...)
@@ -89,7 +90,7 @@ end
 -- Passes a whole value to a stream handler, in pieces.
 local function stream_value(wire, handler, value, metadata)
   local most = most_of(wire)
-  stream(wire, handler, value:sub(1, most), metadata)
+  stream(wire, handler, value:sub(1, most), metadata, metadata)
   for at = most + 1, #value, most do stream(wire, handler, value:sub(at, at + most - 1)) end
   stream(wire, handler)
 end
@@ -132,11 +133,11 @@ local function multipart(request, wire, list)
     elseif event == "data" and handler then
       local first = metadata
       metadata = nil
-      if first then stream(wire, handler, a, first) else stream(wire, handler, a) end
+      if first then stream(wire, handler, a, first, first) else stream(wire, handler, a) end
     elseif event == "data" then
       add_piece(pieces, a)
     elseif handler then
-      if metadata then stream(wire, handler, "", metadata) end
+      if metadata then stream(wire, handler, "", metadata, metadata) end
       stream(wire, handler)
     else
       params.add(list, name, table.concat(pieces))
