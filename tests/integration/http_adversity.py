@@ -12,7 +12,7 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbhttp import answers, checked, replayed, request, served
+from mbhttp import answers, checked, multipart, replayed, request, served
 from mbtest import HANDLE, check, equal, tcp_pair, test
 
 GET = request()
@@ -61,10 +61,48 @@ def _():
   local got = #{name}
   local peak = io.open("/proc/self/status"):read("a"):match("VmHWM:%s*(%d+)")
   ok(request, got, " ", peak)"""
-        got, peak = map(int, replayed(data, body).response("POST").text().split())
+        got, peak = map(int, replayed(data, body, "request_form_size_limit = false").response("POST").text().split())
         equal(got, expected, name)
         mbtest.diagnose(f"{name}: {peak} KiB at most")
         check(SANITIZED or peak < 5 * size >> 10, f"{name}: {peak} KiB at the peak")
+
+
+@test("what is kept in memory of a large body costs at most twice its size: one field or several, a string")
+def _():
+    size = 64 << 20
+    urlencoded = ["Content-Type: application/x-www-form-urlencoded"]
+    for count in (1, 3):
+        values = [("f%d" % n, b"v" * (size // count)) for n in range(count)]
+        parts = multipart([(f'name="{name}"', None, value) for name, value in values])
+        fields = b"&".join(name.encode() + b"=" + value for name, value in values)
+        for what, body, headers in (
+            ("body", b"v" * size, []),
+            ("post_params.f0", parts, ["Content-Type: multipart/form-data; boundary=Bound-ary"]),
+            ("post_params.f0", fields, urlencoded),
+        ):
+            script = f"""
+  local got = #request.{what}
+  ok(request, got, " ", (io.open("/proc/self/status"):read("a"):match("VmHWM:%s*(%d+)")))"""
+            options = "request_body_size_limit = false, request_form_size_limit = false"
+            got, peak = map(int, replayed(request("/", "POST", body, headers), script, options).response("POST").text().split())
+            check(got >= size // count, f"{what}: {got} bytes")
+            mbtest.diagnose(f"{what}, {count} fields, {headers}: {peak} KiB at most")
+            check(SANITIZED or peak < (2 * size >> 10) + 8192, f"{what}, {headers}: {peak} KiB at the peak")
+
+
+@test("memory that is twice a body's size, and some, is enough to keep it")
+def _():
+    size = 17 << 20  # a buffer that doubles would have 32 MiB
+    parts = multipart([('name="f"', None, b"v" * size)])
+    for what, body, headers in (
+        ("body", b"v" * size, []),
+        ("post_params.f", parts, ["Content-Type: multipart/form-data; boundary=Bound-ary"]),
+        ("post_params.f", b"f=" + b"v" * size, ["Content-Type: application/x-www-form-urlencoded"]),
+    ):
+        script = f"ok(request, #request.{what})"
+        with served(script, "request_form_size_limit = false", args=("--memory-limit", "38M")) as (client, _):
+            client.send(request("/", "POST", body, headers))
+            equal(client.response().text(), str(size), f"{what}, {headers}")
 
 
 @test("a client that reads slowly, but reads, is not taken for dead")

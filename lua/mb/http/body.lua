@@ -13,9 +13,6 @@ local PARAMS_MAX = 10000
 -- Names of more than 31 bytes can be made to collide in Lua's tables (core.form); no form has so many of them.
 local SHORT_NAME, LONG_NAMES_MAX = 31, 1000
 
--- Pieces of a value are joined up to this size.
-local JOINED_BYTES = 65536
-
 -- State of request._body -> why the body cannot be read any more. "none" and "unread" allow everything.
 local STATES = {
   string = "the request body was read as request.body",
@@ -95,15 +92,13 @@ local function stream_value(wire, handler, value, metadata)
   stream(wire, handler)
 end
 
--- Adds a piece of a value. Each piece costs a string, so small ones are joined: their number stays small.
-local function add_piece(pieces, piece)
-  local n = #pieces
-  while n > 0 and #pieces[n] <= #piece and #piece < JOINED_BYTES do
-    piece = pieces[n] .. piece
-    pieces[n] = nil
-    n = n - 1
+-- Refuses a form when more of it would be kept in memory than the script allows.
+local function check_kept(wire, size)
+  local limit = wire.options.request_form_size_limit
+  if limit and size > limit then
+    wire:fail("the fields of the form are too large", 413, true,
+      (" (more than request_form_size_limit, %d bytes, to keep in memory: see stream_post_param)"):format(limit))
   end
-  pieces[n + 1] = piece
 end
 
 local function nothing() end
@@ -113,9 +108,13 @@ local function nothing() end
 local function multipart(request, wire, list)
   local metadata_list = params.new_list()
   request._metadata = metadata_list
-  local parts, long_names = 0, 0
-  local name, handler, pieces, metadata
+  local parts, long_names, kept = 0, 0, 0
+  local name, handler, metadata
   local way = {method = "part", done = nothing}
+  local function keep(size)
+    kept = kept + size
+    check_kept(wire, kept)
+  end
   function way.take(event, a, b, c)
     if event == "part" then
       parts = parts + 1
@@ -123,35 +122,36 @@ local function multipart(request, wire, list)
       if parts > PARAMS_MAX or long_names > LONG_NAMES_MAX then
         wire:fail("too many parts in the request body", 413)
       end
+      keep(#a + #(b or "") + #(c or "")) -- the metadata of all parts is kept
       name, handler = a, stream_handler(request, a)
       params.add(metadata_list, name, {file_name = b, content_type = c})
-      if handler then
-        metadata = {field_name = name, file_name = b, content_type = c}
-      else
-        pieces = {}
-      end
-    elseif event == "data" and handler then
+      way.method = handler and "part" or "keep"
+      if handler then metadata = {field_name = name, file_name = b, content_type = c} end
+    elseif event == "data" then
       local first = metadata
       metadata = nil
       if first then stream(wire, handler, a, first, first) else stream(wire, handler, a) end
-    elseif event == "data" then
-      add_piece(pieces, a)
+    elseif event == "kept" then
+      keep(a)
     elseif handler then
       if metadata then stream(wire, handler, "", metadata, metadata) end
       stream(wire, handler)
     else
-      params.add(list, name, table.concat(pieces))
+      params.add(list, name, a)
     end
   end
   return way
 end
 
 local function urlencoded(request, wire, list)
-  local pieces = {}
-  local way = {method = "read"}
-  function way.take(piece) add_piece(pieces, piece) end
+  local input = wire.input
+  -- A client that says how much it will send need not send it in vain.
+  check_kept(wire, tonumber(input:field("content-length") or 0))
+  local way = {method = "stash"}
+  function way.take() check_kept(wire, input:stashed()) end
   function way.done()
-    local values, names = core.form(table.concat(pieces), 1, PARAMS_MAX, LONG_NAMES_MAX)
+    check_kept(wire, input:stashed()) -- all of it may have come before
+    local values, names = input:form(PARAMS_MAX, LONG_NAMES_MAX)
     if not values then wire:fail("too many parameters in the request body", 413) end
     for _, name in ipairs(names) do
       local handler = stream_handler(request, name)
@@ -197,7 +197,7 @@ local function handle(request, event, ...)
     if request._body == "processing" then request._body = "processed" end
     request._wire.consumer = false
   else
-    if way.method == "part" then way.take(event, ...) else way.take(event) end
+    way.take(event, ...)
   end
   request._busy = false
 end
@@ -238,9 +238,9 @@ function methods.consume_input(self)
   if not (is_unread(self) or self._body == "processing") then return end
   start(self, wire)
   install(self, wire)
-  local method, most = self._way.method, most_of(wire)
+  local way, most = self._way, most_of(wire)
   repeat
-    local event, a, b, c = wire:get(method, most)
+    local event, a, b, c = wire:get(way.method, most)
     handle(self, event, a, b, c)
   until event == nil or self._body == "discarded" -- by a stream handler
 end

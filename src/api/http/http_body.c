@@ -13,6 +13,9 @@
 /* One receive asks for this many bytes, or for the rest of a body with a length if that is less. */
 #define RECEIVE_BYTES 65536
 
+/* A buffer up to this size keeps its memory for the next pieces. */
+#define LARGE_BYTES (4 * RECEIVE_BYTES)
+
 /* Chunks are joined up to this size. */
 #define JOINED_BYTES 4096
 
@@ -181,9 +184,14 @@ static enum content next_content(lua_State *L, struct mb_http_input *in, bool ap
 
 /* ---- methods ---- */
 
-/* Frees the memory of an empty stash when it is more than the next pieces need. */
-static void free_large_stash(struct mb_http_input *in) {
-  if (in->stash.capacity > RECEIVE_BYTES) mb_buf_free(&in->stash, in->handle->alloc);
+/* Frees the memory of an empty buffer when it is more than the next pieces need. */
+static void free_large(struct mb_http_input *in, struct mb_buf *b) {
+  if (b->capacity > LARGE_BYTES) mb_buf_free(b, in->handle->alloc);
+}
+
+/* Gives back what a buffer has more than its bytes need, before a string is made of them. */
+static void fit_large(struct mb_http_input *in, struct mb_buf *b) {
+  if (b->capacity > LARGE_BYTES) mb_buf_fit(b, in->handle->alloc);
 }
 
 /* Returns the object; throws when its socket is not open. */
@@ -216,9 +224,13 @@ int mb_http_input_read(lua_State *L) {
   enum content state = next_content(L, in, lua_toboolean(L, 3), &piece);
   if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
   size_t size = piece.span.size < most ? piece.span.size : most;
+  if (piece.stashed && size == mb_buf_len(&in->stash)) {
+    fit_large(in, &in->stash);
+    piece.span.data = mb_buf_bytes(&in->stash);
+  }
   take(in, &piece, size);
   lua_pushlstring(L, piece.span.data, size);
-  if (piece.stashed && mb_buf_len(&in->stash) == 0) free_large_stash(in);
+  if (piece.stashed && mb_buf_len(&in->stash) == 0) free_large(in, &in->stash);
   return 1;
 }
 
@@ -239,6 +251,12 @@ int mb_http_input_stash(lua_State *L) {
   } while (state == CONTENT_BYTES && mb_buf_len(&in->stash) - before < RECEIVE_BYTES);
   if (mb_buf_len(&in->stash) == before) return push_state(L, in, state, &piece);
   lua_pushinteger(L, (lua_Integer)mb_buf_len(&in->stash));
+  return 1;
+}
+
+/* input:stashed(): returns how many bytes the stash holds. */
+int mb_http_input_stashed(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)mb_buf_len(&mb_http_input_at(L, 1)->stash));
   return 1;
 }
 
@@ -306,9 +324,30 @@ static int push_held(lua_State *L, struct mb_http_input *in, size_t most) {
   return 2;
 }
 
+/* Keeps the data that has come, for which there is room. */
+static int keep_data(lua_State *L, struct mb_http_input *in) {
+  struct mb_span data = in->multipart->data;
+  size_t room;
+  memcpy(mb_buf_room(&in->value, &room), data.data, data.size);
+  mb_buf_added(&in->value, data.size);
+  lua_pushliteral(L, "kept");
+  lua_pushinteger(L, (lua_Integer)data.size);
+  return 2;
+}
+
+/* Pushes what was kept, and forgets it. */
+static int push_kept(lua_State *L, struct mb_http_input *in) {
+  lua_pushliteral(L, "part end");
+  fit_large(in, &in->value);
+  lua_pushlstring(L, mb_buf_bytes(&in->value), mb_buf_len(&in->value));
+  mb_buf_take(&in->value, mb_buf_len(&in->value));
+  free_large(in, &in->value);
+  return 2;
+}
+
 /* Pushes an event. Returns the number of results; 0 when the event is not for the script. */
 static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_event event,
-                      size_t most) {
+                      size_t most, bool keep) {
   const struct mb_multipart *m = in->multipart;
   struct mb_span file_name = m->file_name, type = m->content_type;
   switch (event) {
@@ -319,9 +358,11 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
       mb_http_push_span(L, type);
       return 4;
     case MB_MULTIPART_DATA:
+      if (keep) return keep_data(L, in);
       in->held = m->data;
       return push_held(L, in, most);
     case MB_MULTIPART_END:
+      if (keep) return push_kept(L, in);
       lua_pushliteral(L, "part end");
       return 1;
     case MB_MULTIPART_REFUSED:
@@ -332,12 +373,12 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
   }
 }
 
-/*
- * input:part(most)
- * Returns the next event of a multipart body: "part", name, file name (nil: none), content type (nil: none);
- * "data", content of at most `most` bytes; or "part end". Without an event it returns the same as read.
- */
-int mb_http_input_part(lua_State *L) {
+/* Makes room for data of at most `size` bytes, and for what looked like a delimiter before it. */
+static bool reserve_value(lua_State *L, struct mb_http_input *in, size_t size) {
+  return mb_state_reserve(L, &in->value, size + sizeof in->multipart->delimiter);
+}
+
+static int next_event(lua_State *L, bool keep) {
   struct mb_http_input *in = open_input(L);
   size_t most = check_most(L);
   luaL_argcheck(L, in->multipart, 1, "not read as multipart/form-data");
@@ -352,9 +393,27 @@ int mb_http_input_part(lua_State *L) {
     struct mb_span rest = piece.span;
     if (rest.size > most) rest.size = most;
     size_t offered = rest.size;
+    if (keep && reserve_value(L, in, offered)) {
+      mb_handle_check_open(L, in->handle);
+      continue; /* a finalizer may have read from the socket */
+    }
     enum mb_multipart_event event = mb_multipart_next(in->multipart, &rest);
     take(in, &piece, offered - rest.size);
-    int results = push_event(L, in, event, most);
+    int results = push_event(L, in, event, most, keep);
     if (results > 0) return results;
   }
 }
+
+/*
+ * input:part(most)
+ * Returns the next event of a multipart body: "part", name, file name (nil: none), content type (nil: none);
+ * "data", content of at most `most` bytes; or "part end". Without an event it returns the same as read.
+ */
+int mb_http_input_part(lua_State *L) { return next_event(L, false); }
+
+/*
+ * input:keep(most)
+ * The same for a part whose content is wanted as one string: "kept", how many bytes were added to it, in the
+ * place of "data"; and "part end", content. Needs no more memory than twice the content.
+ */
+int mb_http_input_keep(lua_State *L) { return next_event(L, true); }

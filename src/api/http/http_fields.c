@@ -97,10 +97,44 @@ int mb_http_input_cookies(lua_State *L) {
   return 1;
 }
 
-static void push_decoded(lua_State *L, struct mb_span encoded) {
+/* Pushes a decoded text. to: room for encoded.size bytes, which may be those of encoded; NULL: none. */
+static void push_decoded(lua_State *L, struct mb_span encoded, char *to) {
+  if (to) {
+    lua_pushlstring(L, to, mb_form_decode(to, encoded, true));
+    return;
+  }
   luaL_Buffer b;
-  char *to = luaL_buffinitsize(L, &b, encoded.size);
+  to = luaL_buffinitsize(L, &b, encoded.size);
   luaL_pushresultsize(&b, mb_form_decode(to, encoded, true));
+}
+
+/*
+ * Pushes what core.form returns for a form.
+ * bytes  where the form begins, if it may be decoded in its place; or NULL
+ */
+static int push_form(lua_State *L, struct mb_span form, char *bytes, lua_Integer most,
+                     lua_Integer most_long) {
+  const char *begin = form.data;
+  struct mb_span name, value;
+  lua_Integer long_names = 0, names = 0;
+  lua_settop(L, 1);
+  lua_newtable(L);
+  lua_newtable(L);
+  for (lua_Integer count = 0; mb_form_next(&form, &name, &value); count++) {
+    if (count == most) return 0;
+    push_decoded(L, name, bytes ? bytes + (name.data - begin) : NULL);
+    bool is_long = lua_rawlen(L, -1) > MB_HTTP_SHORT_NAME;
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, 2) == LUA_TNIL) {
+      if (is_long && ++long_names > most_long) return 0;
+      lua_pushvalue(L, -2);
+      lua_rawseti(L, 3, ++names);
+    }
+    lua_pop(L, 1);
+    push_decoded(L, value, bytes ? bytes + (value.data - begin) : NULL);
+    append(L, 2);
+  }
+  return 2;
 }
 
 /*
@@ -112,32 +146,30 @@ static void push_decoded(lua_State *L, struct mb_span encoded) {
  * and each look-up would be compared with all of them.
  */
 int mb_http_form(lua_State *L) {
-  struct mb_span form, name, value;
+  struct mb_span form;
   form.data = luaL_checklstring(L, 1, &form.size);
-  lua_Integer first = luaL_checkinteger(L, 2), most = luaL_checkinteger(L, 3);
-  lua_Integer most_long = luaL_checkinteger(L, 4), long_names = 0;
+  lua_Integer first = luaL_checkinteger(L, 2);
   size_t skip = (size_t)first - 1 < form.size ? (size_t)first - 1 : form.size;
   form.data += skip;
   form.size -= skip;
-  lua_settop(L, 1);
-  lua_newtable(L);
-  lua_newtable(L);
-  lua_Integer names = 0;
-  for (lua_Integer count = 0; mb_form_next(&form, &name, &value); count++) {
-    if (count == most) return 0;
-    push_decoded(L, name);
-    bool is_long = lua_rawlen(L, -1) > MB_HTTP_SHORT_NAME;
-    lua_pushvalue(L, -1);
-    if (lua_rawget(L, 2) == LUA_TNIL) {
-      if (is_long && ++long_names > most_long) return 0;
-      lua_pushvalue(L, -2);
-      lua_rawseti(L, 3, ++names);
-    }
-    lua_pop(L, 1);
-    push_decoded(L, value);
-    append(L, 2);
-  }
-  return 2;
+  return push_form(L, form, NULL, luaL_checkinteger(L, 3), luaL_checkinteger(L, 4));
+}
+
+/*
+ * input:form(most, most_long)
+ * The same for the whole body, all of which is in the stash. Decodes it there, as it may be large, and then
+ * frees the stash.
+ */
+int mb_http_input_form(lua_State *L) {
+  struct mb_http_input *in = mb_http_input_at(L, 1);
+  struct mb_buf *stash = &in->stash;
+  lua_Integer most = luaL_checkinteger(L, 2), most_long = luaL_checkinteger(L, 3);
+  mb_buf_fit(stash, in->handle->alloc);
+  struct mb_span form = {mb_buf_bytes(stash), mb_buf_len(stash)};
+  int results =
+      push_form(L, form, stash->data ? stash->data + stash->start : NULL, most, most_long);
+  mb_buf_free(stash, in->handle->alloc);
+  return results;
 }
 
 /*

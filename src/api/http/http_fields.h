@@ -19,6 +19,7 @@ int mb_http_input_cookies(lua_State *L);
 
 /* Functions of the module's table; see http_fields.c. */
 int mb_http_form(lua_State *L);
+int mb_http_input_form(lua_State *L);
 int mb_http_list(lua_State *L);
 
 #endif

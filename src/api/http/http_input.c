@@ -33,7 +33,7 @@ int mb_http_input_new(lua_State *L) {
   in->head_limit = (size_t)luaL_checkinteger(L, 2);
   in->body_limit = lua_toboolean(L, 3) ? (uint64_t)luaL_checkinteger(L, 3) : UINT64_MAX;
   in->ended = true;
-  in->stash = MB_BUF_INIT;
+  in->stash = in->value = MB_BUF_INIT;
   luaL_setmetatable(L, INPUT_TYPE);
   lua_pushvalue(L, 1);
   lua_setuservalue(L, -2);
@@ -43,6 +43,7 @@ int mb_http_input_new(lua_State *L) {
 static void free_body(struct mb_http_input *in) {
   struct mb_alloc *alloc = in->handle->alloc;
   mb_buf_free(&in->stash, alloc);
+  mb_buf_free(&in->value, alloc);
   mb_alloc(alloc, in->multipart, in->multipart ? sizeof *in->multipart : 0, 0);
   in->multipart = NULL;
   in->held.size = 0;
@@ -256,16 +257,19 @@ static const luaL_Reg methods[] = {
     {"discard", mb_http_input_discard},
     {"field", mb_http_input_field},
     {"fields", mb_http_input_fields},
+    {"form", mb_http_input_form},
     {"head", input_head},
     {"host", input_host},
     {"is_clean", input_is_clean},
     {"is_ended", input_is_ended},
     {"is_head", input_is_head},
+    {"keep", mb_http_input_keep},
     {"list", mb_http_input_list},
     {"multipart", mb_http_input_multipart},
     {"part", mb_http_input_part},
     {"read", mb_http_input_read},
     {"stash", mb_http_input_stash},
+    {"stashed", mb_http_input_stashed},
     {"target", input_target},
     {NULL, NULL},
 };

@@ -36,6 +36,7 @@ struct mb_http_input {
   struct mb_http_refusal refusal;
   struct mb_multipart *multipart; /* NULL: the body is not read as multipart/form-data */
   struct mb_span held;            /* content of a part that did not fit into a piece */
+  struct mb_buf value;            /* the content of a part that is kept, so far */
 };
 
 /*
