@@ -29,24 +29,58 @@ def colliding(count, size):
     return [f"{'a' * middle}{n:06d}".ljust(size, "b") for n in range(count)]
 
 
-@test("names of more than 31 bytes, which can be made to collide: at most 1,000 of them, else 413")
-def _():
-    for count, status in ((1000, 200), (1001, 413)):
-        form = "&".join(f"{name}=1" for name in colliding(count, 41))
-        data = request("/", "POST", form, ["Content-Type: application/x-www-form-urlencoded"])
-        equal(answers(data, 'ok(request, tostring(next(request.post_params) ~= nil))', log=None).status, status, f"{count} names")
-    parts = b"".join(
-        f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nv\r\n'.encode() for name in colliding(1001, 41)
-    )
-    data = request("/", "POST", parts + b"--B--\r\n", ["Content-Type: multipart/form-data; boundary=B"])
-    equal(answers(data, "ok(request, #request.post_params)", log=None).status, 413, "1001 parts")
+def with_names(names):
+    """The places where a client has names that become keys of tables: a request with them, what asks for them, the
+    status when they are too many."""
+    urlencoded = ["Content-Type: application/x-www-form-urlencoded"]
+    cookies = [f"Cookie: {'; '.join(f'{name}=1' for name in half)}" for half in (names[::2], names[1::2])]
+    lists = [f"X-List: {', '.join(half)}" for half in (names[::2], names[1::2])]
+    parts = "".join(f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nv\r\n' for name in names) + "--B--\r\n"
+    yield request("/?" + "&".join(names)), "get_params", 414
+    yield request("/", "GET", None, cookies), "cookies", 431
+    yield request("/", "GET", None, lists), 'headers_flags["X-List"]', 431
+    yield request("/", "POST", "&".join(names), urlencoded), "post_params", 413
+    yield request("/", "POST", parts, ["Content-Type: multipart/form-data; boundary=B"]), "post_params", 413
 
 
-@test("names of up to 31 bytes: 10,000 of them")
+def counted(names, good):
+    """All names are there; or else they are refused, as too many."""
+    count = "local count = 0 for _ in pairs(request.WHAT) do count = count + 1 end ok(request, count)"
+    for data, what, status in with_names(names):
+        options = "request_header_size_limit = 1 << 24, request_form_size_limit = false"
+        response = answers(data, count.replace("WHAT", what), options, log=None)
+        if good:
+            equal((response.status, response.text()), (200, str(len(names))), f"{len(names)} names in {what}")
+        else:
+            equal((response.status, response.closes()), (status, True), f"{len(names)} names in {what}: {response}")
+
+
+@test("names that a client can make collide, and others, in queries, cookies, header fields and forms: they have limits")
 def _():
-    form = "&".join(f"name{n}=1" for n in range(10000))
-    data = request("/", "POST", form, ["Content-Type: application/x-www-form-urlencoded"])
-    equal(answers(data, 'ok(request, request.post_params.name9999)').body, b"1", "the last")
+    for size in (32, 41, 100):
+        counted(colliding(1000, size), True)
+        counted(colliding(1001, size), False)
+    counted([f"name{n}" for n in range(10000)], True)
+    counted([f"name{n}" for n in range(10001)], False)
+    counted(colliding(30000, 33), False)
+
+
+@test("one long name many times is not many names")
+def _():
+    for data, what, _ in with_names(["n" * 40] * 5000):
+        if not what.startswith("headers"):  # elements may become keys, but are a list
+            options = "request_header_size_limit = 1 << 20"
+            equal(answers(data, f"ok(request, #next(request.{what}))", options).text(), "40", what)
+
+
+@test("a name of a query or a form has at most 8,192 bytes")
+def _():
+    for size, status in ((8192, 200), (8193, None)):
+        for data, what, refused in with_names(["n" * size]):
+            if what == "post_params" and b"multipart" in data or what.startswith(("cookies", "headers")):
+                continue  # the head of a part is no longer than this, and others are not matched against patterns
+            options = "request_header_size_limit = 1 << 20"
+            equal(answers(data, f"ok(request, #next(request.{what}))", options, log=None).status, status or refused, what)
 
 
 @test("a body in chunks of one byte takes little more memory than its size, as a string and as a form")

@@ -7,12 +7,6 @@ local params = require "mb.http.params"
 
 local methods, attributes = {}, {}
 
--- More parameters than any form has; each costs a table.
-local PARAMS_MAX = 10000
-
--- Names of more than 31 bytes can be made to collide in Lua's tables (core.form); no form has so many of them.
-local SHORT_NAME, LONG_NAMES_MAX = 31, 1000
-
 -- State of request._body -> why the body cannot be read any more. "none" and "unread" allow everything.
 local STATES = {
   string = "the request body was read as request.body",
@@ -101,6 +95,10 @@ local function check_kept(wire, size)
   end
 end
 
+local function check_names(wire, good)
+  if not good then wire:fail("too many names, or too long ones, in the request body", 413) end
+end
+
 local function nothing() end
 
 -- Ways to process a body: {method = name of a method of the input, take = function(event, ...), done = function()}.
@@ -108,7 +106,7 @@ local function nothing() end
 local function multipart(request, wire, list)
   local metadata_list = params.new_list()
   request._metadata = metadata_list
-  local parts, long_names, kept = 0, 0, 0
+  local count_name, kept = core.name_counter(), 0
   local name, handler, metadata
   local way = {method = "part", done = nothing}
   local function keep(size)
@@ -117,11 +115,7 @@ local function multipart(request, wire, list)
   end
   function way.take(event, a, b, c)
     if event == "part" then
-      parts = parts + 1
-      if #a > SHORT_NAME and not rawget(metadata_list, a) then long_names = long_names + 1 end
-      if parts > PARAMS_MAX or long_names > LONG_NAMES_MAX then
-        wire:fail("too many parts in the request body", 413)
-      end
+      check_names(wire, count_name(#a, not rawget(metadata_list, a)))
       keep(#a + #(b or "") + #(c or "")) -- the metadata of all parts is kept
       name, handler = a, stream_handler(request, a)
       params.add(metadata_list, name, {file_name = b, content_type = c})
@@ -151,8 +145,8 @@ local function urlencoded(request, wire, list)
   function way.take() check_kept(wire, input:stashed()) end
   function way.done()
     check_kept(wire, input:stashed()) -- all of it may have come before
-    local values, names = input:form(PARAMS_MAX, LONG_NAMES_MAX)
-    if not values then wire:fail("too many parameters in the request body", 413) end
+    local values, names = input:form()
+    check_names(wire, values)
     for _, name in ipairs(names) do
       local handler = stream_handler(request, name)
       for _, value in ipairs(values[name]) do

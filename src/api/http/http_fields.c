@@ -6,9 +6,7 @@
 
 #include "api/http/http_input.h"
 #include "http/http_form.h"
-
-/* Lua's hash looks at all bytes of a name up to this length. */
-#define MB_HTTP_SHORT_NAME 31
+#include "http/http_names.h"
 
 void mb_http_push_span(lua_State *L, struct mb_span span) {
   if (span.data) {
@@ -36,20 +34,24 @@ void mb_http_push_lower(lua_State *L, struct mb_span text) {
   luaL_pushresultsize(&b, text.size);
 }
 
-/* Appends the string on top of the stack to the sequence table[key]. The key is below it. Pops both. */
-static void append(lua_State *L, int table) {
+/*
+ * Pushes the sequence table[key]; makes one when there is none. The key is on top of the stack, and stays.
+ * Looks no name up more often than is needed, as those of a client may collide.
+ * Returns whether it has made one.
+ */
+static bool push_sequence(lua_State *L, int table) {
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, table) == LUA_TTABLE) return false;
+  lua_pop(L, 1);
+  lua_createtable(L, 1, 0);
   lua_pushvalue(L, -2);
-  if (lua_rawget(L, table) != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_createtable(L, 1, 0);
-    lua_pushvalue(L, -3);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, table);
-  }
-  lua_insert(L, -2);
-  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-  lua_pop(L, 2);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, table);
+  return true;
 }
+
+/* Pops a value, and appends it to the sequence below it. */
+static void append(lua_State *L) { lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1); }
 
 /*
  * input:fields()
@@ -62,8 +64,10 @@ int mb_http_input_fields(lua_State *L) {
   for (unsigned i = 0; i < in->head.field_count; i++) {
     struct mb_http_field field = in->head.fields[i];
     mb_http_push_lower(L, field.name);
+    push_sequence(L, 2);
     lua_pushlstring(L, field.value.data, field.value.size);
-    append(L, 2);
+    append(L);
+    lua_pop(L, 2);
   }
   return 1;
 }
@@ -71,10 +75,12 @@ int mb_http_input_fields(lua_State *L) {
 /*
  * input:cookies()
  * Returns a table: name -> value. If several cookies have one name, the first counts: clients send the one
- * with the longest path first (RFC 6265, section 5.4).
+ * with the longest path first (RFC 6265, section 5.4). Returns nil when the names exceed a limit of
+ * http_names.h.
  */
 int mb_http_input_cookies(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
+  struct mb_http_names names = MB_HTTP_NAMES_INIT;
   lua_settop(L, 1);
   lua_newtable(L);
   for (unsigned i = 0; i < in->head.field_count; i++) {
@@ -86,6 +92,7 @@ int mb_http_input_cookies(lua_State *L) {
       lua_pushvalue(L, -1);
       bool known = lua_rawget(L, 2) != LUA_TNIL;
       lua_pop(L, 1);
+      if (!mb_http_names_add(&names, name.size, !known)) return 0;
       if (known) {
         lua_pop(L, 1);
         continue;
@@ -112,38 +119,34 @@ static void push_decoded(lua_State *L, struct mb_span encoded, char *to) {
  * Pushes what core.form returns for a form.
  * bytes  where the form begins, if it may be decoded in its place; or NULL
  */
-static int push_form(lua_State *L, struct mb_span form, char *bytes, lua_Integer most,
-                     lua_Integer most_long) {
+static int push_form(lua_State *L, struct mb_span form, char *bytes) {
   const char *begin = form.data;
   struct mb_span name, value;
-  lua_Integer long_names = 0, names = 0;
+  struct mb_http_names names = MB_HTTP_NAMES_INIT;
   lua_settop(L, 1);
   lua_newtable(L);
   lua_newtable(L);
-  for (lua_Integer count = 0; mb_form_next(&form, &name, &value); count++) {
-    if (count == most) return 0;
+  for (lua_Integer different = 0; mb_form_next(&form, &name, &value);) {
     push_decoded(L, name, bytes ? bytes + (name.data - begin) : NULL);
-    bool is_long = lua_rawlen(L, -1) > MB_HTTP_SHORT_NAME;
-    lua_pushvalue(L, -1);
-    if (lua_rawget(L, 2) == LUA_TNIL) {
-      if (is_long && ++long_names > most_long) return 0;
+    size_t size = lua_rawlen(L, -1);
+    bool is_new = push_sequence(L, 2);
+    if (size > MB_HTTP_NAME_MAX || !mb_http_names_add(&names, size, is_new)) return 0;
+    if (is_new) {
       lua_pushvalue(L, -2);
-      lua_rawseti(L, 3, ++names);
+      lua_rawseti(L, 3, ++different);
     }
-    lua_pop(L, 1);
     push_decoded(L, value, bytes ? bytes + (value.data - begin) : NULL);
-    append(L, 2);
+    append(L);
+    lua_pop(L, 2);
   }
   return 2;
 }
 
 /*
- * core.form(text, first, most, most_long)
+ * core.form(text, first)
  * Decodes a form or a query (application/x-www-form-urlencoded) from byte `first` on.
  * Returns a table: name -> sequence of values; and the names in the order of their first parameters.
- * Returns nil when there are more than `most` parameters, or more than `most_long` different names that are
- * longer than MB_HTTP_SHORT_NAME: Lua's hash skips bytes of such names, so a client could make them collide,
- * and each look-up would be compared with all of them.
+ * Returns nil when the names exceed a limit of http_names.h.
  */
 int mb_http_form(lua_State *L) {
   struct mb_span form;
@@ -152,37 +155,62 @@ int mb_http_form(lua_State *L) {
   size_t skip = (size_t)first - 1 < form.size ? (size_t)first - 1 : form.size;
   form.data += skip;
   form.size -= skip;
-  return push_form(L, form, NULL, luaL_checkinteger(L, 3), luaL_checkinteger(L, 4));
+  return push_form(L, form, NULL);
 }
 
 /*
- * input:form(most, most_long)
+ * input:form()
  * The same for the whole body, all of which is in the stash. Decodes it there, as it may be large, and then
  * frees the stash.
  */
 int mb_http_input_form(lua_State *L) {
   struct mb_http_input *in = mb_http_input_at(L, 1);
   struct mb_buf *stash = &in->stash;
-  lua_Integer most = luaL_checkinteger(L, 2), most_long = luaL_checkinteger(L, 3);
   mb_buf_fit(stash, in->handle->alloc);
   struct mb_span form = {mb_buf_bytes(stash), mb_buf_len(stash)};
-  int results =
-      push_form(L, form, stash->data ? stash->data + stash->start : NULL, most, most_long);
+  int results = push_form(L, form, stash->data ? stash->data + stash->start : NULL);
   mb_buf_free(stash, in->handle->alloc);
   return results;
 }
 
 /*
- * core.list(text, sequence)
- * Appends the elements of a comma-separated field value to the sequence.
+ * core.list(lines)
+ * Returns the elements of comma-separated field values, a sequence of strings, as a sequence; or nil when
+ * they exceed a limit of http_names.h: they may become keys.
  */
 int mb_http_list(lua_State *L) {
-  struct mb_span list, element;
-  list.data = luaL_checklstring(L, 1, &list.size);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  while (mb_http_list_next(&list, &element)) {
-    lua_pushlstring(L, element.data, element.size);
-    lua_rawseti(L, 2, (lua_Integer)lua_rawlen(L, 2) + 1);
+  struct mb_http_names names = MB_HTTP_NAMES_INIT;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_newtable(L);
+  for (lua_Integer line = 1; lua_rawgeti(L, 1, line) == LUA_TSTRING; line++) {
+    struct mb_span list, element;
+    list.data = lua_tolstring(L, -1, &list.size);
+    while (mb_http_list_next(&list, &element)) {
+      if (!mb_http_names_add(&names, element.size, true)) return 0;
+      lua_pushlstring(L, element.data, element.size);
+      lua_rawseti(L, 2, names.count);
+    }
+    lua_pop(L, 1);
   }
-  return 0;
+  lua_settop(L, 2);
+  return 1;
+}
+
+static int count_name(lua_State *L) {
+  struct mb_http_names *names = lua_touserdata(L, lua_upvalueindex(1));
+  size_t size = (size_t)luaL_checkinteger(L, 1);
+  lua_pushboolean(L, mb_http_names_add(names, size, lua_toboolean(L, 2)));
+  return 1;
+}
+
+/*
+ * core.name_counter()
+ * Returns a function(size, is_new) for names that Lua puts into tables; it is mb_http_names_add.
+ */
+int mb_http_name_counter(lua_State *L) {
+  struct mb_http_names *names = lua_newuserdata(L, sizeof *names);
+  *names = MB_HTTP_NAMES_INIT;
+  lua_pushcclosure(L, count_name, 1);
+  return 1;
 }
