@@ -83,6 +83,29 @@ def _():
             equal(answers(data, f"ok(request, #next(request.{what}))", options, log=None).status, status or refused, what)
 
 
+@test("a name that matches no pattern of stream_post_params, or many of them: the work has a bound, else 413")
+def _():
+    for pattern, names, log in (
+        ("x*y$", ["x" * 40000], "too long ones"),
+        ("x*y$", ["x" * 8000], "begins with ^ takes less"),
+        ("x*y$", ["x" * 1000 + str(n) for n in range(100)], "begins with ^ takes less"),
+        ("^x*x*x*x*y$", ["x" * 200], "x*x*x*x*y"),
+        ("^x*y$", ["x" * 8000 + str(n) for n in range(100)], None),
+        ("x", ["y" * 1000 + str(n) for n in range(1000)], None),
+        ("^(%a+)%[(%d+)%]%[(%a+)%]%.(%a+)$", [f"tasks[{n}][description].textx{n}" for n in range(1000)], None),
+    ):
+        fields = [(f'name="{name}"', None, "1") for name in names]
+        for data in (
+            request("/", "POST", "&".join(names), ["Content-Type: application/x-www-form-urlencoded"]),
+            request("/", "POST", multipart(fields), ["Content-Type: multipart/form-data; boundary=Bound-ary"]),
+        ):
+            if b"multipart" in data and len(names[0]) > 8192:
+                continue  # refused as a head of a part that is too long
+            body = f'request:stream_post_params("{pattern}", print) request:consume_input() ok(request, "done")'
+            got = answers(data, body, log=log or "").status
+            equal(got, 413 if log else 200, f"{len(names)} names, {pattern}")
+
+
 @test("a body in chunks of one byte takes little more memory than its size, as a string and as a form")
 def _():
     size = 4 << 20

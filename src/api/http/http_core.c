@@ -196,6 +196,7 @@ static const luaL_Reg functions[] = {
     {"option_rows", mb_http_option_rows},
     {"option_text", mb_http_option_text},
     {"options", mb_http_options},
+    {"pattern", mb_http_pattern},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},
     {"response", mb_http_response_new},

@@ -7,6 +7,7 @@
 #include "api/http/http_input.h"
 #include "http/http_form.h"
 #include "http/http_names.h"
+#include "http/http_pattern.h"
 
 void mb_http_push_span(lua_State *L, struct mb_span span) {
   if (span.data) {
@@ -212,5 +213,37 @@ int mb_http_name_counter(lua_State *L) {
   struct mb_http_names *names = lua_newuserdata(L, sizeof *names);
   *names = MB_HTTP_NAMES_INIT;
   lua_pushcclosure(L, count_name, 1);
+  return 1;
+}
+
+static int find_pattern(lua_State *L) {
+  const struct mb_http_pattern *pattern = lua_touserdata(L, lua_upvalueindex(1));
+  struct mb_span name;
+  name.data = luaL_checklstring(L, 1, &name.size);
+  unsigned long steps = (unsigned long)luaL_checkinteger(L, 2);
+  int found = mb_http_pattern_find(pattern, name, &steps);
+  if (found < 0) return 0;
+  lua_pushboolean(L, found);
+  lua_pushinteger(L, (lua_Integer)steps);
+  return 2;
+}
+
+/*
+ * core.pattern(pattern)
+ * Returns a function(name, steps) that returns whether a name matches the Lua pattern, and how many of the
+ * steps are left; nothing when they were not enough. Or returns nil and what is wrong with the pattern.
+ */
+int mb_http_pattern(lua_State *L) {
+  struct mb_span text;
+  text.data = luaL_checklstring(L, 1, &text.size);
+  struct mb_http_pattern *pattern =
+      lua_newuserdata(L, sizeof *pattern + text.size * sizeof *pattern->items);
+  const char *wrong = mb_http_pattern_read(text, pattern);
+  if (wrong) {
+    lua_pushnil(L);
+    lua_pushstring(L, wrong);
+    return 2;
+  }
+  lua_pushcclosure(L, find_pattern, 1);
   return 1;
 }

@@ -22,5 +22,6 @@ int mb_http_form(lua_State *L);
 int mb_http_input_form(lua_State *L);
 int mb_http_list(lua_State *L);
 int mb_http_name_counter(lua_State *L);
+int mb_http_pattern(lua_State *L);
 
 #endif
