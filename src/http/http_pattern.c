@@ -24,26 +24,46 @@ static void add(unsigned char *set, unsigned char c) {
   set[c >> 3] = (unsigned char)(set[c >> 3] | 1 << (c & 7));
 }
 
-static int is_nul(int c) { return c == 0; }
+/* Returns whether c belongs to the class of a letter in lower case; -1 when the letter has no class. */
+static int is_of_class(char letter, int c) {
+  switch (letter) {
+    case 'a':
+      return isalpha(c) != 0;
+    case 'c':
+      return iscntrl(c) != 0;
+    case 'd':
+      return isdigit(c) != 0;
+    case 'g':
+      return isgraph(c) != 0;
+    case 'l':
+      return islower(c) != 0;
+    case 'p':
+      return ispunct(c) != 0;
+    case 's':
+      return isspace(c) != 0;
+    case 'u':
+      return isupper(c) != 0;
+    case 'w':
+      return isalnum(c) != 0;
+    case 'x':
+      return isxdigit(c) != 0;
+    case 'z':
+      return c == 0;
+    default:
+      return -1;
+  }
+}
 
-/* Adds what "%" and a letter stand for. */
+/* Adds what "%" and a letter stand for: its class, or the rest for a letter in upper case. */
 static void add_escape(unsigned char *set, char c) {
-  static const struct {
-    int letter, (*holds)(int);
-  } classes[] = {{'a', isalpha}, {'c', iscntrl},  {'d', isdigit}, {'g', isgraph},
-                 {'l', islower}, {'p', ispunct},  {'s', isspace}, {'u', isupper},
-                 {'w', isalnum}, {'x', isxdigit}, {'z', is_nul}};
-  int letter = (unsigned char)c;
-  for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-    if (tolower(letter) != classes[i].letter) continue;
-    for (int member = 0; member < 256; member++) {
-      if ((classes[i].holds(member) != 0) == (letter == classes[i].letter)) {
-        add(set, (unsigned char)member);
-      }
-    }
+  char letter = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+  if (is_of_class(letter, 0) < 0) {
+    add(set, (unsigned char)c);
     return;
   }
-  add(set, (unsigned char)c);
+  for (int member = 0; member < 256; member++) {
+    if (is_of_class(letter, member) == (letter == c)) add(set, (unsigned char)member);
+  }
 }
 
 /* Takes a set with its brackets. Returns false when it has no end. */

@@ -111,7 +111,8 @@ end
 
 local function nothing() end
 
--- Ways to process a body: {method = name of a method of the input, take = function(event, ...), done = function()}.
+-- Ways to process a body: {method = name of a method of the input, keep = an argument of part, take = function(event, ...),
+-- done = function()}.
 
 local function multipart(request, wire, list)
   local metadata_list = params.new_list()
@@ -129,7 +130,7 @@ local function multipart(request, wire, list)
       keep(#a + #(b or "") + #(c or "")) -- the metadata of all parts is kept
       name, handler = a, stream_handler(request, a)
       params.add(metadata_list, name, {file_name = b, content_type = c})
-      way.method = handler and "part" or "keep"
+      way.keep = not handler
       if handler then metadata = {field_name = name, file_name = b, content_type = c} end
     elseif event == "data" then
       local first = metadata
@@ -152,10 +153,11 @@ local function urlencoded(request, wire, list)
   -- A client that says how much it will send need not send it in vain.
   check_kept(wire, tonumber(input:field("content-length") or 0))
   local way = {method = "stash"}
-  function way.take() check_kept(wire, input:stashed()) end
+  function way.take(kept) check_kept(wire, kept) end
   function way.done()
-    check_kept(wire, input:stashed()) -- all of it may have come before
-    local values, names = input:form()
+    -- All of it may have come before, without an event here.
+    local values, names = input:form(wire.options.request_form_size_limit or math.maxinteger)
+    if values == false then check_kept(wire, math.maxinteger) end
     check_names(wire, values)
     for _, name in ipairs(names) do
       local handler = stream_handler(request, name)
@@ -219,7 +221,7 @@ local function consume_some(request, wire)
   if request._busy then return intake.keep(wire) end -- a stream handler waits for the client: it reads later
   start(request, wire)
   local way = request._way
-  local event, a, b, c = wire.input[way.method](wire.input, most_of(wire))
+  local event, a, b, c = wire.input[way.method](wire.input, most_of(wire), way.keep)
   if event then
     handle(request, event, a, b, c)
     return true
@@ -244,7 +246,7 @@ function methods.consume_input(self)
   install(self, wire)
   local way, most = self._way, most_of(wire)
   repeat
-    local event, a, b, c = wire:get(way.method, most)
+    local event, a, b, c = wire:get(way.method, most, way.keep)
     handle(self, event, a, b, c)
   until event == nil or self._body == "discarded" -- by a stream handler
 end

@@ -16,10 +16,8 @@ int mb_http_push_failure(lua_State *L, int r);
 /* Methods of the input object; see http_body.c. */
 int mb_http_input_read(lua_State *L);
 int mb_http_input_stash(lua_State *L);
-int mb_http_input_stashed(lua_State *L);
 int mb_http_input_discard(lua_State *L);
 int mb_http_input_multipart(lua_State *L);
 int mb_http_input_part(lua_State *L);
-int mb_http_input_keep(lua_State *L);
 
 #endif

@@ -160,13 +160,18 @@ int mb_http_form(lua_State *L) {
 }
 
 /*
- * input:form()
+ * input:form(most)
  * The same for the whole body, all of which is in the stash. Decodes it there, as it may be large, and then
- * frees the stash.
+ * frees the stash. Returns false when the stash has more than `most` bytes.
  */
 int mb_http_input_form(lua_State *L) {
   struct mb_http_input *in = mb_http_input_at(L, 1);
   struct mb_buf *stash = &in->stash;
+  lua_Integer most = luaL_checkinteger(L, 2);
+  if (most < 0 || mb_buf_len(stash) > (size_t)most) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
   mb_buf_fit(stash, in->handle->alloc);
   struct mb_span form = {mb_buf_bytes(stash), mb_buf_len(stash)};
   int results = push_form(L, form, stash->data ? stash->data + stash->start : NULL);

@@ -33,7 +33,7 @@ int mb_http_input_new(lua_State *L) {
   in->head_limit = (size_t)luaL_checkinteger(L, 2);
   in->body_limit = lua_toboolean(L, 3) ? (uint64_t)luaL_checkinteger(L, 3) : UINT64_MAX;
   in->ended = true;
-  in->stash = in->value = MB_BUF_INIT;
+  in->stash = MB_BUF_INIT;
   luaL_setmetatable(L, INPUT_TYPE);
   lua_pushvalue(L, 1);
   lua_setuservalue(L, -2);
@@ -43,10 +43,10 @@ int mb_http_input_new(lua_State *L) {
 static void free_body(struct mb_http_input *in) {
   struct mb_alloc *alloc = in->handle->alloc;
   mb_buf_free(&in->stash, alloc);
-  mb_buf_free(&in->value, alloc);
-  mb_alloc(alloc, in->multipart, in->multipart ? sizeof *in->multipart : 0, 0);
-  in->multipart = NULL;
-  in->held.size = 0;
+  if (!in->parts) return;
+  mb_buf_free(&in->parts->value, alloc);
+  mb_alloc(alloc, in->parts, sizeof *in->parts, 0);
+  in->parts = NULL;
 }
 
 static int input_gc(lua_State *L) {
@@ -263,13 +263,11 @@ static const luaL_Reg methods[] = {
     {"is_clean", input_is_clean},
     {"is_ended", input_is_ended},
     {"is_head", input_is_head},
-    {"keep", mb_http_input_keep},
     {"list", mb_http_input_list},
     {"multipart", mb_http_input_multipart},
     {"part", mb_http_input_part},
     {"read", mb_http_input_read},
     {"stash", mb_http_input_stash},
-    {"stashed", mb_http_input_stashed},
     {"target", input_target},
     {NULL, NULL},
 };

@@ -14,6 +14,12 @@
 #include "http/http_multipart.h"
 #include "socket/handle.h"
 
+struct mb_http_parts {
+  struct mb_multipart reader;
+  struct mb_span held; /* content that did not fit into a piece */
+  struct mb_buf value; /* the content of a part that is kept, so far */
+};
+
 struct mb_http_input {
   struct mb_handle *handle; /* kept alive as the user value */
   size_t head_limit;        /* bytes of a request head */
@@ -34,9 +40,7 @@ struct mb_http_input {
   bool moved;          /* something was received since a method has returned "block" */
   bool refused;        /* the request cannot be read any further; refusal says why */
   struct mb_http_refusal refusal;
-  struct mb_multipart *multipart; /* NULL: the body is not read as multipart/form-data */
-  struct mb_span held;            /* content of a part that did not fit into a piece */
-  struct mb_buf value;            /* the content of a part that is kept, so far */
+  struct mb_http_parts *parts; /* NULL: the body is not read as multipart/form-data */
 };
 
 /*
