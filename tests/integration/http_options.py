@@ -242,7 +242,8 @@ def held_against(limit, script, body, headers, status):
     for data in (request("/", "POST", body, headers), request("/", "POST", chunked(body, 50), [*headers, "Transfer-Encoding: chunked"])):
         for consume in ("local _ = request.post_params", "request:consume_input()"):
             option = "" if limit is None else f"request_form_size_limit = {limit}"
-            response = answers(data, f'{script} {consume} ok(request, "kept")', option, log=None if status == 200 else "request_form_size_limit")
+            log = "" if status == 200 else "request_form_size_limit"
+            response = answers(data, f'{script} {consume} ok(request, "kept")', option, log=log)
             equal(response.status, status, f"{limit} for {mbtest.short(body)} and {script!r}")
 
 
@@ -254,7 +255,8 @@ def _():
         ("", *form_of(('name="ab"', None, "c" * 98)), 100),
         ("", *form_of(('name="a"', None, "c" * 49), ('name="b"', None, "c" * 49)), 100),
         ("", *form_of(('name="a"; filename="1234567"', "text/x", "c" * 86)), 100),
-        ('request:stream_post_param("f", function() end)', *form_of(('name="f"; filename="12"', "abc", "x" * 5000), ('name="a"', None, "c" * 93)), 100),
+        ('request:stream_post_param("f", function() end)',
+         *form_of(('name="f"; filename="12"', "abc", "x" * 5000), ('name="a"', None, "c" * 93)), 100),
         ('request:stream_post_params("^f", function() end)', *form_of(('name="f"', None, "x" * 5000)), 1),
         ("", b"a=" + b"%41" * 32 + b"&b", urlencoded, 100),
         ('request:stream_post_params("", function() end)', b"a=" + b"%41" * 32 + b"&b", urlencoded, 100),

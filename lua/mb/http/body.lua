@@ -7,8 +7,8 @@ local params = require "mb.http.params"
 
 local methods, attributes = {}, {}
 
--- The steps in which all names of a form are compared with patterns: some 0.1 seconds of work. Forms that somebody fills
--- in take some thousands.
+-- The steps in which all names of a form are compared with patterns: some 0.1 seconds of work. Forms that somebody
+-- fills in take some thousands.
 local STEPS_MAX = 20000000
 
 -- State of request._body -> why the body cannot be read any more. "none" and "unread" allow everything.
@@ -111,8 +111,8 @@ end
 
 local function nothing() end
 
--- Ways to process a body: {method = name of a method of the input, keep = an argument of part, take = function(event, ...),
--- done = function()}.
+-- Ways to process a body: {method = name of a method of the input, keep = an argument of part, take = function(event,
+-- ...), done = function()}.
 
 local function multipart(request, wire, list)
   local metadata_list = params.new_list()

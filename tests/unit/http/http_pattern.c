@@ -1,5 +1,5 @@
-/* src/http/http_pattern.c: what is read of a pattern, matches, and steps that run out. That it agrees with Lua on patterns
- * and texts made by chance is shown by integration/http_body.py. */
+/* src/http/http_pattern.c: what is read of a pattern, matches, and steps that run out. integration/http_body.py
+ * compares it with Lua on patterns made by chance. */
 #include "http/http_pattern.h"
 
 #include <stdlib.h>
