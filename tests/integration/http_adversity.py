@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+import uuid
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -23,10 +24,16 @@ with open(HANDLE, "rb") as program, mmap.mmap(program.fileno(), 0, access=mmap.A
 
 
 def colliding(count, size):
-    """Names that differ only in bytes at which Lua's hash does not look."""
-    middle = size // 2
-    middle += middle % 2
-    return [f"{'a' * middle}{n:06d}".ljust(size, "b") for n in range(count)]
+    """Strings that differ only in bytes at which Lua's hash does not look: it goes from the end in steps."""
+    step = (size >> 5) + 1
+    skipped = [at for at in range(size) if (size - 1 - at) % step != 0] or range(size)
+    result = []
+    for n in range(count):
+        text = bytearray(b"a" * size)
+        for at, digit in zip(skipped, b"%06d" % n):
+            text[at] = digit
+        result.append(text.decode())
+    return result
 
 
 def with_names(names):
@@ -65,6 +72,39 @@ def _():
     counted(colliding(30000, 33), False)
 
 
+def with_values(values):
+    """The same for values; a part has two more, its file name and its type, and pieces that are streamed are some."""
+    multipart_of = ["Content-Type: multipart/form-data; boundary=Bound-ary"]
+    urlencoded = ["Content-Type: application/x-www-form-urlencoded"]
+    ends = [values[n : n + 3] for n in range(0, len(values) - 2, 3)]
+    parts = multipart([(f'name="a"; filename="{name}"', kind, value) for name, kind, value in ends])
+    small = multipart([('name="a"', None, value) for value in values])
+    yield request("/?" + "&".join(f"a={value}" for value in values)), "", "get_params", 414
+    yield request("/", "GET", None, [f"Cookie: {';'.join(f'c{n}={value}' for n, value in enumerate(values))}"]), "", "cookies", 431
+    yield request("/", "POST", "&".join(f"a={value}" for value in values), urlencoded), "", "post_params", 413
+    yield request("/", "POST", parts, multipart_of), "", "post_params", 413
+    yield request("/", "POST", small, multipart_of), 'request:stream_post_param("a", function() end)', "post_params", 413
+
+
+@test("values that a client can make collide, as Lua keeps one copy of each: at most 1,000 different ones")
+def _():
+    options = "request_header_size_limit = 1 << 24"
+    uuids = [str(uuid.UUID(int=n * 0x9E3779B97F4A7C15F39CC0605CEDC835 % (1 << 128))) for n in range(9000)]
+    for values, good in (
+        (colliding(999, 36), True),
+        (colliding(1020, 32), False),
+        (colliding(1020, 40), False),
+        (colliding(9000, 36), False),
+        (colliding(9000, 31), True),
+        (uuids, True),
+        (colliding(2, 36)[:1] * 9000, True),
+        (["application/x-www-form-urlencoded"] * 9000, True),
+    ):
+        for data, before, what, status in with_values(values):
+            got = answers(data, f'{before} local _ = request.{what} ok(request, "")', options, log=None).status
+            equal(got, 200 if good else status, f"{len(values)} values as {values[0]} in {what}")
+
+
 @test("one long name many times is not many names")
 def _():
     for data, what, _ in with_names(["n" * 40] * 5000):
@@ -86,7 +126,7 @@ def _():
 @test("a name that matches no pattern of stream_post_params, or many of them: the work has a bound, else 413")
 def _():
     for pattern, names, log in (
-        ("x*y$", ["x" * 40000], "too long ones"),
+        ("x*y$", ["x" * 40000], "too long or colliding"),
         ("x*y$", ["x" * 8000], "begins with ^ takes less"),
         ("x*y$", ["x" * 1000 + str(n) for n in range(100)], "begins with ^ takes less"),
         ("^x*x*x*x*y$", ["x" * 200], "x*x*x*x*y"),

@@ -137,7 +137,7 @@ refused(
         (with_head(CD + b'name="' + b"a" * 9000 + b'"'), 413, "head of a part"),
         (b"--b\r\n" + b"x" * 9000, 413, "head of a part"),
         (with_head(CD + b'name="a"', *[b"X: y"] * 32), 413, "fields"),
-        (part(b'name="a"', b"") * 10001 + END, 413, "too many names"),
+        (part(b'name="a"', b"") * 10001 + END, 413, "colliding parameters"),
     ],
 )
 

@@ -302,6 +302,8 @@ def _():
         ("src/http/http_names.h", "MB_HTTP_NAMES_MAX"),
         ("src/http/http_names.h", "MB_HTTP_LONG_NAMES_MAX"),
         ("src/http/http_names.h", "MB_HTTP_NAME_SHORT"),
+        ("src/http/http_names.h", "MB_HTTP_INTERNED"),
+        ("src/http/http_names.h", "MB_HTTP_ALIKE_MAX"),
         ("src/http/http_names.h", "MB_HTTP_NAME_MAX"),
     ):
         value = number(file, name)

@@ -105,8 +105,8 @@ local function check_kept(wire, size)
   end
 end
 
-local function check_names(wire, good)
-  if not good then wire:fail("too many names, or too long ones, in the request body", 413) end
+local function check_counted(wire, good)
+  if not good then wire:fail("too many, too long or colliding parameters in the request body", 413) end
 end
 
 local function nothing() end
@@ -117,7 +117,7 @@ local function nothing() end
 local function multipart(request, wire, list)
   local metadata_list = params.new_list()
   request._metadata = metadata_list
-  local count_name, kept = core.name_counter(), 0
+  local count, kept = core.param_counter(), 0
   local name, handler, metadata
   local way = {method = "part", done = nothing}
   local function keep(size)
@@ -126,13 +126,14 @@ local function multipart(request, wire, list)
   end
   function way.take(event, a, b, c)
     if event == "part" then
-      check_names(wire, count_name(#a, not rawget(metadata_list, a)))
+      check_counted(wire, count(a, not rawget(metadata_list, a)) and count(b) and count(c))
       keep(#a + #(b or "") + #(c or "")) -- the metadata of all parts is kept
       name, handler = a, stream_handler(request, a)
       params.add(metadata_list, name, {file_name = b, content_type = c})
       way.keep = not handler
       if handler then metadata = {field_name = name, file_name = b, content_type = c} end
     elseif event == "data" then
+      check_counted(wire, count(a))
       local first = metadata
       metadata = nil
       if first then stream(wire, handler, a, first, first) else stream(wire, handler, a) end
@@ -142,6 +143,7 @@ local function multipart(request, wire, list)
       if metadata then stream(wire, handler, "", metadata, metadata) end
       stream(wire, handler)
     else
+      check_counted(wire, count(a))
       params.add(list, name, a)
     end
   end
@@ -158,7 +160,7 @@ local function urlencoded(request, wire, list)
     -- All of it may have come before, without an event here.
     local values, names = input:form(wire.options.request_form_size_limit or math.maxinteger)
     if values == false then check_kept(wire, math.maxinteger) end
-    check_names(wire, values)
+    check_counted(wire, values)
     for _, name in ipairs(names) do
       local handler = stream_handler(request, name)
       for _, value in ipairs(values[name]) do

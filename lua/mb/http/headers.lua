@@ -36,7 +36,7 @@ end
 
 function attributes.headers_csv_table(request)
   return any_case(map(request.headers, function(lines)
-    return core.list(lines) or request._wire:fail("too many elements in a header field", 431)
+    return core.list(lines) or request._wire:fail("too many or colliding elements in a header field", 431)
   end), empty)
 end
 
@@ -59,7 +59,7 @@ end
 
 function attributes.cookies(request)
   local wire = request._wire
-  return wire.input:cookies() or wire:fail("too many cookies", 431)
+  return wire.input:cookies() or wire:fail("too many or colliding cookies", 431)
 end
 
 function attributes.host(request) return request._wire.input:host() end

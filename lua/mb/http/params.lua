@@ -28,7 +28,7 @@ end
 params.attributes = {
   get_params_list = function(request)
     local values = core.form(request.query or "", 2)
-    if not values then request._wire:fail("too many names, or too long ones, in the query", 414) end
+    if not values then request._wire:fail("too many, too long or colliding parameters in the query", 414) end
     return setmetatable(values, absent)
   end,
   get_params = function(request) return params.first(request.get_params_list) end,

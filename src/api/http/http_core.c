@@ -191,7 +191,7 @@ static const luaL_Reg functions[] = {
     {"list", mb_http_list},
     {"list_lines", mb_http_list_lines},
     {"log", log_line},
-    {"name_counter", mb_http_name_counter},
+    {"param_counter", mb_http_param_counter},
     {"open_file", mb_handle_open_file},
     {"option_rows", mb_http_option_rows},
     {"option_text", mb_http_option_text},

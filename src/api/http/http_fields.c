@@ -51,6 +51,23 @@ static bool push_sequence(lua_State *L, int table) {
   return true;
 }
 
+/*
+ * Counts the string on top of the stack as a value. seen: a table with the strings that were counted, by their
+ * addresses: they are in other tables as well, and stay where they are.
+ * Returns whether the values are still within the limits.
+ */
+static bool count_value(lua_State *L, struct mb_http_names *names, int seen) {
+  struct mb_span value;
+  value.data = lua_tolstring(L, -1, &value.size);
+  if (!mb_http_names_counts(value.size)) return true;
+  bool known = lua_rawgetp(L, seen, value.data) != LUA_TNIL;
+  lua_pop(L, 1);
+  if (known) return true;
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, seen, value.data);
+  return mb_http_names_value(names, value);
+}
+
 /* Pops a value, and appends it to the sequence below it. */
 static void append(lua_State *L) { lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1); }
 
@@ -84,6 +101,7 @@ int mb_http_input_cookies(lua_State *L) {
   struct mb_http_names names = MB_HTTP_NAMES_INIT;
   lua_settop(L, 1);
   lua_newtable(L);
+  lua_newtable(L);
   for (unsigned i = 0; i < in->head.field_count; i++) {
     struct mb_http_field field = in->head.fields[i];
     struct mb_span name, value;
@@ -99,9 +117,11 @@ int mb_http_input_cookies(lua_State *L) {
         continue;
       }
       lua_pushlstring(L, value.data, value.size);
+      if (!count_value(L, &names, 3)) return 0;
       lua_rawset(L, 2);
     }
   }
+  lua_settop(L, 2);
   return 1;
 }
 
@@ -127,6 +147,7 @@ static int push_form(lua_State *L, struct mb_span form, char *bytes) {
   lua_settop(L, 1);
   lua_newtable(L);
   lua_newtable(L);
+  lua_newtable(L);
   for (lua_Integer different = 0; mb_form_next(&form, &name, &value);) {
     push_decoded(L, name, bytes ? bytes + (name.data - begin) : NULL);
     size_t size = lua_rawlen(L, -1);
@@ -137,9 +158,11 @@ static int push_form(lua_State *L, struct mb_span form, char *bytes) {
       lua_rawseti(L, 3, ++different);
     }
     push_decoded(L, value, bytes ? bytes + (value.data - begin) : NULL);
+    if (!count_value(L, &names, 4)) return 0;
     append(L);
     lua_pop(L, 2);
   }
+  lua_settop(L, 3);
   return 2;
 }
 
@@ -203,21 +226,30 @@ int mb_http_list(lua_State *L) {
   return 1;
 }
 
-static int count_name(lua_State *L) {
+static int count_param(lua_State *L) {
   struct mb_http_names *names = lua_touserdata(L, lua_upvalueindex(1));
-  size_t size = (size_t)luaL_checkinteger(L, 1);
-  lua_pushboolean(L, mb_http_names_add(names, size, lua_toboolean(L, 2)));
+  lua_settop(L, 2);
+  bool good = true;
+  if (lua_isboolean(L, 2)) {
+    good = mb_http_names_add(names, lua_rawlen(L, 1), lua_toboolean(L, 2));
+  } else if (lua_isstring(L, 1)) {
+    lua_settop(L, 1);
+    good = count_value(L, names, lua_upvalueindex(2));
+  }
+  lua_pushboolean(L, good);
   return 1;
 }
 
 /*
- * core.name_counter()
- * Returns a function(size, is_new) for names that Lua puts into tables; it is mb_http_names_add.
+ * core.param_counter()
+ * Returns a function for names and values that Lua puts into tables. It returns whether they are still within
+ * the limits of http_names.h. Its arguments are a name and whether it is new; or a value, which may be nil.
  */
-int mb_http_name_counter(lua_State *L) {
+int mb_http_param_counter(lua_State *L) {
   struct mb_http_names *names = lua_newuserdata(L, sizeof *names);
   *names = MB_HTTP_NAMES_INIT;
-  lua_pushcclosure(L, count_name, 1);
+  lua_newtable(L);
+  lua_pushcclosure(L, count_param, 2);
   return 1;
 }
 
