@@ -155,11 +155,14 @@ table(
         (b"5\nhello\r\n0\r\n\r\n", 400, "bare LF"),
         (b"5;a\rb\r\nhello\r\n0\r\n\r\n", 400, "bare CR"),
         (b"5;a\0\r\nhello\r\n0\r\n\r\n", 400, "control"),
+        (b"5;\r\nhello\r\n0\r\n\r\n", 400, "extension"),
+        (b'5;a="b\r\nhello\r\n0\r\n\r\n', 400, "extension"),
         (b"5\r\nhello!\r\n0\r\n\r\n", 400, "longer"),
         (b"0\r\na : b\r\n\r\n", 400, "trailer"),
         (b"5;" + b"a" * 5000 + b"\r\nhello\r\n0\r\n\r\n", 413, "line"),
         (b"0\r\n" + (b"a: " + b"a" * 1000 + b"\r\n") * 20 + b"\r\n", 413, "trailers"),
         ((b"1;" + b"a" * 1000 + b"\r\na\r\n") * 20 + b"0\r\n\r\n", 413, "extensions"),
+        ((b"0" * 1000 + b"1\r\na\r\n") * 20 + b"0\r\n\r\n", 413, "zeros"),
     ],
     make=with_chunks,
 )
@@ -204,6 +207,7 @@ def _():
     accepted(head % (b"x" * (1000 - len(head) + 2)), LIMITS)
     accepted(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"x" * 100, LIMITS)
     accepted(with_chunks(b"63;" + b"e" * 4000 + b"\r\n" + b"x" * 99 + b"\r\n1\r\nx\r\n0\r\n\r\n"), LIMITS)
+    accepted(with_chunks(b'5  \r\nhello\r\n5 ; a = "b;" \r\nhello\r\n0\r\n\r\n'))
     accepted(with_chunks(b"0\r\n" + (b"a: " + b"a" * 4000 + b"\r\n") * 4 + b"\r\n"), LIMITS)
     accepted(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X:\r\n" * 127 + b"\r\n")
     accepted(FORM % (19999, b"a&" * 9999 + b"a"))
