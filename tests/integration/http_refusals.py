@@ -213,19 +213,21 @@ def _():
     accepted(FORM % (19999, b"a&" * 9999 + b"a"))
 
 
+def ends(data, why, method="GET"):
+    """Input that ends with these bytes gets this refusal."""
+    text = mbhttp.source(READS_ALL)
+    output, code, log = run_replay(script(text), data)
+    equal(code, 0, f"exit status (log: {log!r})")
+    check_refusal(mbhttp.Captured(output), 400, why, method)
+    check_log(log, why)
+    with mbhttp.served(text, pair=mbtest.tcp_pair, log=why) as (client, _):
+        client.send(data)
+        client.finish()
+        check_refusal(client, 400, why, method)
+
+
 @test("input that ends in the middle")
 def _():
-    def ends(data, why):
-        text = mbhttp.source(READS_ALL)
-        output, code, log = run_replay(script(text), data)
-        equal(code, 0, f"exit status (log: {log!r})")
-        check_refusal(mbhttp.Captured(output), 400, why)
-        check_log(log, why)
-        with mbhttp.served(text, pair=mbtest.tcp_pair, log=why) as (client, _):
-            client.send(data)
-            client.finish()
-            check_refusal(client, 400, why)
-
     line = b"GET / HTTP/1.1"
     for data in (b"G", line, line + b"\r\n", line + b"\r\nHost: a\r\n", line + b"\nHost: a\n\r"):
         ends(data, "early")
@@ -250,6 +252,28 @@ def _():
     refused(b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n", 413, "body", LIMITS, method="HEAD")
     refused(b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "Host", method="HEAD")
     refused(b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "Content-Length", method="HEAD")
+    refused(b"HEAD\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "method", method="HEAD")
+    refused(b"HEADS / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "Host")
+
+
+@test("so have those of HEAD requests that are refused before their head is complete")
+def _():
+    head = b"HEAD / HTTP/1.1\r\nHost: a\r\n"
+    refused(b"\r\n\n" + head + b"\rX: y\r\n\r\n", 400, "bare CR", method="HEAD")
+    refused(b"HEAD /" + b"x" * 1000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "line", LIMITS, method="HEAD")
+    refused(head + b"X: " + b"x" * 1000 + b"\r\n\r\n", 431, "head", LIMITS, method="HEAD")
+    refused(b"HEADS /" + b"x" * 1000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "line", LIMITS)
+    for data in (b"HEAD", b"HEAD ", b"HEAD\r", b"HEAD / HTTP/1.1\r\n", b"\n" + head):
+        ends(data, "early", "HEAD")
+    for data in (b"HEA", b"HEADS", b"head ", b"GET"):
+        ends(data, "early")
+    # The method of the request before says nothing about this one.
+    text = mbhttp.source(READS_ALL)
+    with mbhttp.served(text, log="early") as (client, _):
+        client.send(mbhttp.request(method="HEAD") + b"GET /")
+        client.finish()
+        equal(client.response("HEAD").status, 200, "status of the first")
+        check_refusal(client, 400, "early")
 
 
 @test("a good response before it, and static headers in it")

@@ -216,6 +216,14 @@ def _():
     check("http_server: read: bad chunk" in log or "http_server: read: " in log, f"log: {log}")
 
 
+@test("a HEAD that is refused before its head is complete gets no content")
+def _():
+    for said in (b"HEAD / HTTP/1.1\r\nHost: x\r\n", b"HEAD / HTTP/1.1\r\n\rX", b"HEAD"):
+        got, end, _ = run(SCRIPT % HELLO, said, finish=True)
+        check(got.startswith(b"HTTP/1.1 400 Bad Request\r\n") and end == "eof", f"response: {got}")
+        check(b"content-length: " in got and got.endswith(b"\r\n\r\n"), f"content in {got}")
+
+
 @test("TLS and HTTP/2 are refused with a line for the log that says what it is")
 def _():
     hello = b"\x16\x03\x01\x00\x05hello"

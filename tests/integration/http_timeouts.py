@@ -53,8 +53,8 @@ def drip(client, byte, every, seconds):
     return False
 
 
-def refused_408(client):
-    response = client.response()
+def refused_408(client, method="GET"):
+    response = client.response(method)
     equal((response.status, response.reason), (408, "Request Timeout"), f"response {response}")
     equal(response.value("Connection"), "close", "Connection")
     equal(client.end(), (b"", "eof"), "after the 408")
@@ -176,6 +176,7 @@ def _():
     options = "request_header_timeout = 0.3, stall_timeout = 0.1"
     ends(0.3, FINE, options, sends(b"G"), refused_408, "request_header_timeout")
     ends(0.3, FINE, options, sends(GET[:-1]), refused_408, "request_header_timeout", pair=mbtest.local_pair)
+    ends(0.3, FINE, options, sends(b"HEAD /"), lambda client: refused_408(client, "HEAD"), "request_header_timeout")
 
     def second(client):
         answered(client)

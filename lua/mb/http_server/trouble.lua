@@ -199,6 +199,7 @@ end
 function trouble:head_failed(state, detail, why, is_proxy_header)
   local message, number, status, reason = why, detail, nil, nil
   local note, is_tls = "", false
+  local method = self.input:is_head() and "HEAD" or "GET" -- before hint, which reads
   if state == "slow" then
     status, reason, number = 408, "the request head took too long", ETIMEDOUT
   elseif state == "end" then
@@ -211,7 +212,7 @@ function trouble:head_failed(state, detail, why, is_proxy_header)
   lost(self, message, number, status)
   if status and not is_tls and core.is_writable(self.socket) then
     local stream = require "mb.http_server.stream"
-    answer(stream.new(self, self.input:is_head() and "HEAD" or "GET", 1, false, true, false), status, reason)
+    answer(stream.new(self, method, 1, false, true, false), status, reason)
   end
   core.log("info", ("http_server: %s%s%s%s"):format(status and status .. ": " or "", message, note, describe(self)))
   local server = self.server

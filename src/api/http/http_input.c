@@ -235,9 +235,19 @@ static int input_is_ended(lua_State *L) {
   return 1;
 }
 
-/* input:is_head(): returns whether the method was read, and is HEAD. */
+/*
+ * input:is_head()
+ * Returns whether the method is HEAD: a response must have no content then (RFC 9110, section 9.3.2). When
+ * the head is refused before it was read, the method is what the bytes that have come begin with.
+ */
 static int input_is_head(lua_State *L) {
-  struct mb_span method = mb_http_input_at(L, 1)->head.method;
+  const struct mb_http_input *in = mb_http_input_at(L, 1);
+  const struct mb_buf *received = &in->handle->in;
+  struct mb_span method = in->head.method;
+  if (!method.data) {
+    method = (struct mb_span){mb_buf_bytes(received), mb_buf_len(received)};
+    if (method.size > 4 && !mb_http_is(method.data[4], MB_HTTP_TOKEN)) method.size = 4;
+  }
   lua_pushboolean(L, method.size == 4 && memcmp(method.data, "HEAD", 4) == 0);
   return 1;
 }
