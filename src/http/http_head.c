@@ -9,7 +9,7 @@
 struct reader {
   struct mb_http_head *head;
   struct mb_http_refusal *refusal;
-  bool has_host, has_length, has_coding;
+  bool has_host, has_length, has_coding, has_type;
   bool chunked;
   bool close, keepalive; /* what Connection says */
 };
@@ -229,6 +229,18 @@ static bool check_expect(struct reader *r, struct mb_span list) {
   return true;
 }
 
+/*
+ * Two of them could be read in two ways: as a form by us, and as something else by who has checked the
+ * request before us (RFC 9110, sections 5.3 and 8.3). Both may be the same: nobody sends that in good faith.
+ */
+static bool check_type(struct reader *r, struct mb_span value) {
+  (void)value;
+  if (r->has_type) return refuse(r->refusal, 400, "more than one Content-Type field");
+  r->has_type = true;
+  return true;
+}
+
+/* The fields that we read ourselves; of any other, the script sees all lines. */
 static const struct {
   const char *name;
   bool (*check)(struct reader *r, struct mb_span value);
@@ -238,6 +250,7 @@ static const struct {
     {"transfer-encoding", check_coding},
     {"connection", check_connection},
     {"expect", check_expect},
+    {"content-type", check_type},
 };
 
 /* ---- fields ---- */

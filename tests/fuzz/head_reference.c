@@ -18,7 +18,7 @@ struct list {
 
 /* The sum of what all fields say. Conclusions are drawn at the end only. */
 struct sums {
-  unsigned fields, hosts, lengths, codings, chunked;
+  unsigned fields, hosts, lengths, codings, chunked, types;
   bool close, keepalive, expects;
   struct mb_span host;
 };
@@ -240,6 +240,8 @@ static void read_field(struct mb_span line, struct head_reference *r, struct sum
       if (is(list.items[i], "keep-alive")) s->keepalive = true;
       if (!only(list.items[i], TOKEN)) r->may_refuse = true;
     }
+  } else if (is(name, "content-type")) {
+    s->types++;
   } else if (is(name, "expect") && r->minor > 0) {
     split_list(value, true, &list);
     for (size_t i = 0; i < list.count; i++) {
@@ -255,6 +257,7 @@ static void read_field(struct mb_span line, struct head_reference *r, struct sum
 static void conclude(struct head_reference *r, const struct sums *s) {
   if (s->fields > MB_HTTP_FIELDS_MAX) fault(r, 431);
   if (s->hosts > 1 || (s->hosts == 0 && r->minor > 0)) fault(r, 400);
+  if (s->types > 1) fault(r, 400);
   if (s->lengths > 0 && s->codings > 0) fault(r, 400);
   if (s->codings > 0 && r->minor == 0) fault(r, 400);
   if (!r->host.data) r->host = s->host;

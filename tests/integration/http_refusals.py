@@ -145,6 +145,7 @@ table(
         (with_field(b"Transfer-Encoding: gzip, chunked"), 501, "chunked"),
         (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "HTTP/1.0"),
         (with_field(b"Expect: a\r\nContent-Length: 5"), 417, "Expect"),
+        (with_field(b"Content-Type: application/x-www-form-urlencoded\r\nContent-Type: text/plain"), 400, "Content-Type"),
     ],
 )
 

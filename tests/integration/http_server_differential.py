@@ -270,6 +270,8 @@ NO_HEAD = [
      + b"0\r\n\r\n", "400 Bad Request", "Content-Length beside Transfer-Encoding"),
     ("another coding", get("/body", method="POST", fields="Transfer-Encoding: gzip, chunked\r\n") + b"0\r\n\r\n",
      "501 Not Implemented", "Transfer-Encoding other than chunked"),
+    ("two Content-Types", get("/hello", fields="Content-Type: a/b\r\nContent-Type: c/d\r\n"), "400 Bad Request",
+     "more than one Content-Type field"),
     ("CONNECT", get("x:80", method="CONNECT"), "501 Not Implemented", "CONNECT is not supported"),
     ("a target that is none", get("foo"), "400 Bad Request", "request target that is neither a path nor an http URL"),
     ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported", "neither HTTP/1.0 nor HTTP/1.1"),

@@ -134,6 +134,14 @@ static void accepted(void) {
       {"close wins in 1.0", "GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n",
        "GET|/||(none)|1.0 none 0"},
 
+      {"Content-Type",
+       POST "Content-Type: a/b, c/d\r\nContent-Types: e\r\nX-Content-Type: f\r\n\r\n",
+       "POST|/||a|1.1 none 0 keep"},
+      {"other fields of one value twice",
+       GET "Range: a\r\nRange: b\r\nContent-Range: a\r\n"
+           "Content-Range: b\r\nCookie: a=b\r\nCookie: a=c\r\n\r\n",
+       "GET|/||a|1.1 none 0 keep"},
+
       {"Expect", POST "Expect: 100-Continue\r\nContent-Length: 5\r\n\r\n",
        "POST|/||a|1.1 length 5 keep expects"},
       {"Expect of chunks", POST "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -189,6 +197,7 @@ struct refused {
 #define CODING      "Transfer-Encoding other than chunked"
 #define BEHIND      "Transfer-Encoding with more behind chunked"
 #define BAD_CODING  "bad Transfer-Encoding field"
+#define TYPES       "more than one Content-Type field"
 #define EXPECT      "Expect other than 100-continue"
 #define FOLDED      "folded field line"
 
@@ -316,6 +325,11 @@ static const struct refused refused[] = {
             400, CONTROL),
     REFUSED("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400,
             "Transfer-Encoding in HTTP/1.0"),
+
+    REFUSED(POST "Content-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400, TYPES),
+    REFUSED(POST "Content-Type: a/b\r\nX: y\r\ncontent-TYPE: a/b\r\n\r\n", 400, TYPES),
+    REFUSED(POST "Content-Type:\r\nContent-Type:\r\n\r\n", 400, TYPES),
+    REFUSED("GET / HTTP/1.0\r\nContent-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400, TYPES),
 
     REFUSED(GET "Connection: \"close\"\r\n\r\n", 400, "bad Connection field"),
     REFUSED(GET "Connection: a b\r\n\r\n", 400, "bad Connection field"),
