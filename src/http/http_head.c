@@ -312,6 +312,7 @@ bool mb_http_head_parse(const char *data, size_t size, struct mb_http_head *ret,
   struct mb_span rest = {data, size}, line;
   /* This leaves out the array of fields: it is large, and only its first field_count elements count. */
   ret->method = ret->target = ret->path = ret->query = ret->host = (struct mb_span){NULL, 0};
+  ret->secure = false;
   ret->minor = 0;
   ret->framing = MB_HTTP_NO_BODY;
   ret->length = 0;

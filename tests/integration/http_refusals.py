@@ -20,6 +20,7 @@ PHRASES = {
     413: "Content Too Large",
     414: "URI Too Long",
     417: "Expectation Failed",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
@@ -115,6 +116,13 @@ table(
         (b"GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "NUL"),
         (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400, "OPTIONS"),
         (b"GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "user"),
+        (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "request target"),
+        (b"GET /?\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400, "request target"),
+        (b'GET /?a="b" HTTP/1.1\r\nHost: a\r\n\r\n', 400, "request target"),
+        (b"GET /{a|b} HTTP/1.1\r\nHost: a\r\n\r\n", 400, "path"),
+        (b"GET /100% HTTP/1.1\r\nHost: a\r\n\r\n", 400, "hexadecimal"),
+        (b"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 421, "TLS"),
+        (b"GET https://a/ HTTP/1.0\r\n\r\n", 421, "TLS"),
         (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 501, "CONNECT"),
         (b"PRI * HTTP/2.0\r\nHost: a\r\n\r\n", 505, "HTTP/1"),
     ],
@@ -139,6 +147,8 @@ table(
         (b"GET / HTTP/1.1\r\n\r\n", 400, "Host"),
         (b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", 400, "Host"),
         (b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "Host"),
+        (b"GET / HTTP/1.1\r\nHost: :80\r\n\r\n", 400, "Host"),
+        (b"GET / HTTP/1.1\r\nHost: ..\r\n\r\n", 400, "Host"),
         (with_field(b"Content-Length: -5"), 400, "Content-Length"),
         (with_field(b"Content-Length: 5\r\nTransfer-Encoding: chunked"), 400, "Content-Length"),
         (with_field(b"Transfer-Encoding: chunked, chunked"), 400, "chunked"),
@@ -206,6 +216,7 @@ def _():
 
     head = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
     accepted(head % (b"x" * (1000 - len(head) + 2)), LIMITS)
+    accepted(b"GET /?a={b|c}&d=100% HTTP/1.1\r\nHost: [v1.a]\r\n\r\n")
     accepted(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"x" * 100, LIMITS)
     accepted(with_chunks(b"63;" + b"e" * 4000 + b"\r\n" + b"x" * 99 + b"\r\n1\r\nx\r\n0\r\n\r\n"), LIMITS)
     accepted(with_chunks(b'5  \r\nhello\r\n5 ; a = "b;" \r\nhello\r\n0\r\n\r\n'))

@@ -274,6 +274,9 @@ NO_HEAD = [
      "more than one Content-Type field"),
     ("CONNECT", get("x:80", method="CONNECT"), "501 Not Implemented", "CONNECT is not supported"),
     ("a target that is none", get("foo"), "400 Bad Request", "request target that is neither a path nor an http URL"),
+    ("a path that is none", get("/a|b"), "400 Bad Request", "bad character in the path of the request target"),
+    ("an https URL without TLS", get("https://x/hello"), "421 Misdirected Request",
+     "an https URL on a connection without TLS"),
     ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported", "neither HTTP/1.0 nor HTTP/1.1"),
 ]  # fmt: skip
 for name, request, status, reason in NO_HEAD:

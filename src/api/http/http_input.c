@@ -157,6 +157,17 @@ static bool is_proxy_header(const char *head, size_t size) {
 }
 
 /*
+ * Reads a whole head of in->head_bytes. Returns whether it is accepted. An https URL needs a connection with
+ * TLS, of which only a trusted proxy can tell us (RFC 9110, section 7.4).
+ */
+static bool parse_head(struct mb_http_input *in, size_t size) {
+  if (!mb_http_head_parse(in->head_bytes, size, &in->head, &in->refusal)) return false;
+  if (!in->head.secure || in->handle->proxied) return true;
+  in->refusal = (struct mb_http_refusal){421, "an https URL on a connection without TLS"};
+  return false;
+}
+
+/*
  * Pushes the refusal of a head, and whether the head looks like a PROXY header, which was not announced. That
  * is for the log only: the answer must not depend on how many bytes have come so far.
  */
@@ -206,7 +217,7 @@ static int input_head(lua_State *L) {
   }
   in->scanned = 0;
   take_head(L, in, size);
-  if (!mb_http_head_parse(in->head_bytes, size, &in->head, &in->refusal)) {
+  if (!parse_head(in, size)) {
     in->head.field_count = 0;
     return refuse_head(L, in, in->head_bytes, size);
   }
