@@ -363,10 +363,9 @@ def _():
         ends(1.3, body, "response_timeout = 0.3", sends(GET), is_reset, log, status=-signal.SIGALRM)
 
 
-@test("response_timeout: of a long or a hostile request line, the log shows the beginning, escaped")
+@test("response_timeout: of a long request line, the log shows the beginning; all of another, which has no control characters")
 def _():
-    for target, shown in (("/" + "x" * 2000, "/" + "x" * 300), ("/\xc3\xa4\xff?a=%0a", "/\xc3\xa4\\xff?a=%0a, connection reset\n")):
-        shown = shown.encode("latin-1").decode()
+    for target, shown in (("/" + "x" * 2000, "/" + "x" * 300), ("/%ff?a=%0a{\\|", "/%ff?a=%0a{\\|, connection reset\n")):
         with mbhttp.served("while true do end", "response_timeout = 0.1", status=-signal.SIGALRM, log=shown) as (client, _):
             client.send(mbhttp.request(target))
             check(client.end()[0] == b"", "nothing is sent")
