@@ -126,7 +126,7 @@ local function begin(stream, list, ends)
     for name, value in list:each() do
       if name:lower() == "content-length" then response.length = tonumber(value) end
     end
-  elseif status == "101" and stream.peer_version == 1.1 then
+  elseif status == "101" then
     response = {ended = true, empty = true, sent = 0}
   end
   must(stream, good, message, number)
@@ -487,7 +487,7 @@ end
 -- Another protocol behind a 101: what comes is sent back.
 function actions.upgrade(stream)
   read_all(stream)
-  if stream.peer_version == 1.0 then return answer(stream, "no") end
+  if stream.connection.input:upgrade_wrong("echo") then return answer(stream, "no") end
   head(stream, 101, false, "upgrade", "echo", "connection", "upgrade")
   local socket = stream.connection:take_socket()
   socket:write("HTTP/1.1 is over\r\n\r\n")

@@ -442,7 +442,7 @@ def _():
       socket:write("got " .. line)
       socket:close()
     end"""
-    got, end, _ = run(SCRIPT % text, GET + b"raw\n")
+    got, end, _ = run(SCRIPT % text, GET[:-2] + b"Upgrade: lines\r\nConnection: upgrade\r\n\r\nraw\n")
     equal(got, b"HTTP/1.1 101 Switching Protocols\r\nupgrade: lines\r\nconnection: upgrade\r\n\r\ngot raw\n", "bytes")
     equal(end, "eof", "end")
 

@@ -176,7 +176,7 @@ for method in ("GET", "HEAD"):
 for path in ("/length", "/string", "/file", "/part-of-file", "/pieces", "/205", "/unassigned", "/connection",
              "/keep-alive", "/close", "/coding", "/repeated-length", "/incomplete", "/incomplete-length", "/throws",
              "/throws-after-head", "/throws-in-body", "/twice", "/trailers", "/early-hints", "/continue", "/shutdown", "/after-shutdown",
-             "/after-end", "/names", "/upgrade-is-told"):  # fmt: skip
+             "/after-end", "/names"):  # fmt: skip
     both(f"GET {path}", get(path))
 for path in ("/length", "/string", "/pieces", "/close", "/names"):
     both(f"GET {path}, HTTP/1.0", get(path, "1.0"))
@@ -186,6 +186,7 @@ for count in ("-1", "0.5", "0/0", "'x'"):
     both(f"a file's count that is none: {count}", get(f"/count={count}"))
 both("an object that has a method read in place of a file", get("/object"))
 both("a 101 for an HTTP/1.0 client is an error", get("/switch", "1.0"))
+both("GET /upgrade-is-told", get("/upgrade-is-told", fields="Upgrade: foo\r\nConnection: upgrade\r\n"))
 
 # --- Request bodies ---
 
@@ -234,6 +235,18 @@ both("a body of the wrong length is refused before it is sent", get("/too-short"
 both("a 100 for an HTTP/1.0 client is not sent", get("/continue", "1.0"),
      (b"HTTP/1.0 200 OK\r\nconnection: close\r\n\r\ngot", "eof"),
      ["write_continue: true", 'get_body_as_string: ""'])  # fmt: skip
+for name, fields, why in (
+    ("has not asked for it", "", "the client has not sent Upgrade"),
+    ("has asked for it without Connection", "Upgrade: foo\r\n", "the client has sent Upgrade without Connection: upgrade"),
+    ("has asked for another protocol", "Upgrade: bar\r\nConnection: upgrade\r\n",
+     "the client has not offered this protocol in Upgrade"),
+    ("has sent a body that was not read", "Upgrade: foo\r\nConnection: upgrade\r\nContent-Length: 9\r\n",
+     "the request body was not read to its end"),
+):  # fmt: skip
+    both(f"a 101 is an error where the client {name}", get("/upgrade-asked", fields=fields),
+         (UNAVAILABLE, "open"), [f'onerror: "onstream", "write_headers: a 101 cannot be sent: {why}"'])  # fmt: skip
+both("a 101 that names no protocol is an error", get("/switch", fields="Upgrade: foo\r\nConnection: upgrade\r\n"),
+     (UNAVAILABLE, "open"), ["good: false", 'onerror: "onstream", "ends"'])  # fmt: skip
 both("a client that waits for a 100 is told when the body is read", [
     get("/body", method="POST", fields="Content-Length: 5\r\nExpect: 100-continue\r\n"), Pause("reads"), b"abcde",
 ], (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + CHUNKED + b"3\r\ngot\r\n0\r\n\r\n", "open"))  # fmt: skip

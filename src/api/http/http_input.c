@@ -9,6 +9,7 @@
 #include "api/http/http_body.h"
 #include "api/http/http_fields.h"
 #include "api/http/http_list.h"
+#include "http/http_upgrade.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
@@ -270,6 +271,28 @@ static int input_is_clean(lua_State *L) {
   return 1;
 }
 
+const char *mb_http_input_upgrade_wrong(const struct mb_http_input *in, struct mb_span protocols) {
+  const char *why = mb_http_upgrade_wrong(&in->head);
+  if (why) return why;
+  /* What follows the request has to be the other protocol's (RFC 9110, section 7.8). */
+  if (!in->ended) return "the request body was not read to its end";
+  if (!protocols.data || mb_http_upgrade_offered(&in->head, protocols)) return NULL;
+  return "the client has not offered this protocol in Upgrade";
+}
+
+/*
+ * input:upgrade_wrong(protocols)
+ * protocols: the value of Upgrade in a 101, or nil.
+ * Returns why the 101 must not answer the request that was read last; nil: it may.
+ */
+static int input_upgrade_wrong(lua_State *L) {
+  const struct mb_http_input *in = mb_http_input_at(L, 1);
+  struct mb_span protocols = {NULL, 0};
+  protocols.data = luaL_optlstring(L, 2, NULL, &protocols.size);
+  lua_pushstring(L, mb_http_input_upgrade_wrong(in, protocols));
+  return 1;
+}
+
 /* ---- the type ---- */
 
 static const luaL_Reg methods[] = {
@@ -288,6 +311,7 @@ static const luaL_Reg methods[] = {
     {"read", mb_http_input_read},
     {"stash", mb_http_input_stash},
     {"target", input_target},
+    {"upgrade_wrong", input_upgrade_wrong},
     {NULL, NULL},
 };
 

@@ -47,6 +47,12 @@ int mb_http_input_new(lua_State *L);
 /* Registers the type. May throw. */
 void mb_http_input_open(lua_State *L);
 
+/*
+ * Returns why a 101 must not answer the request that was read last, as a short static text; NULL: it may.
+ * protocols  those that the 101 names in Upgrade; data NULL: they are not known yet
+ */
+const char *mb_http_input_upgrade_wrong(const struct mb_http_input *in, struct mb_span protocols);
+
 /* Returns the object at an index; throws when there is another value. */
 struct mb_http_input *mb_http_input_at(lua_State *L, int index);
 

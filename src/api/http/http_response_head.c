@@ -23,7 +23,7 @@ static int status_code(struct mb_span text) {
 
 void mb_http_response_end_interim(lua_State *L, struct mb_http_response *r, lua_KFunction then) {
   r->state = MB_HTTP_RESPONSE_BROKEN;
-  r->interim = r->dated = false;
+  r->interim = r->dated = r->upgrades = false;
   if (r->code == 100) {
     lua_getfield(L, 1, "_wire");
     lua_getfield(L, -1, "stop_expecting");
@@ -57,10 +57,8 @@ static int begin_head(lua_State *L, int status, lua_KContext ctx) {
   mb_http_response_append_text(L, &r->head, "HTTP/1.1 ");
   mb_http_response_append(L, &r->head, text.data, text.size);
   mb_http_response_append_text(L, &r->head, text.size == 3 ? " \r\n" : "\r\n");
-  if (!r->interim) {
-    mb_http_response_push_of_wire(L, "static");
-    fields.data = lua_tolstring(L, -1, &fields.size);
-  }
+  mb_http_response_push_of_wire(L, "static");
+  fields.data = lua_tolstring(L, -1, &fields.size);
   if (fields.size > 0) mb_http_response_append(L, &r->head, fields.data, fields.size);
   r->head_pending = true;
   r->state = MB_HTTP_RESPONSE_HEAD;
@@ -91,6 +89,9 @@ int mb_http_response_send_status(lua_State *L) {
         "expected a status from 100 to 599, such as \"200 OK\" or 200, without line ends, got %s",
         lua_type(L, 3) == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, 3))
                                       : luaL_typename(L, 3));
+  }
+  if (status_code(text) == 101) {
+    mb_http_response_check_upgrade(L, MB_HTTP_RESPONSE_SEND_STATUS, (struct mb_span){NULL, 0});
   }
   if (r->state == MB_HTTP_RESPONSE_HEAD) mb_http_response_end_interim(L, r, begin_head);
   return begin_head(L, LUA_OK, 0);
@@ -125,8 +126,8 @@ static bool on_coding(lua_State *L, struct mb_http_response *r, struct mb_span v
 }
 
 /*
- * Keeps "close" and "keep-alive" back, as we say ourselves whether the connection goes on. Sends each other
- * option in a field of its own.
+ * Keeps "close" and "keep-alive" back, as we say ourselves whether the connection goes on, and "upgrade" of
+ * a 101, which we add. Sends each other option in a field of its own.
  */
 static bool on_connection(lua_State *L, struct mb_http_response *r, struct mb_span list) {
   struct mb_span option;
@@ -134,7 +135,8 @@ static bool on_connection(lua_State *L, struct mb_http_response *r, struct mb_sp
   while (mb_http_list_next(&list, &option)) {
     if (mb_http_equals(option, "close")) {
       mb_http_response_end_connection(L, r);
-    } else if (!mb_http_equals(option, "keep-alive")) {
+    } else if (!mb_http_equals(option, "keep-alive") &&
+               !(r->code == 101 && mb_http_equals(option, "upgrade"))) {
       mb_http_response_append_text(L, &r->head, "Connection: ");
       mb_http_response_append(L, &r->head, option.data, option.size);
       mb_http_response_append_text(L, &r->head, "\r\n");
@@ -150,15 +152,20 @@ static bool on_date(lua_State *L, struct mb_http_response *r, struct mb_span val
   return true;
 }
 
+static bool on_upgrade(lua_State *L, struct mb_http_response *r, struct mb_span value) {
+  if (r->code == 101) mb_http_response_check_upgrade(L, MB_HTTP_RESPONSE_SEND_HEADER, value);
+  r->upgrades = true;
+  return true;
+}
+
 /* Fields that have a meaning for us. The function returns whether the field line is sent as it is. */
 static const struct {
   const char *name;
   bool (*notice)(lua_State *L, struct mb_http_response *r, struct mb_span value);
 } special[] = {
-    {"content-length", on_length},
-    {"transfer-encoding", on_coding},
-    {"connection", on_connection},
-    {"date", on_date},
+    {"content-length", on_length}, {"transfer-encoding", on_coding},
+    {"connection", on_connection}, {"date", on_date},
+    {"upgrade", on_upgrade},
 };
 
 /*
@@ -227,6 +234,7 @@ void mb_http_response_end_head(lua_State *L, struct mb_http_response *r, const u
   append_framing(L, r, size);
   if (r->code == 101) {
     mb_http_response_end_connection(L, r); /* another protocol follows, which is the script's */
+    mb_http_response_append_text(L, &r->head, "Connection: upgrade\r\n");
   } else if (!r->keepalive) {
     mb_http_response_append_text(L, &r->head, "Connection: close\r\n");
   } else if (r->minor == 0) {
