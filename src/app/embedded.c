@@ -6,6 +6,7 @@
 
 #include "api/http/http_core.h"
 #include "api/http/http_server_detach.h"
+#include "api/http/http_server_upgrade.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
 #include "api/mb/scheduler_core.h"
@@ -19,6 +20,7 @@ static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
     {"mb.http_server.detach", mb_http_server_detach_open},
+    {"mb.http_server.upgrade", mb_http_server_upgrade_open},
     {"mb.http_server.listener", mb_listener_object_open},
     {"mb.luasocket", mb_luasocket_open},
     {"mb.luasocket.dns", mb_luasocket_dns_open},

@@ -3,6 +3,7 @@
 
 local http_server = require "mb.http_server"
 local new_headers = require "mb.http_server.headers".new
+local upgrade = require "mb.http_server.upgrade"
 local poll = require "moonbridge_io".poll
 local decode_uri = require "moonbridge_http".decode_uri
 
@@ -487,7 +488,7 @@ end
 -- Another protocol behind a 101: what comes is sent back.
 function actions.upgrade(stream)
   read_all(stream)
-  if stream.connection.input:upgrade_wrong("echo") then return answer(stream, "no") end
+  if upgrade(stream.connection.input, "echo") then return answer(stream, "no") end
   head(stream, 101, false, "upgrade", "echo", "connection", "upgrade")
   local socket = stream.connection:take_socket()
   socket:write("HTTP/1.1 is over\r\n\r\n")

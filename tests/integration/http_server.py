@@ -216,6 +216,23 @@ def _():
     check("http_server: read: bad chunk" in log or "http_server: read: " in log, f"log: {log}")
 
 
+@test("a body that is wrong, and that the script does not read, or whose failure it passes over: the log says why, once")
+def _():
+    bad = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GET
+    line = "http_server: read: bad chunk size in POST /x (client 127.0.0.1)\n"
+    got, end, log = run(SCRIPT % HELLO, bad, "--log-level=info")
+    equal((got, end), (ANSWER, "eof"), "not read")
+    check(log.endswith(line) and log.count("bad chunk") == 1, f"log {log!r}")
+    reads = HELLO.replace("stream:get_headers()", "stream:get_headers() stream:get_body_as_string()")
+    got, end, log = run(SCRIPT % reads, bad, "--log-level=info")
+    equal((got, end), (ANSWER.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"), "eof"), "passed over")
+    check(log.endswith(line) and log.count("bad chunk") == 1, f"log {log!r}")
+    throws = "function onstream(_, stream) stream:get_headers() assert(stream:get_body_as_string()) end"
+    got, end, log = run(SCRIPT % throws, bad, "--log-level=info")
+    check(log.endswith(line) and log.count("bad chunk") == 1, f"log {log!r}")
+    equal(run(SCRIPT % HELLO, bad)[2], "", "the log at its default level")
+
+
 @test("a HEAD that is refused before its head is complete gets no content")
 def _():
     for said in (b"HEAD / HTTP/1.1\r\nHost: x\r\n", b"HEAD / HTTP/1.1\r\n\rX", b"HEAD"):

@@ -149,7 +149,7 @@ end
 -- (RFC 9110, section 7.8).
 local function check_upgrade(self, list)
   local protocols = list:get_comma_separated("upgrade") or list:get_comma_separated("Upgrade")
-  local wrong = self.connection.input:upgrade_wrong(protocols)
+  local wrong = require "mb.http_server.upgrade"(self.connection.input, protocols)
   if wrong then error("write_headers: a 101 cannot be sent: " .. wrong, 3) end
   if not protocols then error("write_headers: a 101 has to name the protocol in \"upgrade\"", 3) end
 end

@@ -86,6 +86,7 @@ static void begin_body(struct mb_http_input *in) {
   in->chunked = MB_HTTP_CHUNKED_INIT;
   in->received = 0;
   in->refused = false;
+  in->foreseen = NULL;
 }
 
 static int push_head(lua_State *L, const struct mb_http_input *in) {
@@ -240,11 +241,18 @@ static int input_host(lua_State *L) {
   return 1;
 }
 
-/* input:is_ended(): returns whether the whole request was received, so that the next one may be read. */
+/*
+ * input:is_ended()
+ * Returns whether the whole request was received, so that the next one may be read; and why its body is
+ * refused, or will be (nil: nothing is known to be wrong with it).
+ */
 static int input_is_ended(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
-  lua_pushboolean(L, in->ended && !in->refused);
-  return 1;
+  bool ended = in->ended && !in->refused;
+  lua_pushboolean(L, ended);
+  if (ended) return 1;
+  lua_pushstring(L, in->refused ? in->refusal.why : in->foreseen);
+  return 2;
 }
 
 /*
@@ -280,19 +288,6 @@ const char *mb_http_input_upgrade_wrong(const struct mb_http_input *in, struct m
   return "the client has not offered this protocol in Upgrade";
 }
 
-/*
- * input:upgrade_wrong(protocols)
- * protocols: the value of Upgrade in a 101, or nil.
- * Returns why the 101 must not answer the request that was read last; nil: it may.
- */
-static int input_upgrade_wrong(lua_State *L) {
-  const struct mb_http_input *in = mb_http_input_at(L, 1);
-  struct mb_span protocols = {NULL, 0};
-  protocols.data = luaL_optlstring(L, 2, NULL, &protocols.size);
-  lua_pushstring(L, mb_http_input_upgrade_wrong(in, protocols));
-  return 1;
-}
-
 /* ---- the type ---- */
 
 static const luaL_Reg methods[] = {
@@ -311,7 +306,6 @@ static const luaL_Reg methods[] = {
     {"read", mb_http_input_read},
     {"stash", mb_http_input_stash},
     {"target", input_target},
-    {"upgrade_wrong", input_upgrade_wrong},
     {NULL, NULL},
 };
 

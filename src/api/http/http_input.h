@@ -34,6 +34,8 @@ struct mb_http_input {
   bool moved;          /* something was received since a method has returned "block" */
   bool refused;        /* the request cannot be read any further; refusal says why */
   struct mb_http_refusal refusal;
+  const char *
+      foreseen; /* why the body will be refused, once somebody has looked; NULL: nothing is wrong */
   struct mb_multipart *multipart; /* NULL: the body is not read as multipart/form-data */
   struct mb_span held;            /* content of a part that did not fit into a piece */
 };
@@ -46,6 +48,12 @@ int mb_http_input_new(lua_State *L);
 
 /* Registers the type. May throw. */
 void mb_http_input_open(lua_State *L);
+
+/*
+ * Returns whether the request body is refused, or will be, as far as it has been received: then no other
+ * request can follow. Takes no bytes: what comes before the fault can still be read.
+ */
+bool mb_http_input_foresees_refusal(struct mb_http_input *in);
 
 /*
  * Returns why a 101 must not answer the request that was read last, as a short static text; NULL: it may.

@@ -26,6 +26,7 @@ int mb_http_response_new(lua_State *L) {
       .minor = (int)luaL_checkinteger(L, 2),
       .keepalive = lua_toboolean(L, 3),
       .minimum = (size_t)luaL_checkinteger(L, 4),
+      .has_body = lua_toboolean(L, 5),
       .head = MB_BUF_INIT,
       .body = MB_BUF_INIT,
   };

@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
+#include "api/http/http_input.h"
 #include "api/http/http_response_output.h"
 #include "http/http_date.h"
 #include "http/http_reason.h"
@@ -83,14 +84,15 @@ int mb_http_response_send_status(lua_State *L) {
   }
   struct mb_span text = {NULL, 0};
   if (lua_type(L, 3) == LUA_TSTRING) text.data = lua_tolstring(L, 3, &text.size);
-  if (status_code(text) == 0) {
+  int code = status_code(text);
+  if (code == 0) {
     return mb_http_response_misused(
         L, MB_HTTP_RESPONSE_SEND_STATUS,
         "expected a status from 100 to 599, such as \"200 OK\" or 200, without line ends, got %s",
         lua_type(L, 3) == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, 3))
                                       : luaL_typename(L, 3));
   }
-  if (status_code(text) == 101) {
+  if (code == 101) {
     mb_http_response_check_upgrade(L, MB_HTTP_RESPONSE_SEND_STATUS, (struct mb_span){NULL, 0});
   }
   if (r->state == MB_HTTP_RESPONSE_HEAD) mb_http_response_end_interim(L, r, begin_head);
@@ -223,6 +225,14 @@ static void append_framing(lua_State *L, struct mb_http_response *r, const uint6
   }
 }
 
+/* Makes the response the last one if the request body is wrong, as far as that is known by now. */
+static void end_after_bad_body(lua_State *L, struct mb_http_response *r) {
+  mb_http_response_push_of_wire(L, "input");
+  if (mb_http_input_foresees_refusal(mb_http_input_at(L, -1)))
+    mb_http_response_end_connection(L, r);
+  lua_pop(L, 1);
+}
+
 void mb_http_response_end_head(lua_State *L, struct mb_http_response *r, const uint64_t *size) {
   mb_http_response_push_of_wire(L, "static_date");
   if (!r->dated && !lua_toboolean(L, -1))
@@ -231,6 +241,7 @@ void mb_http_response_end_head(lua_State *L, struct mb_http_response *r, const u
   /* The client was not told to send its body, so nobody knows whether it will send it. */
   if (lua_toboolean(L, -1)) mb_http_response_end_connection(L, r);
   lua_pop(L, 2);
+  if (r->has_body) end_after_bad_body(L, r);
   append_framing(L, r, size);
   if (r->code == 101) {
     mb_http_response_end_connection(L, r); /* another protocol follows, which is the script's */

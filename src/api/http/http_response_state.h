@@ -42,6 +42,7 @@ struct mb_http_response {
   int code;       /* of the status */
   int minor;      /* of the request: HTTP/1.minor */
   bool is_head;   /* the request's method is HEAD: the body is counted, not sent */
+  bool has_body;  /* the request has a body */
   bool keepalive; /* the connection may be used again */
   bool used;      /* request.fresh is false */
   bool interim;   /* the status is 1xx, but not 101: another one follows */
