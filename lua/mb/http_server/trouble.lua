@@ -140,7 +140,8 @@ function trouble:end_unusual(request)
     request._closing = true -- the client sees that it is incomplete, as far as the framing shows it
   end
   if self.broken or not request._closing and not skip_body(self, request) then request._closing = true end
-  if self.broken and self.fault then tell(self.fault, describe(self)) end
+  fault = fault or self.fault
+  if self.broken and fault then tell(fault, describe(self)) end
   request.state, request._unread = "closed", false
   request._received, request._ended = true, true
   return not request._closing
@@ -168,6 +169,7 @@ end
 function trouble:stream_failed(server, request, err)
   local fault = self.fault
   local theirs = is_theirs(fault, err)
+  if fault and not theirs then fault.told = true end -- the error is logged, which comes after it
   -- Without a length, the end of the connection would look like the end of the body.
   if request._framing == "close" and not request._ended and core.is_writable(self.socket) then
     self.socket:reset()
