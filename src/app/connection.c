@@ -8,15 +8,19 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/log_printed.h"
 #include "base/sigterm.h"
 #include "socket/standin.h"
 #include "socket/timeout.h"
 
-int mb_connection_open(struct mb_connection *c, int fd, bool to_journal) {
+int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int keepalive) {
   mb_sigterm_forget(); /* the script before may have caught it, and may need that up to its very end */
   c->io = mb_channel_of(fd, fd, mb_fd_kind_of(fd));
   /* Half an answer must not look like a whole one. */
   mb_fd_set_reset_on_close(fd, c->io.kind, true);
+  /* A client that vanishes without a word must not hold its process for ever. A system that cannot help
+   * is no reason to turn away those that are there. */
+  if (keepalive > 0 && c->io.kind == MB_FD_TCP) mb_fd_set_keepalive(fd, keepalive);
   c->log.wanted = false;
   int r = mb_addr_of(fd, &c->local, &c->remote);
   if (r == 0 || r == -ENOTCONN)
@@ -51,6 +55,7 @@ void mb_connection_end(struct mb_connection *c, int status) {
   /* The script's last words, while its time limit holds: a log that nobody reads may block. */
   fflush(stdout);
   mb_log_flush();
+  mb_log_limit(0);
   mb_timeout_forget();
   mb_standin_forget();
   reset_locale();

@@ -18,9 +18,11 @@ struct mb_connection {
 /*
  * Takes over an accepted connection; if the process dies from now on, the system resets it.
  * to_journal  true: the line for its end goes to the journal (--log-format)
+ * keepalive   seconds after which a TCP client that has vanished ends the connection; 0: the socket stays
+ *             as it was handed over (--tcp-keepalive)
  * Returns 0; -ENOTCONN when the client has gone already; or -errno. The connection is open in any case.
  */
-int mb_connection_open(struct mb_connection *c, int fd, bool to_journal);
+int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int keepalive);
 
 /* Takes over the two files of a replay. */
 void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd);

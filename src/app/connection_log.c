@@ -11,6 +11,7 @@
 
 #include "base/journal.h"
 #include "base/log.h"
+#include "base/log_escape.h"
 #include "socket/timeout.h"
 
 #define MESSAGE_MAX (3 * MB_ADDR_LABEL_MAX + 200)
@@ -30,7 +31,8 @@ static void set_fields(struct mb_connection_end *end, const struct mb_addr *addr
    * The label is escaped too: the journal takes a field with control characters as binary, and tools for
    * text do not see it.
    */
-  mb_log_escape(end->address, sizeof end->address, has_ip ? text : end->label);
+  const char *address = has_ip ? text : end->label;
+  mb_log_escape(end->address, sizeof end->address, address, strlen(address));
   if (port) snprintf(end->port, sizeof end->port, "%u", port);
 }
 
@@ -86,7 +88,7 @@ static const char *number(char text[24], int64_t n) {
 static int send_to_journal(const struct mb_connection_log *log, const char *text, const char *how,
                            int64_t usec) {
   char message[4 * MESSAGE_MAX];
-  mb_log_escape(message, sizeof message, text);
+  mb_log_escape(message, sizeof message, text, strlen(text));
   char priority[24], duration[24], in[24], out[24];
   struct mb_journal_field fields[12] = {
       {"MESSAGE", message},

@@ -9,11 +9,14 @@
 #include "api/http/http_server_upgrade.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
+#include "api/mb/log_module.h"
 #include "api/mb/scheduler_core.h"
 #include "api/mb/style.h"
 #include "api/tarantool/tarantool_core.h"
 #include "app/deploy_core.h"
+#include "app/own_name.h"
 #include "socket/listener_object.h"
+#include "state/state.h"
 
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {
@@ -22,6 +25,7 @@ static const luaL_Reg native[] = {
     {"mb.http_server.detach", mb_http_server_detach_open},
     {"mb.http_server.upgrade", mb_http_server_upgrade_open},
     {"mb.http_server.listener", mb_listener_object_open},
+    {"mb.log", mb_log_module_open},
     {"mb.luasocket", mb_luasocket_open},
     {"mb.luasocket.dns", mb_luasocket_dns_open},
     {"mb.scheduler.core", mb_scheduler_core_open},
@@ -46,6 +50,8 @@ static int search(lua_State *L) {
     lua_pushcfunction(L, m->func);
     return 1;
   }
+  const char *script = mb_state_of(L)->script;
+  if (mb_own_name_is(name, script)) return mb_own_name_search(L, search, script);
   lua_pushfstring(L, "\n\tno module '%s' in mb-handle", name);
   return 1;
 }

@@ -67,7 +67,7 @@ static int check_input(int fd) {
 /* Serves the connection, or logs why it cannot. */
 static enum mb_exit serve_connection(const struct mb_options *options, int fd) {
   struct mb_connection connection;
-  int r = mb_connection_open(&connection, fd, options->log_journal);
+  int r = mb_connection_open(&connection, fd, options->log_journal, options->keepalive);
   if (r == 0) return mb_serve(options, &connection);
   enum mb_exit exit = MB_EXIT_OK;
   if (r == -ENOTCONN) {

@@ -33,6 +33,8 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"log-level", "LEVEL", MB_OPTION_CHOICE, IN(log_level), MB_MODE_SERVE, true, LOG_ERR, LOG_DEBUG,
      "notice", "error, warning, notice, info or debug",
      "error, warning, notice (default), info or debug"},
+    {"log-lines", "N", MB_OPTION_INTEGER, IN(log_lines), MB_MODE_SERVE, true, 1, INT32_MAX, "",
+     "a number of lines", "log N lines of a script within 30 s (1000), drop the rest"},
     {"main", "NAME", MB_OPTION_TEXT, IN(mode_value), MB_MODE_MAIN, false, 0, 0, "", "a name",
      "run the script's main handler NAME"},
     {"memory-limit", "BYTES", MB_OPTION_BYTES, IN(memory_limit), MB_MODE_SERVE, true, 1, 0, "",
@@ -46,9 +48,13 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"record", "FILE", MB_OPTION_FILE, IN(record), MB_MODE_SERVE, false, 0, 0, "",
      "a file name, with %p, %t and %% only",
      "write the connection's input to FILE (%p: pid, %t: time)"},
+    {"silence-timeout", "SECONDS", MB_OPTION_INTEGER, IN(silence), MB_MODE_SERVE, true, 0, INT32_MAX,
+     "3600", "a number of seconds", "end a silent TCP connection after SECONDS (3600; 0: never)"},
     {"style", "LIBRARY", MB_OPTION_CHOICE, IN(style), MB_MODE_SERVE, false, MB_STYLE_LUASOCKET,
      MB_STYLE_LUA_HTTP, "", MB_STYLE_NAMES,
      "run a server program of luasocket, tarantool or lua-http"},
+    {"tcp-keepalive", "SECONDS", MB_OPTION_INTEGER, IN(keepalive), MB_MODE_SERVE, true, 0,
+     MB_KEEPALIVE_MAX, "240", "a number of seconds", "notice a vanished client after SECONDS (240; 0: never)"},
     {"timeout", "SECONDS", MB_OPTION_SECONDS, IN(timeout), MB_MODE_SERVE, true, 0, MB_SECONDS_MAX,
      "", "a number of seconds", "end the process after SECONDS, whatever the script sets"},
     {"units", "DIR", MB_OPTION_TEXT, IN(mode_value), MB_MODE_UNITS, false, 0, 0, "", "a directory",
@@ -61,7 +67,7 @@ const struct mb_option mb_options[MB_OPTIONS] = {
      "print entries for xinetd, made from the script's listen{}"},
 };
 
-_Static_assert(IN(ncarried) < NOWHERE, "an offset fits into its byte");
+_Static_assert(IN(carried) < NOWHERE, "an offset fits into its byte");
 
 enum { FIRST_ROW = 256 /* above all characters */, RANGE_MAX = 64 };
 

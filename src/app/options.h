@@ -28,7 +28,7 @@ enum mb_mode {
 struct mb_carried {
   const char *name, *value; /* value NULL: the option takes none */
 };
-#define MB_CARRIED_MAX 8 /* at least as many as there are rows that are carried */
+#define MB_CARRIED_MAX 9 /* at least as many as there are rows that are carried */
 
 struct mb_options {
   bool help, version;
@@ -38,9 +38,12 @@ struct mb_options {
   const char *handlers;   /* directory of handler scripts */
   const char *record;     /* file to write the connection's input to, or NULL */
   int listener;           /* number of the listener to take, from 1; 0: the one that matches */
+  int silence;            /* seconds a TCP connection may be silent; 0: no limit */
   double timeout;         /* seconds the process may run; 0: no limit */
+  int keepalive;          /* seconds until a vanished client is noticed; 0: as the socket is */
   size_t memory_limit;    /* bytes the Lua state may hold; 0: no limit */
   int log_level;          /* LOG_ERR … LOG_DEBUG */
+  int log_lines;          /* that the script of a connection may log within 30 s; 0: MB_LOG_LINES */
   int log_journal;        /* 1: connections are logged with fields, in the journal's own protocol */
   bool proxy_protocol;    /* connections begin with a proxy's header */
   enum mb_style style;    /* of the script */
@@ -83,7 +86,7 @@ struct mb_option {
   char text[60];     /* for --help */
 };
 
-#define MB_OPTIONS 19
+#define MB_OPTIONS 22
 extern const struct mb_option mb_options[MB_OPTIONS];
 
 /*

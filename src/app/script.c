@@ -188,7 +188,8 @@ enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_add
   if (!find_script(&script, local ? local : &none, path)) return MB_EXIT_NO_SCRIPT;
   /* With --units and its like the limit belongs to the processes that the units start. */
   if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
-  struct mb_state state = {.alloc.limit = options->memory_limit};
+  struct mb_state state = {.alloc.limit = options->memory_limit,
+                           .installed_first = mb_style_prefers_installed(options->style)};
   lua_State *L = mb_state_new(&state);
   if (!L) {
     mb_log(LOG_ERR, "not enough memory for a Lua state");
@@ -196,6 +197,8 @@ enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_add
   }
   enum mb_exit exit = load(L, &script);
   if (exit == MB_EXIT_OK) exit = body(L, &script, context);
+  mb_timeout_limit_finalizers(true);
   lua_close(L);
+  mb_timeout_limit_finalizers(false);
   return exit;
 }

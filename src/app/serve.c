@@ -148,6 +148,10 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
 enum mb_exit mb_serve(const struct mb_options *options, struct mb_connection *connection) {
   struct serving s = {.connection = connection, .options = options};
   mb_timeout_guard(&connection->io);
+  if (connection->io.kind == MB_FD_TCP) mb_timeout_silence(options->silence);
+  /* A replay has its output to itself, and a reader who waits for all of it. */
+  if (connection->local.len > 0)
+    mb_log_limit(options->log_lines ? options->log_lines : MB_LOG_LINES);
   enum mb_exit exit = mb_script_run(options, &connection->local, serve, &s);
   mb_connection_end(connection, (int)exit);
   return exit;

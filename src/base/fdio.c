@@ -78,6 +78,25 @@ int mb_fd_set_nodelay(int fd) {
   return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 ? 0 : -errno;
 }
 
+int mb_fd_set_keepalive(int fd, int seconds) {
+  const int on = 1, probes = 4;
+  const int idle = (seconds + 1) / 2;
+  const int interval = (seconds - idle + probes - 1) / probes;
+  const struct {
+    int level, name, value;
+  } settings[] = {
+      {IPPROTO_TCP, TCP_KEEPIDLE, idle},
+      {IPPROTO_TCP, TCP_KEEPINTVL, interval > 0 ? interval : 1},
+      {IPPROTO_TCP, TCP_KEEPCNT, probes},
+      {SOL_SOCKET, SO_KEEPALIVE, on}, /* last: the timer starts with the times above */
+  };
+  for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+    const int *value = &settings[i].value;
+    if (setsockopt(fd, settings[i].level, settings[i].name, value, sizeof *value) != 0) return -errno;
+  }
+  return 0;
+}
+
 enum mb_fd_kind mb_fd_kind_of(int fd) {
   int domain = 0;
   socklen_t len = sizeof domain;

@@ -84,6 +84,16 @@ int mb_fd_set_reset_on_close(int fd, enum mb_fd_kind kind, bool reset);
 /* Sends small writes at once instead of waiting for an acknowledgement (TCP_NODELAY). */
 int mb_fd_set_nodelay(int fd);
 
+/*
+ * Makes the system ask a silent TCP peer whether it is still there (SO_KEEPALIVE): after half of the time,
+ * and then four times in the other half. Without an answer, the connection fails with ETIMEDOUT.
+ * seconds  the whole time, at most MB_KEEPALIVE_MAX; less than 5 counts as 5, as the system takes no
+ *          fractions
+ * Returns 0 or -errno.
+ */
+int mb_fd_set_keepalive(int fd, int seconds);
+#define MB_KEEPALIVE_MAX 65534 /* the system takes half of it at most: 32767 */
+
 /* Returns the kind of a descriptor that somebody else opened. */
 enum mb_fd_kind mb_fd_kind_of(int fd);
 

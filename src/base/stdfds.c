@@ -11,7 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/log_line.h"
+#include "base/log_printed.h"
 #include "base/sd.h"
 
 static int open_null(void) {
@@ -145,13 +146,14 @@ int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret
     r = move_to(r, STDIN_FILENO);
     if (r < 0) goto fail;
   }
-  if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {
-    r = -errno;
-    goto fail;
+  /* Without memory for that, what is printed is lost: none of it reaches the log as it is. */
+  if (mb_log_capture_stdio() == 0) {
+    r = dup2(STDERR_FILENO, STDOUT_FILENO) < 0 ? -errno : 0;
+  } else {
+    r = open_null();
+    if (r >= 0) r = move_to(r, STDOUT_FILENO);
   }
-  /* With a buffer for one line, a line that was printed is in the log even if the process is killed. */
-  setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-  mb_log_capture_stdio();
+  if (r < 0) goto fail;
   ret->in = in;
   ret->out = out;
   return 0;

@@ -29,7 +29,7 @@ int mb_stdfds_prepare(unsigned *ret_closed);
 
 /*
  * Takes over the descriptors that we were given. If they stood on 0, it becomes /dev/null; 1 becomes a
- * copy of 2 (the log).
+ * copy of 2 (the log). What is printed goes there by the rules of the log (log_printed.h).
  * Returns 0, or -errno with ret untouched.
  */
 int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret);

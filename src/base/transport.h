@@ -6,6 +6,7 @@
 #define MB_TRANSPORT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -53,6 +54,12 @@ struct mb_transport {
    * nobody can say.
    */
   int (*unsent)(const struct mb_channel *c);
+
+  /*
+   * Returns the milliseconds since a byte came or went last, or -errno where nobody can say.
+   * Async-signal-safe.
+   */
+  int64_t (*silence)(const struct mb_channel *c);
 
   /*
    * Ends the output: sends FIN; reading goes on. Returns 0, or -ECONNRESET when the peer has reset the

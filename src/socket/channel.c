@@ -35,6 +35,11 @@ static int unsent(const struct mb_channel *c) {
   return -EBADF;
 }
 
+static int64_t silence(const struct mb_channel *c) {
+  (void)c;
+  return -EBADF;
+}
+
 static int end_output(struct mb_channel *c) {
   (void)c;
   return -EBADF;
@@ -52,6 +57,7 @@ const struct mb_transport mb_transport_none = {
     .writev = write_nothing,
     .sendfile = send_nothing,
     .unsent = unsent,
+    .silence = silence,
     .end_output = end_output,
     .end = end,
     .reset = reset,

@@ -54,6 +54,24 @@ struct mb_read_request mb_read_request_at(lua_State *L, int index);
 ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait);
 
 /*
+ * Returns whether the buffer holds the first bytes of the stream, and they are those of TLS: a record of a
+ * handshake (RFC 8446, section 5.1). No text begins like this.
+ */
+static inline bool mb_handle_begins_with_tls(const struct mb_handle *h) {
+  size_t len = mb_buf_len(&h->in);
+  if (h->received != len || len < 2) return false;
+  const char *bytes = mb_buf_bytes(&h->in);
+  return bytes[0] == 0x16 && bytes[1] == 0x03 && !h->outgoing && h->io.kind != MB_FD_PIPE;
+}
+
+/*
+ * Makes a client that speaks TLS look like one that has ended its output, and logs why. A read that wants a
+ * line calls it before it looks for one: it would wait for ever, and a handler could not tell.
+ * Returns whether it has.
+ */
+bool mb_handle_end_tls(struct mb_handle *h);
+
+/*
  * Waits for more input than the buffer holds. Sends the queue meanwhile, as the peer may wait for it.
  * deadline  monotonic microseconds, or MB_NO_DEADLINE
  * Returns 0, -EAGAIN at the deadline, or -errno.

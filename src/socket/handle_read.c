@@ -109,6 +109,7 @@ ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool
     h->in_streams = (size_t)n == room;
     if (h->record_fd >= 0) record(h, to, (size_t)n);
     if (h->traffic) h->traffic->in += (uint64_t)n;
+    h->received += (uint64_t)n;
     mb_buf_added(&h->in, (size_t)n);
   } else if (n == 0) {
     h->in_eof = true;
@@ -118,9 +119,20 @@ ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool
   return n;
 }
 
+bool mb_handle_end_tls(struct mb_handle *h) {
+  char peer[MB_ADDR_LABEL_MAX];
+  if (!mb_handle_begins_with_tls(h)) return false;
+  mb_addr_peer_label(mb_handle_fd(h), &h->remote, peer);
+  mb_log(LOG_INFO, "the input looks like TLS, which is not spoken here (client %s)", peer);
+  mb_buf_take(&h->in, mb_buf_len(&h->in));
+  h->in_eof = true;
+  return true;
+}
+
 /* Returns whether the bytes in the buffer meet the request, or no more will come. Sets *ret in any case. */
 static bool is_met(struct mb_handle *h, const struct mb_read_request *request,
                    struct mb_read_result *ret) {
+  if (request->terminator == '\n') mb_handle_end_tls(h);
   size_t len = mb_buf_len(&h->in);
   size_t span = len < request->maxlen ? len : request->maxlen;
   if (request->terminator >= 0) {

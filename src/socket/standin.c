@@ -4,19 +4,32 @@
  */
 #include "socket/standin.h"
 
+#include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/exits.h"
+#include "base/fdio.h"
 #include "base/match.h"
 #include "socket/handle.h"
+
+/* How many waits of a program return once more after the connection has ended. */
+#define TURNS_MAX 8
+
+/* A program that polls has its garbage collected once a second, and for at most a twentieth of its time. */
+#define COLLECT_USEC  1000000
+#define COLLECT_SHARE 20
 
 static struct {
   const char *style;        /* as --style names the library */
   struct mb_handle *handle; /* the connect handler's argument keeps it; NULL: no program runs */
   struct mb_addr local;     /* the true address, whatever a PROXY header says; len 0 in a replay */
   bool taken;
+  bool listens;                 /* a listener of the program has the connection's address */
+  int64_t collect_at;           /* monotonic microseconds: the garbage is not collected before */
+  const void *turns[TURNS_MAX]; /* the waits that have returned after the connection's end */
+  size_t nturns;
 } standin;
 
 static const char connection_key; /* its address is the registry's key of the socket object */
@@ -42,6 +55,35 @@ bool mb_standin_pending(void) { return standin.handle && !standin.taken; }
 bool mb_standin_taken(void) { return standin.taken; }
 
 bool mb_standin_serving(void) { return standin.taken && mb_handle_is_open(standin.handle); }
+
+void mb_standin_listen(void) { standin.listens = true; }
+
+bool mb_standin_listens(void) { return standin.listens; }
+
+static void collect(lua_State *L) {
+  int64_t begun = mb_now_usec();
+  if (begun < standin.collect_at) return;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  int64_t ended = mb_now_usec();
+  standin.collect_at = ended + COLLECT_USEC + COLLECT_SHARE * (ended - begun);
+}
+
+bool mb_standin_over(lua_State *L) {
+  if (mb_standin_serving()) collect(L);
+  return standin.taken && !mb_standin_serving();
+}
+
+void mb_standin_turn(lua_State *L, const void *wait) {
+  bool again = standin.nturns == TURNS_MAX;
+  for (size_t i = 0; i < standin.nturns && !again; i++) again = standin.turns[i] == wait;
+  if (!again) {
+    standin.turns[standin.nturns++] = wait;
+  } else if (standin.taken) {
+    mb_standin_exit(L);
+  } else {
+    luaL_error(L, "the program has closed its listener, and has not accepted the connection");
+  }
+}
 
 int mb_standin_fd(void) { return standin.handle ? mb_handle_fd(standin.handle) : -1; }
 

@@ -62,6 +62,26 @@ bool mb_standin_taken(void);
 /* Returns whether the program has accepted the connection, and it is still open. */
 bool mb_standin_serving(void);
 
+/* Notes that the program listens where the connection came in. */
+void mb_standin_listen(void);
+
+/* Returns whether mb_standin_listen was called. */
+bool mb_standin_listens(void);
+
+/*
+ * Returns whether the connection was accepted and has ended. A program that has dropped the connection
+ * without closing it has ended it, too: collects its garbage now and then to find out. May throw.
+ */
+bool mb_standin_over(lua_State *L);
+
+/*
+ * Called by a wait that is over at once, as no connection can come any more. The program gets one more turn,
+ * so that it can do what it does between two connections: when it comes to the same wait again, the process
+ * ends, or, if the program has not accepted the connection, an error is thrown.
+ * wait  the address of what the program waits for
+ */
+void mb_standin_turn(lua_State *L, const void *wait);
+
 /* Ends the connection in a healthy way, if it is still open. */
 void mb_standin_close(void);
 

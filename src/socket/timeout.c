@@ -4,6 +4,7 @@
  */
 #include "socket/timeout.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -12,12 +13,19 @@
 #include <sys/time.h>
 
 #include "base/log.h"
+#include "base/log_printed.h"
 #include "state/state.h"
 
 #define SUB_TIMER "mb.timeout"
 
 /* The last line waits at most this long for a log that does not take it. */
 #define LAST_LINE_PATIENCE_USEC 50000
+
+/*
+ * The client has been served when finalizers run at the end, and finish() is the place for longer work: a
+ * finalizer that takes so long hangs.
+ */
+#define FINALIZERS_SECONDS 10
 
 /* The longest text that the log gets; more of a long URL helps nobody. */
 #define LABEL_MAX_BYTES 512
@@ -35,14 +43,23 @@ struct sub_timer {
 };
 
 static int64_t limit = MB_NO_DEADLINE; /* of the whole process */
+static int64_t last = MB_NO_DEADLINE;  /* of the finalizers that run when the Lua state is closed */
 static int64_t outer = MB_NO_DEADLINE; /* set by timeout(seconds) outside of all sub-timers */
 static struct sub_timer *running;      /* the one started last goes first */
+
+static int64_t silence_usec;                  /* how long a connection may be silent; 0: there is no limit */
+static int64_t silence_ends = MB_NO_DEADLINE; /* not before then: whether it was silent is asked then */
 
 static const struct mb_channel *volatile guarded;
 
 static void (*volatile at_end)(const char *how);
 
 static const struct mb_timeout_label usual = {"timeout: time is up", NULL, 0};
+static const struct mb_timeout_label of_last = {
+    "timeout: the finalizers (__gc) of the script took too long after its end", NULL, 0};
+
+static const struct mb_timeout_label of_silence = {
+    "silence: no byte came or went for as long as --silence-timeout allows", NULL, 0};
 
 /* The words for the log when the alarm that is set now goes off. */
 static const struct mb_timeout_label *volatile alarm_label = &usual;
@@ -73,14 +90,34 @@ static void log_label(const struct mb_timeout_label *label, bool was_reset) {
   mb_log_text(LOG_WARNING, line, size);
 }
 
+static void arm(void);
+
+/*
+ * Returns whether the alarm was for silence, and there was none, or nobody can say. It is set anew then.
+ * Every change of a deadline ends with arm(), so that it is no matter where this has interrupted one.
+ */
+static bool was_not_silent(const struct mb_channel *connection) {
+  if (alarm_label != &of_silence) return false;
+  int64_t silence = connection ? connection->transport->silence(connection) : -1;
+  int64_t left = silence_usec - silence * 1000;
+  if (silence >= 0 && left <= 0) return false;
+  silence_ends = silence >= 0 ? mb_now_usec() + left : MB_NO_DEADLINE;
+  arm();
+  return true;
+}
+
 static void time_is_up(int signal_number) {
   const struct mb_channel *connection = guarded;
+  int error = errno;
+  bool goes_on = was_not_silent(connection);
+  errno = error;
+  if (goes_on) return;
   if (connection) connection->transport->reset(connection);
   /* Writing to the log may block, on a pipe that nobody reads: the next alarm kills us then. */
-  const struct itimerval last = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
+  const struct itimerval last_alarm = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
   signal(signal_number, SIG_DFL);
   unblock(signal_number);
-  setitimer(ITIMER_REAL, &last, NULL);
+  setitimer(ITIMER_REAL, &last_alarm, NULL);
   mb_log_flush();
   log_label(alarm_label, connection != NULL);
   if (at_end) at_end("time is up");
@@ -95,6 +132,10 @@ void mb_timeout_at_end(void (*f)(const char *how)) { at_end = f; }
 static int64_t earliest(const struct mb_timeout_label **ret_label) {
   int64_t deadline = limit < outer ? limit : outer;
   *ret_label = &usual;
+  if (last < deadline) {
+    deadline = last;
+    *ret_label = &of_last;
+  }
   for (const struct sub_timer *s = running; s; s = s->next) {
     if (s->deadline < deadline) {
       deadline = s->deadline;
@@ -112,7 +153,7 @@ static void catch_alarm(void) {
   static bool caught;
   if (caught) return;
   caught = true;
-  struct sigaction action = {.sa_handler = time_is_up};
+  struct sigaction action = {.sa_handler = time_is_up, .sa_flags = SA_RESTART};
   sigaction(SIGALRM, &action, NULL);
   unblock(SIGALRM); /* the parent may have blocked it */
 }
@@ -120,6 +161,10 @@ static void catch_alarm(void) {
 static void arm(void) {
   const struct mb_timeout_label *label;
   int64_t deadline = earliest(&label);
+  if (silence_ends < deadline) {
+    deadline = silence_ends;
+    label = &of_silence;
+  }
   alarm_label = label;
   struct itimerval timer = {0};
   if (deadline != MB_NO_DEADLINE) {
@@ -150,10 +195,22 @@ void mb_timeout_limit(double seconds) {
   if (limit != MB_NO_DEADLINE) arm();
 }
 
+void mb_timeout_limit_finalizers(bool run) {
+  last = deadline_after(run ? FINALIZERS_SECONDS : 0);
+  arm();
+}
+
+void mb_timeout_silence(int seconds) {
+  silence_usec = (int64_t)seconds * 1000000;
+  silence_ends = deadline_after(seconds);
+  if (silence_ends != MB_NO_DEADLINE) arm();
+}
+
 void mb_timeout_forget(void) {
   const struct mb_timeout_label *label;
-  bool armed = earliest(&label) != MB_NO_DEADLINE;
-  limit = outer = MB_NO_DEADLINE;
+  bool armed = earliest(&label) != MB_NO_DEADLINE || silence_ends != MB_NO_DEADLINE;
+  silence_ends = MB_NO_DEADLINE;
+  limit = last = outer = MB_NO_DEADLINE;
   running = NULL;
   if (armed) arm(); /* disarms it, before the alarm finds that nothing is guarded */
   guarded = NULL;

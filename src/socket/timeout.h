@@ -3,6 +3,7 @@
 #define MB_TIMEOUT_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/transport.h"
@@ -15,6 +16,20 @@ void mb_timeout_open(lua_State *L);
  * that. 0: no limit.
  */
 void mb_timeout_limit(double seconds);
+
+/*
+ * Ends the process when the finalizers of a Lua state take more than 10 seconds from now; no timeout() in a
+ * finalizer can extend that.
+ * run  true before the state is closed, false when it is
+ */
+void mb_timeout_limit_finalizers(bool run);
+
+/*
+ * Ends the process when no byte came or went on the connection that is guarded for so many seconds; 0:
+ * never. It is asked when the time may be over, so a byte costs nothing. What nobody can ask, such as a
+ * Unix socket, may be silent. timeout() does not tell of it.
+ */
+void mb_timeout_silence(int seconds);
 
 /* The words for the log when time runs out. The caller keeps both texts as they are while the time runs. */
 struct mb_timeout_label {

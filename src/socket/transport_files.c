@@ -60,6 +60,11 @@ static int unsent(const struct mb_channel *c) {
   return -ENOTSOCK;
 }
 
+static int64_t silence(const struct mb_channel *c) {
+  (void)c;
+  return -ENOTSOCK;
+}
+
 /* A file ends when it is closed, and the handle does that. */
 static int end_output(struct mb_channel *c) {
   (void)c;
@@ -78,6 +83,7 @@ const struct mb_transport mb_transport_files = {
     .writev = write_file,
     .sendfile = send_file,
     .unsent = unsent,
+    .silence = silence,
     .end_output = end_output,
     .end = end,
     .reset = reset,

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -55,6 +57,14 @@ static int unsent(const struct mb_channel *c) {
   return ioctl(c->out_fd, SIOCOUTQ, &count) == 0 ? count : -errno;
 }
 
+static int64_t silence(const struct mb_channel *c) {
+  struct tcp_info info;
+  socklen_t size = sizeof info;
+  if (getsockopt(c->in_fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return -errno;
+  uint32_t sent = info.tcpi_last_data_sent, received = info.tcpi_last_data_recv;
+  return sent < received ? sent : received;
+}
+
 static int end_output(struct mb_channel *c) {
   if (shutdown(c->out_fd, SHUT_WR) == 0) return 0;
   /* The peer has reset the connection: it is not connected any more. */
@@ -95,6 +105,7 @@ const struct mb_transport mb_transport_socket = {
     .writev = write_socket,
     .sendfile = send_file,
     .unsent = unsent,
+    .silence = silence,
     .end_output = end_output,
     .end = end,
     .reset = reset,

@@ -10,6 +10,7 @@
 
 #include "base/exits.h"
 #include "base/log.h"
+#include "state/error_text.h"
 
 /* How much a script may allocate before the garbage collector begins to work. */
 #define COLLECT_FROM_KIBIBYTES 256
@@ -34,10 +35,10 @@ lua_State *mb_state_new(struct mb_state *state) {
 }
 
 /*
- * Puts the script's directory first into package.path: the script's own modules are there, and a
- * service is started in "/", where "./?.lua" does not find them.
+ * The script's own modules are in its directory, and a service is started in "/", where "./?.lua" does not find
+ * them.
  */
-static void add_script_directory(lua_State *L, const char *script) {
+void mb_state_add_directory(lua_State *L, const char *script, bool last) {
   const char *slash = strrchr(script, '/');
   if (!slash) return;
   /* package.path has no way to write a name with ";" or "?" in it. */
@@ -48,14 +49,20 @@ static void add_script_directory(lua_State *L, const char *script) {
   lua_getfield(L, -2, "path");
   const char *directory = lua_tostring(L, -2);
   const char *path = lua_tostring(L, -1);
-  lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", directory, directory, path ? path : "");
+  if (!path) path = "";
+  if (last) {
+    lua_pushfstring(L, "%s;%s/?.lua;%s/?/init.lua", path, directory, directory);
+  } else {
+    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", directory, directory, path);
+  }
   lua_setfield(L, -4, "path");
   lua_pop(L, 3);
 }
 
 void mb_state_open(lua_State *L, const char *script) {
   luaL_openlibs(L);
-  add_script_directory(L, script);
+  mb_state_of(L)->script = script;
+  mb_state_add_directory(L, script, mb_state_of(L)->installed_first);
   lua_gc(L, LUA_GCRESTART, 0);
   /*
    * A step of a negative size makes the collector wait: most connections end before it has anything to
@@ -171,7 +178,7 @@ static void push_without_ours(lua_State *L, const char *traceback) {
 /* Message handler: makes a text of the error and its traceback. */
 static int with_traceback(lua_State *L) {
   lua_settop(L, 1);
-  luaL_tolstring(L, 1, NULL);
+  mb_error_text_push(L, 1);
   if (!push_kept(L)) luaL_traceback(L, L, NULL, 1);
   push_without_ours(L, lua_tostring(L, -1));
   lua_remove(L, -2);
@@ -185,7 +192,7 @@ int mb_state_call(lua_State *L, int nargs, int nresults) {
   lua_insert(L, base);
   int status = lua_pcall(L, nargs, nresults, base);
   lua_remove(L, base);
-  /* When memory has run out, or an error's __tostring has failed, Lua may give no string. */
+  /* When memory has run out, Lua may give no string. */
   if (status != LUA_OK && lua_type(L, -1) != LUA_TSTRING) {
     lua_pop(L, 1);
     lua_pushliteral(L, "error while handling an error");

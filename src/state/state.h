@@ -25,11 +25,14 @@ struct mb_state {
   struct mb_alloc alloc; /* accounts for the memory of the state and of its handles' buffers */
   const void *types[MB_TYPES]; /* NULL: no metatable yet */
   lua_CFunction kept_by;       /* throws on the error that mb_state_pcall_keep has kept */
+  const char *script;          /* its path; NULL until mb_state_open */
+  bool installed_first; /* mb_state_open puts the script's directory last into package.path */
 };
 
 /*
  * Makes a Lua state.
- * state  belongs to the caller, who has set the limit of alloc and left everything else zero
+ * state  belongs to the caller, who has set installed_first and the limit of alloc and left everything else
+ *        zero
  * Returns NULL when memory has run out.
  */
 lua_State *mb_state_new(struct mb_state *state);
@@ -40,9 +43,13 @@ static inline struct mb_state *mb_state_of(lua_State *L) {
 }
 
 /*
- * Opens the standard libraries and puts the script's directory first into package.path. May throw.
+ * Opens the standard libraries and puts the script's directory into package.path. May throw.
+ * script  its path, which has to live as long as the state
  */
 void mb_state_open(lua_State *L, const char *script);
+
+/* Puts the directory of a script into package.path: first, or last. May throw. */
+void mb_state_add_directory(lua_State *L, const char *script, bool last);
 
 /* Returns the accounts of the state's memory. */
 static inline struct mb_alloc *mb_state_alloc(lua_State *L) { return &mb_state_of(L)->alloc; }

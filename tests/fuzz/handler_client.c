@@ -22,6 +22,7 @@ struct client client;
 /* The code under test calls these besides its transport; the linker makes __wrap_x of x. */
 int64_t __wrap_mb_now_usec(void);
 void __wrap_mb_log(int level, const char *format, ...);
+void __wrap_mb_log_script(int level, const char *text, size_t len);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
 int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                  const sigset_t *mask);
@@ -38,10 +39,20 @@ void client_end(void) { fuzz_text_free(&client.output); }
 
 int64_t __wrap_mb_now_usec(void) { return client.now; }
 
-void __wrap_mb_log(int level, const char *format, ...) {
-  (void)format;
+static void count_line(int level) {
   client.log_lines++;
   if (level < LOG_NOTICE) client.log_alarms++;
+}
+
+void __wrap_mb_log(int level, const char *format, ...) {
+  (void)format;
+  count_line(level);
+}
+
+void __wrap_mb_log_script(int level, const char *text, size_t len) {
+  (void)text;
+  (void)len;
+  count_line(level);
 }
 
 static bool is_lost(void) { return client.output.size >= client.nature.breaks_after; }
@@ -145,11 +156,17 @@ static void reset(const struct mb_channel *c) {
 /* The client takes at once all that it has room for. */
 static int unsent(const struct mb_channel *c) { return c->kind == MB_FD_FILE ? -ENOTSOCK : 0; }
 
+static int64_t silence(const struct mb_channel *c) {
+  (void)c;
+  return -ENOTSOCK;
+}
+
 const struct mb_transport client_transport = {
     .read = read_client,
     .writev = write_client,
     .sendfile = send_file,
     .unsent = unsent,
+    .silence = silence,
     .end_output = end_output,
     .end = end,
     .reset = reset,

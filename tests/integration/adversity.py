@@ -2,17 +2,22 @@
 """What may go wrong around a connection: a log that blocks, a full disk, odd descriptors and signals from the parent,
 coroutines and finalizers that interfere. Each was a fault once. The program is started directly."""
 
+import ctypes
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhandler
 import mbtest
 from mbtest import HANDLE, RUN_MAX, SLOWNESS, Child, Client, check, equal, script, tcp_pair, test
+
+SO_ATTACH_FILTER = 26
 
 
 def replay(body, *args, stdin=b"", **popen):
@@ -269,6 +274,115 @@ end
         equal(child.wait(), 0, "exit status")
     log = mbtest.read_file(log_path).splitlines()
     equal(log[1:], ["nil\tConnection reset by peer\t104", "104\t104\t104"], "what reading says")
+
+
+def keepalive_of(pair, *args):
+    """What the handler's socket is set to: (on, idle, interval, count)."""
+    with mbhandler.Handler("turn(socket.fd)", *args, pair=pair) as running:
+        with running.socket(running.number()) as s:
+            on = s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            tcp = s.family in (socket.AF_INET, socket.AF_INET6)
+            times = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT) if tcp else ()
+            found = (on, *(s.getsockopt(socket.IPPROTO_TCP, name) for name in times))
+        running.go()
+        running.ends()
+    return found
+
+
+def pair_with_keepalive():
+    client, conn = tcp_pair()
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 77)
+    return client, conn
+
+
+@test("a TCP connection asks for its client after 2 minutes, and then every 30 seconds; --tcp-keepalive changes that")
+def _():
+    equal(keepalive_of(tcp_pair), (1, 120, 30, 4), "by default")
+    equal(keepalive_of(lambda: tcp_pair(socket.AF_INET6, "::1")), (1, 120, 30, 4), "with IPv6")
+    equal(keepalive_of(pair_with_keepalive), (1, 120, 30, 4), "in place of what a super-server has set")
+    equal(keepalive_of(tcp_pair, "--tcp-keepalive=60"), (1, 30, 8, 4), "--tcp-keepalive=60")
+    equal(keepalive_of(pair_with_keepalive, "--tcp-keepalive=0")[:2], (1, 77), "--tcp-keepalive=0 leaves what was set")
+    equal(keepalive_of(tcp_pair, "--tcp-keepalive=0")[0], 0, "--tcp-keepalive=0 sets nothing")
+    equal(keepalive_of(mbtest.local_pair), (0,), "a Unix socket")
+
+
+SILENT = "silence: no byte came or went for as long as --silence-timeout allows, connection reset"
+
+
+def silent(body, pair=tcp_pair):
+    """A handler whose connection may be silent for a second."""
+    return mbhandler.Handler(body, "--silence-timeout=1", pair=pair)
+
+
+@test("--silence-timeout: a TCP connection on which nothing comes or goes is reset, and the log says so")
+def _():
+    for body in ("socket:read(1)", "while true do mb.poll({[socket] = true}, nil, 60) end", 'os.execute("sleep 60")'):
+        begin = time.monotonic()
+        with silent(body) as running:
+            equal(running.client.end(), (b"", "reset"), f"what the client sees of {body}")
+            check(0.9 < time.monotonic() - begin < 20 * SLOWNESS, "after a second")
+            running.ends(-signal.SIGALRM, SILENT)
+
+
+@test("--silence-timeout: a byte in either direction is enough; timeout() does not tell of it, and holds as well")
+def _():
+    with silent('print(timeout()) repeat until socket:read(1) == ""') as running:
+        running.says("0.0")
+        for _ in range(6):
+            time.sleep(0.5)
+            running.client.send("x")
+        running.client.finish()
+        running.ends()
+    with silent('for _ = 1, 6 do socket:flush("x") mb.poll(nil, nil, 0.5) end') as running:
+        equal(running.client.end(), (b"xxxxxx", "eof"), "what the client gets")
+        running.ends()
+    for body, log in (
+        ("timeout(0.3) socket:read(1)", "timeout: time is up, connection reset"),
+        ("timeout(60) timeout(30, socket.read, socket, 1)", SILENT),
+    ):
+        with silent(body) as running:
+            running.ends(-signal.SIGALRM, log)
+
+
+@test("--silence-timeout: not on a Unix socket, and not behind the connection's end; the alarm interrupts no script")
+def _():
+    with silent("socket:read(1)", mbtest.local_pair) as running:
+        time.sleep(1.5)
+        check(running.child.status is None and running.silent(), "it still waits on a Unix socket")
+        running.client.finish()
+        running.ends()
+    with silent("socket:close() mb.poll(nil, nil, 1.5)") as running:
+        running.ends()
+    with silent('print(io.popen("sleep 0.7; echo a; sleep 0.7; echo b"):read("a"))') as running:
+        time.sleep(0.5)
+        running.client.send("x")
+        running.ends(0, "a\nb\n")
+
+
+def vanish(client):
+    """From now on nothing reaches the client: a filter on its socket drops every packet (SO_ATTACH_FILTER)."""
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # return 0: no byte of it
+    client.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(drop)))
+
+
+@test("a client that has vanished ends its handler; one that is only silent does not")
+def _():
+    for gone in (True, False):
+        body = 'print("waits") print(select(2, socket:read(1)))'
+        with mbhandler.Handler(body, "--tcp-keepalive=5", pair=tcp_pair) as running:
+            running.says("waits")
+            begin = time.monotonic()
+            if gone:
+                vanish(running.client)
+                running.says("Connection timed out\t110")
+                check(4 < time.monotonic() - begin < 30 * SLOWNESS, "after 7 seconds")
+            else:
+                time.sleep(9)  # longer than it takes to end one that has vanished
+                check(running.silent(), "the handler still waits")
+                running.client.send("x")
+                running.says("maxlen")
+            running.ends()
 
 
 @test("an error of a wait function keeps its traceback, and what was read so far")

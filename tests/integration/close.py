@@ -119,8 +119,8 @@ def _():
     for hold in (True, False):
         text = ends('socket:write("unsent") error("deliberate")', (b"", "reset"), 70, "deliberate", hold)
         check("stack traceback" in text, f"a traceback in {text!r}")
-    ends("error()", (b"", "reset"), 70, "nil")
-    ends("error({})", (b"", "reset"), 70, "table")
+    ends("error()", (b"", "reset"), 70, "error object: nil")
+    ends("error({code = 5})", (b"", "reset"), 70, "error object: {code = 5}")
     ends('error(setmetatable({}, { __tostring = function() return "an object" end }))', (b"", "reset"), 70, "an object")
 
 
@@ -206,7 +206,7 @@ def _():
     for ending in ("socket:close()", "socket:finish()"):
         client, conn = local_pair()
         with client, conn:
-            child = start(conn, f'socket:write("bye\\n") {ending} io.stderr:write("closed") os.execute("exec sleep 5")')
+            child = start(conn, f'socket:write("bye\\n") {ending} io.stderr:write("closed\\n") os.execute("exec sleep 5")')
             equal(client.end(), (b"bye\n", "eof"), "what the client got")
             mbtest.until(child.log, "the call has returned")
             check(alive(child.pid), "the process is still there")

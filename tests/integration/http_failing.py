@@ -41,7 +41,7 @@ def _():
         ('request:send_header("A", "b")', ".lua:2: send_header: no status was sent yet"),
         ("request:nonsense()", ".lua:2: attempt to call"),
         ("error()", "nil"),
-        ("error({})", "table"),
+        ("error({code = 5})", "error object: {code = 5}"),
     ):
         for pair in PAIRS.values():
             response = answers(GET, thrown, pair=pair, status=70, log=log)
@@ -251,6 +251,43 @@ def _():
     with served(body, log="http") as (client, _):
         client.send(MALFORMED)
         is_refusal(client.response(), 400, "refusal")
+
+
+@test("a request whose connection the script has ended is faulty: every call is an error that says so")
+def _():
+    for end in ("reset", "close"):
+        for before in ("", STATUS + 'request:send_data("x") request:flush() '):
+            body = f"""{before} eq(false, request.faulty) request.socket:{end}() eq(true, request.faulty)
+  local _ = request.method, request.headers.host
+  fails({{"send_status: ", "faulty", "closed or reset"}}, function() request:send_status(200) end)
+  fails({{"send_data: ", "faulty", "closed or reset"}}, function() request:send_data("x") end)
+  fails({{"finish: ", "faulty", "closed or reset"}}, function() request:finish() end)
+  fails({{"body: ", "faulty", "closed or reset"}}, function() return request.body end)
+  eq(true, request.faulty)"""
+            with served(body, pair=TCP) as (client, _):
+                client.send(request("/", "POST", b"abc"))
+                client.end()
+
+
+@test("a write of the script's own that fails makes the request faulty, and what follows is the client's fault")
+def _():
+    wait = 'repeat until not request.socket:flush(("x"):rep(4096)) eq(true, request.faulty)'
+    for body in (f"{wait} ok(request, 'x')", f"{STATUS} request:send_data('x') {wait} request:flush()"):
+        with served(f'print("writes") {body}', pair=TCP, log=None) as (client, server):
+            client.send(GET)
+            server.says("writes")
+            client.reset()
+            equal(server.child.wait(), 0, "exit status")
+            text = server.rest()
+            equal((text.count("\n"), "lost" in text), (1, True), f"log: {text!r}")
+
+
+@test("a send_data that is refused as misuse leaves the request as it was")
+def _():
+    body = """request:send_status(200) request:send_header("Content-Length", "3")
+  fails({"send_data: "}, function() request:send_data("long") end)
+  eq(false, request.faulty) request:send_data("abc") request:finish() eq(false, request.faulty)"""
+    equal(answers(GET, body).body, b"abc", "the response")
 
 
 @test("an error of the script's own after a fault of the client is one: traceback and exit status 70")

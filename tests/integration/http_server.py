@@ -246,7 +246,7 @@ def _():
     hello = b"\x16\x03\x01\x00\x05hello"
     got, _, log = run(SCRIPT % HELLO, hello, "--log-level=info")
     equal(got, b"", "to TLS nothing is said that it would not understand")
-    check("the client speaks TLS (mb.http_server(3)" in log, f"log: {log}")
+    check("looks like TLS, which is not spoken here (mb.http_server(3)" in log, f"log: {log}")
     got, _, log = run(SCRIPT % HELLO, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "--log-level=info")
     check(got.startswith(b"HTTP/1.1 505 "), f"response: {got}")
     check("the client speaks HTTP/2 (mb.http_server(3)" in log, f"log: {log}")
@@ -797,6 +797,29 @@ def _():
             h.client.finish()
             equal(h.client.end(), (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "eof"), loop)
             equal(h.ended(), "done\ttrue\n", loop)
+
+
+@test("after the connection loop(seconds) and step(seconds) return once, so that the program does its other work")
+def _():
+    for loop in "server:loop(0.01)", "server:loop(1000)", "server:step(0)", "server:step(0.01)", "server:step(1000)":
+        text = ENDS % ("print('served')", f"while true do assert({loop}) print('idle') end")
+        with Handler(text, "--style=lua-http", said=GET) as h:
+            h.client.finish()
+            equal(h.client.end(), (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "eof"), loop)
+            log = h.ended()
+            check(log.endswith("served\nidle\n" if "loop" in loop else "idle\n"), log)
+    # With a server that is closed or paused, too; this one has served all, so that its program may also go on.
+    for calls in "server:close()", "server:pause()":
+        for loop in "loop()", "loop(1)", "step(0.01)":
+            text = ENDS % (calls, f"while true do assert(server:{loop}) end")
+            with Handler(text, "--style=lua-http", said=GET) as h:
+                h.client.finish()
+                equal(h.client.end(), (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "eof"), loop)
+                equal(h.ended(), "", "log")
+    text = ENDS % ("", "assert(server:listen()) server:close() while true do server:loop() end")
+    with Handler(text, "--style=lua-http", said=GET) as h:
+        equal(h.client.end()[1], "reset", "a program that closes its server before it has accepted")
+        check("has closed its listener" in h.ended(70), "log")
 
 
 @test("a program with a loop of its own takes the connection, and ends behind it")

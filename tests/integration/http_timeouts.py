@@ -20,6 +20,7 @@ from mbtest import SLOWNESS, Client, check, equal, tcp_pair, test, within
 # Seconds that an end may come later than it has to, at the best of some attempts.
 LATE = 0.6
 EARLY = 0.02
+STARTED = 'request:send_status("200 OK") request:send_data("x") request:flush() '
 FINE = 'ok(request, "fine")'
 ENDLESS = 'request:send_status("200 OK") local x = ("x"):rep(65536) while true do request:send_data(x) end'
 GET = mbhttp.request()
@@ -148,7 +149,7 @@ def slow_head(client):
 
 @test("request_header_timeout: a head of a byte every 0.1 s gets a 408")
 def _():
-    for others in ("", ", stall_timeout = 0.05, idle_timeout = 0.05"):
+    for others in ("", ", stall_timeout = 0.3, minimum_input_rate = false, idle_timeout = 0.05"):
         options = "request_header_timeout = 0.35" + others
         ends(0.35, FINE, options, slow_head, refused_408, "request_header_timeout")
 
@@ -173,7 +174,7 @@ def _():
 
 @test("request_header_timeout: so does one that stops, of a second request, too")
 def _():
-    options = "request_header_timeout = 0.3, stall_timeout = 0.1"
+    options = "request_header_timeout = 0.3, stall_timeout = 0.4"
     ends(0.3, FINE, options, sends(b"G"), refused_408, "request_header_timeout")
     ends(0.3, FINE, options, sends(GET[:-1]), refused_408, "request_header_timeout", pair=mbtest.local_pair)
     ends(0.3, FINE, options, sends(b"HEAD /"), lambda client: refused_408(client, "HEAD"), "request_header_timeout")
@@ -195,11 +196,123 @@ def _():
 
 @test("request_header_timeout: a head that is slow and in time is answered")
 def _():
-    with mbhttp.served(FINE, "request_header_timeout = 10, stall_timeout = 0.1, idle_timeout = 5") as (client, _):
+    options = "request_header_timeout = 10, stall_timeout = 5, minimum_input_rate = 1, idle_timeout = 5"
+    with mbhttp.served(FINE, options) as (client, _):
         for piece in (GET[:1], GET[1:10], GET[10:]):
             client.send(piece)
             time.sleep(0.15)
         equal(client.response().status, 200, "status")
+
+
+@test("stall_timeout: a head that does not go on gets a 408")
+def _():
+    def half(client):
+        client.send(b"GET /")
+        begin = time.monotonic()
+        time.sleep(0.15)
+        client.send(b"x")
+        return begin + 0.15
+
+    for begin in (sends(b"G"), sends(b"GET / HT"), sends(GET[:-1]), half):
+        ends(0.3, FINE, "stall_timeout = 0.3, minimum_input_rate = false", begin, refused_408, "stall_timeout")
+    ends(0.3, FINE, "stall_timeout = 0.3", sends(b"GET /"), refused_408, "stall_timeout", pair=mbtest.local_pair)
+
+    def second(client):
+        answered(client)
+        client.send(b"GET /")
+        return time.monotonic()
+
+    ends(0.3, FINE, "stall_timeout = 0.3", second, refused_408, "stall_timeout")
+
+
+def drips(head, byte=b"x", every=0.1):
+    """Sends a beginning, and then a byte every so often until something comes back."""
+
+    def prepare(client):
+        client.send(head)
+        begin = time.monotonic()
+        check(drip(client, byte, every, 3 * SLOWNESS), "the end of what does not end")
+        return begin
+
+    return prepare
+
+
+def drips_unread(client):
+    """Sends the half of a body, and then a byte every 0.1 s until the connection ends; reads nothing."""
+    client.send(HALF)
+    begin = time.monotonic()
+    poller = select.poll()
+    poller.register(client.sock, select.POLLRDHUP)
+    while not poller.poll(100) and time.monotonic() < begin + 5 * SLOWNESS:
+        with contextlib.suppress(OSError):
+            client.send(b"x")
+    return begin
+
+
+RATE = "stall_timeout = 0.3"  # in which 72 bytes have to come, by default
+
+
+@test("minimum_input_rate: a head, and a body, of a byte every 0.1 s get a 408, however the body is read")
+def _():
+    for pair in mbhttp.PAIRS.values():
+        ends(0.3, FINE, RATE, drips(b"GET /"), refused_408, "minimum_input_rate", pair)
+        ends(0.3, "return request.body", RATE, drips(HALF), refused_408, "minimum_input_rate", pair)
+    ends(0.3, FINE, RATE, drips(GET[:-2] + b"X: "), refused_408, "minimum_input_rate")
+    chunk = b"1\r\nx\r\n"
+    ends(0.3, "return request.body", RATE, drips(HALF_CHUNK[:-9] + chunk, chunk), refused_408, "minimum_input_rate")
+    for body in (
+        "request:consume_input()",
+        "request:stream_request_body(function() end) request:consume_input()",
+        "request:stream_request_body_now(function() end)",
+        "request:stream_request_body_now()",
+        "pcall(function() return request.body end)",
+    ):
+        ends(0.3, body, RATE, drips(HALF), refused_408, "minimum_input_rate")
+    ends(0.3, STARTED + "return request.body", RATE, drips_unread, is_reset, "minimum_input_rate")
+
+    def second(client):
+        answered(client)
+        return drips(HALF)(client)
+
+    ends(0.3, "ok(request, #request.body)", RATE, second, refused_408, "minimum_input_rate")
+
+
+@test("minimum_input_rate: what it cuts off of a body is logged at the level that is shown by default")
+def _():
+    for data, logged in ((HALF, "minimum_input_rate"), (b"GET /", "")):
+        with mbhttp.served("return request.body", RATE, args=("--log-level=notice",), log=logged) as (client, _):
+            drips(data)(client)
+
+
+@test("minimum_input_rate: a client that neither reads nor sends as fast is reset")
+def _():
+    ends(0.3, ENDLESS, RATE, drips_unread, is_reset, "minimum_input_rate", pair=small_pair)
+
+
+@test("minimum_input_rate: a client that is fast enough, waits for us, or has a rate of false, goes on")
+def _():
+    timeout = 0.3 * SLOWNESS
+    with mbhttp.served("ok(request, #request.body)", f"stall_timeout = {timeout}, minimum_input_rate = 20") as (client, _):
+        client.send(HALF)
+        for _ in range(12):
+            time.sleep(timeout / 4)
+            client.send(b"x" * 83)
+        equal(client.response().body, b"1000", "a body of some 1000 bytes a second")
+    for options in ("minimum_input_rate = false", "stall_timeout = false"):
+        options = options if "stall" in options else f"stall_timeout = {timeout}, {options}"
+        with mbhttp.served("ok(request, #request.body)", options) as (client, _):
+            client.send(mbhttp.request(method="POST", headers=["Content-Length: 9"]))
+            check(not drip(client, b"x", timeout / 4, 2 * timeout), "no answer before the end of the body")
+            client.send(b"x")
+            equal(client.response().body, b"9", options)
+    # The script is slow, not the client.
+    slow = f"local n = 0 request:stream_request_body_now(function(x) n = n + #x os.execute('exec sleep {timeout / 2}') end)"
+    with mbhttp.served(f"{slow} ok(request, n)", f"stall_timeout = {timeout}, minimum_input_rate = 1000") as (client, _):
+        client.send(mbhttp.request(method="POST", headers=["Content-Length: 60"]))
+        for _ in range(6):
+            client.send(b"x" * 10)
+            time.sleep(timeout / 2)
+        equal(client.response().body, b"60", "answer")
 
 
 @test("stall_timeout: a body that does not go on gets a 408, however it is read")
@@ -239,7 +352,7 @@ def _():
 @test("stall_timeout: a slow body goes on as long as it goes on")
 def _():
     pieces = math.ceil(8 * SLOWNESS)  # of which each comes in time, and all together take longer than the timeout
-    with mbhttp.served("ok(request, #request.body)", f"stall_timeout = {0.4 * SLOWNESS}") as (client, _):
+    with mbhttp.served("ok(request, #request.body)", f"stall_timeout = {0.4 * SLOWNESS}, minimum_input_rate = 1") as (client, _):
         client.send(mbhttp.request(method="POST", headers=[f"Content-Length: {pieces}"]))
         for _ in range(pieces):
             time.sleep(0.1)
@@ -258,7 +371,7 @@ def _():
     ):
         timeout = 0.4 * SLOWNESS
         pause = 1.5 * timeout / len(slow)  # all together take longer than the timeout
-        with mbhttp.served("request:consume_input() ok(request, 'fine')", f"stall_timeout = {timeout}") as (client, _):
+        with mbhttp.served("request:consume_input() ok(request, 'fine')", f"stall_timeout = {timeout}, minimum_input_rate = 1") as (client, _):
             client.send(head)
             for byte in slow:
                 time.sleep(pause)
@@ -340,7 +453,7 @@ def _():
         check(drip(client, b"x", 0.1, 3 * SLOWNESS), "the end of a body that does not end")
         return begin
 
-    options = "response_timeout = 0.45, stall_timeout = 0.3"
+    options = "response_timeout = 0.45, stall_timeout = 0.3, minimum_input_rate = 1"
     ends(0.45, "return request.body", options, slow_body, refused_408, "response_timeout")
     begun = 'request:send_status("200 OK") request:flush() '
     ends(0.45, begun + "return request.body", options, slow_body, refused_408, "response_timeout")
@@ -380,6 +493,19 @@ def _():
             time.sleep(pause)
             client.send(GET)
             equal(client.response().status, 200, "status")
+
+
+@test("timeout() within a callback, and within a streaming function, says what is left of response_timeout")
+def _():
+    show = 'local left = timeout() ok(request, left > 5 and left <= 8)'
+    for body in (
+        f'{show}',
+        f'coroutine.wrap(function() {show} end)()',
+        f'request:stream_request_body_now(function() end) {show}',
+        'local left request:stream_request_body(function() left = timeout() end) request:consume_input() ok(request, left > 5)',
+    ):
+        equal(mbhttp.answers(mbhttp.request("/", "POST", b"x"), body, "response_timeout = 7").body, b"true", body)
+    equal(mbhttp.answers(GET, "ok(request, timeout())", "response_timeout = false").body, b"0.0", "without a limit")
 
 
 @test("a timeout() of the handler's own holds, and is over with the request")

@@ -71,6 +71,8 @@ def _():
         equal(entry.get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
         check(entry.get("SYSLOG_PID", "").isdigit(), f"a process id in {entry}")
         equal(journal.find("journal-error").get("PRIORITY"), "3", "priority")
+        mbcases.forging(where, journal, "hostile")
+        equal(journal.priorities("hostile-end"), ["3", "5", "6", "6", "6", "6"], "print, io, mb.log, an error")
 
 
 @test("with a syslog daemon and no journal: what is printed and an error are in the syslog, not with the client")
@@ -79,6 +81,8 @@ def _():
         mbcases.output(where, syslog, "syslog")
         mbcases.error(where, syslog, "syslog")
         check(" mb-handle[" in syslog.find("syslog-print"), "our name in the line")
+        for line in mbcases.forging(where, syslog, "hostile"):
+            check(" mb-handle[" in line, f"our name in {line!r}")
 
 
 @test("with a journal and no /dev/log: what is printed and an error reach the journal by its own stream")
@@ -89,6 +93,8 @@ def _():
         entry = journal.find("stream-error")
         equal(entry.get("SYSLOG_IDENTIFIER"), "mb-handle", "identifier")
         equal(entry.get("PRIORITY"), "3", "priority")
+        mbcases.forging(where, journal, "streaming")
+        equal(journal.priorities("streaming-end"), ["3", "5", "6", "6", "6", "6"], "print, io, mb.log, an error")
 
 
 @test("with no log at all the client gets its answer, and nothing else")

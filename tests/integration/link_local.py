@@ -276,6 +276,34 @@ def _():
     check("daemon-reload" not in text, f"no such remark in {text}")
 
 
+@test("a port is for IPv4 and IPv6 for mb@ and for --units, also with net.ipv6.bindv6only=1")
+def _():
+    path = mbtest.write_file(mbtest.tmp("srv", "both.lua"), f"{SAYS} listen{{{listener('::', 9501)}, connect=says 'both'}}")
+    equal(units(path), "", "stderr")
+    equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
+    anywhere = script(f"{SAYS} return says 'any'")
+    manager.systemctl("set-environment", f"MB_SCRIPT={anywhere}")
+    mbtest.write_file("/proc/sys/net/ipv6/bindv6only", "1")
+    try:
+        manager.start("mb@9500.socket")
+        manager.start("both.socket")
+    finally:
+        mbtest.write_file("/proc/sys/net/ipv6/bindv6only", "0")
+    for host in ("127.0.0.1", "::1"):
+        equal(mbtest.answer((host, 9501))[0][:5], b"both ", f"answer of --units at {host}")
+        equal(mbtest.answer((host, 9500))[0][:4], b"any ", f"answer of mb@ at {host}")
+    for unit in ("both.socket", "mb@9500.socket"):
+        manager.stop_unit(unit)
+
+
+@test("mb@ADDRESS:PORT listens at an address that the machine gets later")
+def _():
+    manager.start("mb@192.0.2.7:9502.socket")
+    subprocess.run(["ip", "address", "add", "192.0.2.7/32", "dev", "lo"], check=True)
+    equal(mbtest.answer(("192.0.2.7", 9502))[0][:14], b"any 192.0.2.7 ", "answer")
+    manager.stop_unit("mb@192.0.2.7:9502.socket")
+
+
 @test("what nobody can listen at is refused, and the message says what to write")
 def _():
     for mode in ("--units", "--inetd", "--xinetd"):

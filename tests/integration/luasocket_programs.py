@@ -313,12 +313,12 @@ def _():
 def _():
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    for host in ("127.0.0.1", "127.0.0.2", "*"):
+    for host, own in (("127.0.0.1", 0), ("127.0.0.2", 0), ("*", 0), ("127.0.0.2", free_port())):
         program = script(f"""
         local socket = require("socket")
         local client = assert(socket.bind("*", 0)):accept()
-        local out = socket.tcp() assert(out:bind("{host}", 0)) assert(out:connect("127.0.0.1", {port}))
-        client:send((out:getsockname())) out:close() client:close()
+        local out = socket.tcp() assert(out:bind("{host}", {own})) assert(out:connect("127.0.0.1", {port}))
+        local ip, port = out:getsockname() client:send(ip .. " " .. tostring({own} == 0 or port == {own})) out:close() client:close()
         """)
         client, conn = tcp_pair()
         with client:
@@ -326,7 +326,7 @@ def _():
             conn.close()
             listener.accept()[0].close()
             want = host if host != "*" else "127.0.0.1"
-            equal(client.end(), (want.encode(), "eof"), f"local address; log: {child.log()!r}")
+            equal(client.end(), (f"{want} true".encode(), "eof"), f"local address; log: {child.log()!r}")
             equal(child.wait(), 0, "exit status")
     listener.close()
 

@@ -2,6 +2,7 @@
 """--style: what a server program of another library sees, whichever it is: the one connection as a listener's, its
 address, the end. LuaSocket's interface stands for all; what is the others' own is tested with theirs."""
 
+import contextlib
 import os
 import socket
 import sys
@@ -34,22 +35,32 @@ while 1 do
 end
 """
 
-# Binds to what it is told, and says what came of it.
+# Listens where it is told, and says where that is.
 BINDS = """
 local socket = require "socket"
-local master = assert(socket.tcp())
-local good, message = master:bind(arg[1], tonumber(arg[2]))
-if good then good, message = master:listen(8) end -- a bind to another address and port 0 is what a client may do
-if good then
-  local ip, port = master:getsockname()
-  message = ip .. " " .. port
-end
-local server = good and master or assert(socket.bind("*", 0))
+local server = assert(socket.tcp())
+assert(server:bind(arg[1], tonumber(arg[2])))
+assert(server:listen(8))
+local ip, port = server:getsockname()
 local client = server:accept()
-client:send(tostring(good) .. " " .. message .. "\\n")
+client:send(ip .. " " .. port)
 client:close()
 server:accept()
 error("not reached")
+"""
+
+# Listens where it is told, and where the connection came in.
+TWO = """
+local socket = require "socket"
+local function text(...)
+  local t = table.pack(...)
+  for i = 1, t.n do t[i] = tostring(t[i]) end
+  return table.concat(t, " ", 1, t.n)
+end
+local other = assert(socket.tcp())
+assert(other:bind(arg[1], tonumber(arg[2])))
+assert(other:listen(8))
+local server = assert(socket.bind("*", 0))
 """
 
 # After `local server`, the connection is accepted as `client`, and the body runs.
@@ -138,19 +149,150 @@ def _():
     equal(mbtest.output_of(HANDLE, LUASOCKET, "--check", script("error('not run')")), "1 any connection", "--check")
 
 
+# --- What the program sees of Lua ---
+
+# Each line is true in Lua 5.1, and here.
+LUA_51 = """
+unpack({1, 2, 3}, 2) == 2 and select("#", unpack({}, 1, 3)) == 3
+loadstring("return ...", "=name")(7) == 7 and select(2, loadstring("?", "=name")):find("^name:1:") ~= nil
+gcinfo() > 0 and math.mod(7, 4) == 3 and type(package.loaders) == "table"
+table.getn({1, 2, 3}) == 3 and table.getn(setmetatable({1}, {__len = function() return 5 end})) == 1
+table.maxn({}) == 0 and table.maxn({[1] = 1, [10] = 1, [2.5] = 1, [-3] = 1, x = 1}) == 10
+table.foreach({x = 1, y = 2}, function(k, v) if v == 2 then return k end end) == "y"
+table.foreach({}, print) == nil and table.foreachi({}, print) == nil
+table.foreachi({"a", "b", x = 1}, function(i, v) if v == "b" then return i end end) == 2
+(function() local n = 0 table.foreachi({"a", "b", x = 1}, function() n = n + 1 end) return n end)() == 2
+(function() for word in string.gfind("one two", "%a+") do return word end end)() == "one" and ("x"):gfind("x")() == "x"
+getfenv() == _G and getfenv(0) == _G and getfenv(1) == _G and getfenv(print) == _G and getfenv(function() end) == _G
+(function() local f = function() return x end return setfenv(f, {x = 1}) == f and f() == 1 and getfenv(f).x == 1 end)()
+(function() local function f() return x end local function g() return x end setfenv(f, {x = 1}) return g() end)() == nil
+(function() setfenv(1, {x = 2}) return x, (function() return x end)() end)() == 2
+(function() local function up() setfenv(2, {x = 3}) end up() return x end)() == 3
+setfenv(loadstring("x = 4 return x"), {})() == 4 and x == nil
+not pcall(setfenv, print, {}) and not pcall(setfenv, 1) and not pcall(getfenv, -1) and not pcall(getfenv, 1e6)
+select(2, pcall(setfenv, 0, {})):find("Lua 5.3 cannot set the environment of a thread", 1, true) ~= nil
+require("old.module") == old.module and old.module.f() == "old.module" and old.module._PACKAGE == "old." and f == nil
+old.module == package.loaded["old.module"] and old.module._M == old.module and old.module.text() == "number"
+old.module.added == "old.module" and not pcall(loadstring("module('old.module.f.x')"))
+require("old.bare") == old.bare and old.bare.one() == "one" and old.bare.print == nil and one == nil
+not pcall(module) and (function() module("own") v = 1 end)() == nil and own.v == 1 and own.print == nil and v == nil
+"""
+
+OLD_MODULE = """
+module(..., package.seeall, function(m) m.added = m._NAME end)
+function f() return _NAME end
+function text() return type(1) end
+"""
+
+
+@test("a program that was written for Lua 5.1 finds what 5.3 has no more, in each style; a script does not")
+def _():
+    lines = LUA_51.strip().splitlines()
+    text = "local said = {}\n"
+    text += "\n".join(f'said[#said + 1] = tostring((function() return {line} end)())' for line in lines)
+    takes = '\nrequire("mb.style").take():write(table.concat(said, " "))'
+    program = script(text + takes)
+    os.makedirs(os.path.join(os.path.dirname(program), "old"), exist_ok=True)
+    mbtest.write_file(os.path.join(os.path.dirname(program), "old", "module.lua"), OLD_MODULE)
+    bare = 'local setmetatable = setmetatable\nmodule (...)\nfunction one() return "one" end\n'
+    mbtest.write_file(os.path.join(os.path.dirname(program), "old", "bare.lua"), bare)
+    for style in "luasocket", "tarantool", "lua-http":
+        got = run(text + takes, options=(f"--style={style}",))[0].split()
+        equal([line for line, word in zip(lines, got) if word != "true"], [], style)
+        equal(len(got), len(lines), "lines")
+    names = "unpack loadstring gcinfo getfenv setfenv module socket string.gfind math.mod table.getn table.foreach " \
+        "package.seeall package.loaders"
+    text = f"""
+    local said = {{}}
+    for name in ("{names}"):gmatch("%S+") do said[#said + 1] = load("return " .. name)() and name end
+    require("mb.luasocket").install()
+    return function(s) s:write(table.concat(said, " "), tostring(socket)) end
+    """
+    equal(run(text, options=())[0], "nil", "what a script sees")
+
+
+@test("what 5.3 has is left as it is, and a program may have names of its own")
+def _():
+    text = "local before = table.unpack function unpack() return 'own' end setmetatable(_G, {__index = error}) "
+    text += "string.gfind = 1 assert(table.getn({}) == 0 and string.gfind == 1 and string.nosuch == nil) "
+    text += ACCEPTS + "client:send(unpack({1}) .. tostring(before == table.unpack)) client:close()"
+    equal(run(text)[:2], ("owntrue", "eof"), "answer")
+
+
+@test("a bare require of socket sets the global socket, and LuaSocket's other modules set theirs")
+def _():
+    text = """
+    require "socket" require "socket.url" require "ltn12"
+    local client = assert(socket.bind("*", 0)):accept()
+    socket.sink("close-when-done", client)(ltn12 and socket.url.escape("a b")) client:close()
+    """
+    equal(run(text)[:2], ("a%20b", "eof"), "answer")
+
+
+@test("a script does not require itself: its name is that of a module elsewhere, or is not found")
+def _():
+    there, beside = mbtest.tmp("installed"), mbtest.tmp("program")
+    os.mkdir(there)
+    os.mkdir(beside)
+    mbtest.write_file(os.path.join(there, "copas.lua"), 'local name, file = ... return {name = name, file = file}')
+    program = ACCEPTS + 'local copas = require "copas" client:send(copas.name .. " " .. copas.file) client:close()'
+    handler = 'local copas = require "copas" return function(s) s:write(copas.name .. " " .. copas.file) end'
+    want = f"copas {there}/copas.lua"
+    wrapped = f'return require("mb.style").program("luasocket", "{beside}/copas.lua")'
+    for text, options in (program, (LUASOCKET,)), (handler, ()):
+        path = mbtest.write_file(os.path.join(beside, "copas.lua"), text)
+        for name, directory in ((path, "/"), ("./copas.lua", beside), ("copas.lua", beside), ("../program/copas.lua", there)):
+            client, conn = tcp_pair()
+            with client, conn, contextlib.chdir(directory):
+                child = Serving(conn, *options, name, env=dict(os.environ, LUA_PATH=f"./?.lua;;{there}/?.lua"))
+                conn.close()
+                got, how = client.end()
+                equal(child.wait(), 0, f"exit status; log: {child.log()!r}")
+            equal((got.decode().replace("./copas", f"{there}/copas"), how), (want, "eof"), name)
+    path = mbtest.write_file(os.path.join(beside, "copas.lua"), program)
+    env = dict(os.environ, LUA_PATH=f";;{there}/?.lua")
+    other = mbtest.write_file(os.path.join(beside, "neighbour.lua"), program)
+    for args in [(LUASOCKET, other), (script(wrapped),)]:
+        client, conn = tcp_pair()
+        with client, conn:
+            child = Serving(conn, *args, env=env)
+            conn.close()
+            equal((client.end(), child.wait()), ((want.encode(), "eof"), 0), f"{args}; log: {child.log()!r}")
+    _, how, log = run(wrapped, options=(), status=70)
+    check(how == "reset" and f"'copas' not found: {beside}/copas.lua is the script itself" in log, f"{how} {log!r}")
+    mbtest.write_file(os.path.join(beside, "helper.lua"), 'return {name = "helper", file = ""}')
+    mbtest.write_file(path, program.replace('require "copas"', 'require "helper"'))
+    equal(run(wrapped, options=())[:2], ("helper ", "eof"), "a module beside the program")
+    mbtest.write_file(os.path.join(beside, "copas.lua"), "return {name = 'beside', file = ''}")
+    for style, found in ("lua-http", want), ("tarantool", "beside "):
+        text = 'local copas = require "copas" require("mb.style").take():write(copas.name .. " " .. copas.file)'
+        mbtest.write_file(other, text)
+        client, conn = tcp_pair()
+        with client, conn:
+            child = Serving(conn, f"--style={style}", other, env=env)
+            conn.close()
+            equal((client.end(), child.wait()), ((found.encode(), "eof"), 0), f"{style}; log: {child.log()!r}")
+    _, how, log = run(ACCEPTS + 'require((arg[0]:match("([^/]*)%.lua$")))', status=70)
+    check(how == "reset" and "' not found: " in log and " is the script itself\n" in log, f"{how} {log!r}")
+    text = 'package.preload[arg[0]:match("([^/]*)%.lua$")] = function() return "preloaded" end\n' + ACCEPTS
+    text += 'client:send(require((arg[0]:match("([^/]*)%.lua$")))) client:close()'
+    equal(run(text)[:2], ("preloaded", "eof"), "package.preload")
+
+
 # --- The address ---
 
 
-def bound(pair, host, port_of):
-    """What bind(host, port) comes to; port_of: a function of the connection's port."""
+def bound(text, host, port_of, pair=tcp_pair, status=0):
+    """Runs a program that listens at the host and a port, which is a function of the connection's port. Returns what the
+    client receives, the log, and the connection's port."""
     client, conn = pair()
     port = conn.getsockname()[1]
     with client, conn:
-        child = Serving(conn, LUASOCKET, script(BINDS), host, str(port_of(port)))
+        child = Serving(conn, LUASOCKET, script(text), host, str(port_of(port)))
         conn.close()
         got, how = client.end()
-        equal((child.wait(), how), (0, "eof"), f"exit status, end; log: {child.log()!r}")
-    return got.decode().rstrip("\n"), port
+        equal((child.wait(), how), (status, "reset" if status else "eof"), f"exit status, end; log: {child.log()!r}")
+    return got.decode(), child.log(), port
 
 
 @test("bind succeeds at the connection's address, at every address, and with port 0 for its port")
@@ -159,30 +301,69 @@ def _():
     mapped = lambda: tcp_pair(socket.AF_INET6, "::", "127.0.0.1", dual_stack=True)
     same, any_port = (lambda port: port), (lambda port: 0)
     for pair, host, want in (
-        (tcp_pair, "127.0.0.1", "1.0 127.0.0.1 PORT"),
-        (tcp_pair, "*", "1.0 0.0.0.0 PORT"),
-        (tcp_pair, "0.0.0.0", "1.0 0.0.0.0 PORT"),
-        (tcp_pair, "::", "1.0 :: PORT"),
-        (tcp_pair, "localhost", "1.0 127.0.0.1 PORT"),
-        (mapped, "127.0.0.1", "1.0 127.0.0.1 PORT"),
-        (mapped, "::ffff:127.0.0.1", "1.0 ::ffff:127.0.0.1 PORT"),
-        (mapped, "0.0.0.0", "1.0 0.0.0.0 PORT"),
-        (ip6, "::1", "1.0 ::1 PORT"),
-        (ip6, "0.0.0.0", "1.0 0.0.0.0 PORT"),
+        (tcp_pair, "127.0.0.1", "127.0.0.1 PORT"),
+        (tcp_pair, "*", "0.0.0.0 PORT"),
+        (tcp_pair, "0.0.0.0", "0.0.0.0 PORT"),
+        (tcp_pair, "::", ":: PORT"),
+        (tcp_pair, "localhost", "127.0.0.1 PORT"),
+        (mapped, "127.0.0.1", "127.0.0.1 PORT"),
+        (mapped, "::ffff:127.0.0.1", "::ffff:127.0.0.1 PORT"),
+        (mapped, "0.0.0.0", "0.0.0.0 PORT"),
+        (ip6, "::1", "::1 PORT"),
+        (ip6, "0.0.0.0", "0.0.0.0 PORT"),
     ):
         for port in same, any_port:
-            got, number = bound(pair, host, port)
+            got, _, number = bound(BINDS, host, port, pair)
             equal(got, want.replace("PORT", str(number)), f"bind to {host}")
 
 
-@test("to bind to another address or port, or listen there, is an error that says where the connection came in")
+# Addresses that are not the connection's, as functions of its port.
+ELSEWHERE = (("127.0.0.2", lambda port: port), ("127.0.0.1", lambda port: port ^ 1), ("::1", lambda port: 0))
+
+
+@test("a listener elsewhere is never ready: accept and select time out, and the other listener has the connection")
 def _():
-    for host, port_of in (("127.0.0.2", lambda port: port), ("127.0.0.1", lambda port: port ^ 1), ("::1", lambda port: 0)):
-        got, port = bound(tcp_pair, host, port_of)
-        for part in ("nil cannot bind to ", host, f"came in on 127.0.0.1:{port}", LUASOCKET):
-            check(part in got, f"{part!r} in {got!r}")
-    name = bound(tcp_pair, "nosuchhost.invalid", lambda port: 0)[0]
-    check(name.startswith("nil ") and "came in" not in name, f"a name that nobody knows: {name!r}")
+    text = TWO + """
+    local lines = {text(other:getsockname()), text(other:setoption("reuseaddr", true))}
+    other:settimeout(0.01)
+    lines[3] = text(other:accept())
+    local ready = socket.select({other, server})
+    lines[4] = text(#ready, ready[1] == server)
+    lines[5] = text(select(3, socket.select({other}, {other}, 0.01)))
+    local client = server:accept()
+    lines[6] = text(other:accept())
+    other:close()
+    lines[7] = text(other:accept())
+    client:send(table.concat(lines, ", "))
+    client:close()
+    socket.select({other, server})
+    error("not reached")
+    """
+    for host, port_of in ELSEWHERE:
+        got, _, port = bound(text, host, port_of)
+        name, rest = got.split(", ", 1)
+        address, number, family = name.split()
+        equal((address, family), (host, "inet6" if ":" in host else "inet"), "address")
+        check(int(number) == port_of(port) if port_of(port) else int(number) not in (0, port), f"port {number}")
+        equal(rest, "1.0, nil timeout, 1 true, timeout, nil timeout, nil closed", "what it says")
+    text = TWO + 'server:accept():send("x") other:accept() error("not reached")'
+    equal(bound(text, *ELSEWHERE[0])[0], "x", "the client of a program that waits there for ever")
+
+
+@test("a program that listens elsewhere only, or waits there for ever, is an error that says where the connection came in")
+def _():
+    binds = BINDS.replace("local client", "%s\nlocal client")
+    for what in ("", "server:settimeout(0)", "socket.select({server}, nil, 0)", "while true do server:accept() end"):
+        for host, port_of in ELSEWHERE:
+            _, log, port = bound(binds % what, host, port_of, status=70)
+            for part in (f"nobody can come to {'[::1]' if ':' in host else host}:", f"came in on 127.0.0.1:{port},"):
+                check(part in log, f"{part!r} in {log!r}")
+    for wait in "other:accept()", "socket.select({other})", "socket.select({})":
+        log = bound(TWO + wait, *ELSEWHERE[0], status=70)[1]
+        check(":12: the program would wait for ever, and has not accepted the connection" in log, f"{wait}: {log!r}")
+    text = BINDS.replace("assert(server:bind(arg[1], tonumber(arg[2])))", "error((select(2, server:bind(arg[1], 0))), 0)")
+    log = bound(text, "nosuchhost.invalid", lambda port: 0, status=70)[1]
+    check("came in" not in log and "not known" in log, f"a name that nobody knows: {log!r}")
 
 
 @test("nothing is bound: it has the descriptors that a handler of ours has, and the address is free for others")
@@ -210,7 +391,7 @@ def _():
     header = b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n"
     got = run(text, options=(LUASOCKET, "--proxy-protocol"), said=header + b"rest")
     equal(got[:2], ("192.0.2.1 12345 inet", "eof"), "client")
-    text = 'local s = require "socket" local server, message = s.bind("198.51.100.2", 443) error(message, 0)'
+    text = 'require("socket").bind("198.51.100.2", 443):accept()'
     got = run(text, options=(LUASOCKET, "--proxy-protocol"), said=header, status=70)
     check("came in on 127.0.0.1:" in got[2], got)
 
@@ -247,7 +428,7 @@ def _():
         equal(run(ACCEPTS + f'client:send("x") client:close() {call} print("not reached")'), ("x", "eof", ""), call)
 
 
-@test("accept with a timeout waits while the connection is open, and ends the program once it is closed")
+@test("accept with a timeout waits while the connection is open; after its end it says so once, at once")
 def _():
     text = ACCEPTS + """
     server:settimeout(0.05)
@@ -255,10 +436,77 @@ def _():
     local again, message = server:accept()
     client:send(tostring(again) .. " " .. message .. " " .. tostring(socket.gettime() - began >= 0.05))
     client:close()
+    server:settimeout(arg[1])
+    print(server:accept())
     server:accept()
     print("not reached")
     """
-    equal(run(text), ("nil timeout true", "eof", ""), "answer, end, log")
+    for seconds in "0", "0.05", "1000":
+        equal(run(text, seconds), ("nil timeout true", "eof", "nil\ttimeout\n"), "answer, end, log")
+
+
+@test("between two connections a program that polls does all its work once more")
+def _():
+    polls = """
+    local socket = require "socket"
+    local server, other = assert(socket.bind("*", 0)), assert(socket.bind("127.0.0.1", 1))
+    server:settimeout(%s) other:settimeout(0)
+    local client
+    while true do
+      %s
+      if client then client:send("served") client:close() client = nil print("closed") else print("idle") end
+    end
+    """
+    accepts = "client = server:accept()"
+    for seconds in "0", "0.01":
+        for waits in (
+            accepts,
+            "socket.select({server, other}, nil, 5) " + accepts,
+            accepts + " if not client then socket.select({server}, nil, 0.01) end",
+            "if not client then print(#socket.select({server}, nil, 1000)) end " + accepts,
+            accepts + " other:accept()",
+        ):
+            got, how, log = run(polls % (seconds, waits))
+            log = log.replace("0\n", "").replace("1\n", "")
+            equal((got, how, log), ("served", "eof", "closed\nidle\n"), waits)
+    again = """
+    local socket = require "socket"
+    while true do
+      local server = assert(socket.bind("*", 0))
+      server:settimeout(0)
+      local client = server:accept()
+      server:close()
+      if client then client:send("served") client:close() else print("idle") end
+    end
+    """
+    got, how, log = run(again)
+    equal((got, how), ("served", "eof"), "a listener for each connection")
+    check(1 <= log.count("idle") <= 8, log)
+
+
+@test("a wait for something else goes on after the connection, until it times out for the second time")
+def _():
+    listener = socket.create_server(("127.0.0.1", 0))
+    text = ACCEPTS + """
+    local out = assert(socket.connect("127.0.0.1", arg[1]))
+    client:close()
+    while true do
+      local ready, _, message = socket.select({server, out}, nil, arg[2])
+      if ready[out] then print((assert(out:receive()))) else print(message) end
+    end
+    """
+    client, conn = tcp_pair()
+    with client, conn, listener:
+        child = Serving(conn, LUASOCKET, script(text), str(listener.getsockname()[1]), "0.5")
+        conn.close()
+        peer = listener.accept()[0]
+        equal(client.end(), (b"", "eof"), "end")
+        for word in (b"one\n", b"two\n"):
+            peer.sendall(word)
+            until(lambda: word.decode() in child.log(), "what the other peer says")
+        equal(child.wait(), 0, "exit status")
+        equal(child.log().replace("timeout\n", ""), "one\ntwo\n", "log")
+        check(child.log().endswith("timeout\n"), child.log())
 
 
 @test("a loop over select serves the connection, and ends with it")
@@ -283,6 +531,58 @@ def _():
     end
     """
     equal(run(text, said=b"one\ntwo\nbye\n"), ("<one><two><bye>", "eof", ""), "answer, end, log")
+
+
+@test("a program that has closed its listener ends with the connection, however it waits for the next one")
+def _():
+    text = ACCEPTS + """
+    server:close()
+    %s
+    client:send("served") client:close()
+    while true do %s end
+    """
+    for wait in ("server:accept()", "pcall(server.accept, server)", "socket.select({server}, nil, 1000)",
+                 "socket.select({server}, nil, 0)", "socket.select({server})", "socket.select({}, nil)"):
+        equal(run(text % ("", wait)), ("served", "eof", ""), wait)
+    open_still = 'for _ = 1, 20 do assert(select(2, server:accept()) == "closed") end'
+    equal(run(text % (open_still, "server:accept()")), ("served", "eof", ""), "while the connection is open")
+    text = 'local server = require("socket").bind("*", 0) server:close() while true do server:accept() end'
+    _, how, log = run(text, status=70)
+    check(how == "reset" and "has closed its listener, and has not accepted the connection" in log, f"{how} {log!r}")
+
+
+@test("a client that a polling program drops without closing it is closed, and the program ends")
+def _():
+    text = """
+    local socket = require "socket"
+    local server = assert(socket.bind("*", 0))
+    server:settimeout(%s)
+    while true do
+      %s
+      local client = server:accept()
+      if client then client:send("served") end
+    end
+    """
+    for seconds in "0", "0.05", "5":
+        for wait in "", "socket.select({server}, nil, 0.01)":
+            equal(run(text % (seconds, wait)), ("served", "eof", ""), f"{seconds} {wait}")
+    text = ACCEPTS + 'client:send("served") client = nil while true do socket.select({server}, nil, 0.05) end'
+    equal(run(text), ("served", "eof", ""), "select alone")
+
+
+@test("a program that polls while the connection is open does not spend its time on the garbage")
+def _():
+    text = ACCEPTS + """
+    collectgarbage("stop")
+    local collected = 0
+    local function arm() setmetatable({}, {__gc = function() collected = collected + 1 arm() end}) end
+    arm()
+    server:settimeout(0)
+    for _ = 1, 1000 do server:accept() socket.select({server}, nil, 0) end
+    client:send(collected)
+    """
+    got, how, _ = run(text)
+    check(1 <= int(got) <= 5 and how == "eof", f"{got} collections")
 
 
 @test("an accepted object that is collected counts as closed")

@@ -221,7 +221,7 @@ ms:bind('0.0.0.0', 0) ms:listen(1)
 local c = ms:accept() c:write('x') c:close()
 ms:accept()
 """
-    shown = "one is 1\n100%\ntrue\nnil\npart: a\nb\n"
+    shown = "one is 1\n100%\ntrue\nnil\npart: a\n\tb\n"
     error = "bad argument #2 to 'string.format' (number expected, got string)\n"
     for options, more in ((), ""), (("--log-level=debug",), "unseen\nunseen\n"):
         client, conn = tcp_pair()
@@ -343,6 +343,7 @@ say(s:nonblock(true), s:accept(), s:error())
 say(s:wait(0.01), s:writable(0.01))
 fiber.create(function() c:write("hello\n") fiber.sleep(0.05) c:close() end)
 say(s:readable(100))
+s:readable(0)
 say("never")
 """.replace("PORT", str(port))
     log = f"""false\tcannot bind to 127.0.0.1:{port + 1}: the connection came in on 127.0.0.1:{port}, and with --style=tarantool a program serves nothing else\ttrue
@@ -355,6 +356,7 @@ true\t127.0.0.1\ttrue
 false\tConnection timed out\ttrue
 true\tnil\tResource temporarily unavailable
 nil\tfalse
+false
 """
     serves((client, conn), text, b"", b"hello\n", log)
 
@@ -446,6 +448,28 @@ fiber.create(function() fiber.sleep(0.02) other:close() end)
 s:close()
 """
     serves(tcp_pair(), text, b"", b"served\n", "nil\tBad file descriptor\nfalse\tBad file descriptor\nnil\tBad file descriptor\n")
+
+
+@test("--style: a program that polls does its work once more after the connection, also one that drops it")
+def _():
+    polls = r"""
+local socket = require "socket"
+local s = socket('AF_INET', 'SOCK_STREAM', 'tcp') assert(s:bind('127.0.0.1', 0)) s:listen(5) s:nonblock(true)
+while true do
+  %s
+  local client = s:accept()
+  if client then client:write(client:readline()) %s print("served") else print("idle") end
+end
+"""
+    served = Served(tcp_pair(), polls % ("", "client:close()"), "--style=tarantool")
+    served.client.send(b"hello\n")
+    equal(served.client.end(), (b"hello\n", "eof"), "answer")
+    served.ends(0, "served\nidle\n")
+    for wait in "", "s:readable(0.01)", "s:wait(0.01)":
+        served = Served(tcp_pair(), polls % (wait, ""), "--style=tarantool")
+        served.client.send(b"hello\n")
+        equal(served.client.end(), (b"hello\n", "eof"), "answer")
+        equal(served.child.wait(), 0, "exit status")
 
 
 @test("--style: over a Unix socket")

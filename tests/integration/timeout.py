@@ -74,6 +74,43 @@ def _():
     expires(0.3, 'timeout(0.3); ("a"):rep(1000):find(("a-"):rep(6) .. "b")')
 
 
+FINALIZER = "setmetatable({{}}, {{__gc = function() {} end}})"
+
+
+@test("finalizers at the end have 10 seconds, and no timeout() of theirs extends that; the client has its answer before")
+def _():
+    body = FINALIZER.format("local left = timeout(0) print(left > 9 and left <= 10, timeout() > 9)")
+    client, conn = tcp_pair()
+    with client, conn:
+        child = Serving(conn, handler(body + " timeout(1)"))  # which ends with the handler
+        equal(client.end(), (b"armed\n", "eof"), "answer")
+        equal(child.wait(), 0, "exit status")
+        equal(child.log(), "true\ttrue\n", "what the finalizer sees")
+
+
+@test("a finalizer that hangs at the end is ended with a line in the log")
+def _():
+    client, conn = tcp_pair()
+    with client, conn:
+        begin = time.monotonic()
+        child = Serving(conn, handler(FINALIZER.format('timeout(60) os.execute("exec sleep 60")')))
+        equal(client.end(), (b"armed\n", "eof"), "answer")
+        check(time.monotonic() - begin < 5 * SLOWNESS, "the client does not wait for it")
+        equal(child.wait(20 * SLOWNESS), ALARM, "exit status")
+        check(9 < time.monotonic() - begin < 20 * SLOWNESS, "after 10 seconds")
+        equal(child.log(), "mb-handle: timeout: the finalizers (__gc) of the script took too long after its end\n", "log")
+
+
+@test("--timeout holds for finalizers, too, when it is shorter")
+def _():
+    client, conn = tcp_pair()
+    with client, conn:
+        child = Serving(conn, "--timeout=1", handler(FINALIZER.format('os.execute("exec sleep 60")')))
+        equal(client.end(), (b"armed\n", "eof"), "answer")
+        equal(child.wait(), ALARM, "exit status")
+        equal(child.log(), "mb-handle: timeout: time is up\n", "log")
+
+
 @test("what was written but not flushed is not sent")
 def _():
     client, conn = tcp_pair()

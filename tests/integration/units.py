@@ -276,13 +276,14 @@ def _():
     for script in (tcp, local, mixed):
         written(script)
     equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
-    all_of_them = {"Accept": "yes", "TriggerLimitIntervalUSec": "0", "Backlog": "4096"}
-    times = {"KeepAlive": "yes", "KeepAliveTimeUSec": "2min", "KeepAliveIntervalUSec": "30s", "NoDelay": "yes"}
+    all_of_them = {"Accept": "yes", "TriggerLimitIntervalUSec": "1s", "TriggerLimitBurst": "300"}
     for unit, wanted in (
-        ("set-tcp.socket", {**times, "FreeBind": "yes", "RemoveOnStop": "no"}),
-        ("set-local.socket", {"KeepAlive": "no", "NoDelay": "no", "SocketMode": "0666", "RemoveOnStop": "yes"}),
+        ("set-tcp.socket", {"Backlog": "64", "NoDelay": "yes", "FreeBind": "yes", "RemoveOnStop": "no"}),
+        ("set-local.socket", {"NoDelay": "no", "SocketMode": "0666", "RemoveOnStop": "yes"}),
+        ("set-local.socket", {"Backlog": "1024", "BindIPv6Only": "default"}),
         # The manager would log an error for each connection to the Unix socket.
-        ("set-mixed.socket", {"KeepAlive": "yes", "KeepAliveTimeUSec": "0", "NoDelay": "no", "FreeBind": "no"}),
+        ("set-mixed.socket", {"NoDelay": "no", "FreeBind": "no"}),
+        ("set-mixed.socket", {"Backlog": "64", "BindIPv6Only": "both"}),
     ):
         for name, value in {**all_of_them, **wanted}.items():
             equal(manager.prop(unit, name), value, f"{name} of {unit}")
@@ -301,7 +302,8 @@ def settings(text):
 
 @test("the units have the lines of the ones that are installed, but for what is the script's")
 def _():
-    own = {"[Unit]": ("Description=",), "[Service]": ("ExecStart=",), "[Socket]": ("ListenStream=",)}
+    # mb@ has FreeBind= for an address in its name.
+    own = {"[Unit]": ("Description=",), "[Service]": ("ExecStart=",), "[Socket]": ("ListenStream=", "FreeBind=")}
     tcp = source("same-tcp.lua", 'listen{{proto="tcp", port=1}, connect=print}')
     local = source("same-local.lua", 'listen{{proto="local", path="/x"}, connect=print}')
     for script, template in ((tcp, "mb@"), (local, "mb-local@")):

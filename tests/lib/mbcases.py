@@ -105,6 +105,16 @@ def output(where, log, mark):
         log.find(f"{mark}-{piece}")
 
 
+def forging(where, log, mark):
+    """A client's name, in all that a handler logs, neither chooses a level nor moves the cursor nor hides anything.
+    Returns the first of its lines as the log has it, and the last."""
+    with Client(where) as client:
+        client.send(f"name\n{mark}-begin%0a<0>{mark}-end%1b[2J%e2%80%ae%c0%8a%0d\n")
+        equal(client.end(), (b"", "reset"), "what the client got")
+    log.find("stack traceback") # the last line: all is there
+    return log.find(f"{mark}-begin"), log.find(f"0>{mark}-end\\x1b[2J\\xe2\\x80\\xae\\xc0\\x8a\\x0d")
+
+
 def error(where, log, mark):
     """After an error in the handler the client gets a reset and not a byte; the log gets message and traceback."""
     with Client(where) as client:

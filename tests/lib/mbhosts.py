@@ -28,7 +28,7 @@ class UserManager(mbtest.Process):
     """systemd --user with our unit files only. It has a run-time directory and a home of its own. Must be used within
     mbspace.enter(cgroup=True): two managers in one control group would remove each other's processes."""
 
-    UNITS = ("mb@.socket", "mb@.service", "mb-local@.socket", "mb-local@.service")
+    UNITS = ("mb@.socket", "mb@.service", "mb-local@.socket", "mb-local@.service", "mb-reopen@.service")
 
     def __init__(self, user=None, home_units=False, **env):
         """user: an account without privileges to run as, like the manager of a user; env: more variables."""

@@ -158,6 +158,10 @@ class Journal(mbtest.Process):
             lambda: next((e for e in self.entries() if part in str(e.get("MESSAGE"))), None), f"{part!r} in the journal"
         )
 
+    def priorities(self, part):
+        """Returns the priorities of all entries with this text in their messages, sorted."""
+        return sorted(entry["PRIORITY"] for entry in self.entries() if part in str(entry.get("MESSAGE")))
+
     def stop(self, *args):
         super().stop(*args)
         _dev_log(False)

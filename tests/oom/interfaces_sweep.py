@@ -92,6 +92,27 @@ end
 """
 )
 
+# A program for Lua 5.1, with two listeners, which polls.
+PROGRAM = script(
+    r"""
+print("begun")
+module("program", package.seeall)
+setfenv(1, setmetatable({}, {__index = getfenv(1)}))
+local server, other = assert(socket.bind("*", 0)), assert(socket.bind("127.0.0.1", 1))
+server:settimeout(0)
+while true do
+  local ready = assert(socket.select({other, server}, nil, 0.001))
+  local client = table.getn(ready) > 0 and assert(server:accept())
+  if client then
+    client:send(assert(client:receive("*a")))
+    server:settimeout()
+    server:accept() -- ends the program
+  end
+end
+"""
+)
+STYLE = script(f'return require("mb.style").program("luasocket", "{PROGRAM}")')
+
 BODY = b"content " * 2000
 REQUESTS = (
     b"POST /one?q HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -181,6 +202,7 @@ for name, path, said, answer in (
     ("mb.luasocket", LUASOCKET, LINES, LINES),
     ("mb.tarantool", TARANTOOL, LINES, LINES),
     ("mb.http_server", HTTP_SERVER, REQUESTS, RESPONSES),
+    ("a program with --style", STYLE, LINES, LINES),
 ):
     for mode, what in (("once", "one allocation fails"), ("from", "all from one allocation on fail")):
         test(f"{name}: {what}, each in turn")(lambda job=(path, said, answer, mode): sweep(*job))

@@ -240,6 +240,15 @@ for _name, _run in TRANSPORTS.items():
     test(f"--memory-limit in steps, {_name}")(lambda run=_run: limits(run))
 
 
+@test("no memory to catch what is printed: that is lost, none of it is in the log as it is, and the handler serves")
+def _():
+    path = script('return function(socket) print("raw") io.stderr:write("raw\\n") socket:write((socket:read())) end')
+    result = replay([HANDLE, path], environment("once") | {"FAILALLOC_AT": "1"})
+    equal(result, (0, ANSWER, "eof"), "status and output")
+    os.unlink(HIT)
+    equal(mbtest.read_file(LOG), "", "the log")
+
+
 @test("a handler that allocates past listen's memory_limit: status 70, logged, the connection reset")
 def _():
     path = script("""

@@ -5,34 +5,33 @@ local limits = require "mb.deploy.limits"
 local quote = require "mb.deploy.quote"
 local service_text = require "mb.deploy.service_text"
 
-local BURSTS = [[
-
-# The default fails the socket, until someone restarts it, after 200 connections in 2 s.
-TriggerLimitIntervalSec=0
-# systemd 255 and later also slow down after 150 connections in 2 s; add this in a drop-in there
-# (older versions warn about a line they do not know):
-#PollLimitIntervalSec=0
-
-# A manager starts some 100 services a second: the rest of a burst waits. Old ones allow 128 only.
-Backlog=4096
+local REOPENING = [[
+# When the trigger limit below has closed it, this opens it again. Nothing else does.
+OnFailure=mb-reopen@%N.service
+PropagatesStopTo=mb-reopen@%N.service
+# The default gives up after 5 starts in 10 s.
+StartLimitIntervalSec=0
 ]]
 
-local KEEPALIVE = [[
+local BRAKES = [[
 
-# A peer that vanished without a FIN would hold its process and its slot for ever.
-KeepAlive=yes
+# The brakes: a manager starts some 100 to 250 services a second, and while more connections come
+# than that, it would take or refuse them and start nothing at all, of no unit. See limits.txt.
+%s
+# When more come in a second, the socket closes; mb-reopen@.service opens it after another second.
+TriggerLimitIntervalSec=1s
+TriggerLimitBurst=300
 ]]
 
 local TCP_OPTIONS = [[
-KeepAliveTimeSec=2min
-KeepAliveIntervalSec=30s
+
 # The handler's writes are buffered until it flushes: waiting to fill a segment gains nothing.
 NoDelay=yes
 ]]
 
--- A socket unit with a Unix socket has no TCP options: the manager would log for each of its connections that it cannot
--- set them.
-local NO_TCP_OPTIONS = "# No times for it and no NoDelay=, as not all listeners are TCP.\n"
+local BACKLOG_OF_TCP = "# Clients beyond the first of a burst wait in the kernel, and try again after 1 s.\nBacklog=64"
+local BACKLOG_OF_LOCAL = "# A local client that finds no room is told so at once, and cannot be held off: there is room for all.\n"
+  .. "Backlog=1024"
 
 local LOCAL = [[
 
@@ -95,6 +94,9 @@ local function listen_text(list)
   for _, a in ipairs(list) do
     for _, stream in ipairs(streams(a, split)) do lines[#lines + 1] = "ListenStream=" .. stream .. "\n" end
   end
+  if not split and any(list, function(a) return a.family == "both" end) then
+    lines[#lines + 1] = "# A port is for IPv4 and IPv6, whatever net.ipv6.bindv6only says.\nBindIPv6Only=both\n"
+  end
   if split then
     lines[#lines + 1] = "# A tcp6 listener takes no IPv4. This holds for all lines: IPv4 has lines of its own.\n"
       .. "BindIPv6Only=ipv6-only\n"
@@ -140,12 +142,14 @@ return function(plan, unit)
   local has_local = any(list, is_local)
   local text = {
     service_text.head(plan, unit, "connections"),
+    REOPENING,
     "\n[Socket]\n",
     listen_text(list),
-    BURSTS,
+    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL),
     limits_text(plan, list),
   }
-  if has_tcp then text[#text + 1] = KEEPALIVE .. (has_local and NO_TCP_OPTIONS or TCP_OPTIONS) end
+  -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.
+  if has_tcp and not has_local then text[#text + 1] = TCP_OPTIONS end
   local is_proxied = any(list, function(a) return is_local(a) and limits.is_proxied(plan, a.listener) end)
   if has_local then text[#text + 1] = is_proxied and LOCAL_PROXIED or LOCAL end
   if any(list, function(a) return is_local(a) and a.path:find("^/") ~= nil end) then text[#text + 1] = REMOVE end

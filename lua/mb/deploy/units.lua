@@ -1,6 +1,7 @@
 -- --units: writes the units of a script, and says which commands to run then.
 
 local addresses = require "mb.deploy.addresses"
+local core = require "mb.deploy.core"
 local directories = require "mb.deploy.directories"
 local files = require "mb.deploy.files"
 local limits = require "mb.deploy.limits"
@@ -117,8 +118,16 @@ local function check_manager(plan, directory, real)
     plan.user and "leave --user out for that, or write to ~/.config/systemd/user" or "add --user for that")
 end
 
--- Returns lines about what else there is to do or to know.
-local function notes(plan, units, directory)
+-- Returns whether one of the manager's directories has the unit that opens a socket again.
+local function has_reopening(read)
+  for _, path in ipairs(read) do
+    if core.real_path(path .. "/mb-reopen@.service") then return true end
+  end
+  return false
+end
+
+-- Returns lines about what else there is to do or to know. read: the directories that the manager reads.
+local function notes(plan, units, directory, read)
   local lines = {}
   local function add(...) lines[#lines + 1] = "note: " .. table.concat {...} end
   if not plan.user and not plan.account_exists then
@@ -145,6 +154,10 @@ local function notes(plan, units, directory)
     if listener.proto == "any" and not units.has_socket then
       add("the handler for any connection has no address, and no unit: listen{} would say where it listens")
     end
+  end
+  if units.has_socket and not has_reopening(read) then
+    add("mb-reopen@.service is in none of the manager's directories: without it, a socket that has met its trigger\n"
+      .. "limit stays closed; \"make install\" puts it beside mb@.service")
   end
   local left = files.left_behind(units, directory, plan)
   if #left > 0 then add("units that the script no longer has; to remove them:\n", removal(plan, left, directory)) end
@@ -197,6 +210,6 @@ return function(plan, directory)
   lines[#lines + 1] = is_read and "to run them:"
     or ("to run them (%s is no directory of the manager's: links lead there):"):format(directory)
   for _, line in ipairs(commands(plan, units, directory, is_read)) do lines[#lines + 1] = line end
-  for _, line in ipairs(notes(plan, units, directory)) do lines[#lines + 1] = line end
+  for _, line in ipairs(notes(plan, units, directory, read)) do lines[#lines + 1] = line end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -25,8 +25,7 @@ service %s
 	instances       = %d
 %s
 	# The handler's writes are buffered until it flushes: waiting to fill a segment gains nothing.
-	# KEEPALIVE: a peer that vanished without a FIN would hold its process for ever.
-	flags           = NODELAY KEEPALIVE%s
+	flags           = NODELAY%s
 }
 ]]
 

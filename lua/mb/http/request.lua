@@ -11,6 +11,8 @@ local members -- loaded when a script asks for another member
 function metatable.__index(request, key)
   local method = methods[key]
   if method then return method end
+  -- It is a field of its own only once it is true: the script may end the connection at any time.
+  if key == "faulty" then return request._response:is_faulty() end
   members = members or require "mb.http.members"
   return members(request, key)
 end
@@ -18,7 +20,7 @@ end
 -- Returns a request whose head has just come, and its response. Fields that begin with "_" belong to the HTTP modules:
 -- _wire, _response, _body, _file_failed and those of body.lua.
 local function new_request(wire, method, path, query, minor, keepalive, has_body)
-  local response = core.response(method == "HEAD", minor, keepalive, wire.minimum, has_body)
+  local response = core.response(method == "HEAD", minor, keepalive, wire.minimum, wire.socket, has_body)
   return setmetatable({
     method = method,
     path = path,
@@ -26,7 +28,6 @@ local function new_request(wire, method, path, query, minor, keepalive, has_body
     version = minor == 0 and "1.0" or "1.1",
     keepalive = keepalive,
     socket = wire.socket,
-    faulty = false,
     fresh = true,
     _wire = wire,
     _response = response,

@@ -1,28 +1,13 @@
--- Waits for the client, with deadlines: until it sends input, or takes output. While it takes nothing, its input is
--- received: it may read only after it has sent everything. Adds methods to the connection of mb.http.wire.
+-- Waits for the client between two requests. Adds methods to the connection of mb.http.wire; those of mb.http.blocked,
+-- for a wait in the middle of a request, are apart, as most connections never need them.
 
-local core = require "mb.http.core"
 local io = require "moonbridge_io"
 
 local poll, timeref = io.poll, io.timeref
 
--- A client that takes nothing for so long may be waiting for us to read.
-local PATIENCE_SECONDS = 0.05
-
--- The wait for a client that takes nothing is cut into this number of pieces. After each we look at what it has taken,
--- so the wait ends at most one piece later than stall_timeout.
-local LOOKS = 8
-
 local after = require "mb.http.wire".after
 
 local waiting = {}
-
--- Loaded when the first body comes.
-local loaded
-local function intake()
-  loaded = loaded or require "mb.http.intake"
-  return loaded
-end
 
 -- Waits until one of the sets is ready. Returns false at the deadline.
 function waiting.wait(_, inputs, outputs, deadline)
@@ -35,77 +20,19 @@ function waiting.wait(_, inputs, outputs, deadline)
   end
 end
 
--- Waits until one of the sets is ready; then returns true. Returns false when the client has taken something: poll
--- tells only when it has taken much. Fails when the client has done nothing until the limit, or the response takes too
--- long.
-function waiting:wait_for_client(inputs, outputs, limit, what)
-  local deadline = self.deadline or math.huge
-  local seconds = self.options.stall_timeout
-  local last = math.min(limit, deadline)
-  repeat
-    local look = outputs and seconds and math.min(last, after(seconds / LOOKS)) or last
-    if self:wait(inputs, outputs, look) then return true end
-    if outputs and self:takes() then return false end
-  until look == last
-  if limit <= deadline then
-    self:fail(("the client has %s nothing for %g seconds (stall_timeout)"):format(what, seconds), 408)
-  end
-  seconds = self.options.response_timeout
-  self:fail(("the response took more than %g seconds (response_timeout)"):format(seconds), 408, true)
-end
-
--- Returns whether the client has taken something since the last call.
-function waiting:takes()
-  local before = self.held
-  self.held = core.unsent(self.socket)
-  return before and self.held < before
-end
-
--- Calls step until it returns true. Between the calls, waits until the client takes something. step's second result
--- says whether it has sent something.
-function waiting:push(step)
-  local set, deadline = self.set, self.deadline or math.huge
-  local suspicious = false
-  local limit
-  while true do
-    local done, moved = step()
-    if done then return end
-    if moved or not limit then
-      limit, suspicious = after(self.options.stall_timeout), false
-      self:takes()
-    end
-    local alive = true
-    if self.state == "over" or not intake().receives(self) then
-      alive = self:wait_for_client(nil, set, limit, "taken")
-    elseif suspicious or not self:wait(nil, set, math.min(limit, deadline, after(PATIENCE_SECONDS))) then
-      suspicious = true
-      alive = self:wait_for_client(set, set, limit, "taken")
-      if intake().take(self) then limit = after(self.options.stall_timeout) end
-    end
-    if not alive then limit = after(self.options.stall_timeout) end
-  end
-end
-
--- Waits until at most `most` bytes are queued.
-function waiting:drain(most)
-  local before = math.huge
-  self:push(function()
-    local pending, message = self.socket:flush_nb()
-    if not pending then self:lose(message) end
-    local moved = pending < before
-    before = pending
-    return pending <= most, moved
-  end)
-end
-
 -- Interprets what the input says when it has no head yet. Returns whether the head has begun; or nil when the client
 -- has ended its output.
-local function head_state(self, state, detail, reason, is_proxy_header)
+function waiting:head_state(state, detail, reason, is_proxy_header)
   if state == "refused" then
     self:fail(reason, detail, false, is_proxy_header and ": a PROXY protocol header that was not expected "
       .. "(proxy_protocol = true in listen{}, or --proxy-protocol)")
   elseif state == "failed" then
     self:lose(reason)
+  elseif state == "tls" then
+    local client = self.socket.remote_addr
+    require "mb.http.core".log("info", "http: the input looks like TLS, which is not spoken here" ..
+      (client and (" (client %s)"):format(client) or ""))
+    return nil
   elseif state == "end" then
     if detail then self:fail("the request head ended early", 400) end
     return nil
@@ -117,65 +44,16 @@ end
 -- method; or nil and why no other request comes: "ended" (the client has ended its output) or "silent" (its time is
 -- over).
 function waiting:await_head(state, detail, reason, is_proxy_header)
-  local options = self.options
-  local begun = head_state(self, state, detail, reason, is_proxy_header)
-  local limit = after(begun and options.request_header_timeout or options.idle_timeout)
-  while begun ~= nil do
-    if not self:wait(self.set, nil, limit) then
-      if not begun then return nil, "silent" end
-      self:fail(("the request head took more than %g seconds (request_header_timeout)"):format(
-        options.request_header_timeout), 408)
-    end
+  local limit = after(self.options.idle_timeout)
+  local begun = self:head_state(state, detail, reason, is_proxy_header)
+  while begun == false do
+    if not self:wait(self.set, nil, limit) then return nil, "silent" end
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
     if method then return method, path, query, minor, keepalive, has_body, expects end
-    local before = begun
-    begun = head_state(self, path, query, minor, keepalive)
-    if begun and not before then limit = after(options.request_header_timeout) end
+    begun = self:head_state(path, query, minor, keepalive)
   end
+  if begun then return self:await_rest() end
   return nil, "ended"
-end
-
--- The client does not wait for a 100 (Continue) any more.
-function waiting:stop_expecting() self.expects = false end
-
--- Sends what is queued, and a 100 (Continue) if the client waits for it: otherwise both sides could wait for each
--- other. Returns whether something is still queued.
-local function flush_before_reading(self)
-  local continue = ""
-  if self.expects and not self.response:has_left() then
-    self:stop_expecting()
-    continue = "HTTP/1.1 100 Continue\r\n" .. self.static .. "\r\n"
-  end
-  local pending, message = self.socket:flush_nb(continue)
-  if not pending then self:lose(message) end
-  return pending > 0
-end
-
--- Calls a method of the input (read, part, stash, discard), and waits where it blocks. Returns its results, or nil at
--- the end of the body.
-function waiting:get(method, most)
-  local input, set = self.input, self.set
-  local limit
-  while true do
-    local event, a, b, c = input[method](input, most)
-    if self.expects and (event or a == "end") then self:stop_expecting() end -- the client did not wait to be told
-    if event then
-      if self.state == "full" then intake().move(self, "receiving") end
-      return event, a, b, c
-    end
-    if a == "end" then
-      intake().move(self, "over")
-      return nil
-    elseif a == "refused" then
-      self:fail(c, b)
-    elseif a == "failed" then
-      self:lose(c)
-    end
-    -- The input blocks. b says whether something has come that makes no event yet.
-    if b or not limit then limit = after(self.options.stall_timeout) end
-    local queued = flush_before_reading(self)
-    self:wait_for_client(set, queued and set or nil, limit, "sent")
-  end
 end
 
 return waiting

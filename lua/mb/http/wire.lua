@@ -1,5 +1,5 @@
 -- The connection below the requests: output, and the faults of the client, which end a request as Lua errors.
--- mb.http.waiting adds the methods that wait for the client.
+-- mb.http.waiting and mb.http.blocked add the methods that wait for the client.
 
 local core = require "mb.http.core"
 local timeref = require "moonbridge_io".timeref
@@ -11,12 +11,13 @@ wire.__index = wire
 wire.ENDED = {fault = {message = "it has ended"}}
 
 -- Fields of the connection: socket, input, options (static, static_date and minimum are options, too, for the response
--- writer), set (the socket alone, for poll), held (see takes in mb.http.waiting) and
+-- writer), set (the socket alone, for poll), held (see takes in mb.http.blocked) and
 -- state     what is done with the body that the client sends; only move in mb.http.intake changes it
 -- fault     the last fault of the client, or false; only fail sets it, and the connection ends with it
--- Fields that mb.http.handler sets for each request: request, response, deadline (see mb.http.waiting), and two facts
+-- Fields that mb.http.handler sets for each request: request, response, deadline (see mb.http.blocked), and two facts
 -- that do not depend on the state:
 -- expects   the client waits for a 100 (Continue), whatever is done with its body; stop_expecting ends it
+-- paced     the request for whose body `pace` (mb.http.pace) counts
 -- consumer  a function that takes body content in the place of intake.keep, or false; only mb.http.body sets it
 function wire.new(socket, options)
   return setmetatable({
@@ -35,6 +36,7 @@ function wire.new(socket, options)
     response = false,
     held = false,
     request = false,
+    paced = false,
   }, wire)
 end
 
@@ -59,11 +61,14 @@ function wire:flush(...)
   if pending > 0 then self:drain(0) end
 end
 
--- Loads the other methods when a connection first has to wait.
+-- Loads the other methods when a connection first has to wait: between requests, or within one.
+local homes = {"mb.http.waiting", "mb.http.blocked"}
+
 setmetatable(wire, {
   __index = function(self, key)
-    for name, method in pairs(require "mb.http.waiting") do self[name] = method end
-    setmetatable(self, nil)
+    local home = table.remove(homes, 1)
+    if not home then return nil end
+    for name, method in pairs(require(home)) do self[name] = method end
     return self[key]
   end,
 })

@@ -98,7 +98,7 @@ end
 
 -- server:close(): accepts no more. The requests that are being served still get their responses.
 function scheduled:close()
-  self.ending, self.address, self.style = true, false, false
+  self.ending, self.address = true, false
   if self.accepting then self.scheduler:wake(self.accepting) end
   if self.socket then self.socket:close() end
   self.socket = false
@@ -109,28 +109,38 @@ end
 
 -- Returns whether nothing is left to do: there is no connection, and none can come.
 local function is_done(self)
-  return self.n_connections == 0 and (self.paused or not (self.socket or self.style))
+  return self.n_connections == 0 and (self.paused or self.ending or not (self.socket or self.style))
 end
 
--- With --style: takes the one connection, or ends the program.
-local function take(self)
+-- With --style: takes the one connection. Returns whether it is over, so that step or loop has to return: once. After
+-- that, or when the program would wait for another connection for ever, ends the program.
+local function take(self, timeout)
   local style = require "mb.style"
-  if self.paused or self.ending then return end
-  if style.pending() then
+  local accepting = not (self.paused or self.ending)
+  if accepting and style.pending() then
     self:add_socket(style.take())
-  elseif self.n_connections == 0 then
-    style.finish()
+    return false
   end
+  if self.n_connections > 0 or style.pending() and not self.ending then return false end
+  if accepting and not timeout then style.finish() end
+  style.turn(self)
+  return true
+end
+
+-- With --style: ends the program after its connection, if it would wait for another one for ever.
+local function end_style(self)
+  if not (self.paused or self.ending) then take(self, nil) end
+end
+
+local function step(self, timeout)
+  self:_spawn():step(timeout and (timeout > 0 and timeref() + timeout or 0) or nil)
 end
 
 -- server:step(timeout)
 function scheduled:step(timeout)
   local good, message, number = self:listen()
   if not good then return nil, message, number end
-  if self.style then take(self) end
-  local scheduler = self:_spawn()
-  scheduler:step(timeout and (timeout > 0 and timeref() + timeout or 0) or nil)
-  if self.style and not self.ending then take(self) end
+  if not (self.style and take(self, timeout)) then step(self, timeout) end
   return true
 end
 
@@ -138,21 +148,22 @@ function scheduled:_loop(timeout)
   local good, message, number = self:listen()
   if not good then return nil, message, number end
   if self.style and not timeout then
-    take(self)
-    self:serve_alone(take)
+    take(self, nil)
+    self:serve_alone(end_style)
   end
   local deadline = timeout and timeref() + timeout
-  while not is_done(self) do
+  repeat
+    if self.style and take(self, timeout) or is_done(self) then break end
     local left = deadline and deadline - timeref()
     if left and left < 0 then break end
-    self:step(left)
-  end
+    step(self, left)
+  until false
   return true
 end
 
 -- server:empty()
 function scheduled:empty()
-  return self.n_connections == 0 and not self.socket and not self.address and not self.style
+  return self.n_connections == 0 and not self.socket and not self.address and (self.ending or not self.style)
 end
 
 -- ---- for somebody else's loop ----
@@ -167,7 +178,8 @@ function scheduled:events() return self:_spawn():events() end
 
 function scheduled:timeout()
   if not self:listen() then return 0 end
-  if self.style and not self.paused and self.n_connections == 0 then return 0 end -- to take the connection, or to end
+  local accepting = self.style and not (self.paused or self.ending)
+  if accepting and self.n_connections == 0 then return 0 end -- to take the connection, or to end
   return self:_spawn():timeout()
 end
 

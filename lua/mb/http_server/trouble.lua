@@ -193,15 +193,13 @@ end
 
 -- ---- heads that are no requests ----
 
--- Returns a text for the operator about bytes that belong to another protocol, or ""; and true if it is TLS.
+-- Returns a text for the operator about bytes that belong to another protocol, or "".
 local function hint(self, status, is_proxy_header)
   if is_proxy_header then
     return ": a PROXY protocol header that was not expected (--proxy-protocol, or proxy_protocol = true in listen{})"
   elseif status == 505 and self.input:target() == "*" then
     return ": the client speaks HTTP/2 (mb.http_server(3), HTTP/2 AND TLS)"
   end
-  local begin = status == 400 and self.socket:read_nb(2)
-  if begin == "\22\3" then return ": the client speaks TLS (mb.http_server(3), HTTP/2 AND TLS)", true end
   return ""
 end
 
@@ -209,21 +207,23 @@ end
 -- Returns nil.
 function trouble:head_failed(state, detail, why, is_proxy_header)
   local message, number, status, reason = why, detail, nil, nil
-  local note, is_tls = "", false
-  local method = self.input:is_head() and "HEAD" or "GET" -- before hint, which reads
+  local note = ""
   if state == "slow" then
     status, reason, number = 408, "the request head took too long", ETIMEDOUT
   elseif state == "end" then
     status, reason, number = 400, "the request head ended early", EILSEQ
   elseif state == "refused" then
     status, reason, number = detail, why, EILSEQ
-    note, is_tls = hint(self, status, is_proxy_header)
+    note = hint(self, status, is_proxy_header)
+  elseif state == "tls" then
+    message, number = "the input looks like TLS, which is not spoken here", EILSEQ
+    note = " (mb.http_server(3), HTTP/2 AND TLS)"
   end
   if reason then message = reason end
   lost(self, message, number, status)
-  if status and not is_tls and core.is_writable(self.socket) then
+  if status and core.is_writable(self.socket) then
     local stream = require "mb.http_server.stream"
-    answer(stream.new(self, method, 1, false, true, false), status, reason)
+    answer(stream.new(self, self.input:is_head() and "HEAD" or "GET", 1, false, true, false), status, reason)
   end
   core.log("info", ("http_server: %s%s%s%s"):format(status and status .. ": " or "", message, note, describe(self)))
   local server = self.server

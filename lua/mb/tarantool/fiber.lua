@@ -36,7 +36,7 @@ end
 local function keep_trace(f)
   return function(err)
     -- Our own frames at the end of the trace are left out.
-    local trace = type(err) == "string" and debug.traceback(err, 2) or tostring(err)
+    local trace = debug.traceback(core.error_text(err), 2)
     f._trace = trace:gsub("\n%s+%[C%]: in function 'xpcall'.*$", "")
     return err
   end
@@ -50,8 +50,8 @@ local function body(f, run, ...)
   end
   f._done, f.storage = true, nil
   local good, err = f._results[1], f._results[2]
-  if not good and not f._joinable and not (f._cancelled and tostring(err):find(CANCELLED, 1, true)) then
-    core.log("error", ("fiber %d (%s): %s"):format(f._id, f._name, f._trace or tostring(err)))
+  if not good and not f._joinable and not (f._cancelled and core.error_text(err):find(CANCELLED, 1, true)) then
+    core.log("error", ("fiber %d (%s): %s"):format(f._id, f._name, f._trace or core.error_text(err)))
   end
   while waiting.wake(f._joiners) do end
 end

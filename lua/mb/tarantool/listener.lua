@@ -38,15 +38,19 @@ local function wait_outside(deadline)
 end
 
 -- Waits for a connection at a listener of mb.tarantool.core. Returns true when there is one. Returns false when the
--- listener has been closed, or when the deadline comes while the accepted connection is open. Ends the program when
--- that connection is closed or, without a deadline, when nothing is left to do.
+-- listener has been closed, at the deadline, and, with a deadline, once after the accepted connection has been closed.
+-- Otherwise it then ends the program; also when nothing is left to do, without a deadline.
 function listener.wait(c, deadline)
   local in_fiber = waiting.scheduler and waiting.scheduler:current()
   -- A real listener seldom has a connection at once: the program expects to go on while the fiber waits for one.
   if in_fiber and style.pending() then coroutine.yield() end
   while not style.pending() do
     if c:is_closed() then return false end
-    if not style.serving() then finish() end
+    if style.over() then
+      if not deadline then finish() end
+      style.turn(c)
+      return false
+    end
     if deadline and timeref() >= deadline then return false end
     if in_fiber then
       wait_in_fiber(deadline)

@@ -140,6 +140,7 @@ end
 local function read_until(s, c, limit, markers, timeout)
   local deadline = waiting.deadline(timeout)
   local searched, tried = 0, false
+  local lines = markers and table.concat(markers):find("\n", 1, true) ~= nil
   while true do
     local have = c:buffered()
     local size = markers and c:find(markers, limit, searched) or have >= limit and limit
@@ -147,7 +148,7 @@ local function read_until(s, c, limit, markers, timeout)
     -- Try at least once: a timeout of 0 takes what is there.
     if tried and deadline and timeref() > deadline then return fail(s, nil, ETIMEDOUT) end
     searched, tried = have, true
-    local received, number = c:fill(limit - have)
+    local received, number = c:fill(limit - have, lines)
     if received == 0 then return c:take(have) end
     if not received then
       if number ~= EAGAIN then return fail(s, nil, number) end

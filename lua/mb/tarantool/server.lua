@@ -43,7 +43,7 @@ local function listen(a, prepare)
 end
 
 local function serve(client, from, handler)
-  local function trace(e) return type(e) == "string" and debug.traceback(e, 2) or e end
+  local function trace(e) return debug.traceback(core.error_text(e), 2) end
   local good, err = xpcall(handler, trace, client, from)
   client:close() -- false when the handler has done it
   if not good then error(err, 0) end

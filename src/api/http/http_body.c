@@ -144,6 +144,7 @@ static enum content next_received(lua_State *L, struct mb_http_input *in, struct
       return CONTENT_FAILED;
     }
     in->moved = true;
+    in->count += (uint64_t)n;
   }
 }
 

@@ -118,7 +118,10 @@ static int throw_on(lua_State *L) {
 static int log_line(lua_State *L) {
   static const char *const names[] = {"info", "notice", "warning", "err", NULL};
   static const int levels[] = {LOG_INFO, LOG_NOTICE, LOG_WARNING, LOG_ERR};
-  mb_log(levels[luaL_checkoption(L, 1, NULL, names)], "%s", luaL_checkstring(L, 2));
+  int level = levels[luaL_checkoption(L, 1, NULL, names)];
+  size_t len;
+  const char *text = luaL_checklstring(L, 2, &len);
+  mb_log_script(level, text, len);
   return 0;
 }
 

@@ -187,6 +187,7 @@ static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head,
  * the connection, whether there is a body, whether the client expects a 100; or nil and
  *   "block", begun     the head is not complete; begun: some of it is there
  *   "end", begun       the client has ended its output
+ *   "tls"              the client speaks TLS; nothing else will come
  *   "refused", status, reason, whether the head looks like a PROXY header
  *   "failed", errno, message
  */
@@ -200,7 +201,14 @@ static int input_head(lua_State *L) {
   if (!in->ended || in->refused) return luaL_error(L, "the request before was not read to its end");
   h->in_short = false;
   in->head.method = (struct mb_span){NULL, 0}; /* forgets that of the request before */
-  while ((found = find_head(in, &size)) == 0) {
+  for (;;) {
+    if (mb_handle_begins_with_tls(h)) {
+      lua_pushnil(L);
+      lua_pushliteral(L, "tls");
+      return 2;
+    }
+    found = find_head(in, &size);
+    if (found != 0) break;
     ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
     if (n == -EAGAIN || n == 0) {
       size_t len = mb_buf_len(&h->in);
@@ -213,6 +221,7 @@ static int input_head(lua_State *L) {
       return 3;
     }
     if (n < 0) return mb_http_push_failure(L, (int)n);
+    in->count += (uint64_t)n;
   }
   if (found < 0) {
     return refuse_head(L, in, mb_buf_bytes(&h->in), mb_buf_len(&h->in));
@@ -238,6 +247,15 @@ static int input_target(lua_State *L) {
 
 static int input_host(lua_State *L) {
   mb_http_push_span(L, mb_http_input_at(L, 1)->head.host);
+  return 1;
+}
+
+/*
+ * input:count()
+ * Returns how many bytes were received so far for heads and bodies, with their framing.
+ */
+static int input_count(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)mb_http_input_at(L, 1)->count);
   return 1;
 }
 
@@ -292,6 +310,7 @@ const char *mb_http_input_upgrade_wrong(const struct mb_http_input *in, struct m
 
 static const luaL_Reg methods[] = {
     {"cookies", mb_http_input_cookies},
+    {"count", input_count},
     {"discard", mb_http_input_discard},
     {"field", mb_http_input_field},
     {"fields", mb_http_input_fields},

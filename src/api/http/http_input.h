@@ -31,8 +31,9 @@ struct mb_http_input {
   struct mb_http_chunked chunked;
   uint64_t received;   /* content so far */
   struct mb_buf stash; /* content that was received while nobody wanted it yet */
-  bool moved;          /* something was received since a method has returned "block" */
-  bool refused;        /* the request cannot be read any further; refusal says why */
+  uint64_t count; /* bytes of heads and bodies that the input has received, with their framing */
+  bool moved;     /* something was received since a method has returned "block" */
+  bool refused;   /* the request cannot be read any further; refusal says why */
   struct mb_http_refusal refusal;
   const char *
       foreseen; /* why the body will be refused, once somebody has looked; NULL: nothing is wrong */

@@ -38,6 +38,9 @@ static const struct row {
     {"request_header_timeout", "", SECONDS, 0, 0, 120,
      "seconds from the first to the last byte of a request's head"},
     {"stall_timeout", "", SECONDS, 0, 0, 60, "seconds in which no byte comes or goes"},
+    /* The slowest lines of mobile telephones bring more. */
+    {"minimum_input_rate", "", INTEGER_OR_FALSE, 1, 1 << 30, 240,
+     "the least bytes a second that a client sends on average"},
     {"response_timeout", "", SECONDS, 0, 0, 3600,
      "seconds from a request's head to the end of its response"},
     {"drain_timeout", "", SECONDS, 0, 0, 2,

@@ -26,11 +26,14 @@ int mb_http_response_new(lua_State *L) {
       .minor = (int)luaL_checkinteger(L, 2),
       .keepalive = lua_toboolean(L, 3),
       .minimum = (size_t)luaL_checkinteger(L, 4),
-      .has_body = lua_toboolean(L, 5),
+      .handle = mb_handle_at(L, 5),
+      .has_body = lua_toboolean(L, 6),
       .head = MB_BUF_INIT,
       .body = MB_BUF_INIT,
   };
   luaL_setmetatable(L, MB_HTTP_RESPONSE_TYPE);
+  lua_pushvalue(L, 5);
+  lua_setuservalue(L, -2);
   return 1;
 }
 
@@ -305,6 +308,17 @@ static int keeps_connection(lua_State *L) {
   return 1;
 }
 
+/*
+ * response:is_faulty(): returns whether the response cannot be completed: the script has closed or reset the
+ * connection, a write has failed, or an error has interrupted a step.
+ */
+static int is_faulty(lua_State *L) {
+  const struct mb_http_response *r = response_at(L, 1);
+  lua_pushboolean(L, !mb_handle_is_open(r->handle) || r->handle->out_error != 0 ||
+                         r->state == MB_HTTP_RESPONSE_BROKEN);
+  return 1;
+}
+
 /* A new method that every response may need has a function, a row here, a row in `calls`, and a test. */
 static const luaL_Reg request_methods[] = {
     {"_begin_file", begin_file},
@@ -327,7 +341,8 @@ int mb_http_response_methods(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"has_left", has_left},    {"is_whole", is_whole}, {"keeps_connection", keeps_connection},
+    {"has_left", has_left},    {"is_faulty", is_faulty},
+    {"is_whole", is_whole},    {"keeps_connection", keeps_connection},
     {"state", response_state}, {NULL, NULL},
 };
 

@@ -9,7 +9,7 @@
 #include <lua.h>
 
 /*
- * core.response(is_head, minor, keepalive, minimum)
+ * core.response(is_head, minor, keepalive, minimum, socket)
  * Returns a response to a request of HTTP/1.minor, for the field _response of the request. is_head: the
  * method is HEAD; keepalive: the client keeps the connection; minimum: bytes of body that are gathered before
  * they are sent.

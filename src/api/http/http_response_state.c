@@ -77,13 +77,18 @@ struct mb_http_response *mb_http_response_enter(lua_State *L, enum mb_http_respo
     lua_getfield(L, 1, "_response");
     r = luaL_testudata(L, -1, MB_HTTP_RESPONSE_TYPE);
     lua_insert(L, 2);
-    lua_getfield(L, 1, "faulty");
+    lua_pushliteral(L, "faulty");
+    lua_rawget(L, 1);
     if (lua_toboolean(L, -1)) refuse_faulty(L, call);
     lua_pop(L, 1);
   }
   if (!r) {
     mb_http_response_misused(L, call, "expected a request; call it as request:%s(...)",
                              calls[call].name);
+  }
+  if (!mb_handle_is_open(r->handle)) {
+    mb_http_response_misused(
+        L, call, "the request is faulty (the script has closed or reset the connection)");
   }
   if (!(calls[call].allowed & r->state)) mb_http_response_refuse_state(L, call, r->state);
   if (!r->used) {

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "http/http_span.h"
+#include "socket/handle.h"
 
 #define MB_HTTP_RESPONSE_TYPE "mb.http.response" /* of the userdata */
 
@@ -38,6 +39,7 @@ enum mb_http_response_call {
 };
 
 struct mb_http_response {
+  struct mb_handle *handle; /* kept alive as the user value */
   unsigned state;
   int code;       /* of the status */
   int minor;      /* of the request: HTTP/1.minor */

@@ -14,6 +14,7 @@
 #include "api/luasocket/luasocket_select.h"
 #include "api/luasocket/luasocket_tcp.h"
 #include "base/fdio.h"
+#include "socket/standin.h"
 #include "state/lazy_functions.h"
 
 /* The most descriptors that a Linux process may have: select has no limit of its own. */
@@ -45,7 +46,8 @@ static int module_sleep(lua_State *L) {
 
 /*
  * socket.install()
- * Makes require "socket" return this module from now on. Returns the module.
+ * Makes require "socket" return this module from now on. For a program that runs with --style, the module is a
+ * global variable, too, as the original was in Lua 5.1. Returns the module.
  */
 static int module_install(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
@@ -54,6 +56,10 @@ static int module_install(lua_State *L) {
   lua_setfield(L, -3, "socket");
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "socket.core");
+  if (mb_standin_active()) {
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, "socket");
+  }
   return 1;
 }
 

@@ -100,6 +100,7 @@ int mb_luasocket_method_getsockname(lua_State *L) {
     mb_standin_bound(&s->wanted, &bound);
     return push_addr(L, &bound);
   }
+  if (s->elsewhere) return push_addr(L, &s->wanted);
   return ask_system(L, mb_luasocket_fd(s), getsockname);
 }
 

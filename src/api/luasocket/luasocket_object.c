@@ -82,7 +82,7 @@ void mb_luasocket_close(struct mb_luasocket *s) {
   }
   if (s->fd >= 0) close(s->fd);
   s->fd = -1;
-  s->stands_in = false;
+  s->stands_in = s->elsewhere = false;
 }
 
 /*
@@ -145,7 +145,7 @@ static int method_setfd(lua_State *L) {
   } else {
     s->linger = linger_of(fd);
     s->fd = fd;
-    s->stands_in = false;
+    s->stands_in = s->elsewhere = false;
   }
   return 0;
 }

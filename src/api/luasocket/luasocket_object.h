@@ -21,12 +21,13 @@ struct mb_luasocket {
   int family;           /* AF_INET, AF_INET6, or AF_UNSPEC while it is undecided */
   bool owns;            /* closes the connection when it is collected */
   bool stands_in;       /* has no socket, but the connection that came in (standin.h) */
+  bool elsewhere;       /* its socket does not listen: nobody can come to its address (standin.h) */
   bool ended;           /* shutdown("send") was called; the system may not know of it */
   double block, total;  /* timeouts in seconds; negative: none */
   struct linger linger; /* the script's; the handle sets another one on the connection */
   uint64_t received, sent;
   int64_t born;          /* monotonic microseconds */
-  struct mb_addr wanted; /* the address of the script's bind, if stands_in */
+  struct mb_addr wanted; /* the address of the script's bind, if stands_in or elsewhere */
 };
 
 /* Pushes a closed object above the handle at index `handle`. May throw. */

@@ -163,6 +163,7 @@ int mb_luasocket_method_receive(lua_State *L) {
   lua_settop(L, 3);
   h->in_short = false;
   for (;;) {
+    if (request.pattern == LINE) mb_handle_end_tls(h);
     len = length_met(&request, h, &met);
     if (met || n <= 0) break;
     size_t wanted = request.count > mb_buf_len(&h->in) ? request.count - mb_buf_len(&h->in) : 1;

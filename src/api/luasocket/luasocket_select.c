@@ -14,6 +14,7 @@
 #include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_server.h"
 #include "base/fdio.h"
+#include "socket/standin.h"
 
 /* Indices on the stack: the arguments, the results, and the memory. */
 enum { RECEIVING = 1, SENDING, TIMEOUT, CAN_RECEIVE, CAN_SEND, MEMORY };
@@ -31,7 +32,7 @@ struct selection {
   struct entry *entries; /* in the userdata at MEMORY */
   size_t count, capacity;
   bool dirty;   /* something is ready without a wait */
-  bool in_vain; /* a server is in it to which no connection can come any more */
+  bool in_vain; /* a server is in it to which no connection can come */
 };
 
 /* ---- collecting ---- */
@@ -100,16 +101,6 @@ static void add_foreign(lua_State *L, struct selection *all, int set, lua_Intege
   }
 }
 
-/* Adds a server that stands in for the connection that came in: it has no descriptor to wait for. */
-static void add_standin(lua_State *L, struct selection *all, int set,
-                        const struct mb_luasocket *s) {
-  if (!mb_luasocket_has_pending(s)) {
-    all->in_vain = true;
-  } else if (set == RECEIVING) {
-    report_dirty(L, all, set);
-  }
-}
-
 static void add_connection(lua_State *L, struct selection *all, int set, lua_Integer index,
                            const struct mb_handle *h) {
   struct mb_interest interest = mb_handle_interest(h, wanted_in(set), false);
@@ -126,12 +117,12 @@ static void add_element(lua_State *L, struct selection *all, int set, lua_Intege
   const struct mb_luasocket *s = mb_luasocket_test(L, -1);
   if (!s) {
     add_foreign(L, all, set, index);
-  } else if (s->class == MB_LUASOCKET_SERVER && s->stands_in) {
-    add_standin(L, all, set, s);
   } else if (s->class == MB_LUASOCKET_CLIENT) {
     if (mb_handle_is_open(s->h)) add_connection(L, all, set, index, s->h);
-  } else if (set == RECEIVING && mb_luasocket_has_pending(s)) {
-    report_dirty(L, all, set);
+  } else if (mb_luasocket_is_in_vain(L, s)) {
+    all->in_vain = true;
+  } else if (mb_luasocket_has_pending(s)) { /* there is no descriptor to wait for */
+    if (set == RECEIVING) report_dirty(L, all, set);
   } else if (mb_luasocket_fd(s) >= 0) {
     add(L, all, mb_luasocket_fd(s), set, index);
   }
@@ -225,6 +216,13 @@ static int wait_and_report(lua_State *L, struct selection *all, int64_t deadline
   }
 }
 
+static const char waits; /* its address stands for the waits of select: mb_standin_turn */
+
+/* Returns whether a program with --style waits only for what cannot come. */
+static bool is_in_vain(const struct selection *all, int64_t deadline) {
+  return all->in_vain || (mb_standin_active() && deadline == MB_NO_DEADLINE);
+}
+
 static int push_outcome(lua_State *L, const char *error) {
   lua_settop(L, CAN_SEND);
   if (!error) return 2;
@@ -253,9 +251,11 @@ int mb_luasocket_select(lua_State *L) {
   add_set(L, &all, SENDING);
   if (all.dirty) {
     deadline = 0; /* has passed */
-  } else if (all.in_vain && all.count == 0) {
-    mb_luasocket_wait_in_vain(L, deadline);
+  } else if (all.count == 0 && is_in_vain(&all, deadline)) {
+    mb_luasocket_wait_in_vain(L, &waits, deadline);
+    return push_outcome(L, "timeout");
   }
   int r = wait_and_report(L, &all, deadline);
+  if (r == 0 && all.in_vain && mb_standin_over(L)) mb_standin_turn(L, &waits);
   return push_outcome(L, r < 0 ? "select failed" : r == 0 ? "timeout" : NULL);
 }

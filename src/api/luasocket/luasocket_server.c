@@ -13,16 +13,20 @@
 
 const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
   struct mb_luasocket *s = lua_touserdata(L, object);
-  if (mb_standin_active() && !s->stands_in && s->fd >= 0) {
-    char message[MB_STANDIN_MESSAGE_MAX];
+  if (mb_standin_active() && !s->stands_in && !s->elsewhere && s->fd >= 0) {
     struct mb_addr local = {.len = sizeof local.storage};
     if (getsockname(s->fd, &local.any, &local.len) == 0) {
-      if (!mb_standin_claims(&local, message)) return lua_pushstring(L, message);
-      s->stands_in = true; /* a socket that is not bound would listen on any port */
+      s->stands_in =
+          mb_standin_is(&local); /* a socket that is not bound would listen on any port */
+      s->elsewhere = !s->stands_in;
       s->wanted = local;
     }
   }
-  if (!s->stands_in && listen(s->fd, backlog) != 0) return mb_luasocket_strerror(-errno);
+  if (s->stands_in) {
+    mb_standin_listen();
+  } else if (!s->elsewhere && listen(s->fd, backlog) != 0) {
+    return mb_luasocket_strerror(-errno);
+  }
   mb_luasocket_become(L, object, MB_LUASOCKET_SERVER);
   return NULL;
 }
@@ -44,19 +48,47 @@ bool mb_luasocket_has_pending(const struct mb_luasocket *s) {
   return s->stands_in && mb_standin_pending();
 }
 
-void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline) {
-  if (deadline == MB_NO_DEADLINE || !mb_standin_serving()) mb_standin_exit(L);
+bool mb_luasocket_is_in_vain(lua_State *L, const struct mb_luasocket *s) {
+  if (!mb_standin_active() || s->class != MB_LUASOCKET_SERVER) return false;
+  if (s->elsewhere && !mb_standin_listens() && mb_standin_pending()) {
+    char wanted[MB_ADDR_LABEL_MAX], came[MB_ADDR_LABEL_MAX];
+    mb_addr_label(&s->wanted, wanted);
+    mb_addr_label(mb_standin_local(), came);
+    luaL_error(L,
+               "nobody can come to %s: the connection came in on %s, and the program does not "
+               "listen there",
+               wanted, came);
+  }
+  return s->elsewhere || (s->stands_in ? mb_standin_taken() : s->fd < 0);
+}
+
+void mb_luasocket_wait_in_vain(lua_State *L, const void *wait, int64_t deadline) {
+  if (mb_standin_pending()) {
+    if (deadline == MB_NO_DEADLINE)
+      luaL_error(L, "the program would wait for ever, and has not accepted the connection");
+  } else if (deadline == MB_NO_DEADLINE) {
+    mb_standin_exit(L);
+  } else if (mb_standin_over(L)) {
+    mb_standin_turn(L, wait);
+    return;
+  }
   mb_fd_poll_all(NULL, 0, deadline);
 }
 
+/* Accepts on a server that the program has closed. */
+static int accept_closed(lua_State *L, const struct mb_luasocket *server) {
+  if (mb_standin_pending() || mb_standin_over(L)) mb_standin_turn(L, server);
+  return mb_luasocket_fail(L, "closed");
+}
+
 static int accept_standin(lua_State *L, const struct mb_luasocket *server) {
-  if (mb_standin_take(L)) {
+  if (!mb_luasocket_is_in_vain(L, server) && mb_standin_take(L)) {
     struct mb_luasocket *client = mb_luasocket_new(L, MB_LUASOCKET_CLIENT, -1);
     client->family = server->family;
     client->owns = true;
     return 1;
   }
-  mb_luasocket_wait_in_vain(L, mb_luasocket_deadline(server, mb_luasocket_start(server)));
+  mb_luasocket_wait_in_vain(L, server, mb_luasocket_deadline(server, mb_luasocket_start(server)));
   return mb_luasocket_fail(L, "timeout");
 }
 
@@ -96,8 +128,8 @@ static int accept_into(lua_State *L, const struct mb_luasocket *s, struct mb_lua
  */
 int mb_luasocket_method_accept(lua_State *L) {
   const struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_SERVER);
-  if (s->stands_in) return accept_standin(L, s);
-  if (s->fd < 0) return mb_luasocket_fail(L, "closed");
+  if (s->stands_in || s->elsewhere) return accept_standin(L, s);
+  if (s->fd < 0) return accept_closed(L, s);
   if (s->block == 0) { /* comes first: a loop that asks should make no garbage */
     int r = mb_fd_poll(s->fd, POLLIN, 0);
     if (r <= 0) return mb_luasocket_fail(L, mb_luasocket_io_error(r < 0 ? r : -EAGAIN));

@@ -17,9 +17,18 @@ const char *mb_luasocket_listen(lua_State *L, int object, int backlog);
 bool mb_luasocket_has_pending(const struct mb_luasocket *s);
 
 /*
- * Waits for a server that stands in, to which no connection can come any more: until the deadline, if there
- * is one and the connection that the server has accepted is still open. Otherwise ends the program.
+ * Returns whether no connection can come to a server of a program with --style: the server has accepted the
+ * connection, or is closed, or has another address. Throws when it has another address and no other server
+ * can accept the connection.
  */
-void mb_luasocket_wait_in_vain(lua_State *L, int64_t deadline);
+bool mb_luasocket_is_in_vain(lua_State *L, const struct mb_luasocket *s);
+
+/*
+ * Waits for servers to which no connection can come, until the deadline. Ends the program when it would wait
+ * for ever; gives it one more turn (mb_standin_turn) when the connection that it has accepted is over. Throws
+ * when the program would wait for ever, and has not accepted the connection.
+ * wait  as for mb_standin_turn
+ */
+void mb_luasocket_wait_in_vain(lua_State *L, const void *wait, int64_t deadline);
 
 #endif

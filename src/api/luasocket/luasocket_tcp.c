@@ -83,26 +83,24 @@ static const char *bind_socket(lua_State *L, struct mb_luasocket *s, const struc
 
 /*
  * Binds a master while a program runs with --style. If an address is where the connection came in, the master
- * stands in for a listener. Other addresses are refused at once, except with port 0: the program may want to
- * connect from there, and listen refuses the address if it does not.
- * Returns false when the master is still to be bound. Otherwise *ret_error is NULL, or a message on the
- * stack.
+ * stands in for a listener. At another address it has a socket that is not bound: nobody can come there. With
+ * port 0 it is bound in truth, as the program may want to connect from there.
+ * Returns NULL or a message.
  */
-static bool stand_in(lua_State *L, struct mb_luasocket *s, const struct addrinfo *list,
-                     const char **ret_error) {
-  char message[MB_STANDIN_MESSAGE_MAX];
-  *ret_error = NULL;
+static const char *stand_in(lua_State *L, struct mb_luasocket *s, const struct addrinfo *list) {
   for (const struct addrinfo *a = list; a; a = a->ai_next) {
-    struct mb_addr addr = {.len = a->ai_addrlen};
-    memcpy(&addr.storage, a->ai_addr, a->ai_addrlen);
-    s->stands_in = mb_standin_claims(&addr, message);
-    s->wanted = addr;
+    s->wanted = (struct mb_addr){.len = a->ai_addrlen};
+    memcpy(&s->wanted.storage, a->ai_addr, a->ai_addrlen);
+    s->stands_in = mb_standin_is(&s->wanted);
+    if (!s->stands_in) continue;
     s->family = a->ai_family;
-    if (s->stands_in) return true;
+    return NULL;
   }
-  if (mb_addr_port(&s->wanted) == 0) return false;
-  *ret_error = lua_pushstring(L, message);
-  return true;
+  if (mb_addr_port(&s->wanted) == 0) return bind_socket(L, s, list);
+  int r = ensure_socket(L, s, s->wanted.any.sa_family);
+  if (r < 0) return mb_luasocket_strerror(r);
+  s->elsewhere = true;
+  return NULL;
 }
 
 /* Returns NULL, or a message, which may be on the stack. */
@@ -111,7 +109,7 @@ static const char *bind_to(lua_State *L, struct mb_luasocket *s, const char *hos
   struct addrinfo *list;
   const char *error = mb_luasocket_resolve(host, port, s->family, true, &list);
   if (error) return error;
-  if (!mb_standin_active() || !stand_in(L, s, list, &error)) error = bind_socket(L, s, list);
+  error = mb_standin_active() ? stand_in(L, s, list) : bind_socket(L, s, list);
   freeaddrinfo(list);
   return error;
 }
@@ -260,14 +258,11 @@ static const char *connect_to(lua_State *L, int object, const char *host, const 
   return error;
 }
 
-/*
- * Binds the socket of a stand-in that turns out to be a client: a program with --style has bound it to where
- * the connection came in, and connects from there.
- */
+/* Binds a socket that turns out to be a client's, in a program with --style. */
 static const char *bind_in_truth(lua_State *L, struct mb_luasocket *s) {
   struct addrinfo address = {
       .ai_family = s->wanted.any.sa_family, .ai_addr = &s->wanted.any, .ai_addrlen = s->wanted.len};
-  s->stands_in = false;
+  s->stands_in = s->elsewhere = false;
   return bind_socket(L, s, &address);
 }
 
@@ -280,7 +275,8 @@ int mb_luasocket_method_connect(lua_State *L) {
   const char *host = luaL_checkstring(L, 2);
   const char *port = luaL_checkstring(L, 3);
   const char *error = NULL;
-  if (s->stands_in && s->class == MB_LUASOCKET_MASTER) error = bind_in_truth(L, s);
+  if ((s->stands_in || s->elsewhere) && s->class == MB_LUASOCKET_MASTER)
+    error = bind_in_truth(L, s);
   if (!error) error = connect_to(L, 1, host, port, s->family);
   return error ? mb_luasocket_fail(L, error) : mb_luasocket_done(L);
 }

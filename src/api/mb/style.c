@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/mb/lua51.h"
 #include "base/connect.h"
 #include "socket/standin.h"
+#include "state/state.h"
 
 /* Our modules for the libraries. install() of the module is called before the program runs. */
 static const char *const modules[] = {
@@ -29,6 +31,10 @@ enum mb_style mb_style_find(const char *name) {
     if (strcmp(name, names[i]) == 0) return (enum mb_style)i;
   }
   return MB_STYLE_NONE;
+}
+
+bool mb_style_prefers_installed(enum mb_style style) {
+  return style == MB_STYLE_LUASOCKET || style == MB_STYLE_LUA_HTTP;
 }
 
 /* ---- running the program ---- */
@@ -76,6 +82,7 @@ static int run(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(2));
   lua_setglobal(L, "arg");
   replace_exit(L);
+  mb_lua51_open(L);
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(1));
   int nargs = (int)lua_rawlen(L, lua_upvalueindex(2));
@@ -162,6 +169,19 @@ static int style_fd(lua_State *L) {
   return 1;
 }
 
+/* style.over(): returns whether the program has accepted the connection, and it has ended. */
+static int style_over(lua_State *L) {
+  lua_pushboolean(L, mb_standin_over(L));
+  return 1;
+}
+
+/* style.turn(wait): see mb_standin_turn; wait is the table or userdata that the program waits for. */
+static int style_turn(lua_State *L) {
+  luaL_checkany(L, 1);
+  mb_standin_turn(L, lua_topointer(L, 1));
+  return 0;
+}
+
 /* style.finish(): ends the program. Does not return. */
 static int style_finish(lua_State *L) { mb_standin_exit(L); }
 
@@ -236,9 +256,13 @@ static int style_bound(lua_State *L) {
   return 2;
 }
 
+static const char
+    path_key; /* its address is the registry's key of the program's path, which stays */
+
 /*
  * style.program(library, path, ...)
- * Compiles a program. Returns a connect handler that runs it with the arguments, as --style does.
+ * Compiles a program. Returns a connect handler that runs it with the arguments, as --style does. From now on
+ * require finds the modules beside the program.
  */
 static int style_program(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
@@ -251,6 +275,10 @@ static int style_program(lua_State *L) {
   int nargs = lua_gettop(L) - 2;
   for (int i = 1; i <= nargs; i++) luaL_checkstring(L, 2 + i);
   if (luaL_loadfile(L, path) != LUA_OK) return luaL_error(L, "%s", lua_tostring(L, -1));
+  mb_state_add_directory(L, path, mb_style_prefers_installed(style));
+  lua_pushvalue(L, 2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &path_key);
+  mb_state_of(L)->script = path;
   lua_insert(L, 3);
   wrap(L, style, 2, nargs);
   return 1;
@@ -263,10 +291,12 @@ static const luaL_Reg functions[] = {
     {"claims", style_claims},
     {"fd", style_fd},
     {"finish", style_finish},
+    {"over", style_over},
     {"pending", style_pending},
     {"program", style_program},
     {"serving", style_serving},
     {"take", style_take},
+    {"turn", style_turn},
     {NULL, NULL},
 };
 

@@ -20,6 +20,12 @@ enum mb_style {
 /* Returns the style of a name; MB_STYLE_NONE when there is no such library. */
 enum mb_style mb_style_find(const char *name);
 
+/*
+ * Returns whether the programs of a style expect that require prefers an installed module to a file of that
+ * name beside them, as lua does; tarantool looks beside them first.
+ */
+bool mb_style_prefers_installed(enum mb_style style);
+
 /* All names in the order of the enum: the choices of --style, and for a message. */
 #define MB_STYLE_NAMES "luasocket, tarantool or lua-http"
 

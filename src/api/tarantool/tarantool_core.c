@@ -9,6 +9,7 @@
 #include "api/tarantool/tarantool_socket.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "state/error_text.h"
 
 /* core.log(level, text): logs a text of one or more lines. level is a name that --log-level takes. */
 static int log_text(lua_State *L) {
@@ -17,8 +18,15 @@ static int log_text(lua_State *L) {
   int level = levels[luaL_checkoption(L, 1, NULL, names)];
   size_t len;
   const char *text = luaL_checklstring(L, 2, &len);
-  mb_log_text(level, text, len);
+  mb_log_script(level, text, len);
   return 0;
+}
+
+/* core.error_text(error): returns a text of a value that was thrown. */
+static int error_text(lua_State *L) {
+  luaL_checkany(L, 1);
+  mb_error_text_push(L, 1);
+  return 1;
 }
 
 /* core.time(): returns seconds since 1970, with fractions. */
@@ -47,6 +55,7 @@ static const luaL_Reg functions[] = {
     {"clock64", clock64},
     {"errno", mb_tarantool_errno},
     {"errnos", mb_tarantool_errnos},
+    {"error_text", error_text},
     {"getaddrinfo", mb_tarantool_getaddrinfo},
     {"log", log_text},
     {"socket", mb_tarantool_socket_new},

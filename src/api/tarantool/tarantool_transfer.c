@@ -149,9 +149,11 @@ static void make_room(lua_State *L, struct mb_tarantool_socket *s, size_t size) 
   if (mb_state_reserve(L, &s->rbuf, size)) mb_tarantool_check_socket(L);
 }
 
-static ssize_t move_from_handle(lua_State *L, struct mb_tarantool_socket *s, size_t size) {
+static ssize_t move_from_handle(lua_State *L, struct mb_tarantool_socket *s, size_t size,
+                                bool lines) {
   ssize_t n = fill_handle(L, s, size);
   if (n <= 0) return n;
+  if (lines && mb_handle_end_tls(s->handle)) return 0;
   if ((size_t)n > size) n = (ssize_t)size;
   make_room(L, s, (size_t)n);
   size_t left = mb_buf_len(&s->handle->in); /* a finalizer may have read some of it */
@@ -164,8 +166,8 @@ static ssize_t move_from_handle(lua_State *L, struct mb_tarantool_socket *s, siz
 }
 
 /*
- * s:fill(limit): receives at most `limit` bytes into the buffer. Returns how many, 0 at the end of the
- * stream; or nil, errno.
+ * s:fill(limit, lines): receives at most `limit` bytes into the buffer. lines: whether they are for a line.
+ * Returns how many, 0 at the end of the stream; or nil, errno.
  */
 int mb_tarantool_method_fill(lua_State *L) {
   struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
@@ -173,7 +175,7 @@ int mb_tarantool_method_fill(lua_State *L) {
   size_t size = limit < RECEIVE_BYTES ? (size_t)limit : RECEIVE_BYTES;
   ssize_t n;
   if (s->handle) {
-    n = move_from_handle(L, s, size);
+    n = move_from_handle(L, s, size, lua_toboolean(L, 3));
   } else {
     make_room(L, s, size);
     size_t room;

@@ -57,10 +57,23 @@ function commands.environment(socket)
   child:close()
 end
 
--- A line with a priority, as sd-daemon(3) has it.
+-- A message with a level.
 commands["warn"] = function(socket)
-  io.stderr:write("<4>" .. socket:read(nil, "\n"))
+  require("mb.log").warning(socket:read(nil, "\n"))
   socket:write("warned\n")
+end
+
+-- Shows what a client calls itself, %XX for each byte, in every way.
+commands["name"] = function(socket)
+  local name = socket:read(nil, "\n"):sub(1, -2):gsub("%%(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end)
+  print(name)
+  io.write(name, "\n")
+  io.stdout:write(name, "\n")
+  io.stderr:write(name, "\n")
+  require("mb.log").notice(name)
+  error(name, 0)
 end
 
 -- Everything a script may print; the word that follows marks it.

@@ -91,7 +91,7 @@ static int serve(const char *path, const char *option) {
   dup2(log, 2);
   struct mb_connection connection;
   int status = -1;
-  if (mb_connection_open(&connection, server, false) == 0)
+  if (mb_connection_open(&connection, server, false, 0) == 0)
     status = (int)mb_serve(&options, &connection);
   for (int i = 0; i < 2; i++) {
     dup2(before[i], i + 1);
@@ -221,6 +221,20 @@ static void in_turn(void) {
   serve_and_look("a script behind that", second, NULL, untouched);
 }
 
+/* Each connection has a limit of its own for the lines of its log. */
+static void limit_of_lines(void) {
+  const char *path = script(
+      "first", "return function() for i = 1, 5 do require('mb.log').error('row ' .. i) end end");
+  for (int i = 0; i < 2; i++) {
+    tap_int(serve(path, "--log-lines=2"), 0, "a script that logs more than it may");
+    tap_ok(strstr(logged, "row 2\n") && !strstr(logged, "row 3") &&
+               strstr(logged, "lines dropped: 3,"),
+           "the connection's own lines are counted");
+  }
+  serve(path, NULL);
+  tap_ok(strstr(logged, "row 5\n") && !strstr(logged, "dropped"), "the next one has its own limit");
+}
+
 static void fails(const char *what, const char *path, int want, const char *why) {
   int before = count_descriptors();
   tap_int(serve(path, NULL), want, "%s: its status", what);
@@ -239,7 +253,7 @@ static void gone_at_once(void) {
   peers_reset(client);
   struct mb_connection connection;
   mb_log_set_level(LOG_ERR);
-  tap_int(mb_connection_open(&connection, server, false), -ENOTCONN, "a client that has gone");
+  tap_int(mb_connection_open(&connection, server, false, 0), -ENOTCONN, "a client that has gone");
   mb_connection_end(&connection, MB_EXIT_OK);
   nothing_is_left("a client that has gone", before);
 }
@@ -313,6 +327,7 @@ int main(void) {
   if (!mkdtemp(directory)) tap_bail("mkdtemp");
   signal(SIGPIPE, SIG_IGN);
   in_turn();
+  limit_of_lines();
   failures();
   at_once();
   remove_scripts();

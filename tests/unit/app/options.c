@@ -15,7 +15,7 @@ static char error[MB_OPTIONS_ERROR_MAX];
 /* Parses "a b c". */
 static bool parse(const char *line) {
   static char text[256];
-  static char *argv[16];
+  static char *argv[32];
   int argc = 0;
   snprintf(text, sizeof text, "mb-handle %s", line);
   for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
@@ -212,12 +212,18 @@ int main(void) {
   tap_ok(parse("--handlers=/h") && strcmp(o.handlers, "/h") == 0, "--handlers=");
   tap_ok(parse("--listener 3") && o.listener == 3, "--listener");
   tap_ok(parse("--timeout 1.5") && o.timeout == 1.5, "--timeout");
+  tap_ok(parse("s.lua") && o.keepalive == 240, "a vanished client is noticed after some minutes");
+  tap_ok(parse("--tcp-keepalive 0") && o.keepalive == 0, "--tcp-keepalive 0: not by us");
+  tap_ok(parse("--tcp-keepalive=65534") && o.keepalive == 65534, "--tcp-keepalive, the most");
+  tap_ok(parse("s.lua") && o.silence == 3600, "a silent client has an hour");
+  tap_ok(parse("--silence-timeout 0") && o.silence == 0, "--silence-timeout 0: for ever");
   tap_ok(parse("--record /r.%p.%t%%") && strcmp(o.record, "/r.%p.%t%%") == 0, "--record");
   tap_ok(parse("--memory-limit 1000") && o.memory_limit == 1000, "--memory-limit in bytes");
   tap_ok(parse("--memory-limit 4K") && o.memory_limit == 4096, "--memory-limit in KiB");
   tap_ok(parse("--memory-limit 2M") && o.memory_limit == 2 << 20, "--memory-limit in MiB");
   tap_ok(parse("--log-level debug") && o.log_level == LOG_DEBUG, "--log-level debug");
   tap_ok(parse("--log-level error") && o.log_level == LOG_ERR, "--log-level error");
+  tap_ok(parse("--log-lines 7") && o.log_lines == 7, "--log-lines");
 
   tap_ok(parse("--log-format journal") && o.log_journal, "--log-format journal");
   tap_ok(parse("--log-format journal --log-format plain") && !o.log_journal, "the last one holds");
@@ -272,9 +278,9 @@ int main(void) {
   tap_str(o.carried[1].value, NULL, "as the option is");
   tap_str(o.carried[2].value, "info", "the last");
   parse(
-      "--log-format plain --log-level info --memory-limit 1 --proxy-protocol --proxy-trust ::1 "
-      "--timeout 1 s.lua");
-  tap_int(o.ncarried, 6, "there is room for all of them");
+      "--log-format plain --log-level info --log-lines 1 --memory-limit 1 --proxy-protocol "
+      "--proxy-trust ::1 --silence-timeout 9 --tcp-keepalive 9 --timeout 1 s.lua");
+  tap_int(o.ncarried, 9, "there is room for all of them");
 
   refused("--bogus", "--bogus");
   refused("-x", "-x");
@@ -282,6 +288,11 @@ int main(void) {
   refused("--listener 0", "(see --check), from 1 to 2147483647, got \"0\"");
   refused("--listener 1x", "\"1x\"");
   refused("--listener 99999999999999999999", "--listener");
+  refused("--tcp-keepalive 65535", "a number of seconds, from 0 to 65534, got \"65535\"");
+  refused("--tcp-keepalive -1", "--tcp-keepalive");
+  refused("--tcp-keepalive 1.5", "--tcp-keepalive");
+  refused("--silence-timeout 2147483648", "a number of seconds, from 0 to 2147483647");
+  refused("--silence-timeout 0x", "--silence-timeout");
   refused("--timeout 0", "a number of seconds, more than 0, at most 1000000000, got \"0\"");
   refused("--timeout -1", "--timeout");
   refused("--timeout nan", "--timeout");
@@ -296,6 +307,8 @@ int main(void) {
   refused("--memory-limit 99999999999999999999", "--memory-limit");
   refused("--memory-limit 99999999999999999G", "--memory-limit");
   refused("--log-level loud", "\"loud\"");
+  refused("--log-lines 0",
+          "--log-lines: expected a number of lines, from 1 to 2147483647, got \"0\"");
   refused("--record %x", "--record");
   refused("--record a%", "--record");
   refused("--check --record f s.lua", "--record");

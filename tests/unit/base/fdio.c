@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -35,6 +37,33 @@ static void kinds(void) {
   }
   tap_int(mb_fd_poll(pipes[0], POLLIN, MB_NO_DEADLINE), -EBADF, "a closed one is told at once");
   close(tcp);
+}
+
+static int option(int fd, int level, int name) {
+  int value = -1;
+  socklen_t len = sizeof value;
+  return getsockopt(fd, level, name, &value, &len) == 0 ? value : -1;
+}
+
+static void keepalive(void) {
+  static const struct {
+    int seconds, idle, interval;
+  } cases[] = {{1, 1, 1}, {4, 2, 1}, {5, 3, 1}, {240, 120, 30}, {241, 121, 30}, {MB_KEEPALIVE_MAX, 32767, 8192}};
+  int tcp = socket(AF_INET6, SOCK_STREAM, 0), pair[2];
+  if (tcp < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) tap_bail("fds");
+  tap_int(option(tcp, SOL_SOCKET, SO_KEEPALIVE), 0, "keepalive is off by default");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    tap_int(mb_fd_set_keepalive(tcp, cases[i].seconds), 0, "keepalive is set");
+    tap_int(option(tcp, SOL_SOCKET, SO_KEEPALIVE), 1, "on");
+    tap_int(option(tcp, IPPROTO_TCP, TCP_KEEPIDLE), cases[i].idle, "half of the time");
+    tap_int(option(tcp, IPPROTO_TCP, TCP_KEEPINTVL), cases[i].interval, "a fourth of the rest");
+    tap_int(option(tcp, IPPROTO_TCP, TCP_KEEPCNT), 4, "four times");
+  }
+  tap_int(mb_fd_set_keepalive(-1, 240), -EBADF, "a closed descriptor has no keepalive");
+  tap_ok(mb_fd_set_keepalive(pair[0], 240) < 0, "nor has a Unix socket");
+  close(tcp);
+  close(pair[0]);
+  close(pair[1]);
 }
 
 static int after(int number, int fd, bool wait) {
@@ -97,6 +126,7 @@ static void interrupted(void) {
 
 int main(void) {
   kinds();
+  keepalive();
   failed_calls();
   seconds();
   interrupted();
