@@ -351,6 +351,19 @@ def _():
     equal(done.returncode, 78, "exit status")
     log = done.stderr.decode()
     check(log.startswith(f"mb-handle: {path}: generate_handler: there is no option body_limit: expected chunk_size, "), log)
+    equal(log.count("\n"), 1, "lines: a traceback of C and tail calls says nothing")
+    callback = "local http = require 'moonbridge_http'\nlocal function page() end\nreturn http.generate_handler"
+    for arguments, place in (
+        ("(page, {body_limit = 3})", ":2: for the callback that begins here: generate_handler: there is no option body_limit: "),
+        ("({body_limit = 3}, page)", ":2: for the callback that begins here: generate_handler: there is no option body_limit: "),
+        ("(page, 5)", ":2: for the callback that begins here: generate_handler: expected a table of options, got number\n"),
+        ("(5)", ": generate_handler: expected a function (and a table of options), got number\n"),
+        ("{connect = page}", ": generate_handler: expected a function (and a table of options), got table\n"),
+        ("(page, {body_limit = 3}), 1", ":3: generate_handler: there is no option body_limit: "),
+    ):
+        path = mbtest.script(callback + arguments)
+        log = mbtest.replay(path).stderr.decode()
+        check(log.startswith(f"mb-handle: {path}{place}"), f"{arguments}: {log!r}, expected {place!r}")
 
 
 @test("static_headers: what is no header, or not theirs to set, is an error that names the option")

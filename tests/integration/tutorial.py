@@ -403,9 +403,7 @@ def _():
 @test("docs/from-moonbridge.txt: what is an error of the script now, when it is loaded and when a request comes")
 def _():
     handler = 'return require "moonbridge_http".generate_handler(function() end, {%s})'
-    fields = ("http_options", "min_requests_per_fork", "max_requests_per_fork", "handler")
-    scripts = [f"listen{{connect = print, {field} = 1}}" for field in fields]
-    scripts += [handler % option for option in ("response_timeout = 0", "poll_function = print")]
+    scripts = [handler % option for option in ("response_timeout = 0", "poll_function = print")]
     for text in scripts:
         done = mbtest.replay("--check", mbtest.script(text))
         equal(done.returncode, 78, f"exit status of --check of {text}; it said {done.stderr!r}")
