@@ -40,6 +40,7 @@ static bool take(struct taking *t) {
   if (taken < 0) return true;
   if (taken == 0) return false;
   mb_buf_take(&h->in, (size_t)taken);
+  h->proxied = true;
   h->received -= (size_t)taken;
   if (header.has_addresses) {
     h->local = header.destination;

@@ -242,6 +242,18 @@ def _():
         equal((answer[:12], log), (b"HTTP/1.1 400", ""), "what is none")
 
 
+@test("an https URL is served behind a proxy, which may have ended its TLS; without one it is a 421")
+def _():
+    page = script("""return require("moonbridge_http").generate_handler(function(request)
+      request:send_status(200) request:send_data(request.host, " ", request.path) end)""")
+    asked = b"GET https://b/c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    for header in (V1, v2(0x11, bytes(12)), v2(0, b"", 0x20)):
+        answer, _, log = serve(tcp_pair(), "--proxy-protocol", page, pieces=(header + asked,))
+        check(answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"\r\n\r\nb c"), f"answer {answer}, log {log!r}")
+    answer, _, _ = serve(tcp_pair(), page, pieces=(asked,))
+    check(answer.startswith(b"HTTP/1.1 421 Misdirected Request\r\n"), f"answer {answer}")
+
+
 @test("an abstract Unix socket, which anybody may connect to, is refused")
 def _():
     name = f"\0mb-test-proxied-{os.getpid()}"
