@@ -12,6 +12,7 @@ from mbhttp import PAIRS, answers, replayed, request, served
 from mbtest import check, equal, test
 
 GET, HEAD = request(), request(method="HEAD")
+UPGRADE = request(headers=["Upgrade: echo", "Connection: upgrade"])
 STATUS = 'request:send_status("200 OK") '
 MALFORMED = request("/", "POST", None, ["Transfer-Encoding: chunked"]) + b"3\r\nabc\r\nnonsense\r\n"
 SHORT = request("/", "POST", None, ["Content-Length: 10"]) + b"12345"
@@ -103,17 +104,17 @@ def _():
         STATUS + 'request:send_data("x") request:send_status(201)',
         STATUS + 'request:send_header("Content-Length", 2) request:send_data("x") request:finish()',
         'request:send_status("103 Early Hints") request:send_header("Link", "</a>")',
-        "request:send_status(101)",
+        "request:send_status(101) request:send_header('Upgrade', 'echo')",
     ):
         throws = f'{body} error("thrown")'
         for pair in PAIRS.values():
             with served(throws, pair=pair, status=70, log="stack traceback") as (client, _):
-                client.send(GET + GET)
+                client.send(UPGRADE + UPGRADE)
                 response = client.response()
                 is_refusal(response, 500, body)
                 equal((response.text(), response.values("X-A")), ("500 Internal Server Error\n", []), body)
                 client.nothing_more()
-        output = replayed(GET, throws, status=70, log="stack traceback")
+        output = replayed(UPGRADE, throws, status=70, log="stack traceback")
         is_refusal(output.response(), 500, f"replay: {body}")
         output.nothing_more()
     both = "request:send_status(103) request:finish_headers() " + STATUS
@@ -151,9 +152,9 @@ def _():
         client.send(MALFORMED)
         equal(client.response().body, b"whole", "response before the body was read")
         equal(client.end(), (b"", "eof"), "after it")
-    upgraded = 'request:send_status(101) request:finish_headers() request:finish() error("afterwards")'
+    upgraded = 'request:send_status(101) request:send_header("Upgrade", "echo") request:finish_headers() request:finish() error("afterwards")'
     with served(upgraded, pair=TCP, status=70, log="afterwards") as (client, _):
-        client.send(GET)
+        client.send(UPGRADE)
         equal(client.end()[1], "reset", "the other protocol may be in the midst of something")
 
 
@@ -170,6 +171,30 @@ def _():
 def _():
     body = STATUS + 'request:send_header("Content-Length", 5) request:send_data("x")'
     is_refusal(answers(GET, body, pair=TCP, status=70, log="Content-Length"), 500, body)
+
+
+@test("what no line of the script has called is an error with the line where the callback begins, and no traceback of ours")
+def _():
+    head = 'local http = require "moonbridge_http"\n\nlocal function page(request)\n'
+    tail = "\nend\nreturn http.generate_handler(page)"
+    begins = ".lua:3: in the callback that begins here: "
+    for body, log, traceback in (
+        ("", ".lua:3: the callback that begins here has returned without a response: it has to call request:send_status", False),
+        (STATUS + 'request:send_header("Content-Length", 5) request:send_data("abc")',
+         begins + "finish: 3 bytes of body, but Content-Length is 5", False),
+        (STATUS + 'request:send_data("abc") return request:monologue()', begins + "monologue: the response head is finished", False),
+        ("return request:stream_request_body(5)", begins + "stream_request_body: expected a function, got number", False),
+        ("request:stream_request_body(5)", ".lua:4: stream_request_body: expected a function, got number", True),
+        ('error("finish: by the script", 2)', "finish: by the script", True),
+        ('error("config: by the script", 0)', "mb-handle: config: by the script", True),
+    ):  # fmt: skip
+        for data in (GET, GET * 2):
+            done = mbtest.replay(mbtest.script(head + body + tail), stdin=data)
+            text = done.stderr.decode()
+            check(done.returncode == 70 and log in text, f"{body}: {text!r}, expected {log!r}")
+            equal("traceback" in text, traceback, f"a traceback for {body}: {text!r}")
+    done = mbtest.replay(mbtest.script('return require "moonbridge_http".generate_handler(type)'), stdin=GET)
+    check(b"mb-handle: the callback has returned without a response" in done.stderr, f"a C function: {done.stderr!r}")
 
 
 @test("an interim response that was not finished: no response either")

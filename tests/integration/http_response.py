@@ -17,6 +17,7 @@ from mbhttp import PAIRS, answers, checked, replayed, request, served
 from mbtest import check, equal, test
 
 GET, HEAD = request(), request(method="HEAD")
+UPGRADE = request(headers=["Upgrade: echo, foo/2", "Connection: keep-alive, Upgrade"])
 STATUS = 'request:send_status("200 OK") '
 FILE = lua(mbtest.write_file(mbtest.tmp("file"), "content\n"))
 
@@ -85,6 +86,7 @@ def _():
     values = ['"b\\r\\nC: d"', '"b\\n"', '"b\\r"', '"\\0"', '"\\1"', '"\\127"', '"\\r\\n\\r\\nbody"', "nil", "{}", "true", "print"]
     cases = names_wrong + [f'"A", {v}' for v in values] + ['"A: b"', '"A"']
     body = STATUS + "".join(f'fails("send_header: ", function() request:send_header({c}) end)\n' for c in cases)
+    body += """fails('send_header: expected a name and a value, got "A" and nil', function() request:send_header("A", nil) end)\n"""
     response = answers(GET, body + 'request:send_header("Good", "yes") request:finish()')
     equal(names(response), ["Good", "Date", "Content-Length"], "what went out")
 
@@ -159,9 +161,8 @@ def _():
         ("", "length", b""),
         ("request:finish()", "length", b""),
         ('request:send_data("")', "length", b""),
-        ('request:send_data("a", 1, 2.5, true, nil, "b")', "length", b"a12.5truenilb"),
+        ('request:send_data("a", 1, 2.5, true, "b")', "length", b"a12.5trueb"),
         ("request:send_data()", "length", b""),
-        ("request:send_data(nil)", "length", b"nil"),
         ('request:send_data(setmetatable({}, {__tostring = function() return "me" end}))', "length", b"me"),
         ('request:send_data("a") request:send_data("b") request:finish()', "length", b"ab"),
         ('request:send_data(("x"):rep(16383))', "length", b"x" * 16383),
@@ -174,6 +175,26 @@ def _():
     ):
         response = answers(GET, STATUS + body)
         equal((response.framing, response.body), (framing, data), body)
+
+
+@test("send_data: what is no text is an error that names the argument, and nothing of the call goes out")
+def _():
+    object_ = 'setmetatable({}, {__tostring = function() return "me" end})'
+    for arguments, number, got in (
+        ("nil", 1, "nil"),
+        ("{}", 1, "table"),
+        ('"a", nil', 2, "nil"),
+        ('"a", nil, "b"', 2, "nil"),
+        (f"1, true, {object_}, setmetatable({{}}, {{}})", 4, "table"),
+        ("print", 1, "function"),
+        ("coroutine.create(print)", 1, "thread"),
+        ('io.open("/dev/null")', 1, "a file: request:send_file sends it"),
+    ):
+        text = f"send_data: argument {number}: expected a string, a number or a boolean, or an object with __tostring, got {got}"
+        body = f"{STATUS}fails({lua(text)}, function() request:send_data({arguments}) end)\n"
+        for data in (GET, HEAD):
+            answers(data, body)
+        equal(answers(GET, body + 'request:send_data("fine")').body, b"fine", arguments)
 
 
 @test("HTTP/1.0: no chunks; with keep-alive and a length the connection stays, else the end of the connection is that of the body")
@@ -236,7 +257,8 @@ def _():
     equal(answers(GET, body).length(), 99, "what the response would have")
     for code in (204, 103, 101):
         body = 'fails({"send_header: ", "Content-Length"}, function() request:send_header("Content-Length", 0) end)'
-        answers(GET, f"request:send_status({code}) {body} " + ("request:finish_headers() ok(request)" if code == 103 else ""))
+        rest = {103: "request:finish_headers() ok(request)", 101: "request:send_header('Upgrade', 'echo')"}.get(code, "")
+        answers(UPGRADE, f"request:send_status({code}) {body} {rest}")
 
 
 @test("1xx: a status, headers and finish_headers, and then the response; the client has it at once")
@@ -278,14 +300,46 @@ def _():
   for _ = 1, 2 do request.socket:flush("echo ", request.socket:read(nil, "\\n"), "") end"""
     for pair in PAIRS.values():
         with served(body, pair=pair) as (client, _):
-            client.send(GET + b"early\n")
+            client.send(UPGRADE + b"early\n")
             response = client.response()
-            equal((response.status, names(response)), (101, ["Upgrade", "Connection"]) if "Date" not in names(response)
-                  else (101, ["Upgrade", "Connection", "Date"]), "response")  # fmt: skip
+            equal((response.status, names(response)), (101, ["Upgrade", "Date", "Connection"]), "response")
+            equal(response.connection(), ["upgrade"], "Connection")
             equal(client.line(), "echo early", "what came with the head")
             client.send("late\n")
             equal(client.line(), "echo late", "what came later")
             client.nothing_more()
+
+
+@test("101: an error where the client has not asked for it, where its body is unread, or where the protocol is not named")
+def _():
+    def no_switch(data, why):
+        body = f'fails({{"send_status: a 101 cannot be sent: ", "{why}"}}, function() request:send_status(101) end) ok(request)'
+        equal(answers(data, body).status, 200, f"status for {data}")
+
+    fields = ["Upgrade: echo", "Connection: upgrade"]
+    no_switch(request(version="1.0", headers=fields), "HTTP/1.0")
+    no_switch(GET, "has not sent Upgrade")
+    no_switch(request(headers=fields[:1]), "without Connection: upgrade")
+    no_switch(request(headers=fields[1:]), "has not sent Upgrade")
+    no_switch(request(method="POST", headers=fields, body=b"abc"), "body was not read")
+    for protocol in ("bar", "echo, bar", "foo", "foo/3", ""):
+        wrong = f"""fails("send_header: a 101 cannot be sent: the client has not offered this protocol", function()
+          request:send_header("Upgrade", "{protocol}") end)"""
+        answers(UPGRADE, f'request:send_status(101) {wrong} request:send_header("Upgrade", "ECHO")')
+    for call in ("finish_headers", "finish"):
+        wrong = f'fails("{call}: a 101 has to name the protocol", function() request:{call}() end)'
+        answers(UPGRADE, f'request:send_status(101) {wrong} request:send_header("Upgrade", "foo/2")')
+    wrong = 'fails("flush: a 101 has to name", function() request:send_data("") request:flush() end) error("thrown")'
+    equal(answers(UPGRADE, f"request:send_status(101) {wrong}", status=70, log="thrown").status, 500, "flush")
+    equal(answers(UPGRADE, "request:send_status(101)", status=70, log="a 101 has to name").status, 500, "no Upgrade")
+    # Other statuses may tell of protocols.
+    equal(answers(GET, 'request:send_status(426) request:send_header("Upgrade", "echo")').value("Upgrade"), "echo", "426")
+    # A body that was read is no obstacle: the 100 (Continue) comes before.
+    with served('local _ = request.body request:send_status(101) request:send_header("Upgrade", "echo")') as (client, _):
+        client.send(request(method="POST", headers=[*fields, "Expect: 100-continue", "Content-Length: 3"]))
+        equal(client.head().status, 100, "the body is asked for")
+        client.send(b"abc")
+        equal(client.response().status, 101, "status")
 
 
 @test("close_after_finish: Connection: close is sent by itself, and the connection closed after the response")
@@ -395,6 +449,8 @@ START = ("", "no status was sent yet", 'send_header("A", "b")', 'send_data("x")'
          f"send_file({FILE})")  # fmt: skip
 STARTED = (STATUS, "the status was sent already", 'send_status("200 OK")', "send_status(103)")
 AFTER_HEAD = ('send_status("200 OK")', 'send_header("A", "b")', "close_after_finish()", "monologue()")
+COMES_FIRST = "the response head is finished: the status and the headers come first, before request:send_data, "
+COMES_FIRST += "send_file and finish_headers"
 AFTER_END = AFTER_HEAD + ('send_data("x")', 'send_data("")', "finish_headers()", f"send_file({FILE})")
 
 
@@ -404,7 +460,7 @@ def _():
         START,
         STARTED,
         (STATUS + "request:finish_headers()", "the response head is finished", *AFTER_HEAD),
-        (STATUS + 'request:send_data("x")', "the response head is finished", *AFTER_HEAD),
+        (STATUS + 'request:send_data("x")', COMES_FIRST, *AFTER_HEAD),
         (STATUS + 'request:send_data("")', "the response head is finished", *AFTER_HEAD),
         (STATUS + f"request:send_file({FILE})", "the response head is finished", *AFTER_HEAD),
         (STATUS + "request:finish()", "the response is finished", *AFTER_END),

@@ -195,9 +195,7 @@ end
 -- stream:write_headers(headers, end_stream, timeout): sends the head of the response. A second call sends the trailer
 -- section.
 function stream:write_headers(list, end_stream, timeout)
-  if getmetatable(list) ~= headers.mt then
-    error("write_headers: expected a headers object, as http.headers makes them, got " .. type(list), 2)
-  end
+  if getmetatable(list) ~= headers.mt then list = self:_own_headers(list) end
   if type(end_stream) ~= "boolean" then error("'end_stream' MUST be a boolean", 2) end
   if is_over(self) then return after_end() end
   local lines, status, length, connection, closes, coding, other = list_lines(list, list._n)
@@ -210,9 +208,10 @@ function stream:write_headers(list, end_stream, timeout)
   if closes then self._closing = true end
   if status < "200" then
     if end_stream then error("cannot end stream directly after 1xx status code", 2) end
-    return self:_write_interim(status, first, lines, connection, timeout)
+    return self:_write_interim(list, status, first, lines, connection, timeout)
   end
-  if self._expects then self._closing = true end -- we did not ask for the body: it may not come
+  -- We did not ask for the body, so that it may not come; or it cannot be read to its end.
+  if self._expects or self.connection.broken then self._closing = true end
   if self._closing then connection = with_close(connection) end
   local rest = framing(self, status, end_stream, length, coding, connection)
   if end_stream then

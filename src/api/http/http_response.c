@@ -27,6 +27,7 @@ int mb_http_response_new(lua_State *L) {
       .keepalive = lua_toboolean(L, 3),
       .minimum = (size_t)luaL_checkinteger(L, 4),
       .handle = mb_handle_at(L, 5),
+      .has_body = lua_toboolean(L, 6),
       .head = MB_BUF_INIT,
       .body = MB_BUF_INIT,
   };
@@ -41,6 +42,15 @@ static int response_gc(lua_State *L) {
   return 0;
 }
 
+/* Throws when the head is a 101 that names no protocol (RFC 9110, section 7.8). */
+static void check_named(lua_State *L, const struct mb_http_response *r,
+                        enum mb_http_response_call call) {
+  if (r->code == 101 && r->head_pending && !r->upgrades) {
+    mb_http_response_misused(L, call,
+                             "a 101 has to name the protocol: send_header(\"Upgrade\", ...)");
+  }
+}
+
 /*
  * request:finish_headers()
  * Source: reference, "request:finish_headers".
@@ -48,6 +58,7 @@ static int response_gc(lua_State *L) {
 static int finish_headers(lua_State *L) {
   struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_FINISH_HEADERS);
   lua_settop(L, 2);
+  check_named(L, r, MB_HTTP_RESPONSE_FINISH_HEADERS);
   if (r->interim) {
     mb_http_response_end_interim(L, r, mb_http_response_nothing_more);
   } else if (r->head_pending) {
@@ -81,10 +92,31 @@ static void check_size(lua_State *L, const struct mb_http_response *r,
   }
 }
 
+/*
+ * Throws when the value at index is no text: what tostring makes of it would be "nil", or an address, and
+ * so a mistake in the script that nobody sees but the client.
+ */
+static void check_text(lua_State *L, int index) {
+  int type = lua_type(L, index);
+  if (type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN) return;
+  bool is_file = luaL_testudata(L, index, LUA_FILEHANDLE) != NULL;
+  if (!is_file && luaL_getmetafield(L, index, "__tostring") != LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  mb_http_response_misused(
+      L, MB_HTTP_RESPONSE_SEND_DATA,
+      "argument %d: expected a string, a number or a boolean, or an object with "
+      "__tostring, got %s%s",
+      index - 1, is_file ? "a file" : luaL_typename(L, index),
+      is_file ? ": request:send_file sends it" : "");
+}
+
 /* Joins the arguments after the request to one string at index 2. May run the script's code. */
 static void concatenate(lua_State *L) {
   int top = lua_gettop(L);
   if (top == 2 && lua_type(L, 2) == LUA_TSTRING) return;
+  for (int i = 2; i <= top; i++) check_text(L, i);
   for (int i = 2; i <= top; i++) {
     luaL_tolstring(L, i, NULL);
     lua_replace(L, i);
@@ -94,6 +126,8 @@ static void concatenate(lua_State *L) {
 
 /*
  * request:send_data(...)
+ * The arguments are converted as tostring does it, and concatenated. nil, and what has no text but an
+ * address, is an error.
  * Source: reference, "request:send_data".
  */
 static int send_data(lua_State *L) {
@@ -123,6 +157,7 @@ static int flush(lua_State *L) {
   struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_FLUSH);
   lua_settop(L, 2);
   if (r->state == MB_HTTP_RESPONSE_BODY) {
+    check_named(L, r, MB_HTTP_RESPONSE_FLUSH);
     mb_http_response_emit_body(L, r, 0, true, mb_http_response_nothing_more);
   } else {
     mb_http_response_drain(L, 0, mb_http_response_nothing_more);
@@ -145,6 +180,7 @@ static int finish(lua_State *L) {
     return 0;
   }
   check_size(L, r, MB_HTTP_RESPONSE_FINISH, 0);
+  check_named(L, r, MB_HTTP_RESPONSE_FINISH);
   if (r->has_length && r->sent != r->length && !r->is_head && !mb_http_response_is_bodyless(r)) {
     return mb_http_response_misused(L, MB_HTTP_RESPONSE_FINISH,
                                     "%I bytes of body, but Content-Length is %I",

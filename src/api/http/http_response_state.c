@@ -7,6 +7,8 @@
 #include <lauxlib.h>
 #include <stdarg.h>
 
+#include "api/http/http_input.h"
+
 /* For each call: the states in which it is allowed, and how many callers above it the script's function is. */
 static const struct {
   const char *name;
@@ -62,7 +64,9 @@ int mb_http_response_refuse_state(lua_State *L, enum mb_http_response_call call,
   const char *why =
       state == MB_HTTP_RESPONSE_START  ? "no status was sent yet: request:send_status comes first"
       : state == MB_HTTP_RESPONSE_HEAD ? "the status was sent already"
-      : state == MB_HTTP_RESPONSE_BODY ? "the response head is finished"
+      : state == MB_HTTP_RESPONSE_BODY
+          ? "the response head is finished: the status and the headers come first, before "
+            "request:send_data, send_file and finish_headers"
       : state == MB_HTTP_RESPONSE_FINISHED ? "the response is finished"
       : state == MB_HTTP_RESPONSE_FILE     ? "a file is being sent, or could not be sent to its end"
                                            : "an error has left the response incomplete";
@@ -107,4 +111,12 @@ void mb_http_response_push_of_wire(lua_State *L, const char *name) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, name);
   lua_remove(L, -2);
+}
+
+void mb_http_response_check_upgrade(lua_State *L, enum mb_http_response_call call,
+                                    struct mb_span protocols) {
+  mb_http_response_push_of_wire(L, "input");
+  const char *why = mb_http_input_upgrade_wrong(mb_http_input_at(L, -1), protocols);
+  if (why) mb_http_response_misused(L, call, "a 101 cannot be sent: %s", why);
+  lua_pop(L, 1);
 }
