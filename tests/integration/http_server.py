@@ -412,7 +412,7 @@ function onstream(_, stream)
   print(stream.connection:wait("r", math.huge))
 end
 options.response_timeout = 0.2"""
-    with Handler(SCRIPT % text, said=GET) as h:
+    with Handler(SCRIPT % text, said=GET.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")) as h:
         equal(h.client.line(), "HTTP/1.1 101 Switching Protocols\r", "status")
         time.sleep(0.4)
         equal(h.text(), "", "the script still waits")

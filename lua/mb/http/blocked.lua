@@ -28,7 +28,7 @@ local function new_pace(self)
 end
 
 -- Says that a wait has ended. Fails when the client sends too slowly. ours: see wire:fail.
-local function keep(self, pace, ours)
+local function keep_pace(self, pace, ours)
   if not pace:is_slow() then return end
   self:fail(("the client has sent less than %d bytes a second for %g seconds (minimum_input_rate)"):format(
     self.options.minimum_input_rate, self.options.stall_timeout), 408, ours)
@@ -87,7 +87,7 @@ function blocked:push(step)
       pace:begin()
       alive = self:wait_for_client(set, set, limit, "taken")
       if intake().take(self) then limit = after(self.options.stall_timeout) end
-      keep(self, pace, true) -- a client that takes nothing has to send
+      keep_pace(self, pace, true) -- a client that takes nothing has to send
     end
     if not alive then limit, pace = after(self.options.stall_timeout), nil end
   end
@@ -120,7 +120,7 @@ function blocked:await_rest()
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
     if method then return method, path, query, minor, keepalive, has_body, expects end
     self:head_state(path, query, minor, keepalive)
-    keep(self, pace, false) -- a head is small: the client is to blame
+    keep_pace(self, pace, false) -- a head is small: the client is to blame
   end
 end
 
@@ -166,7 +166,7 @@ function blocked:get(method, most, keep)
     local pace = pace_of_body(self)
     pace:begin()
     self:wait_for_client(set, queued and set or nil, limit, "sent")
-    if not queued then keep(self, pace, true) end
+    if not queued then keep_pace(self, pace, true) end
   end
 end
 
