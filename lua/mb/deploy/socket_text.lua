@@ -20,7 +20,7 @@ local BRAKES = [[
 %s
 # When more come in a second, the socket closes; mb-reopen@.service opens it after another second.
 TriggerLimitIntervalSec=1s
-TriggerLimitBurst=300
+TriggerLimitBurst=%d
 ]]
 
 local TCP_OPTIONS = [[
@@ -145,7 +145,7 @@ return function(plan, unit)
     REOPENING,
     "\n[Socket]\n",
     listen_text(list),
-    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL),
+    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL, has_tcp and 500 or 250),
     limits_text(plan, list),
   }
   -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.
