@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <lualib.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -316,10 +317,28 @@ static int timeout(lua_State *L) {
   return 1;
 }
 
+/*
+ * Replaces os.exit, which may close the Lua state: the finalizers have their limit then, too. Upvalue: the
+ * original.
+ */
+static int limited_exit(lua_State *L) {
+  if (!lua_isboolean(L, 1)) luaL_optinteger(L, 1, 0); /* may throw, and then nothing ends */
+  if (lua_toboolean(L, 2)) mb_timeout_limit_finalizers(true);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 0);
+  return 0;
+}
+
 void mb_timeout_open(lua_State *L) {
   luaL_newmetatable(L, SUB_TIMER);
   lua_pushcfunction(L, sub_timer_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
   lua_register(L, "timeout", timeout);
+  lua_getglobal(L, LUA_OSLIBNAME);
+  lua_getfield(L, -1, "exit");
+  lua_pushcclosure(L, limited_exit, 1);
+  lua_setfield(L, -2, "exit");
+  lua_pop(L, 1);
 }
