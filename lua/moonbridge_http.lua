@@ -12,18 +12,21 @@ local http = {
 -- generate_handler(callback[, options]), in either order: returns a connect handler. If an option is wrong, throws an
 -- error that names it.
 function http.generate_handler(callback, options)
-  if callback == http then error("generate_handler: call it as http.generate_handler(...), with a dot", 2) end
+  if callback == http then
+    require "mb.http.misuse".fail("generate_handler: call it as http.generate_handler(...), with a dot")
+  end
   if type(callback) == "table" and type(options) == "function" then callback, options = options, callback end
   if type(callback) ~= "function" then
-    error("generate_handler: expected a function (and a table of options), got " .. type(callback), 2)
+    local got = type(callback)
+    require "mb.http.misuse".fail("generate_handler: expected a function (and a table of options), got " .. got)
   end
   if options ~= nil and type(options) ~= "table" then
-    error("generate_handler: expected a table of options, got " .. type(options), 2)
+    require "mb.http.misuse".fail("generate_handler: expected a table of options, got " .. type(options), callback)
   end
   local checked, wrong
   if options and next(options) ~= nil then
     checked, wrong = require "mb.http.options"(options)
-    if not checked then error("generate_handler: " .. wrong, 2) end
+    if not checked then require "mb.http.misuse".fail("generate_handler: " .. wrong, callback) end
   else
     checked = core.options()
   end

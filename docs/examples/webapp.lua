@@ -118,7 +118,8 @@ local function take_form(request)
   local media_type = (request.headers_value["Content-Type"] or ""):match("^[^; ]*"):lower()
   if media_type ~= "multipart/form-data" then return refuse(request, "415 Unsupported Media Type") end
   local files, file = {}, nil
-  -- "" is a pattern that every field matches, whatever its name: what no function takes would be kept in memory.
+  -- "" is a pattern that every field matches, whatever its name: what no function takes would be kept in memory, and
+  -- would have to fit into request_form_size_limit.
   request:stream_post_params("", function(chunk, metadata)
     if metadata then -- comes with the first chunk
       file = {name = metadata.file_name or "", type = metadata.content_type or "not given", size = 0}

@@ -8,6 +8,7 @@ local HOME = {
   headers = "mb.http_server.headers",
   install = "mb.http_server.install",
   listen = "mb.http_server.listen",
+  mt = "mb.http_server.server",
   new = "mb.http_server.server",
   wrap = "mb.http_server.server",
 }
@@ -17,6 +18,7 @@ local HOME = {
 -- install(): from now on, require "http.server" and require "http.headers" return these modules.
 -- detach(socket): returns the socket's descriptor, which belongs to the caller from then on.
 -- headers: http.headers.
+-- mt: the metatable of servers, as in lua-http.
 return setmetatable(http_server, {
   __index = function(self, key)
     local home = HOME[key]

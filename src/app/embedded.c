@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/http/http_core.h"
+#include "api/http/http_misuse.h"
 #include "api/http/http_server_detach.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
@@ -21,6 +22,8 @@
 static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.http.core", mb_http_core_open},
+    {"mb.http.misuse", mb_http_misuse_open},
+    {"mb.http_server.adopt", mb_http_server_adopt_open},
     {"mb.http_server.detach", mb_http_server_detach_open},
     {"mb.http_server.listener", mb_listener_object_open},
     {"mb.log", mb_log_module_open},

@@ -10,6 +10,9 @@
 #include "app/listen_check.h"
 #include "base/match.h"
 
+/* The release whose interface ours is. Applications tell by this global that no plain Lua runs them. */
+#define MOONBRIDGE_VERSION "1.0.1"
+
 /* All that a Lua state has registered. It is a userdata in the state's registry. */
 struct listening {
   struct mb_listen_entry *first, **next_at;
@@ -88,6 +91,7 @@ static void store(lua_State *L, const struct mb_listen_field *f, void *at) {
       *(bool *)at = lua_toboolean(L, -1);
       break;
     case MB_FIELD_SECONDS:
+    case MB_FIELD_PAUSE:
       *(double *)at = lua_tonumber(L, -1);
       break;
     case MB_FIELD_INTEGER:
@@ -96,6 +100,8 @@ static void store(lua_State *L, const struct mb_listen_field *f, void *at) {
       break;
     case MB_FIELD_PROTO:
       *(enum mb_proto *)at = mb_listen_proto(L);
+      break;
+    case MB_FIELD_TABLE:
       break;
   }
   lua_pop(L, 1);
@@ -183,6 +189,8 @@ void mb_listen_open(lua_State *L) {
   *all = (struct listening){.next_at = &all->first};
   lua_rawsetp(L, LUA_REGISTRYINDEX, &listening_key);
   lua_register(L, "listen", listen_call);
+  lua_pushliteral(L, MOONBRIDGE_VERSION);
+  lua_setglobal(L, "_MOONBRIDGE_VERSION");
 }
 
 void mb_listen_any(lua_State *L) {

@@ -37,7 +37,7 @@ struct mb_listen_entry {
   const char *proxy_trust; /* see proxy_trust.h; NULL: not said */
 };
 
-/* Registers the global function, and makes place for what it registers. May throw. */
+/* Sets the globals listen and _MOONBRIDGE_VERSION, and makes place for what listen registers. May throw. */
 void mb_listen_open(lua_State *L);
 
 /*

@@ -8,11 +8,13 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "app/listen_fields.h"
 #include "base/addr.h"
+#include "base/log.h"
 #include "base/proxy_trust.h"
 
 /* Pushes what is expected, and the value. Returns the text. */
@@ -38,11 +40,16 @@ static int wrong(lua_State *L, const char *where, const struct mb_listen_field *
  * value is that. A text with a number in it is written to `text`.
  */
 
+/* A number may be a string, as in Moonbridge: a port often comes from the environment. */
 static const char *check_seconds(lua_State *L, const struct mb_listen_field *f,
                                  char text[EXPECTED_MAX]) {
-  lua_Number n = lua_tonumber(L, -1);
-  if (lua_type(L, -1) == LUA_TNUMBER && n >= (lua_Number)f->least && n < HUGE_VAL) return NULL;
-  snprintf(text, EXPECTED_MAX, "a number of seconds, %lld or more", (long long)f->least);
+  int is_number;
+  lua_Number n = lua_tonumberx(L, -1, &is_number);
+  if (is_number && n >= (lua_Number)f->least && n < HUGE_VAL) return NULL;
+  bool may_be_false = f->type == MB_FIELD_PAUSE;
+  if (may_be_false && lua_isboolean(L, -1) && !lua_toboolean(L, -1)) return NULL;
+  snprintf(text, EXPECTED_MAX, "a number of seconds, %lld or more%s", (long long)f->least,
+           may_be_false ? ", or false" : "");
   return text;
 }
 
@@ -51,7 +58,7 @@ static const char *check_integer(lua_State *L, const struct mb_listen_field *f, 
                                  char text[EXPECTED_MAX]) {
   int is_integer;
   lua_Integer n = lua_tointegerx(L, -1, &is_integer);
-  if (lua_type(L, -1) == LUA_TNUMBER && is_integer && n >= f->least && n <= f->most) return NULL;
+  if (is_integer && n >= f->least && n <= f->most) return NULL;
   long long least = f->least, most = f->most;
   if (most == LUA_MAXINTEGER) {
     snprintf(text, EXPECTED_MAX, "%s, %lld or more", unit, least);
@@ -130,6 +137,7 @@ static const char *check(lua_State *L, const struct mb_listen_field *f, char tex
     case MB_FIELD_BOOLEAN:
       return lua_isboolean(L, -1) ? NULL : "true or false";
     case MB_FIELD_SECONDS:
+    case MB_FIELD_PAUSE:
       return check_seconds(L, f, text);
     case MB_FIELD_INTEGER:
       return check_integer(L, f, "an integer", text);
@@ -145,15 +153,36 @@ static const char *check(lua_State *L, const struct mb_listen_field *f, char tex
       return check_networks(L);
     case MB_FIELD_PROTO:
       return mb_listen_proto(L) ? NULL : protocols;
+    case MB_FIELD_TABLE:
+      return lua_istable(L, -1) ? NULL : "a table";
   }
   return NULL;
 }
 
 /* ---- tables ---- */
 
-/* Throws: names the unknown key on top but one of the stack, its value, and the fields that there are. */
+/*
+ * Returns whether a key, at index, must not be passed over: a hole in the list, or a field that says which
+ * connections a listener is for, or whom it trusts, in a place where it says nothing.
+ */
+static bool is_misplaced(lua_State *L, int index) {
+  static const unsigned connections = MB_FIELD_OF(MB_PROTO_TCP) | MB_FIELD_OF(MB_PROTO_TCP4) |
+                                      MB_FIELD_OF(MB_PROTO_TCP6) | MB_FIELD_OF(MB_PROTO_LOCAL);
+  if (lua_type(L, index) != LUA_TSTRING) return true;
+  for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, connections)) != NULL;) {
+    if (strcmp(f->name, lua_tostring(L, index)) == 0) return true;
+  }
+  return false;
+}
+
+/*
+ * Names the unknown key on top but one of the stack, its value, and the fields that there are: throws
+ * where it is misplaced, and otherwise logs a warning, as Moonbridge passes over what it does not know,
+ * and applications have fields of their own.
+ */
 static void unknown(lua_State *L, const char *where, unsigned owner) {
   luaL_Buffer b;
+  int top = lua_gettop(L);
   const char *value = luaL_tolstring(L, -1, NULL);
   const char *key = luaL_tolstring(L, -3, NULL);
   const char *quote = lua_type(L, -4) == LUA_TSTRING ? "\"" : "", *separator = "";
@@ -164,41 +193,61 @@ static void unknown(lua_State *L, const char *where, unsigned owner) {
     separator = ", ";
   }
   luaL_pushresult(&b);
-  luaL_error(L, "listen: %sunknown field %s%s%s (its value is %s): expected one of %s", where,
-             quote, key, quote, value, lua_tostring(L, -1));
+  bool misplaced = is_misplaced(L, top - 1);
+  luaL_where(L, 1);
+  const char *text =
+      lua_pushfstring(L, "%slisten: %sunknown field %s%s%s (its value is %s)%s: expected one of %s",
+                      lua_tostring(L, -1), where, quote, key, quote, value,
+                      misplaced ? "" : " is passed over", lua_tostring(L, -2));
+  if (misplaced) lua_error(L);
+  mb_log(LOG_WARNING, "%s", text);
+  lua_settop(L, top);
 }
 
-static bool is_known(lua_State *L, int index, unsigned owner, lua_Integer count) {
-  if (lua_type(L, index) == LUA_TSTRING) {
-    size_t len;
-    const char *key = lua_tolstring(L, index, &len);
-    const struct mb_listen_field *f = NULL;
-    while ((f = mb_listen_next(f, owner)) != NULL) {
-      if (strcmp(f->name, key) == 0) return strlen(key) == len;
-    }
-    return false;
+/* Returns the owner's field of which the key at index is the name, or NULL. */
+static const struct mb_listen_field *field_of(lua_State *L, int index, unsigned owner) {
+  if (lua_type(L, index) != LUA_TSTRING) return NULL;
+  size_t len;
+  const char *key = lua_tolstring(L, index, &len);
+  const struct mb_listen_field *f = NULL;
+  while ((f = mb_listen_next(f, owner)) != NULL) {
+    if (strcmp(f->name, key) == 0) return strlen(key) == len ? f : NULL;
   }
+  return NULL;
+}
+
+static bool is_place(lua_State *L, int index, lua_Integer count) {
   lua_Integer key = lua_isinteger(L, index) ? lua_tointeger(L, index) : 0;
   return key >= 1 && key <= count;
 }
 
+_Static_assert(MB_LISTEN_FIELDS <= 32, "a set of fields fits into 32 bits");
+
 /*
- * Checks that the table at index has no field but the owner's, and checks each of these: a slip in a
+ * Looks for fields of the table at index that are not the owner's, and checks each that is: a slip in a
  * name, or a hole in the list, must not pass in silence.
  * where  what stands before a field's name in a message: "" or "listener 2: "
  * count  length of the array part that may be there too
  */
 static void check_fields(lua_State *L, int index, const char *where, unsigned owner,
                          lua_Integer count) {
+  uint32_t present = 0; /* a bit for each row. Asking for all would make a string of each name. */
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    if (!is_known(L, lua_gettop(L) - 1, owner, count)) unknown(L, where, owner);
-  }
-  for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
-    if (mb_listen_field(L, index, f->name) != LUA_TNIL || f->required) {
-      char text[EXPECTED_MAX];
-      const char *expected = check(L, f, text);
-      if (expected) wrong(L, where, f, lua_gettop(L), expected);
+    int key = lua_gettop(L) - 1;
+    const struct mb_listen_field *f = field_of(L, key, owner);
+    if (f) {
+      present |= UINT32_C(1) << (f - mb_listen_fields);
+    } else if (!is_place(L, key, count)) {
+      unknown(L, where, owner);
     }
+  }
+  /* In the order of the rows, as a table has none: the same call always has the same error. */
+  for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
+    if (!f->required && !(present >> (f - mb_listen_fields) & 1)) continue;
+    char text[EXPECTED_MAX];
+    mb_listen_field(L, index, f->name);
+    const char *expected = check(L, f, text);
+    if (expected) wrong(L, where, f, lua_gettop(L), expected);
     lua_pop(L, 1);
   }
 }

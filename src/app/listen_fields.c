@@ -21,7 +21,7 @@
 
 #define PATH_MOST (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
-/* An error about an unknown field lists the names in this order. */
+/* A message about an unknown field lists the names in this order. */
 const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS] = {
     {"prepare", MB_FIELD_FUNCTION, CALL, false, IN_SERVICE(prepare), "", 0, 0,
      "is called before connect"},
@@ -37,14 +37,21 @@ const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS] = {
      "processes that the pool has at least"},
     {"max_fork", MB_FIELD_INTEGER, CALL, false, IN_SERVICE(max_fork), "", 1, INT32_MAX,
      "processes at once"},
-    {"fork_delay", MB_FIELD_SECONDS, CALL, false, NOWHERE, "", 0, 0,
+    {"fork_delay", MB_FIELD_PAUSE, CALL, false, NOWHERE, "", 0, 0,
      "seconds from one process of the pool to the next"},
-    {"fork_error_delay", MB_FIELD_SECONDS, CALL, false, NOWHERE, "", 0, 0,
+    {"fork_error_delay", MB_FIELD_PAUSE, CALL, false, NOWHERE, "", 0, 0,
      "seconds until the pool tries again to make a process"},
-    {"exit_delay", MB_FIELD_SECONDS, CALL, false, NOWHERE, "", 0, 0,
+    {"exit_delay", MB_FIELD_PAUSE, CALL, false, NOWHERE, "", 0, 0,
      "seconds from one idle process's end to the next one's"},
-    {"idle_timeout", MB_FIELD_SECONDS, CALL, false, NOWHERE, "", 0, 0,
+    {"idle_timeout", MB_FIELD_PAUSE, CALL, false, NOWHERE, "", 0, 0,
      "seconds after which an idle process of the pool ends"},
+    /* Later versions of Moonbridge's own applications pass these on with the rest. */
+    {"min_requests_per_fork", MB_FIELD_INTEGER, CALL, false, NOWHERE, "", 0, INT32_MAX,
+     "requests after which a process of the pool may end"},
+    {"max_requests_per_fork", MB_FIELD_INTEGER, CALL, false, NOWHERE, "", 1, INT32_MAX,
+     "requests after which a process of the pool has to end"},
+    {"http_options", MB_FIELD_TABLE, CALL, false, NOWHERE, "", 0, 0,
+     "what the application gives to generate_handler"},
 
     {"proto", MB_FIELD_PROTO, LISTENER, true, IN_ENTRY(proto), "", 0, 0, "the kind of listener"},
     {"host", MB_FIELD_HOST, TCP, false, IN_ENTRY(text), "::", 0, 0,
@@ -65,6 +72,8 @@ const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS] = {
      "seconds from one run to the next"},
     {"strict", MB_FIELD_BOOLEAN, INTERVAL, false, IN_ENTRY(strict), "", 0, 0,
      "the delay counts from start to start"},
+    {"handler", MB_FIELD_FUNCTION, INTERVAL | MAIN, false, NOWHERE, "", 0, 0,
+     "what the application's connect calls"},
 };
 
 _Static_assert(sizeof(struct mb_service) < MB_FIELD_NOT_STORED, "an offset fits into its byte");

@@ -25,6 +25,7 @@ enum mb_field_type {
   MB_FIELD_FUNCTION, /* int: a key of the registry; LUA_NOREF without the field */
   MB_FIELD_BOOLEAN,  /* bool */
   MB_FIELD_SECONDS,  /* double */
+  MB_FIELD_PAUSE,    /* double: seconds; false is 0 */
   MB_FIELD_INTEGER,  /* lua_Integer */
   MB_FIELD_BYTES,    /* lua_Integer */
   MB_FIELD_TEXT,     /* const char *: not empty; NULL without the field */
@@ -32,6 +33,7 @@ enum mb_field_type {
   MB_FIELD_PATH,     /* const char *: of a Unix socket; NULL without the field */
   MB_FIELD_NETWORKS, /* const char *: a list with commas, see proxy_trust.h; NULL without the field */
   MB_FIELD_PROTO,    /* enum mb_proto */
+  MB_FIELD_TABLE,    /* not stored */
 };
 
 /* Where a field may stand: in a listener of a protocol, or in the call's own table. */
@@ -42,7 +44,7 @@ enum mb_field_type {
 
 /* The strings are arrays: pointers would have to be relocated at every start. */
 struct mb_listen_field {
-  char name[17];
+  char name[22];
   uint8_t type;   /* enum mb_field_type */
   uint8_t owners; /* MB_FIELD_OF(...) of every table that may have it */
   bool required;  /* every such table must have it */
@@ -53,7 +55,7 @@ struct mb_listen_field {
   char text[64]; /* what the field is for: an error about its value ends with it */
 };
 
-#define MB_LISTEN_FIELDS 21
+#define MB_LISTEN_FIELDS 25
 extern const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS];
 
 /*

@@ -45,6 +45,12 @@ size_t mb_buf_find(struct mb_buf *b, unsigned char wanted, size_t limit) {
   return 0;
 }
 
+void mb_buf_fit(struct mb_buf *b, struct mb_alloc *a) {
+  if (b->end == 0 || b->end == b->capacity) return;
+  b->data = mb_alloc(a, b->data, b->capacity, b->end); /* a block never fails to shrink */
+  b->capacity = b->end;
+}
+
 void mb_buf_take(struct mb_buf *b, size_t n) {
   b->start += n;
   b->scanned = b->scanned > n ? b->scanned - n : 0;

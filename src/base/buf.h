@@ -50,6 +50,9 @@ static inline void mb_buf_added(struct mb_buf *b, size_t n) { b->end += n; }
  */
 size_t mb_buf_find(struct mb_buf *b, unsigned char wanted, size_t limit);
 
+/* Gives back the memory behind the end. */
+void mb_buf_fit(struct mb_buf *b, struct mb_alloc *a);
+
 /* Takes n bytes (at most mb_buf_len) from the front. */
 void mb_buf_take(struct mb_buf *b, size_t n);
 

@@ -46,13 +46,13 @@ int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_o
   return r;
 }
 
-/* Removes the file that is in the way, if it is a socket. Returns 0 or -errno. */
-static int remove_socket_file(const struct mb_addr *addr) {
+/* Removes the file that is in the way, if it is a socket, or `any` kind but a directory. Returns 0 or -errno. */
+static int remove_file(const struct mb_addr *addr, bool any) {
   char path[sizeof addr->local.sun_path + 1];
   struct stat st;
   if (mb_addr_path(addr, path) == 0 || path[0] == '@') return -EADDRINUSE;
   if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : -errno; /* gone meanwhile */
-  if (!S_ISSOCK(st.st_mode)) return -EEXIST;
+  if (!S_ISSOCK(st.st_mode) && (!any || S_ISDIR(st.st_mode))) return -EEXIST;
   return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
@@ -73,7 +73,7 @@ static int bind_file(int fd, const struct mb_addr *addr, const struct mb_listene
 static int bind_local(int fd, const struct mb_addr *addr, const struct mb_listener_options *o) {
   int r = bind_file(fd, addr, o);
   if (r == -EADDRINUSE && !o->keep_file) {
-    r = remove_socket_file(addr);
+    r = remove_file(addr, o->any_file);
     if (r == 0) r = bind_file(fd, addr, o);
   }
   if (r < 0) return r;

@@ -14,6 +14,7 @@ struct mb_listener_options {
   int family;     /* TCP: AF_INET or AF_INET6 only; 0: either */
   bool v6only;    /* an IPv6 address takes no IPv4 clients */
   bool keep_file; /* fails with -EADDRINUSE when the socket file is there already */
+  bool any_file;  /* removes a file that is no socket, too; no directory */
   int mask;       /* the umask while a socket file is made; 0: the process's own */
   int mode;       /* the socket file's mode; 0: as the umask makes it */
 };
@@ -28,7 +29,7 @@ int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_o
 /*
  * Listens at a Unix socket. Removes a socket file that is there already.
  * options  NULL: none
- * Returns a descriptor, or -errno; -EEXIST when there is a file that is no socket.
+ * Returns a descriptor, or -errno; -EEXIST when there is a file that is no socket, or a directory.
  */
 int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_options *options);
 

@@ -9,8 +9,8 @@
  * Reads a value.
  * head           the bytes that the value is a part of; it writes to them
  * ret_name       the name, decoded, within head
- * ret_file_name  the file name, in the same way: filename* when it was sent, or else filename; data NULL:
- *                none was sent
+ * ret_file_name  the file name, in the same way: filename* when one was sent that can be read, or else
+ *                filename; without line ends; data NULL: none was sent
  * Returns NULL, or what is wrong with it.
  */
 const char *mb_http_disposition(char *head, struct mb_span value, struct mb_span *ret_name,

@@ -20,24 +20,33 @@ enum {
   DASH,      /* behind the first "-" of the closing delimiter */
   HEAD,      /* in a part's fields; matched is where the line begins */
   TRAILING,  /* behind the closing delimiter and its padding */
-  TRAILING_LF,
-  EPILOGUE,
-  CLOSE,   /* the closing delimiter is complete, and will be reported without any more bytes */
-  REFUSED, /* is reported without any more bytes, too */
+  EPILOGUE,  /* behind the line of the closing delimiter: dropped */
+  CLOSE,     /* the closing delimiter is complete, and will be reported without any more bytes */
+  REFUSED,   /* is reported without any more bytes, too */
 };
 
-/* Returns whether it is a boundary (RFC 2046, section 5.1.1): bcharsnospace, and spaces except at the end. */
-static bool is_boundary(struct mb_span text) {
+/* Returns whether c may be in a boundary (RFC 2046, section 5.1.1: bchars). */
+static bool is_boundary_char(char c) {
   static const char others[] = "'()+_,-./:=? ";
-  if (text.size == 0 || text.size > MB_MULTIPART_BOUNDARY_MAX) return false;
-  for (size_t i = 0; i < text.size; i++) {
-    char c = text.data[i];
-    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (!letter && !mb_http_is(c, MB_HTTP_DIGIT) && !memchr(others, c, sizeof others - 1)) {
-      return false;
-    }
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || mb_http_is(c, MB_HTTP_DIGIT) ||
+         memchr(others, c, sizeof others - 1);
+}
+
+/*
+ * Copies a boundary, which does not end with a space. No boundary has a backslash, so one that stands in a
+ * quoted value escapes the next character (RFC 9110, section 5.6.4: quoted-pair).
+ * Returns its size, or -1 when it is none.
+ */
+static int copy_boundary(const struct mb_http_parameter *parameter, char *buffer) {
+  struct mb_span text = parameter->value;
+  int size = 0;
+  while (text.size > 0) {
+    char c = *mb_http_take(&text, 1).data;
+    if (c == '\\' && parameter->quoted && text.size > 0) c = *mb_http_take(&text, 1).data;
+    if (!is_boundary_char(c) || size == MB_MULTIPART_BOUNDARY_MAX) return -1;
+    buffer[size++] = c;
   }
-  return text.data[text.size - 1] != ' ';
+  return size > 0 && buffer[size - 1] != ' ' ? size : -1;
 }
 
 /* Some characters are allowed only in a quoted boundary. They are accepted without quotes, too: mail
@@ -46,17 +55,15 @@ int mb_multipart_boundary(struct mb_span content_type, char *buffer) {
   if (content_type.size == 0) return 0;
   struct mb_span type = mb_http_trim(mb_http_take_until(&content_type, ';'));
   if (!mb_http_equals(type, "multipart/form-data")) return 0;
-  struct mb_span boundary = {NULL, 0};
   struct mb_http_parameter parameter;
-  int found;
+  int found, size = -1;
   while ((found = mb_http_parameter_next(&content_type, true, &parameter)) > 0) {
     if (!mb_http_equals(parameter.name, "boundary")) continue;
-    if (boundary.data || !is_boundary(parameter.value)) return -1;
-    boundary = parameter.value;
+    if (size >= 0) return -1;
+    size = copy_boundary(&parameter, buffer);
+    if (size < 0) return -1;
   }
-  if (found < 0 || !boundary.data) return -1;
-  memcpy(buffer, boundary.data, boundary.size);
-  return (int)boundary.size;
+  return found < 0 ? -1 : size;
 }
 
 static bool refuse(struct mb_multipart *m, int status, const char *why) {
@@ -72,9 +79,6 @@ static enum mb_multipart_event refused(struct mb_multipart *m, int status, const
 
 /* Reads a field line, given without its CR LF. Checks every other field too, and ignores it. */
 static bool read_field(struct mb_multipart *m, struct mb_span line, struct mb_span *disposition) {
-  if (mb_http_is_blank(line.data[0])) {
-    return refuse(m, 400, "folded field line in the head of a part");
-  }
   if (!memchr(line.data, ':', line.size)) {
     return refuse(m, 400, "field line without a colon in the head of a part");
   }
@@ -95,14 +99,29 @@ static bool read_field(struct mb_multipart *m, struct mb_span line, struct mb_sp
   return true;
 }
 
+/*
+ * Takes the next field line from the front of the lines of a head, each of which ends with CR LF. A line that
+ * begins with a blank belongs to the line before: mail libraries fold long lines. Takes out the CR LF of
+ * both, in place (RFC 5322, section 2.2.3).
+ */
+static struct mb_span take_line(struct mb_multipart *m, struct mb_span *lines) {
+  char *begin = m->head + (lines->data - m->head), *out = begin;
+  do {
+    struct mb_span piece = mb_http_take_until(lines, '\n');
+    mb_http_take(lines, 1);
+    piece.size--; /* the CR, which was checked when the line came */
+    memmove(out, piece.data, piece.size);
+    out += piece.size;
+  } while (lines->size > 0 && mb_http_is_blank(lines->data[0]));
+  return (struct mb_span){begin, (size_t)(out - begin)};
+}
+
 /* Reads the complete head of a part. */
 static bool read_head(struct mb_multipart *m) {
   struct mb_span lines = {m->head, m->head_size - 2}, disposition = {NULL, 0};
   m->content_type = (struct mb_span){NULL, 0};
   for (int count = 0; lines.size > 0; count++) {
-    struct mb_span line = mb_http_take_until(&lines, '\n');
-    mb_http_take(&lines, 1);
-    line.size--; /* the CR, which was checked when the line came */
+    struct mb_span line = take_line(m, &lines);
     if (count == MB_MULTIPART_FIELDS_MAX) {
       return refuse(m, 413, "too many fields in the head of a part");
     }
@@ -220,11 +239,9 @@ static enum mb_multipart_event line_byte(struct mb_multipart *m, struct mb_span 
       m->state = CLOSE;
       return end_part(m);
     case TRAILING:
-      if (c == '\r') return go_to(m, TRAILING_LF);
+      /* Nothing behind this line means anything, so a CR or an LF alone ends it as well. */
+      if (c == '\r' || c == '\n') return go_to(m, EPILOGUE);
       if (mb_http_is_blank(c) && m->matched++ < PADDING_MAX) return MB_MULTIPART_MORE;
-      break;
-    case TRAILING_LF:
-      if (c == '\n') return go_to(m, EPILOGUE);
       break;
     default:
       break;

@@ -28,9 +28,10 @@ int mb_http_parameter_next(struct mb_span *rest, bool escapes, struct mb_http_pa
   while (rest->size > 0 && (rest->data[0] == ';' || mb_http_is_blank(rest->data[0])))
     mb_http_take(rest, 1);
   if (rest->size == 0) return 0;
-  ret->name = mb_http_take_until(rest, '=');
+  ret->name = mb_http_trim(mb_http_take_until(rest, '='));
   if (ret->name.size == 0 || !mb_http_all(ret->name, MB_HTTP_TOKEN) || rest->size == 0) return -1;
   mb_http_take(rest, 1);
+  while (rest->size > 0 && mb_http_is_blank(rest->data[0])) mb_http_take(rest, 1);
   ret->quoted = rest->size > 0 && rest->data[0] == '"';
   if (ret->quoted) {
     mb_http_take(rest, 1);

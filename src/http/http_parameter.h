@@ -1,4 +1,5 @@
-/* Reads parameters behind a field value: "; name=value; name=\"value\"" (RFC 9110, section 5.6.6). */
+/* Reads parameters behind a field value: "; name=value; name=\"value\"" (RFC 9110, section 5.6.6). Allows
+ * blanks around "=", which mail libraries write. */
 #ifndef MB_HTTP_PARAMETER_H
 #define MB_HTTP_PARAMETER_H
 

@@ -2,6 +2,7 @@
 #include "socket/listener_object.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -207,7 +208,7 @@ static int listen_local(lua_State *L, int index, const struct mb_listener_option
   if (mb_state_made_room(L, fd)) fd = mb_listener_local(&addr, options);
   if (fd == -EEXIST) {
     lua_pushnil(L);
-    lua_pushfstring(L, "%s: exists and is not a socket", path);
+    lua_pushfstring(L, "%s: exists and is %s", path, options ? "a directory" : "not a socket");
     lua_pushinteger(L, EEXIST);
     return 3;
   }
@@ -269,20 +270,37 @@ static int family(lua_State *L) {
   return luaL_error(L, "family: expected AF_INET, AF_INET6 or AF_UNIX, by name or number");
 }
 
+/* Pushes a listener with a descriptor of its own for what another library, which keeps its own, listens with. */
+static int adopt_listener(lua_State *L, int theirs) {
+  struct listener *l = new_listener(L);
+  int listens = 0;
+  socklen_t len = sizeof listens;
+  if (getsockopt(theirs, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0)
+    return mb_io_push_error(L, "socket", -errno);
+  if (!listens) return mb_io_push_error(L, "socket", -EINVAL);
+  int fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
+  if (fd < 0 && mb_state_made_room(L, -errno)) fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
+  if (fd < 0) return mb_io_push_error(L, "socket", -errno);
+  open_listener(l, fd, mb_fd_kind_of(fd));
+  return 1;
+}
+
 /*
  * mb.http_server.listener: listen(options)
- * Listens at host and port, or at path. family, v6only, reuseaddr (on, unless it is false), reuseport,
- * unlink, mode and mask are those of http.server's listen.
+ * Listens at host and port, or at path; or with what another library has bound: fd. family, v6only,
+ * reuseaddr (on, unless it is false), reuseport, unlink, mode and mask are those of http.server's listen.
  * Returns a listener; or nil, message, and errno or getaddrinfo's (negative) number.
  */
 static int listen_with_options(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
+  if (lua_getfield(L, 1, "fd") != LUA_TNIL) return adopt_listener(L, (int)luaL_checkinteger(L, -1));
   struct mb_listener_options options = {
       .no_reuseaddr = !flag(L, "reuseaddr", true),
       .reuseport = flag(L, "reuseport", false),
       .family = family(L),
       .v6only = flag(L, "v6only", false),
       .keep_file = !flag(L, "unlink", false),
+      .any_file = true,
       .mask = permissions(L, "mask"),
       .mode = permissions(L, "mode"),
   };

@@ -154,11 +154,18 @@ static bool is_ours(const char *frame, bool last) {
   return last && strcmp(frame, "\t(...tail calls...)") == 0;
 }
 
+/* Returns whether a line of a traceback names a place in a script. */
+static bool is_of_script(const char *frame) {
+  return *frame == '\t' && strncmp(frame, "\t[C]: ", 6) != 0 && strncmp(frame, "\t(...", 5) != 0 &&
+         strncmp(frame, "\t...", 4) != 0;
+}
+
 /*
  * Pushes a traceback without the frames that say nothing to the author of a script. A line end stands
- * in front. Pushes an empty string when no frame is left.
+ * in front. Pushes an empty string when no frame of a script is left.
  */
 static void push_without_ours(lua_State *L, const char *traceback) {
+  bool tells = false;
   luaL_Buffer kept;
   luaL_buffinit(L, &kept);
   luaL_addchar(&kept, '\n');
@@ -166,11 +173,14 @@ static void push_without_ours(lua_State *L, const char *traceback) {
     size_t size = strcspn(traceback, "\n");
     if (traceback[size] == '\n') size++;
     bool last = traceback[size] == '\0';
-    if (!is_ours(traceback, last)) luaL_addlstring(&kept, traceback, size);
+    if (!is_ours(traceback, last)) {
+      luaL_addlstring(&kept, traceback, size);
+      tells = tells || is_of_script(traceback);
+    }
     traceback += size;
   }
   luaL_pushresult(&kept);
-  if (strcmp(lua_tostring(L, -1), "\nstack traceback:\n") != 0) return;
+  if (tells) return;
   lua_pop(L, 1);
   lua_pushliteral(L, "");
 }
@@ -209,6 +219,15 @@ static int keep_traceback(lua_State *L) {
   }
   lua_settop(L, 1);
   return 1;
+}
+
+void mb_state_rename_kept(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_error);
+  bool kept = lua_rawequal(L, -1, -3);
+  lua_pop(L, 1);
+  if (!kept) return;
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_error);
 }
 
 int mb_state_throw_on(lua_State *L) {

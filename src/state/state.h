@@ -93,6 +93,12 @@ int mb_state_call(lua_State *L, int nargs, int nresults);
  */
 int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KFunction k);
 
+/*
+ * Gives the kept traceback to another error: from now on it belongs to the one on top of the stack, in place
+ * of the one below, which mb_state_pcall_keep has caught.
+ */
+void mb_state_rename_kept(lua_State *L);
+
 /* Throws on the error on top of the stack, which mb_state_pcall_keep has caught. */
 int mb_state_throw_on(lua_State *L);
 

@@ -355,6 +355,7 @@ end
 
 local handler = http.generate_handler(callback, {
   request_body_size_limit = 5000,
+  request_form_size_limit = 1500,
   request_header_size_limit = 2000,
   maximum_input_chunk_size = 100,
   minimum_output_chunk_size = 200,

@@ -75,9 +75,10 @@ struct value {
 };
 
 static bool read_parameter(text *rest, bool escapes, struct parameter *ret) {
-  ret->name = take_up_to(rest, "=");
+  ret->name = trimmed(take_up_to(rest, "="));
   if (ret->name.size == 0 || !only(ret->name, TOKEN) || rest->size == 0) return false;
   take(rest, 1);
+  take_run(rest, BLANK);
   ret->quoted = starts(*rest, "\"");
   if (!ret->quoted) {
     ret->value = take_up_to(rest, BLANK ";");
@@ -132,7 +133,13 @@ int multipart_reference_boundary(text content_type, char *buffer) {
   if (!is(value.type, "multipart/form-data")) return 0;
   const struct parameter *boundary = find(&value, "boundary", &twice);
   if (!good || twice || !boundary) return -1;
-  text name = boundary->value;
+  text from = boundary->value;
+  char plain[FUZZ_INPUT_MAX];
+  text name = {plain, 0};
+  while (from.size > 0) {
+    if (boundary->quoted && starts(from, "\\") && from.size > 1) take(&from, 1);
+    plain[name.size++] = take(&from, 1).data[0];
+  }
   if (name.size == 0 || name.size > 70 || !only(name, ALNUM "'()+_,-./:=? ") ||
       name.data[name.size - 1] == ' ') {
     return -1;
@@ -149,11 +156,11 @@ static int escaped(text span) {
   return (int)strtol(digits, NULL, 16);
 }
 
-static void unquote(text value, bool escapes, struct fuzz_text *to) {
+static void unquote(text value, bool escapes, bool is_name, struct fuzz_text *to) {
   while (value.size > 0) {
     int code = value.data[0] == '%' ? escaped(value) : -1;
     char c = (char)code;
-    if (code == '"' || code == '\r' || code == '\n') {
+    if (code == '"' || (is_name && (code == '\r' || code == '\n'))) {
       take(&value, 3);
     } else {
       bool pair = starts(value, "\\\"") || starts(value, "\\\\");
@@ -162,6 +169,32 @@ static void unquote(text value, bool escapes, struct fuzz_text *to) {
     }
     fuzz_add(to, (text){&c, 1});
   }
+}
+
+/* Returns whether a text is UTF-8 by the table of RFC 3629, section 4, and has no control character. */
+static bool is_plain_utf8(text span) {
+  /* first byte: from, to; second byte: from, to */
+  static const unsigned char rows[][4] = {
+      {0xc2, 0xc2, 0xa0, 0xbf}, {0xc3, 0xdf, 0x80, 0xbf}, {0xe0, 0xe0, 0xa0, 0xbf},
+      {0xe1, 0xec, 0x80, 0xbf}, {0xed, 0xed, 0x80, 0x9f}, {0xee, 0xef, 0x80, 0xbf},
+      {0xf0, 0xf0, 0x90, 0xbf}, {0xf1, 0xf3, 0x80, 0xbf}, {0xf4, 0xf4, 0x80, 0x8f}};
+  while (span.size > 0) {
+    unsigned char c[4] = {0};
+    memcpy(c, span.data, span.size < 4 ? span.size : 4);
+    size_t size = c[0] < 0x80 ? 1 : 0;
+    if (c[0] < 0x20 || c[0] == 0x7f) return false;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && size == 0; i++) {
+      const unsigned char *row = rows[i];
+      if (c[0] < row[0] || c[0] > row[1] || c[1] < row[2] || c[1] > row[3]) continue;
+      size = c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+      for (size_t k = 2; k < size; k++) {
+        if (c[k] < 0x80 || c[k] > 0xbf) return false;
+      }
+    }
+    if (size == 0) return false;
+    take(&span, size);
+  }
+  return true;
 }
 
 /* Returns whether it is an extended value (RFC 8187) in a known character set. */
@@ -175,10 +208,10 @@ static bool read_extended(text value, struct fuzz_text *to) {
   take(&value, 1);
   while (value.size > 0) {
     int c = (unsigned char)value.data[0];
-    if (in((char)c, "*'")) return false;
+    if (!in((char)c, TOKEN) || in((char)c, "*'")) return false;
     if (c == '%') {
       c = escaped(value);
-      if (c <= 0) return false;
+      if (c < 0) return false;
       take(&value, 2);
     }
     take(&value, 1);
@@ -188,14 +221,15 @@ static bool read_extended(text value, struct fuzz_text *to) {
     }
     fuzz_add(to, (text){(char[]){(char)c}, 1});
   }
-  return true;
+  return is_plain_utf8(to->data ? fuzz_text_span(to) : (text){"", 0});
 }
 
 /* Adds the text of a parameter. Returns it; data is NULL only when there is no parameter. */
-static text add_text(const struct parameter *parameter, bool escapes, struct fuzz_text *to) {
+static text add_text(const struct parameter *parameter, bool escapes, bool is_name,
+                     struct fuzz_text *to) {
   if (!parameter) return (text){NULL, 0};
   if (parameter->quoted) {
-    unquote(parameter->value, escapes, to);
+    unquote(parameter->value, escapes, is_name, to);
   } else {
     fuzz_add(to, parameter->value);
   }
@@ -211,13 +245,13 @@ static bool read_disposition(text line, text content_type, struct fuzz_text *eve
   const struct parameter *file = find(&value, "filename", &twice);
   const struct parameter *extended = find(&value, "filename*", &twice);
   for (size_t i = 0; i < value.count; i++) {
-    good = good && (value.parameters[i].quoted || only(value.parameters[i].value, TOKEN));
+    good = good && (value.parameters[i].quoted || only(value.parameters[i].value, TOKEN) ||
+                    is(value.parameters[i].name, "filename*"));
   }
   struct fuzz_text texts[3] = {{0}};
-  text name_text = add_text(name, value.escapes, &texts[0]);
-  text file_text = add_text(file, value.escapes, &texts[1]);
-  if (extended) {
-    good = good && !extended->quoted && read_extended(extended->value, &texts[2]);
+  text name_text = add_text(name, value.escapes, true, &texts[0]);
+  text file_text = add_text(file, value.escapes, false, &texts[1]);
+  if (extended && !extended->quoted && read_extended(extended->value, &texts[2])) {
     file_text = texts[2].data ? fuzz_text_span(&texts[2]) : (text){"", 0};
   }
   good = good && name && !twice;
@@ -241,10 +275,27 @@ static bool is_field_value(text span) {
   return true;
 }
 
+/* Joins folded lines: leaves out each CR LF with a blank behind it that does not begin the head. */
+static text unfold(text head, char *to) {
+  size_t size = 0;
+  for (size_t i = 0; i < head.size; i++) {
+    bool fold = i > 0 && i + 2 < head.size && starts((text){head.data + i, 2}, "\r\n") &&
+                in(head.data[i + 2], BLANK);
+    if (fold) {
+      i++;
+    } else {
+      to[size++] = head.data[i];
+    }
+  }
+  return (text){to, size};
+}
+
 /* Reads the fields of a head whose lines all have their line ends. */
 static void read_fields(text head, struct multipart_reference *r) {
   text disposition = {NULL, 0}, content_type = {NULL, 0};
   unsigned fields = 0;
+  char unfolded[MB_MULTIPART_HEAD_MAX];
+  head = unfold(head, unfolded);
   for (text line; line = fuzz_take_line(&head), line.size > 1; fields++) {
     line.size--; /* CR */
     text name = take_up_to(&line, ":");
@@ -290,13 +341,13 @@ static int read_line(text *rest, struct multipart_reference *r) {
   if (closing) take(rest, 2);
   text padding = take_run(rest, BLANK);
   bool crlf = starts(*rest, "\r\n");
+  bool half = closing && (starts(*rest, "\r") || starts(*rest, "\n"));
   size_t behind = rest->size;
   bool may_go_on = behind == 0 || (behind == 1 && rest->data[0] == '\r') ||
                    (behind == 1 && rest->data[0] == '-' && !closing && padding.size == 0);
-  if (padding.size > PADDING_MAX || (!crlf && !may_go_on)) r->malformed = true;
+  if (padding.size > PADDING_MAX || (!crlf && !half && !may_go_on)) r->malformed = true;
   if (crlf) take(rest, 2);
-  /* When the LF of a CR never came, the line has not ended, and so the body has not. */
-  r->closed = closing && (crlf || behind == 0) && !r->malformed;
+  r->closed = closing && (crlf || half || behind == 0) && !r->malformed;
   if (closing) return 0;
   return crlf && !r->malformed ? 1 : -1;
 }

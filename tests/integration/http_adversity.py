@@ -8,11 +8,12 @@ import socket
 import sys
 import tempfile
 import time
+import uuid
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbhttp import answers, checked, replayed, request, served
+from mbhttp import answers, checked, multipart, replayed, request, served
 from mbtest import HANDLE, check, equal, tcp_pair, test
 
 GET = request()
@@ -23,30 +24,126 @@ with open(HANDLE, "rb") as program, mmap.mmap(program.fileno(), 0, access=mmap.A
 
 
 def colliding(count, size):
-    """Names that differ only in bytes at which Lua's hash does not look."""
-    middle = size // 2
-    middle += middle % 2
-    return [f"{'a' * middle}{n:06d}".ljust(size, "b") for n in range(count)]
+    """Strings that differ only in bytes at which Lua's hash does not look: it goes from the end in steps."""
+    step = (size >> 5) + 1
+    skipped = [at for at in range(size) if (size - 1 - at) % step != 0] or range(size)
+    result = []
+    for n in range(count):
+        text = bytearray(b"a" * size)
+        for at, digit in zip(skipped, b"%06d" % n):
+            text[at] = digit
+        result.append(text.decode())
+    return result
 
 
-@test("names of more than 31 bytes, which can be made to collide: at most 1,000 of them, else 413")
+def with_names(names):
+    """The places where a client has names that become keys of tables: a request with them, what asks for them, the
+    status when they are too many."""
+    urlencoded = ["Content-Type: application/x-www-form-urlencoded"]
+    cookies = [f"Cookie: {'; '.join(f'{name}=1' for name in half)}" for half in (names[::2], names[1::2])]
+    lists = [f"X-List: {', '.join(half)}" for half in (names[::2], names[1::2])]
+    parts = "".join(f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nv\r\n' for name in names) + "--B--\r\n"
+    yield request("/?" + "&".join(names)), "get_params", 414
+    yield request("/", "GET", None, cookies), "cookies", 431
+    yield request("/", "GET", None, lists), 'headers_flags["X-List"]', 431
+    yield request("/", "POST", "&".join(names), urlencoded), "post_params", 413
+    yield request("/", "POST", parts, ["Content-Type: multipart/form-data; boundary=B"]), "post_params", 413
+
+
+def counted(names, good):
+    """All names are there; or else they are refused, as too many."""
+    count = "local count = 0 for _ in pairs(request.WHAT) do count = count + 1 end ok(request, count)"
+    for data, what, status in with_names(names):
+        options = "request_header_size_limit = 1 << 24, request_form_size_limit = false"
+        response = answers(data, count.replace("WHAT", what), options, log=None)
+        if good:
+            equal((response.status, response.text()), (200, str(len(names))), f"{len(names)} names in {what}")
+        else:
+            equal((response.status, response.closes()), (status, True), f"{len(names)} names in {what}: {response}")
+
+
+@test("names that a client can make collide, and others, in queries, cookies, header fields and forms: they have limits")
 def _():
-    for count, status in ((1000, 200), (1001, 413)):
-        form = "&".join(f"{name}=1" for name in colliding(count, 41))
-        data = request("/", "POST", form, ["Content-Type: application/x-www-form-urlencoded"])
-        equal(answers(data, 'ok(request, tostring(next(request.post_params) ~= nil))', log=None).status, status, f"{count} names")
-    parts = b"".join(
-        f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nv\r\n'.encode() for name in colliding(1001, 41)
-    )
-    data = request("/", "POST", parts + b"--B--\r\n", ["Content-Type: multipart/form-data; boundary=B"])
-    equal(answers(data, "ok(request, #request.post_params)", log=None).status, 413, "1001 parts")
+    for size in (32, 41, 100):
+        counted(colliding(1000, size), True)
+        counted(colliding(1001, size), False)
+    counted([f"name{n}" for n in range(10000)], True)
+    counted([f"name{n}" for n in range(10001)], False)
+    counted(colliding(30000, 33), False)
 
 
-@test("names of up to 31 bytes: 10,000 of them")
+def with_values(values):
+    """The same for values; a part has two more, its file name and its type, and pieces that are streamed are some."""
+    multipart_of = ["Content-Type: multipart/form-data; boundary=Bound-ary"]
+    urlencoded = ["Content-Type: application/x-www-form-urlencoded"]
+    ends = [values[n : n + 3] for n in range(0, len(values) - 2, 3)]
+    parts = multipart([(f'name="a"; filename="{name}"', kind, value) for name, kind, value in ends])
+    small = multipart([('name="a"', None, value) for value in values])
+    yield request("/?" + "&".join(f"a={value}" for value in values)), "", "get_params", 414
+    yield request("/", "GET", None, [f"Cookie: {';'.join(f'c{n}={value}' for n, value in enumerate(values))}"]), "", "cookies", 431
+    yield request("/", "POST", "&".join(f"a={value}" for value in values), urlencoded), "", "post_params", 413
+    yield request("/", "POST", parts, multipart_of), "", "post_params", 413
+    yield request("/", "POST", small, multipart_of), 'request:stream_post_param("a", function() end)', "post_params", 413
+
+
+@test("values that a client can make collide, as Lua keeps one copy of each: at most 1,000 different ones")
 def _():
-    form = "&".join(f"name{n}=1" for n in range(10000))
-    data = request("/", "POST", form, ["Content-Type: application/x-www-form-urlencoded"])
-    equal(answers(data, 'ok(request, request.post_params.name9999)').body, b"1", "the last")
+    options = "request_header_size_limit = 1 << 24"
+    uuids = [str(uuid.UUID(int=n * 0x9E3779B97F4A7C15F39CC0605CEDC835 % (1 << 128))) for n in range(9000)]
+    for values, good in (
+        (colliding(999, 36), True),
+        (colliding(1020, 32), False),
+        (colliding(1020, 40), False),
+        (colliding(9000, 36), False),
+        (colliding(9000, 31), True),
+        (uuids, True),
+        (colliding(2, 36)[:1] * 9000, True),
+        (["application/x-www-form-urlencoded"] * 9000, True),
+    ):
+        for data, before, what, status in with_values(values):
+            got = answers(data, f'{before} local _ = request.{what} ok(request, "")', options, log=None).status
+            equal(got, 200 if good else status, f"{len(values)} values as {values[0]} in {what}")
+
+
+@test("one long name many times is not many names")
+def _():
+    for data, what, _ in with_names(["n" * 40] * 5000):
+        if not what.startswith("headers"):  # elements may become keys, but are a list
+            options = "request_header_size_limit = 1 << 20"
+            equal(answers(data, f"ok(request, #next(request.{what}))", options).text(), "40", what)
+
+
+@test("a name of a query or a form has at most 8,192 bytes")
+def _():
+    for size, status in ((8192, 200), (8193, None)):
+        for data, what, refused in with_names(["n" * size]):
+            if what == "post_params" and b"multipart" in data or what.startswith(("cookies", "headers")):
+                continue  # the head of a part is no longer than this, and others are not matched against patterns
+            options = "request_header_size_limit = 1 << 20"
+            equal(answers(data, f"ok(request, #next(request.{what}))", options, log=None).status, status or refused, what)
+
+
+@test("a name that matches no pattern of stream_post_params, or many of them: the work has a bound, else 413")
+def _():
+    for pattern, names, log in (
+        ("x*y$", ["x" * 40000], "too long or colliding"),
+        ("x*y$", ["x" * 8000], "begins with ^ takes less"),
+        ("x*y$", ["x" * 1000 + str(n) for n in range(100)], "begins with ^ takes less"),
+        ("^x*x*x*x*y$", ["x" * 200], "x*x*x*x*y"),
+        ("^x*y$", ["x" * 8000 + str(n) for n in range(100)], None),
+        ("x", ["y" * 1000 + str(n) for n in range(1000)], None),
+        ("^(%a+)%[(%d+)%]%[(%a+)%]%.(%a+)$", [f"tasks[{n}][description].textx{n}" for n in range(1000)], None),
+    ):
+        fields = [(f'name="{name}"', None, "1") for name in names]
+        for data in (
+            request("/", "POST", "&".join(names), ["Content-Type: application/x-www-form-urlencoded"]),
+            request("/", "POST", multipart(fields), ["Content-Type: multipart/form-data; boundary=Bound-ary"]),
+        ):
+            if b"multipart" in data and len(names[0]) > 8192:
+                continue  # refused as a head of a part that is too long
+            body = f'request:stream_post_params("{pattern}", print) request:consume_input() ok(request, "done")'
+            got = answers(data, body, log=log or "").status
+            equal(got, 413 if log else 200, f"{len(names)} names, {pattern}")
 
 
 @test("a body in chunks of one byte takes little more memory than its size, as a string and as a form")
@@ -61,10 +158,48 @@ def _():
   local got = #{name}
   local peak = io.open("/proc/self/status"):read("a"):match("VmHWM:%s*(%d+)")
   ok(request, got, " ", peak)"""
-        got, peak = map(int, replayed(data, body).response("POST").text().split())
+        got, peak = map(int, replayed(data, body, "request_form_size_limit = false").response("POST").text().split())
         equal(got, expected, name)
         mbtest.diagnose(f"{name}: {peak} KiB at most")
         check(SANITIZED or peak < 5 * size >> 10, f"{name}: {peak} KiB at the peak")
+
+
+@test("what is kept in memory of a large body costs at most twice its size: one field or several, a string")
+def _():
+    size = 64 << 20
+    urlencoded = ["Content-Type: application/x-www-form-urlencoded"]
+    for count in (1, 3):
+        values = [("f%d" % n, b"v" * (size // count)) for n in range(count)]
+        parts = multipart([(f'name="{name}"', None, value) for name, value in values])
+        fields = b"&".join(name.encode() + b"=" + value for name, value in values)
+        for what, body, headers in (
+            ("body", b"v" * size, []),
+            ("post_params.f0", parts, ["Content-Type: multipart/form-data; boundary=Bound-ary"]),
+            ("post_params.f0", fields, urlencoded),
+        ):
+            script = f"""
+  local got = #request.{what}
+  ok(request, got, " ", (io.open("/proc/self/status"):read("a"):match("VmHWM:%s*(%d+)")))"""
+            options = "request_body_size_limit = false, request_form_size_limit = false"
+            got, peak = map(int, replayed(request("/", "POST", body, headers), script, options).response("POST").text().split())
+            check(got >= size // count, f"{what}: {got} bytes")
+            mbtest.diagnose(f"{what}, {count} fields, {headers}: {peak} KiB at most")
+            check(SANITIZED or peak < (2 * size >> 10) + 8192, f"{what}, {headers}: {peak} KiB at the peak")
+
+
+@test("memory that is twice a body's size, and some, is enough to keep it")
+def _():
+    size = 17 << 20  # a buffer that doubles would have 32 MiB
+    parts = multipart([('name="f"', None, b"v" * size)])
+    for what, body, headers in (
+        ("body", b"v" * size, []),
+        ("post_params.f", parts, ["Content-Type: multipart/form-data; boundary=Bound-ary"]),
+        ("post_params.f", b"f=" + b"v" * size, ["Content-Type: application/x-www-form-urlencoded"]),
+    ):
+        script = f"ok(request, #request.{what})"
+        with served(script, "request_form_size_limit = false", args=("--memory-limit", "38M")) as (client, _):
+            client.send(request("/", "POST", body, headers))
+            equal(client.response().text(), str(size), f"{what}, {headers}")
 
 
 @test("a client that reads slowly, but reads, is not taken for dead")

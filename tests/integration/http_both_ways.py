@@ -38,7 +38,7 @@ def both_ways(requests, body, want, pairs=PAIRS, log=""):
     """Every request is sent as a whole before its response is read; then the next, which the connection stays open for."""
     requests = list(requests)
     for pair in pairs.values():
-        with served(STATUS + body, pair=pair, log=log) as (client, _):
+        with served(STATUS + body, "request_form_size_limit = false", pair=pair, log=log) as (client, _):
             for data in requests:
                 client.send(data)
                 got = client.response().body
@@ -258,6 +258,22 @@ def _():
             with served(body, options, pair=pair, log="the body was not read") as (client, _):
                 client.send(data)
                 check(client.response().body == LARGE, "the response is whole")
+
+
+@test("a form that was kept while the response was blocked is held against request_form_size_limit when it is wanted")
+def _():
+    body = f"""{SEND} {STATUS}
+  request:send_data(large)
+  local got, why = pcall(function() return request.post_params end)
+  eq(false, got)
+  eq(true, why:find("fields of the form are too large", 1, true) ~= nil)
+  eq(true, request.faulty)"""
+    for form, headers in ((PARTS, MULTIPART), (FORM, URLENCODED)):
+        for data in framings(form, headers):
+            # The Unix socket is too small for the request: all of it has come when the response is through.
+            with served(body, pair=mbtest.local_pair, log="request_form_size_limit") as (client, _):
+                client.send(data)
+                check(len(client.end()[0]) > SIZE // 2, "most of the response has come")
 
 
 @test("more body than request_body_size_limit allows is not kept: a handler that never asks for it still answers")

@@ -172,6 +172,30 @@ def _():
     is_refusal(answers(GET, body, pair=TCP, status=70, log="Content-Length"), 500, body)
 
 
+@test("what no line of the script has called is an error with the line where the callback begins, and no traceback of ours")
+def _():
+    head = 'local http = require "moonbridge_http"\n\nlocal function page(request)\n'
+    tail = "\nend\nreturn http.generate_handler(page)"
+    begins = ".lua:3: in the callback that begins here: "
+    for body, log, traceback in (
+        ("", ".lua:3: the callback that begins here has returned without a response: it has to call request:send_status", False),
+        (STATUS + 'request:send_header("Content-Length", 5) request:send_data("abc")',
+         begins + "finish: 3 bytes of body, but Content-Length is 5", False),
+        (STATUS + 'request:send_data("abc") return request:monologue()', begins + "monologue: the response head is finished", False),
+        ("return request:stream_request_body(5)", begins + "stream_request_body: expected a function, got number", False),
+        ("request:stream_request_body(5)", ".lua:4: stream_request_body: expected a function, got number", True),
+        ('error("finish: by the script", 2)', "finish: by the script", True),
+        ('error("config: by the script", 0)', "mb-handle: config: by the script", True),
+    ):  # fmt: skip
+        for data in (GET, GET * 2):
+            done = mbtest.replay(mbtest.script(head + body + tail), stdin=data)
+            text = done.stderr.decode()
+            check(done.returncode == 70 and log in text, f"{body}: {text!r}, expected {log!r}")
+            equal("traceback" in text, traceback, f"a traceback for {body}: {text!r}")
+    done = mbtest.replay(mbtest.script('return require "moonbridge_http".generate_handler(type)'), stdin=GET)
+    check(b"mb-handle: the callback has returned without a response" in done.stderr, f"a C function: {done.stderr!r}")
+
+
 @test("an interim response that was not finished: no response either")
 def _():
     with served('request:send_status("103 Early Hints")', pair=TCP, status=70, log="http") as (client, _):

@@ -140,6 +140,7 @@ def _():
 
 
 LIMITS = ("request_body_size_limit", "body_size_limit", "request_header_size_limit", "header_size_limit")
+OR_FALSE = (*LIMITS[:2], "request_form_size_limit")
 SIZES = ("chunk_size", "maximum_input_chunk_size", "minimum_output_chunk_size")
 TIMEOUTS = ("idle_timeout", "request_header_timeout", "stall_timeout", "response_timeout", "drain_timeout")
 
@@ -147,7 +148,7 @@ TIMEOUTS = ("idle_timeout", "request_header_timeout", "stall_timeout", "response
 @test("an unknown option, or one of the wrong type or out of range, is an error that names it")
 def _():
     cases = [("f, {nonsense = 1}", "nonsense"), ("f, {chunksize = 1}", "chunksize"), ("f, {1}", "option")]
-    for name in LIMITS + SIZES:
+    for name in LIMITS + SIZES + OR_FALSE[2:]:
         cases += [(f"f, {{{name} = {v}}}", name) for v in ('"5"', "true", "{}", "1.5", "-1", "f", "1/0", "0/0", "1e30")]
     for name in TIMEOUTS:
         cases += [(f"f, {{{name} = {v}}}", name) for v in ('"5"', "true", "{}", "-1", "0", "-0.5", "0/0", "f")]
@@ -183,7 +184,7 @@ def _():
 
 @test("options in range are taken, at both ends")
 def _():
-    good = [f"{name} = {v}" for name in LIMITS[:2] for v in ("0", "1", "false", "math.maxinteger", "5.0")]
+    good = [f"{name} = {v}" for name in OR_FALSE for v in ("0", "1", "false", "math.maxinteger", "5.0")]
     good += [f"{name} = {v}" for name in LIMITS[2:] for v in ("64", "16777216", "8192")]
     good += [f"{name} = {v}" for name in SIZES for v in ("1", "65536")] + ["minimum_output_chunk_size = 0"]
     good += [f"{name} = {v}" for name in TIMEOUTS for v in ("0.001", "5", "false", "1e9")]
@@ -230,6 +231,59 @@ def _():
     equal(replayed(large, body, "request_body_size_limit = false").response().body, b"%d" % (65 << 20), "no limit")
     at_limit = request("/", "POST", b"x" * (64 << 20))
     equal(replayed(at_limit, body).response().body, b"%d" % (64 << 20), "the default limit")
+
+
+def form_of(*parts):
+    return multipart(parts), ["Content-Type: multipart/form-data; boundary=Bound-ary"]
+
+
+def held_against(limit, script, body, headers, status):
+    """A form is answered with this status under a limit of its own, with its length said before and not."""
+    for data in (request("/", "POST", body, headers), request("/", "POST", chunked(body, 50), [*headers, "Transfer-Encoding: chunked"])):
+        for consume in ("local _ = request.post_params", "request:consume_input()"):
+            option = "" if limit is None else f"request_form_size_limit = {limit}"
+            log = "" if status == 200 else "request_form_size_limit"
+            response = answers(data, f'{script} {consume} ok(request, "kept")', option, log=log)
+            equal(response.status, status, f"{limit} for {mbtest.short(body)} and {script!r}")
+
+
+@test("request_form_size_limit: what is kept of a form, whatever the body may have; more is 413; false: no limit; 1 MiB")
+def _():
+    urlencoded = ["Content-Type: application/x-www-form-urlencoded"]
+    for script, body, headers, kept in (
+        # Names and values; file names and types, also of parts whose content is streamed; all of what is urlencoded.
+        ("", *form_of(('name="ab"', None, "c" * 98)), 100),
+        ("", *form_of(('name="a"', None, "c" * 49), ('name="b"', None, "c" * 49)), 100),
+        ("", *form_of(('name="a"; filename="1234567"', "text/x", "c" * 86)), 100),
+        ('request:stream_post_param("f", function() end)',
+         *form_of(('name="f"; filename="12"', "abc", "x" * 5000), ('name="a"', None, "c" * 93)), 100),
+        ('request:stream_post_params("^f", function() end)', *form_of(('name="f"', None, "x" * 5000)), 1),
+        ("", b"a=" + b"%41" * 32 + b"&b", urlencoded, 100),
+        ('request:stream_post_params("", function() end)', b"a=" + b"%41" * 32 + b"&b", urlencoded, 100),
+        ("", *form_of(('name="a"', None, "c" * 99999), ('name="b"', None, "c" * 99999)), 200000),
+        ("", b"a=" + b"c" * 199998, urlencoded, 200000),
+    ):  # fmt: skip
+        held_against(kept, script, body, headers, 200)
+        held_against(kept - 1, script, body, headers, 413)
+        held_against("false", script, body, headers, 200)
+    at_default = (1 << 20) - 2
+    for more, status in ((0, 200), (1, 413)):
+        held_against(None, "", b"a=" + b"c" * (at_default + more), urlencoded, status)
+        held_against(None, "", *form_of(('name="ab"', None, "c" * (at_default + more))), status)
+    # Nothing else is held against it.
+    large = request("/", "POST", b"a=" + b"c" * (2 << 20), urlencoded)
+    for script in ("eq((2 << 20) + 2, #request.body)", "request:stream_request_body_now(function() end)", "request:stream_request_body()"):
+        equal(answers(large, script + ' ok(request, "")').status, 200, script)
+
+
+@test("a form that says that it is larger than request_form_size_limit is refused before it comes")
+def _():
+    body = "ok(request, request.post_params.a)"
+    for headers in ([], ["Expect: 100-continue"]):
+        lines = ["Content-Type: application/x-www-form-urlencoded", "Content-Length: 101", *headers]
+        with served(body, "request_form_size_limit = 100", log="request_form_size_limit") as (client, _):
+            client.send(request("/", "POST", None, lines))
+            equal(client.response().status, 413, "status")
 
 
 @test("the limit counts when the body is wanted: a handler that does not read it may answer by itself")
@@ -345,6 +399,19 @@ def _():
     equal(done.returncode, 78, "exit status")
     log = done.stderr.decode()
     check(log.startswith(f"mb-handle: {path}: generate_handler: there is no option body_limit: expected chunk_size, "), log)
+    equal(log.count("\n"), 1, "lines: a traceback of C and tail calls says nothing")
+    callback = "local http = require 'moonbridge_http'\nlocal function page() end\nreturn http.generate_handler"
+    for arguments, place in (
+        ("(page, {body_limit = 3})", ":2: for the callback that begins here: generate_handler: there is no option body_limit: "),
+        ("({body_limit = 3}, page)", ":2: for the callback that begins here: generate_handler: there is no option body_limit: "),
+        ("(page, 5)", ":2: for the callback that begins here: generate_handler: expected a table of options, got number\n"),
+        ("(5)", ": generate_handler: expected a function (and a table of options), got number\n"),
+        ("{connect = page}", ": generate_handler: expected a function (and a table of options), got table\n"),
+        ("(page, {body_limit = 3}), 1", ":3: generate_handler: there is no option body_limit: "),
+    ):
+        path = mbtest.script(callback + arguments)
+        log = mbtest.replay(path).stderr.decode()
+        check(log.startswith(f"mb-handle: {path}{place}"), f"{arguments}: {log!r}, expected {place!r}")
 
 
 @test("static_headers: what is no header, or not theirs to set, is an error that names the option")

@@ -188,7 +188,7 @@ table(
     "limits of numbers",
     [
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X:\r\n" * 128 + b"\r\n", 431, "fields"),
-        (FORM % (20002, b"a&" * 10001), 413, "parameters"),
+        (FORM % (20002, b"a&" * 10001), 413, "too many, too long"),
     ],
 )
 

@@ -85,6 +85,7 @@ def _():
     values = ['"b\\r\\nC: d"', '"b\\n"', '"b\\r"', '"\\0"', '"\\1"', '"\\127"', '"\\r\\n\\r\\nbody"', "nil", "{}", "true", "print"]
     cases = names_wrong + [f'"A", {v}' for v in values] + ['"A: b"', '"A"']
     body = STATUS + "".join(f'fails("send_header: ", function() request:send_header({c}) end)\n' for c in cases)
+    body += """fails('send_header: expected a name and a value, got "A" and nil', function() request:send_header("A", nil) end)\n"""
     response = answers(GET, body + 'request:send_header("Good", "yes") request:finish()')
     equal(names(response), ["Good", "Date", "Content-Length"], "what went out")
 
@@ -159,9 +160,8 @@ def _():
         ("", "length", b""),
         ("request:finish()", "length", b""),
         ('request:send_data("")', "length", b""),
-        ('request:send_data("a", 1, 2.5, true, nil, "b")', "length", b"a12.5truenilb"),
+        ('request:send_data("a", 1, 2.5, true, "b")', "length", b"a12.5trueb"),
         ("request:send_data()", "length", b""),
-        ("request:send_data(nil)", "length", b"nil"),
         ('request:send_data(setmetatable({}, {__tostring = function() return "me" end}))', "length", b"me"),
         ('request:send_data("a") request:send_data("b") request:finish()', "length", b"ab"),
         ('request:send_data(("x"):rep(16383))', "length", b"x" * 16383),
@@ -174,6 +174,26 @@ def _():
     ):
         response = answers(GET, STATUS + body)
         equal((response.framing, response.body), (framing, data), body)
+
+
+@test("send_data: what is no text is an error that names the argument, and nothing of the call goes out")
+def _():
+    object_ = 'setmetatable({}, {__tostring = function() return "me" end})'
+    for arguments, number, got in (
+        ("nil", 1, "nil"),
+        ("{}", 1, "table"),
+        ('"a", nil', 2, "nil"),
+        ('"a", nil, "b"', 2, "nil"),
+        (f"1, true, {object_}, setmetatable({{}}, {{}})", 4, "table"),
+        ("print", 1, "function"),
+        ("coroutine.create(print)", 1, "thread"),
+        ('io.open("/dev/null")', 1, "a file: request:send_file sends it"),
+    ):
+        text = f"send_data: argument {number}: expected a string, a number or a boolean, or an object with __tostring, got {got}"
+        body = f"{STATUS}fails({lua(text)}, function() request:send_data({arguments}) end)\n"
+        for data in (GET, HEAD):
+            answers(data, body)
+        equal(answers(GET, body + 'request:send_data("fine")').body, b"fine", arguments)
 
 
 @test("HTTP/1.0: no chunks; with keep-alive and a length the connection stays, else the end of the connection is that of the body")
@@ -395,6 +415,8 @@ START = ("", "no status was sent yet", 'send_header("A", "b")', 'send_data("x")'
          f"send_file({FILE})")  # fmt: skip
 STARTED = (STATUS, "the status was sent already", 'send_status("200 OK")', "send_status(103)")
 AFTER_HEAD = ('send_status("200 OK")', 'send_header("A", "b")', "close_after_finish()", "monologue()")
+COMES_FIRST = "the response head is finished: the status and the headers come first, before request:send_data, "
+COMES_FIRST += "send_file and finish_headers"
 AFTER_END = AFTER_HEAD + ('send_data("x")', 'send_data("")', "finish_headers()", f"send_file({FILE})")
 
 
@@ -404,7 +426,7 @@ def _():
         START,
         STARTED,
         (STATUS + "request:finish_headers()", "the response head is finished", *AFTER_HEAD),
-        (STATUS + 'request:send_data("x")', "the response head is finished", *AFTER_HEAD),
+        (STATUS + 'request:send_data("x")', COMES_FIRST, *AFTER_HEAD),
         (STATUS + 'request:send_data("")', "the response head is finished", *AFTER_HEAD),
         (STATUS + f"request:send_file({FILE})", "the response head is finished", *AFTER_HEAD),
         (STATUS + "request:finish()", "the response is finished", *AFTER_END),

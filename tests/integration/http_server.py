@@ -394,7 +394,7 @@ def _():
         check(f"lua:2: {want}" in log, f"{options}: {log}")
     text = "return function(socket)\n  require('mb.http_server').wrap(1, {onstream = print})\nend"
     _, _, log = run(text, b"", status=70)
-    check("lua:2: wrap: expected a socket of mb-handle, got number" in log, log)
+    check("lua:2: wrap: expected a socket of mb-handle or cqueues, got number" in log, log)
 
 
 @test("detach: the descriptor is the caller's; not in a replay, and not with input that would be lost")
@@ -462,6 +462,165 @@ def _():
     check(b"\r\nx: other\r\n" in got, f"response: {got}")
 
 
+@test("add_stream: what is no stream, and one that has ended, are errors")
+def _():
+    text = """
+    local other = http_server.new {onstream = function() end}
+    function onstream(_, stream)
+      for _, value in ipairs {1, "x", {}, {connection = {}}} do print(pcall(other.add_stream, other, value)) end
+      stream:write_headers(ok(), true)
+      local connection = stream.connection
+      connection:shutdown()
+      connection.request = false
+      print(pcall(other.add_stream, other, stream))
+    end"""
+    _, _, log = run(SCRIPT % text, CLOSE)
+    want = [f"false\tadd_stream: expected a stream of this module, got {kind}" for kind in ("number", "string", "table", "table")]
+    equal(log.splitlines(), [*want, "false\tadd_stream: the stream has ended"], "errors")
+
+
+@test("add_stream of the script's own gets each stream: to pass it on, to serve it, or to fail")
+def _():
+    text = """
+    function onstream(_, stream) stream:get_headers() stream:write_headers(ok {x = "onstream"}, true) end
+    do return function(socket)
+      options.onstream = onstream
+      local server = http_server.wrap(socket, options)
+      local add_stream = server.add_stream
+      local function own(self, stream)
+        assert(self == server)
+        print("add_stream")
+        %s
+      end
+      %s
+      server:loop()
+    end end
+    """
+    on_server, on_all = "server.add_stream = own", "http_server.mt.__index.add_stream = own"
+    for how in (on_server, on_all):
+        got, _, log = run(SCRIPT % (text % ("return add_stream(self, stream)", how)), GET + CLOSE)
+        equal((got.count(b"\r\nx: onstream\r\n"), log), (2, "add_stream\n" * 2), how)
+    got, _, _ = run(SCRIPT % (text % ("stream:get_headers() stream:write_headers(ok {x = 'own'}, true)", on_server)), CLOSE)
+    check(b"\r\nx: own\r\n" in got, f"served by itself: {got}")
+    got, _, _ = run(SCRIPT % (text % ("", on_server)), CLOSE)
+    check(got.startswith(b"HTTP/1.1 503 "), f"dropped: {got}")
+    got, _, log = run(SCRIPT % (text % ("error 'on purpose'", on_server)), CLOSE, status=70)
+    check(got.startswith(b"HTTP/1.1 503 ") and "on purpose" in log, f"an error: {got} {log}")
+
+
+# --- cqueues ---
+
+CQUEUES = f"""
+package.path = "{LUA_PATH.replace(';;', ';')}" .. package.path
+local socket_of = require "cqueues.socket"
+"""
+
+
+def needs_cqueues():
+    """Returns whether Debian's cqueues is there."""
+    there = os.path.exists("/usr/share/lua/5.3/cqueues/socket.lua")
+    check(there or not mbtest.STRICT, "Debian's lua-cqueues is not installed")
+    return there
+
+
+@test("add_socket: a connection of cqueues, with what that has received and not yet sent")
+def _():
+    text = CQUEUES + """
+    local http_server = require "mb.http_server"
+    local http_headers = require "mb.http_server.headers"
+    return function(socket)
+      local theirs = socket_of.fdopen(http_server.detach(socket))
+      %s
+      local server = http_server.new {onstream = function(_, stream)
+        local path = stream:get_headers():get(":path")
+        local head = http_headers.new()
+        head:append(":status", "200")
+        stream:write_headers(head, false)
+        stream:write_chunk(path .. " " .. select(2, stream:peername()), true)
+      end}
+      print(pcall(server.add_socket, server, theirs))
+      print(socket_of.type(theirs), server.n_connections)
+      server:loop()
+    end"""
+    if not needs_cqueues():
+        return
+    for before, said, sent in (
+        ("", CLOSE, b""),
+        ("theirs:fill(20, 10)", CLOSE, b""),
+        ("assert(theirs:xread(4, 'b', 10) == 'junk')", b"junk" + CLOSE, b""),
+        ("theirs:setvbuf('full') theirs:send('early', 1, 5, 'bf')", CLOSE, b"early"),
+    ):  # fmt: skip
+        got, end, log = run(text % before, said)
+        check(got.startswith(sent + b"HTTP/1.1 200 OK") and b"/x 127.0.0.1" in got and end == "eof", f"{before}: {got} {end}")
+        equal(log, "true\ttrue\nclosed socket\t1\n", before)
+    for before, want in (
+        ("theirs = socket_of.listen {host = '127.0.0.1', port = 0}", "true\ttrue"),  # as one whose client has gone
+        ("theirs:close()", "false\tadd_socket: expected a socket of mb-handle or cqueues, got userdata"),
+        ("theirs = socket_of.pair(socket_of.SOCK_DGRAM)", "false\tadd_socket: the socket: Protocol wrong type for socket\n"),
+    ):  # fmt: skip
+        _, _, log = run(text % before, b"")
+        check(log.startswith(want), f"{before}: {log}")
+
+
+@test("add_socket: a connection of cqueues that speaks TLS is an error that says what to do")
+def _():
+    if not needs_cqueues():
+        return
+    text = CQUEUES + """
+    return function(socket)
+      local http_server = require "mb.http_server"
+      local theirs, other = socket_of.pair("stream")
+      local context = require "openssl.ssl.context"
+      local queue = require "cqueues".new()
+      queue:wrap(function() pcall(other.starttls, other, context.new("TLS", false), 1) end)
+      queue:wrap(function() pcall(theirs.starttls, theirs, context.new("TLS", true), 1) end)
+      queue:loop(5)
+      http_server.new {onstream = print}:add_socket(theirs)
+    end"""
+    leaks = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}  # OpenSSL's own
+    _, _, log = run(text, b"", status=70, env=leaks)
+    check("add_socket: it speaks TLS, which is not spoken here; serve such a connection with the real lua-http" in log, log)
+
+
+@test("new with a listener of cqueues: it is served, and close() closes it")
+def _():
+    if not needs_cqueues():
+        return
+    for options in ("host = '127.0.0.1', port = 0", f"path = '{mbtest.tmp('cqueues.sock')}'"):
+        text = CQUEUES + (LISTENS % ("", "assert(server:loop())")).replace(
+            "http_server.listen(options)", f"http_server.new {{onstream = onstream, socket = socket_of.listen {{{options}}}}}"
+            " local theirs = server.original").replace("server:empty()", "server:empty(), socket_of.type(theirs)")
+        with Handler(text) as h:
+            name = h.client.line().split()
+            where = (name[1], int(name[2])) if name[0] == "2" else name[1]
+            for path in (b"/one", b"/stop"):
+                equal(get(where, path).split()[0], path, options)
+            equal(h.ended(), "done\ttrue\tclosed socket\n", options)
+
+
+@test("new with a listener of cqueues whose address is in use: listen() says so; any other value is an error")
+def _():
+    if not needs_cqueues():
+        return
+    text = CQUEUES + """
+    return function(socket)
+      local http_server = require "mb.http_server"
+      local server = http_server.new {onstream = print,
+        socket = socket_of.listen {host = socket.local_addr, port = socket.local_tcpport, reuseaddr = false}}
+      print(server:listen())
+      print(server:loop())
+      for _, value in ipairs {1, {}, io.stderr} do
+        print(pcall(http_server.new, {onstream = print, socket = value}))
+      end
+    end"""
+    with Handler(text) as h:
+        h.client.finish()
+        log = h.ended().splitlines()
+    equal(log[:2], ["nil\tAddress already in use\t98"] * 2, "in use")
+    wrong = "false\tsocket: expected a listener of moonbridge_io or cqueues, or none"
+    equal(log[2:], [wrong] * 3, "values that are none")
+
+
 # --- Several connections, listeners ---
 
 # Inside a handler: the server listens, says where, and serves until /stop.
@@ -523,6 +682,17 @@ def _():
             h.ended()
     with Handler(LISTENS % (f"path = '{path}'", "")) as h:
         check("Address already in use" in h.ended(70), f"without unlink: {h.text()}")
+    for make in (lambda: mbtest.write_file(path, "text"), lambda: os.symlink("nowhere", path)):
+        os.unlink(path)
+        make()
+        with Handler(LISTENS % (f"path = '{path}', unlink = false", "")) as h:
+            check("Address already in use" in h.ended(70), f"another file, without unlink: {h.text()}")
+        with Handler(LISTENS % (f"path = '{path}', unlink = true", "assert(server:loop())")) as h:
+            equal(h.client.line(), f"1 {path}", "another file, with unlink")
+            get(path, b"/stop")
+            h.ended()
+    with Handler(LISTENS % (f"path = '{os.path.dirname(path)}', unlink = true", "")) as h:
+        check("exists and is a directory" in h.ended(70), f"a directory: {h.text()}")
     with Handler(LISTENS % ("host = '127.0.0.1', port = 0, reuseport = true, v6only = true", "server:close()")) as h:
         h.ended()
 
@@ -813,10 +983,69 @@ def _():
 
 @test("a program that listens elsewhere is told where the connection came in")
 def _():
-    with Handler(PROGRAM_HELLO, "--style=lua-http", path=[script(PROGRAM_HELLO), "1"]) as h:
-        port = h.client.sock.getpeername()[1]
+    client, conn = tcp_pair()
+    port = conn.getsockname()[1]
+    with Handler(None, "--style=lua-http", pair=lambda: (client, conn), path=[script(PROGRAM_HELLO), "1"]) as h:
         h.client.end()
         check(f"cannot bind to localhost:1: the connection came in on 127.0.0.1:{port}" in h.ended(70), h.text())
+
+
+@test("a program that makes its listener with cqueues: the connection stands in for it, and nothing is bound")
+def _():
+    if not needs_cqueues():
+        return
+    text = CQUEUES + """
+    local http_server, http_headers = require "http.server", require "http.headers"
+    local listener = socket_of.listen {%s}
+    print(select("#", listener:localname()), (listener:listen()) == listener)
+    local server = http_server.new {socket = listener, tls = false, onstream = function(_, stream)
+      local head = http_headers.new()
+      head:append(":status", "200")
+      stream:write_headers(head, true)
+    end}
+    print("at", server:localname())
+    assert(server:loop())
+    """
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    for port in ("0", "'0'", "tonumber(arg[1])", "arg[1]"):
+        client, conn = tcp_pair()
+        number = conn.getsockname()[1]
+        path = script(text % f"host = '127.0.0.1', port = {port}")
+        with Handler(None, "--style=lua-http", pair=lambda: (client, conn), path=[path, str(number)], said=CLOSE) as h:
+            equal(h.client.end(), (answer, "eof"), port)
+            equal(h.ended(), f"3\ttrue\nat\t2\t127.0.0.1\t{number}\n", port)
+    path = mbtest.tmp("stand-in.sock")
+    with Handler(text % f"path = '{path}', unlink = true", "--style=lua-http", pair=lambda: unix_pair(path), said=CLOSE) as h:
+        equal(h.client.end(), (answer, "eof"), "a path")
+        equal(h.ended(), f"3\ttrue\nat\t1\t{path}\tnil\n", "a path")
+    with Handler(text % "host = '127.0.0.1', port = 'http'", "--style=lua-http", said=CLOSE) as h:
+        check("expected a path, or a host and a port as a number from 0 to 65535" in h.ended(70), h.text())
+    with Handler(text % "host = '127.0.0.1', port = 1", "--style=lua-http", said=CLOSE) as h:
+        check("cannot bind to 127.0.0.1:1: the connection came in on" in h.ended(70), h.text())
+
+
+# As lua-http's manual says of server:add_socket: "From inetd for start on demand daemons".
+ON_DEMAND = CQUEUES + """
+local http_server, http_headers = require "http.server", require "http.headers"
+local server = http_server.new {tls = false, onstream = function(_, stream)
+  local head = http_headers.new()
+  head:append(":status", "200")
+  stream:write_headers(head, true)
+end}
+server:add_socket(socket_of.%s)
+assert(server:loop())
+print("done", server:empty(), pcall(socket_of.fdopen, 0))
+"""
+
+
+@test("a program that inetd is to start takes its connection from descriptor 0")
+def _():
+    if not needs_cqueues():
+        return
+    for call in ("fdopen(0)", "fdopen {fd = 0}", "dup(0)", "dup(io.stdin)", "fdopen(3)"):
+        with Handler(ON_DEMAND % call, "--style=lua-http", said=CLOSE) as h:
+            equal(h.client.end(), (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", "eof"), call)
+            check(h.ended().startswith("done\ttrue\ttrue\t"), f"{call}: {h.text()}")
 
 
 # --- Under inetd ---
@@ -826,7 +1055,7 @@ def _():
 def _():
     page = read_file(PAGE)
     blocks = [b.replace("\\c\n", "") for b in re.findall(r"\.Bd -literal[^\n]*\n(.*?)\.Ed", page, re.DOTALL)]
-    examples = [b for b in blocks if "stream:get_headers" in b and "return function(socket)" in b]
+    examples = [b for b in blocks if "stream:get_headers" in b and "Hello from" in b]
     lines = [b for b in blocks if "nowait" in b]
     equal((len(examples), len(lines)), (1, 1), "an example and its line of inetd.conf")
     path = mbtest.tmp("hello.lua")
@@ -838,6 +1067,16 @@ def _():
     mbtest.Process([mbtest.need("inetd"), "-i", mbtest.write_file(mbtest.tmp("page.conf"), config)])
     mbtest.wait_listening(("127.0.0.1", port))
     equal(mbtest.output_of("curl", "-s", f"http://127.0.0.1:{port}/Ann"), "Hello from /Ann", "GET")
+
+
+@test("a program that inetd starts with a connection on descriptor 0, under inetd", native="inetd starts it by its name")
+def _():
+    if not needs_cqueues():
+        return
+    port = free_port()
+    mbhosts.Inetd([(f"127.0.0.1:{port}", "tcp4", f"--style=lua-http {script(ON_DEMAND % 'fdopen(0)')}")], most=1000)
+    mbtest.wait_listening(("127.0.0.1", port))
+    equal(mbtest.output_of("curl", "-si", f"http://127.0.0.1:{port}/").splitlines()[0].strip(), "HTTP/1.1 200 OK", "response")
 
 
 @test("server_hello.lua under inetd with --style, for many clients one after the other", native="inetd starts it by its name")

@@ -4,6 +4,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -46,13 +47,16 @@ def _():
         ("finish", ("true",), "a function"),
         ("memory_limit", ("0", "-1", "1.5", '"1M"'), "a number of bytes"),
         ("memory_limit", ("0",), "a number of bytes, 1 or more, got 0 (memory_limit: bytes that the Lua state may hold"),
-        ("pre_fork", ("-1", "0.5", '"1"', "3000000000"), "an integer from 0 to 2147483647"),
+        ("pre_fork", ("-1", "0.5", '"-1"', '"1x"', "3000000000"), "an integer from 0 to 2147483647"),
         ("min_fork", ("-1", "2147483648"), "an integer from 0 to 2147483647"),
         ("max_fork", ("0", "{}"), "an integer from 1 to 2147483647"),
-        ("fork_delay", ("-1", '"1"', "0/0", "1/0"), "a number of seconds"),
+        ("fork_delay", ("-1", '"-1"', "0/0", "1/0", "true"), "a number of seconds, 0 or more, or false"),
         ("fork_error_delay", ("-0.1",), "a number of seconds"),
-        ("exit_delay", ("false",), "a number of seconds"),
+        ("exit_delay", ("true",), "a number of seconds"),
         ("idle_timeout", ('"no"',), "a number of seconds"),
+        ("min_requests_per_fork", ("-1", "{}"), "an integer from 0 to 2147483647"),
+        ("max_requests_per_fork", ("0",), "an integer from 1 to 2147483647"),
+        ("http_options", ("1", '"x"'), "a table"),
     ):
         for value in values:
             log = refused(f"\nlisten{{ {service}, {field} = {value} }}", f"{field}: expected {expected}", ".lua:2: listen:")
@@ -62,7 +66,7 @@ def _():
     refused("listen{ connect = 1 }", "connect: expected a function, got 1")
     refused("listen()", "expected a table, got no value")
     refused('listen("x")', "expected a table, got string")
-    refused(f"listen{{ {service}, conect = print }}", 'unknown field "conect"')
+    refused(f"listen{{ {service}, port = 80 }}", 'unknown field "port"')
     refused(f"listen{{ {service}, [true] = 1 }}", "unknown field true")
     refused(f"listen{{ {service}, [7] = {{ proto = 'main' }} }}", "unknown field 7")
 
@@ -76,7 +80,8 @@ def _():
         ('{ proto = "tcp" }', "listener 2: port: expected an integer from 1 to 65535, got nil"),
         ('{ proto = "tcp", port = 0 }', "port: expected an integer from 1 to 65535, got 0"),
         ('{ proto = "tcp", port = 65536 }', "got 65536"),
-        ('{ proto = "tcp", port = "80" }', 'got "80"'),
+        ('{ proto = "tcp", port = "0" }', 'got "0"'),
+        ('{ proto = "tcp", port = "http" }', 'got "http"'),
         ('{ proto = "tcp", port = 80.5 }', "got 80.5"),
         ('{ proto = "tcp", port = 80, host = "" }', 'host: expected a string that is not empty, got ""'),
         ('{ proto = "tcp", port = 80, host = 1 }', "host: expected a string"),
@@ -103,12 +108,91 @@ def _():
         ('{ proto = "local", path = "/run/mb/.." }', "path: expected the path of a socket"),
         ('{ proto = "interval" }', "delay: expected a number of seconds"),
         ('{ proto = "interval", delay = -1 }', "delay: expected"),
+        ('{ proto = "interval", delay = false }', "delay: expected a number of seconds, 0 or more, got false"),
+        ('{ proto = "interval", delay = 1, handler = 1 }', "handler: expected a function"),
         ('{ proto = "interval", delay = 1, strict = 1 }', "strict: expected true or false"),
         ('{ proto = "interval", delay = 1, name = 5 }', "name: expected a string"),
         ('{ proto = "main", name = {} }', "name: expected a string"),
         ('{ proto = "main", 1 }', "unknown field 1"),
     ):
         refused(f'listen{{ connect = print, {{ proto = "tcp", port = 1 }}, {listener} }}', expected)
+
+
+@test("an unknown field is passed over, as Moonbridge does, with a warning that names it and those that there are")
+def _():
+    call = "prepare, connect, finish, memory_limit, pre_fork, min_fork, max_fork, fork_delay, fork_error_delay, exit_delay, "
+    call += "idle_timeout, min_requests_per_fork, max_requests_per_fork, http_options"
+    for fields, listener, where, want in (
+        ("prepair = 1,", "", 'unknown field "prepair" (its value is 1)', call),
+        ("", "name = 'web'", 'listener 1: unknown field "name" (its value is web)', "proto, host, port, proxy_protocol, proxy_trust"),
+        ("", "memory_limit = 5", 'listener 1: unknown field "memory_limit" (its value is 5)', "proto, host, port"),
+        ("['x\\n<0>y'] = '\\n',", "", 'unknown field "x\\x0a<0>y" (its value is \\x0a)', call),
+    ):
+        path = script(f"listen{{ {fields} {{ proto = 'tcp', port = 1, {listener} }},\n  connect = function(s) s:write('served') end }}")
+        for options, stdout in (((), b"served"), (("--check",), b"1 tcp [::]:1\n")):
+            done = mbtest.replay(*options, path)
+            equal((done.returncode, done.stdout), (0, stdout), f"{fields} {listener} {options}")
+            got = done.stderr.decode()
+            want_line = f"mb-handle: {path}:1: listen: {where} is passed over: expected one of {want}"
+            check(got.startswith(want_line) and got.count("\n") == 1, f"{got!r}, expected {want_line!r}")
+
+
+# As WebMCP and LiquidFeedback call it: one connect for all kinds of work, and their own fields beside those of listen.
+APPLICATION = """
+assert(_MOONBRIDGE_VERSION)
+local requests = 0
+local function application_listen(args)
+  for _, listener in ipairs(args) do
+    if listener.proto == "interval" then listener.name = listener.name or "unnamed" end
+  end
+  local handler = require "moonbridge_http".generate_handler(function(request)
+    requests = requests + 1
+    if requests >= args.max_requests_per_fork then request:close_after_finish() end
+    request:send_status("200 OK")
+    request:send_data("request ", requests)
+  end, args.http_options)
+  args.prepare = function() end
+  function args.connect(socket)
+    if socket.interval or socket.main then
+      for _, listener in ipairs(args) do
+        if listener.name == (socket.interval or socket.main) then listener.handler() end
+      end
+      return true
+    end
+    return handler(socket) and requests < args.min_requests_per_fork
+  end
+  args.finish = function() end
+  listen(args)
+end
+application_listen {
+  pre_fork = 2, min_fork = 4, max_fork = 128, fork_delay = 0.125, fork_error_delay = 2, exit_delay = 2,
+  idle_timeout = 900, min_requests_per_fork = 50, max_requests_per_fork = 2,
+  http_options = {static_headers = "X-App: yes", request_body_size_limit = 1000},
+  {proto = "tcp", host = "127.0.0.1", port = os.getenv "PORT"},
+}
+application_listen {
+  {proto = "interval", name = "notify", delay = 5, handler = function() print("notified") end},
+  {proto = "main", name = "events", handler = function() print("processed") end},
+  min_fork = 1, max_fork = 1, max_requests_per_fork = 200, min_requests_per_fork = 50,
+}
+"""
+
+
+@test("an application of Moonbridge's own: its connections, its interval and its main process, without a warning")
+def _():
+    path = script(APPLICATION)
+    client, conn = tcp_pair()
+    port = conn.getsockname()[1]
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    with conn, client.sock:
+        serving = Serving(conn, path, env={"PORT": str(port)})
+        got = client.end()[0]
+        equal((serving.wait(), mbtest.without_ends(serving.log())), (0, ""), "exit status and log")
+    equal([got.count(text) for text in (b"X-App: yes", b"request 1", b"request 2", b"request 3")], [2, 1, 1, 0], "responses")
+    for option, name, want in (("--interval", "notify", b"notified\n"), ("--main", "events", b"processed\n")):
+        done = subprocess.run([mbtest.HANDLE, option, name, path], env={**os.environ, "PORT": "8080"}, capture_output=True,
+                              check=False, stdin=subprocess.DEVNULL)  # fmt: skip
+        equal((done.returncode, done.stdout, done.stderr), (0, b"", want), name)
 
 
 @test("a script without a handler, or that fails to load, says so")

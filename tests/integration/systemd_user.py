@@ -63,7 +63,7 @@ def _():
     check("mb-handle:" in mbtest.read_file(f"{root}/passwd"), f"the account is made; systemd-sysusers said: {said}")
 
 
-SOCKET_LIMITS = {"Accept": "yes", "TriggerLimitIntervalUSec": "1s", "Backlog": "64", "MaxConnections": "1024"}
+SOCKET_LIMITS = {"Accept": "yes", "TriggerLimitIntervalUSec": "1s", "MaxConnections": "1024"}
 SERVICE = {
     "CollectMode": "inactive-or-failed",
     "StandardInput": "null",
@@ -80,6 +80,7 @@ def _():
             {
                 **SOCKET_LIMITS,
                 "TriggerLimitBurst": "300",
+                "Backlog": "64",
                 "MaxConnectionsPerSource": "256",
                 "FreeBind": "yes",
                 "BindIPv6Only": "both",
@@ -91,7 +92,8 @@ def _():
             LOCAL_SOCKET,
             {
                 **SOCKET_LIMITS,
-                "TriggerLimitBurst": "200",
+                "TriggerLimitBurst": "300",
+                "Backlog": "1024",
                 "MaxConnectionsPerSource": "0",
                 "SocketMode": "0666",
                 "RemoveOnStop": "yes",

@@ -290,7 +290,7 @@ equal(a:error(), "Bad file descriptor", "error")
 for _, name in ipairs{"sysconnect", "sysread", "syswrite", "nonblock", "shutdown", "sysbind", "bind", "listen", "accept",
   "setsockopt", "getsockopt", "linger", "readable", "writable", "wait", "read", "readline", "write", "recv", "send",
   "recvfrom", "sendto", "name", "peer", "fd"} do
-  says("attempt to use a closed socket", a[name], a, "127.0.0.1", 1, "x")
+  says("attempt to use closed socket", a[name], a, "127.0.0.1", 1, "x")
   says("called with something that is no socket", a[name], {})
   says("called with something that is no socket", a[name])
 end
@@ -298,7 +298,7 @@ says("called with something that is no socket", a.close, 1)
 """
     )
     output = run("local s = socket('AF_INET', 'SOCK_STREAM', 0)\ns:close()\ns:read() --[[here]]", status=78)
-    path, number = re.search(r" (/\S+):(\d+): attempt to use a closed socket", output).groups()
+    path, number = re.search(r" (/\S+):(\d+): attempt to use closed socket", output).groups()
     line = mbtest.read_file(path).splitlines()[int(number) - 1]
     equal(line, "s:read() --[[here]]", f"the line of the error {output!r}")
 

@@ -91,10 +91,10 @@ equal(f:status(), "suspended", "status")
 local r = table.pack(f:join())
 equal(r.n, 4, "count") equal(r[1], true, "good") equal(r[2], 1, "first") equal(r[4], 3, "third")
 equal(f:status(), "dead", "status")
-says("not joinable", f.join, f)
+says("the fiber is dead", f.join, f)
 f = fiber.new(error, "oops", 0) f:set_joinable(true)
 local good, err = f:join() equal(good, false, "bad") equal(err, "oops", "error")
-f = fiber.create(function() end) says("not joinable", f.join, f)
+f = fiber.create(fiber.yield) says("not joinable", f.join, f)
 f = fiber.new(fiber.sleep, 0.2) f:set_joinable(true)
 equal(takes(0.05, f.join, f, 0.05), false, "timeout") equal(f:join(), true, "then")
 f = fiber.new(function() return 5 end) f:set_joinable(true)
@@ -122,7 +122,7 @@ for name, f in pairs{
   fiber.sleep(0.01)
   equal(tostring(log[name]):find("fiber is cancelled", 1, true) ~= nil, true, name .. ": " .. tostring(log[name]))
   equal(x:status(), "dead", name)
-  x:cancel()
+  says("the fiber is dead", x.cancel, x)
 end
 for _, name in ipairs{"read", "recv", "sysread", "recvfrom"} do
   local x = fiber.new(function() b[name](b, 5) end) x:set_joinable(true) fiber.yield() x:cancel()
@@ -317,6 +317,11 @@ def server_at(host, port, where):
     return process
 
 
+def name_at(client):
+    """The name of the fiber that serves this client."""
+    return "greeter/127.0.0.1:%d" % client.sock.getsockname()[1]
+
+
 @test("tcp_server: many at a time, a handler that fails, the end of the listener")
 def _():
     port = free_port()
@@ -327,13 +332,13 @@ def _():
         equal(client.line(), "hello", "greeting")
     for i, client in reversed(list(enumerate(clients))):
         client.send(f"line {i}\n")
-        equal(client.end(), (f"lua AF_INET line {i}\n".encode(), "eof"), "answer")
+        equal(client.end(), (f"{name_at(client)} AF_INET line {i}\n".encode(), "eof"), "answer")
     with Client(where) as client:
         client.send("fail\n")
         equal(client.end(), (b"hello\n", "eof"), "what a handler that fails has sent")
     with Client(where) as client:
         client.send("stop\n")
-        equal(client.end(), (b"hello\nlua AF_INET stop\n", "eof"), "the last one")
+        equal(client.end(), (f"hello\n{name_at(client)} AF_INET stop\n".encode(), "eof"), "the last one")
     equal(process.popen.wait(mbtest.DEADLINE), 0, "exit status")
     text = process.text()
     check("as told" in text and "stack traceback" in text, f"the log: {text!r}")
@@ -350,7 +355,7 @@ def _():
     equal(other, "nil\tAddress already in use\n", "a second one")
     with Client(path) as client:
         client.send("stop\n")
-        equal(client.end()[0], b"hello\nlua AF_UNIX stop\n", "answer")
+        equal(client.end()[0], b"hello\ngreeter/unix/: AF_UNIX stop\n", "answer")
     equal(process.popen.wait(mbtest.DEADLINE), 0, f"exit status: {process.text()!r}")
     check(not os.path.exists(path), "the file is removed")
 

@@ -149,8 +149,9 @@ says("bad argument to 'readable': expected a number, got string", a.readable, a,
 equal(socket.iowait(a:fd(), 'RW'), 'RW', "iowait") equal(socket.iowait(a:fd(), 3), 3, "iowait")
 equal(socket.iowait(a:fd(), 'r', 1), 'R', "iowait") equal(socket.iowait(a:fd(), 1), 1, "iowait")
 equal(socket.iowait(a:fd(), 'W'), 'W', "iowait") equal(socket.iowait(a:fd(), 2), 2, "iowait")
-equal(takes(0.05, socket.iowait, b:fd(), 'r', 0.05), nil, "nothing") equal(errno(), errno.ETIMEDOUT, "errno")
-equal(takes(0.05, socket.iowait, nil, nil, 0.05), nil, "a sleep") equal(socket.iowait(-1, nil, 0), nil, "a sleep")
+equal(takes(0.05, socket.iowait, b:fd(), 'r', 0.05), '', "nothing") equal(errno(), errno.ETIMEDOUT, "errno")
+equal(takes(0.05, socket.iowait, b:fd(), 1, 0.05), 0, "nothing")
+equal(select("#", takes(0.05, socket.iowait, nil, nil, 0.05)), 0, "a sleep") equal(socket.iowait(-1, nil, 0), nil, "a sleep")
 says("usage: iowait", socket.iowait, a:fd(), '') says("usage: iowait", socket.iowait, nil, 'RW')
 says("usage: iowait", socket.iowait, 0, nil) says("usage: iowait", socket.iowait, 1.5, 'R', 0)
 """

@@ -13,15 +13,14 @@ PropagatesStopTo=mb-reopen@%N.service
 StartLimitIntervalSec=0
 ]]
 
--- A TCP client that finds the backlog full tries again after a second; one of a Unix socket at once.
 local BRAKES = [[
 
 # The brakes: a manager starts some 100 to 250 services a second, and while more connections come
 # than that, it would take or refuse them and start nothing at all, of no unit. See limits.txt.
-Backlog=64
+%s
 # When more come in a second, the socket closes; mb-reopen@.service opens it after another second.
 TriggerLimitIntervalSec=1s
-TriggerLimitBurst=%d
+TriggerLimitBurst=300
 ]]
 
 local TCP_OPTIONS = [[
@@ -29,6 +28,10 @@ local TCP_OPTIONS = [[
 # The handler's writes are buffered until it flushes: waiting to fill a segment gains nothing.
 NoDelay=yes
 ]]
+
+local BACKLOG_OF_TCP = "# Clients beyond the first of a burst wait in the kernel, and try again after 1 s.\nBacklog=64"
+local BACKLOG_OF_LOCAL = "# A local client that finds no room is told so at once, and cannot be held off: there is room for all.\n"
+  .. "Backlog=1024"
 
 local LOCAL = [[
 
@@ -142,7 +145,7 @@ return function(plan, unit)
     REOPENING,
     "\n[Socket]\n",
     listen_text(list),
-    BRAKES:format(has_local and 200 or 300),
+    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL),
     limits_text(plan, list),
   }
   -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.

@@ -126,13 +126,13 @@ local function flush_before_reading(self)
   return pending > 0
 end
 
--- Calls a method of the input (read, part, stash, discard), and waits where it blocks. Returns its results, or nil at
--- the end of the body.
-function blocked:get(method, most)
+-- Calls a method of the input (read, part, stash, discard) with its arguments, and waits where it blocks. Returns its
+-- results, or nil at the end of the body.
+function blocked:get(method, most, keep)
   local input, set = self.input, self.set
   local limit
   while true do
-    local event, a, b, c = input[method](input, most)
+    local event, a, b, c = input[method](input, most, keep)
     if self.expects and (event or a == "end") then self:stop_expecting() end -- the client did not wait to be told
     if event then
       if self.state == "full" then intake().move(self, "receiving") end

@@ -7,14 +7,9 @@ local params = require "mb.http.params"
 
 local methods, attributes = {}, {}
 
--- More parameters than any form has; each costs a table.
-local PARAMS_MAX = 10000
-
--- Names of more than 31 bytes can be made to collide in Lua's tables (core.form); no form has so many of them.
-local SHORT_NAME, LONG_NAMES_MAX = 31, 1000
-
--- Pieces of a value are joined up to this size.
-local JOINED_BYTES = 65536
+-- The steps in which all names of a form are compared with patterns: some 0.1 seconds of work. Forms that somebody
+-- fills in take some thousands.
+local STEPS_MAX = 20000000
 
 -- State of request._body -> why the body cannot be read any more. "none" and "unread" allow everything.
 local STATES = {
@@ -74,12 +69,19 @@ local function stream_handler(request, name)
   if not streams then return nil end
   if streams.by_name[name] then return streams.by_name[name] end
   for _, entry in ipairs(streams.by_pattern) do
-    if name:find(entry.pattern) then return entry.handler end
+    local found, left = entry.find(name, streams.steps)
+    if left == nil then
+      request._wire:fail("the names of the form's fields take too long to compare", 413, true,
+        (" (stream_post_params: with the pattern %q; one that begins with ^ takes less)"):format(entry.pattern))
+    end
+    streams.steps = left
+    if found then return entry.handler end
   end
 end
 
 -- Calls a stream handler, unless a monologue has begun. If the handler has closed or reset the connection, the request
--- ends.
+-- ends. Callers pass metadata twice: by the reference it is the second argument, but the original passed it as the
+-- third one, and its applications look there.
 local function stream(wire, handler, ...)
   if intake.ignores(wire) then return end
   handler(...)
@@ -89,69 +91,76 @@ end
 -- Passes a whole value to a stream handler, in pieces.
 local function stream_value(wire, handler, value, metadata)
   local most = most_of(wire)
-  stream(wire, handler, value:sub(1, most), metadata)
+  stream(wire, handler, value:sub(1, most), metadata, metadata)
   for at = most + 1, #value, most do stream(wire, handler, value:sub(at, at + most - 1)) end
   stream(wire, handler)
 end
 
--- Adds a piece of a value. Each piece costs a string, so small ones are joined: their number stays small.
-local function add_piece(pieces, piece)
-  local n = #pieces
-  while n > 0 and #pieces[n] <= #piece and #piece < JOINED_BYTES do
-    piece = pieces[n] .. piece
-    pieces[n] = nil
-    n = n - 1
+-- Refuses a form when more of it would be kept in memory than the script allows.
+local function check_kept(wire, size)
+  local limit = wire.options.request_form_size_limit
+  if limit and size > limit then
+    wire:fail("the fields of the form are too large", 413, true,
+      (" (more than request_form_size_limit, %d bytes, to keep in memory: see stream_post_param)"):format(limit))
   end
-  pieces[n + 1] = piece
+end
+
+local function check_counted(wire, good)
+  if not good then wire:fail("too many, too long or colliding parameters in the request body", 413) end
 end
 
 local function nothing() end
 
--- Ways to process a body: {method = name of a method of the input, take = function(event, ...), done = function()}.
+-- Ways to process a body: {method = name of a method of the input, keep = an argument of part, take = function(event,
+-- ...), done = function()}.
 
 local function multipart(request, wire, list)
   local metadata_list = params.new_list()
   request._metadata = metadata_list
-  local parts, long_names = 0, 0
-  local name, handler, pieces, metadata
+  local count, kept = core.param_counter(), 0
+  local name, handler, metadata
   local way = {method = "part", done = nothing}
+  local function keep(size)
+    kept = kept + size
+    check_kept(wire, kept)
+  end
   function way.take(event, a, b, c)
     if event == "part" then
-      parts = parts + 1
-      if #a > SHORT_NAME and not rawget(metadata_list, a) then long_names = long_names + 1 end
-      if parts > PARAMS_MAX or long_names > LONG_NAMES_MAX then
-        wire:fail("too many parts in the request body", 413)
-      end
+      check_counted(wire, count(a, not rawget(metadata_list, a)) and count(b) and count(c))
+      keep(#a + #(b or "") + #(c or "")) -- the metadata of all parts is kept
       name, handler = a, stream_handler(request, a)
       params.add(metadata_list, name, {file_name = b, content_type = c})
-      if handler then
-        metadata = {field_name = name, file_name = b, content_type = c}
-      else
-        pieces = {}
-      end
-    elseif event == "data" and handler then
+      way.keep = not handler
+      if handler then metadata = {field_name = name, file_name = b, content_type = c} end
+    elseif event == "data" then
+      check_counted(wire, count(a))
       local first = metadata
       metadata = nil
-      if first then stream(wire, handler, a, first) else stream(wire, handler, a) end
-    elseif event == "data" then
-      add_piece(pieces, a)
+      if first then stream(wire, handler, a, first, first) else stream(wire, handler, a) end
+    elseif event == "kept" then
+      keep(a)
     elseif handler then
-      if metadata then stream(wire, handler, "", metadata) end
+      if metadata then stream(wire, handler, "", metadata, metadata) end
       stream(wire, handler)
     else
-      params.add(list, name, table.concat(pieces))
+      check_counted(wire, count(a))
+      params.add(list, name, a)
     end
   end
   return way
 end
 
 local function urlencoded(request, wire, list)
-  local pieces = {}
-  local way = {method = "read"}
-  function way.take(piece) add_piece(pieces, piece) end
+  local input = wire.input
+  -- A client that says how much it will send need not send it in vain.
+  check_kept(wire, tonumber(input:field("content-length") or 0))
+  local way = {method = "stash"}
+  function way.take(kept) check_kept(wire, kept) end
   function way.done()
-    local values, names = core.form(table.concat(pieces), 1, PARAMS_MAX, LONG_NAMES_MAX)
-    if not values then wire:fail("too many parameters in the request body", 413) end
+    -- All of it may have come before, without an event here.
+    local values, names = input:form(wire.options.request_form_size_limit or math.maxinteger)
+    if values == false then check_kept(wire, math.maxinteger) end
+    check_counted(wire, values)
     for _, name in ipairs(names) do
       local handler = stream_handler(request, name)
       for _, value in ipairs(values[name]) do
@@ -196,7 +205,7 @@ local function handle(request, event, ...)
     if request._body == "processing" then request._body = "processed" end
     request._wire.consumer = false
   else
-    if way.method == "part" then way.take(event, ...) else way.take(event) end
+    way.take(event, ...)
   end
   request._busy = false
 end
@@ -214,7 +223,7 @@ local function consume_some(request, wire)
   if request._busy then return intake.keep(wire) end -- a stream handler waits for the client: it reads later
   start(request, wire)
   local way = request._way
-  local event, a, b, c = wire.input[way.method](wire.input, most_of(wire))
+  local event, a, b, c = wire.input[way.method](wire.input, most_of(wire), way.keep)
   if event then
     handle(request, event, a, b, c)
     return true
@@ -237,9 +246,9 @@ function methods.consume_input(self)
   if not (is_unread(self) or self._body == "processing") then return end
   start(self, wire)
   install(self, wire)
-  local method, most = self._way.method, most_of(wire)
+  local way, most = self._way, most_of(wire)
   repeat
-    local event, a, b, c = wire:get(method, most)
+    local event, a, b, c = wire:get(way.method, most, way.keep)
     handle(self, event, a, b, c)
   until event == nil or self._body == "discarded" -- by a stream handler
 end
@@ -283,7 +292,7 @@ local function register(self, call, key, handler, insert)
   if type(key) ~= "string" then error(("%s: expected a string, got %s"):format(call, type(key)), 3) end
   if self._raw_stream then error(call .. ": the whole request body is streamed already", 3) end
   check_handler(call, handler, 3)
-  self._streams = self._streams or {by_name = {}, by_pattern = {}}
+  self._streams = self._streams or {by_name = {}, by_pattern = {}, steps = STEPS_MAX}
   insert(self._streams)
   install(self, wire)
 end
@@ -301,9 +310,9 @@ end
 -- request:stream_post_params(pattern, callback)
 function methods.stream_post_params(self, pattern, callback)
   register(self, "stream_post_params", pattern, callback, function(streams)
-    local wrong = require "mb.http.pattern"(pattern)
-    if wrong then error(("stream_post_params: malformed pattern %q: %s"):format(pattern, wrong), 4) end
-    table.insert(streams.by_pattern, {pattern = pattern, handler = callback})
+    local find, wrong = core.pattern(pattern)
+    if not find then error(("stream_post_params: malformed pattern %q: %s"):format(pattern, wrong), 4) end
+    table.insert(streams.by_pattern, {pattern = pattern, find = find, handler = callback})
   end)
 end
 

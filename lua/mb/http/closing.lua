@@ -66,6 +66,21 @@ function closing.warn_of_unread(request)
   end
 end
 
+-- Throws: the callback has returned, and has sent no status.
+function closing.without_response(callback)
+  local at, name = require "mb.http.misuse".place(callback)
+  error(("%s%s has returned without a response: it has to call request:send_status"):format(at, name), 0)
+end
+
+-- Returns an error with the line where the callback begins, if it comes from a method of the request that no line of
+-- the script has called: the last step of a response, or a tail call. Otherwise returns nil.
+local function placed(err, callback)
+  local method = type(err) == "string" and err:match("^([%l_]+): ")
+  if not method or not require "mb.http.request".methods[method] then return nil end
+  local at, name = require "mb.http.misuse".place(callback)
+  return ("%sin %s: %s"):format(at, name, err)
+end
+
 -- Warns of a response without a body: the script has not checked the result of send_file.
 function closing.warn_of_no_file(c)
   core.log("warning", ("http: the response has no body, as send_file has failed (%s)%s"):format(
@@ -79,8 +94,8 @@ local function abandon(c)
 end
 
 -- Ends the connection after a request has failed. Tells the client, as long as no part of another response has gone
--- out. Throws the error again if it is not the client's fault.
-function closing.end_badly(c, err)
+-- out. Throws the error again if it is not the client's fault. callback: nil before a head has come.
+function closing.end_badly(c, err, callback)
   local fault = c.fault
   local ours = not is_fault(c, err)
   local about = describe(c)
@@ -102,7 +117,7 @@ function closing.end_badly(c, err)
   if request then request.faulty, request._wire = true, wire.ENDED end
   if ours then
     if about ~= "" then core.log("err", "http:" .. about) end
-    core.throw_on(err)
+    core.throw_on(err, callback and placed(err, callback))
   end
   -- The default log level shows the faults that a setting of ours may have caused.
   core.log(fault.ours and "notice" or "info", message .. (fault.hint or "") .. about)

@@ -36,9 +36,7 @@ local function answer(callback, request, c, has_body)
   if c.state ~= "over" then intake().move(c, "dropping") end
   if c.fault then error(c.fault.message, 0) end
   local state, interim, sent = c.response:state()
-  if state == "start" or interim then
-    error("http: the handler has returned without a response: it has to call request:send_status", 0)
-  end
+  if state == "start" or interim then closing().without_response(callback) end
   if sent == 0 and rawget(request, "_file_failed") then closing().warn_of_no_file(c) end
   request:finish()
 end
@@ -60,7 +58,7 @@ local function serve_one(c, callback, first)
   local limit = options.response_timeout and options.response_timeout + GRACE_SECONDS or 0
   local done, err = core.call(limit, c.input, answer, callback, request, c, has_body)
   if not done then
-    closing().end_badly(c, err)
+    closing().end_badly(c, err, callback)
     return false
   end
   -- The script may keep the request, but cannot reach the next one through it.

@@ -36,9 +36,7 @@ end
 
 function attributes.headers_csv_table(request)
   return any_case(map(request.headers, function(lines)
-    local elements = {}
-    for _, line in ipairs(lines) do core.list(line, elements) end
-    return elements
+    return core.list(lines) or request._wire:fail("too many or colliding elements in a header field", 431)
   end), empty)
 end
 
@@ -59,7 +57,10 @@ function attributes.headers_value(request)
   return any_case(map(request.headers, function(lines) return #lines == 1 and lines[1] end))
 end
 
-function attributes.cookies(request) return request._wire.input:cookies() end
+function attributes.cookies(request)
+  local wire = request._wire
+  return wire.input:cookies() or wire:fail("too many or colliding cookies", 431)
+end
 
 function attributes.host(request) return request._wire.input:host() end
 

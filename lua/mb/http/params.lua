@@ -27,7 +27,9 @@ end
 
 params.attributes = {
   get_params_list = function(request)
-    return setmetatable(core.form(request.query or "", 2, math.maxinteger, math.maxinteger), absent)
+    local values = core.form(request.query or "", 2)
+    if not values then request._wire:fail("too many, too long or colliding parameters in the query", 414) end
+    return setmetatable(values, absent)
   end,
   get_params = function(request) return params.first(request.get_params_list) end,
 }

@@ -84,9 +84,26 @@ local function next_head(self, first)
   return await_head(self, first, path, query, minor, keepalive)
 end
 
+-- server:add_stream(stream): passes a stream that is being served on to this server's onstream, once the function that
+-- has the stream now returns. A script may replace it: then that is called for each stream of the server.
+function connection.add_stream(server, request)
+  local of = type(request) == "table" and request.connection
+  if type(of) ~= "table" or getmetatable(of) ~= mt then
+    error("add_stream: expected a stream of this module, got " .. type(request), 2)
+  end
+  if of.request ~= request then error("add_stream: the stream has ended", 2) end
+  request.next_server = server
+  return true
+end
+
 -- Runs the script's function for a stream, and ends the stream. Returns whether the connection goes on.
 local function serve_stream(self, request)
   local server = self.server
+  if server.add_stream ~= connection.add_stream then
+    local good, err = core.try(server.add_stream, server, request)
+    if not good then return self:stream_failed(server, request, err) end
+    server, request.next_server = request.next_server, false
+  end
   while server do
     local good, err = core.try(server.onstream, server, request)
     if not good then return self:stream_failed(server, request, err) end

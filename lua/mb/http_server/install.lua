@@ -4,4 +4,7 @@
 return function()
   package.loaded["http.server"] = require "mb.http_server"
   package.loaded["http.headers"] = require "mb.http_server.headers"
+  if require "mb.style".active() then
+    package.preload["cqueues.socket"] = function(name) return require "mb.http_server.cqueues_listen".load(name) end
+  end
 end

@@ -5,6 +5,12 @@ local make = require "mb.http_server.server".make
 
 local EADDRNOTAVAIL = 99
 
+-- Returns a port as a number; nil when it is none.
+local function port_of(port)
+  port = math.tointeger(tonumber(port))
+  return port and port >= 0 and port <= 65535 and port or nil
+end
+
 local function listen(options)
   if type(options) ~= "table" then error("expected a table of options, got " .. type(options), 2) end
   local host, path, port = options.host, options.path, options.port
@@ -15,8 +21,8 @@ local function listen(options)
   end
   if host then
     if type(host) ~= "string" then error("host: expected a string, got " .. type(host), 2) end
-    port = math.tointeger(tonumber(port))
-    if not port or port < 0 or port > 65535 then error("port: expected a number from 0 to 65535", 2) end
+    port = port_of(port)
+    if not port then error("port: expected a number from 0 to 65535", 2) end
   elseif type(path) ~= "string" then
     error("path: expected a string, got " .. type(path), 2)
   end
@@ -48,10 +54,15 @@ local function open(server)
     server.style, server.address, server.name = true, false, pretended(style, address)
     return true
   end
-  local listener, message, number = require "mb.http_server.listener"(address)
+  local listener, message, number
+  if address.cqueues then
+    listener, message, number = require "mb.http_server.cqueues".listen(address.cqueues)
+  else
+    listener, message, number = require "mb.http_server.listener"(address)
+  end
   if not listener then return nil, message, number end
   server.socket, server.address = listener, false
   return true
 end
 
-return {listen = listen, open = open}
+return {listen = listen, open = open, port_of = port_of, pretended = pretended}

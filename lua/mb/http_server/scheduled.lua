@@ -101,7 +101,8 @@ function scheduled:close()
   self.ending, self.address = true, false
   if self.accepting then self.scheduler:wake(self.accepting) end
   if self.socket then self.socket:close() end
-  self.socket = false
+  if self.original then self.original:close() end
+  self.socket, self.original = false, false
   return true
 end
 

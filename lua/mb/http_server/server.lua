@@ -24,6 +24,8 @@ local function wait_alone(socket, events, deadline)
   until left and timeref() >= deadline
 end
 
+local ENOTCONN = 107
+
 local REAL = "; serve such a connection with the real lua-http: mb.http_server(3), HTTP/2 AND TLS, says how"
 
 local function seconds(options, name, default)
@@ -61,9 +63,10 @@ local function wrong_with(options)
   end
 end
 
--- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener, or false), address (where
--- to listen: mb.http_server.listen), style (it has listened with --style), name, pending (connections that nobody
--- serves yet), n_connections, scheduler, accepting (the listener's task), paused, ending, wait.
+-- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener, or false), original (the
+-- socket of cqueues that the listener is a copy of), address (where to listen: mb.http_server.listen), style (it has
+-- listened with --style), name, pending (connections that nobody serves yet), n_connections, scheduler, accepting (the
+-- listener's task), paused, ending, wait.
 local function make(options)
   if type(options) ~= "table" then error("expected a table of options, got " .. type(options), 3) end
   local wrong = wrong_with(options)
@@ -77,6 +80,7 @@ local function make(options)
     n_connections = 0,
     pending = {},
     socket = false,
+    original = false,
     address = false,
     scheduler = false,
     style = false,
@@ -88,13 +92,25 @@ local function make(options)
   }, mt)
 end
 
--- new(options): options.socket is a listener of moonbridge_io. Without it, connections come by add_socket.
+-- Returns the module for sockets of cqueues, if a value is one.
+local function cqueues_for(value)
+  if type(value) ~= "userdata" or not package.loaded["cqueues.socket"] then return nil end
+  local cqueues = require "mb.http_server.cqueues"
+  return cqueues.is_socket(value) and cqueues
+end
+
+-- new(options): options.socket is a listener of moonbridge_io or of cqueues. Without it, connections come by
+-- add_socket.
 local function new(options)
   local self = make(options)
   local listener = options.socket
-  if listener ~= nil then
+  if cqueues_for(listener) then
+    local style = require "mb.style".active() and require "mb.http_server.cqueues_listen"
+    self.address = style and style.address_of(listener) or {cqueues = listener}
+    self.original = listener
+  elseif listener ~= nil then
     if type(listener) ~= "userdata" or not listener.accept_nb then
-      error("socket: expected a listener of moonbridge_io, or none", 2)
+      error("socket: expected a listener of moonbridge_io or cqueues, or none", 2)
     end
     self.socket = listener
   end
@@ -111,23 +127,26 @@ end
 
 -- server:add_socket(socket): serves a connection, as soon as the server runs.
 function server:add_socket(socket)
+  local cqueues = cqueues_for(socket)
+  if cqueues then
+    local style = require "mb.style".active() and require "mb.http_server.cqueues_listen"
+    local taken, message, number = style and style.connection_of(socket), nil, nil
+    if not taken then taken, message, number = cqueues.take(socket) end
+    if not taken and number ~= ENOTCONN then
+      error("add_socket: " .. message .. (number and "" or REAL), 2)
+    end
+    if not taken then return true end -- its client has gone
+    socket = taken
+  end
   local good, open = pcall(core.is_open, socket)
-  if not good then error("add_socket: expected a socket of mb-handle, got " .. type(socket), 2) end
+  if not good then error("add_socket: expected a socket of mb-handle or cqueues, got " .. type(socket), 2) end
   if not open then error("add_socket: the socket is closed", 2) end
   self.pending[#self.pending + 1] = connection.new(self, socket)
   self.n_connections = self.n_connections + 1
   return true
 end
 
--- server:add_stream(stream): passes a stream that is being served on to this server's onstream, once the function that
--- has the stream now returns.
-function server:add_stream(stream)
-  if type(stream) ~= "table" or not stream.connection then
-    error("add_stream: expected a stream, got " .. type(stream), 2)
-  end
-  stream.next_server = self
-  return true
-end
+server.add_stream = connection.add_stream
 
 -- Forgets a connection that has ended.
 function server:forget(_) self.n_connections = self.n_connections - 1 end
@@ -171,4 +190,4 @@ setmetatable(server, {
   end,
 })
 
-return {new = new, wrap = wrap, make = make}
+return {new = new, wrap = wrap, make = make, mt = mt}

@@ -195,9 +195,7 @@ end
 -- stream:write_headers(headers, end_stream, timeout): sends the head of the response. A second call sends the trailer
 -- section.
 function stream:write_headers(list, end_stream, timeout)
-  if getmetatable(list) ~= headers.mt then
-    error("write_headers: expected a headers object, as http.headers makes them, got " .. type(list), 2)
-  end
+  if getmetatable(list) ~= headers.mt then list = self:_own_headers(list) end
   if type(end_stream) ~= "boolean" then error("'end_stream' MUST be a boolean", 2) end
   if is_over(self) then return after_end() end
   local lines, status, length, connection, closes, coding, other = list_lines(list, list._n)

@@ -136,6 +136,18 @@ end
 
 -- ---- the response ----
 
+-- Returns a headers object of ours with the fields of one that the real http.headers has made, as http.websocket does.
+-- Throws at the level of the caller's caller for any other value.
+function more._own_headers(_, list)
+  local meta = type(list) == "table" and getmetatable(list)
+  if type(meta) ~= "table" or meta.__name ~= "http.headers" then
+    error("write_headers: expected a headers object, as http.headers makes them, got " .. type(list), 3)
+  end
+  local own = headers.new()
+  for name, value, never_index in list:each() do own:append(name, value, never_index) end
+  return own
+end
+
 -- stream:write_continue(timeout): tells the client to send its body.
 function more:write_continue(timeout)
   if is_over(self) then return nil, "Broken pipe", 32 end

@@ -237,7 +237,8 @@ function trouble:linger()
   if core.is_open(socket) then socket:close() end
 end
 
--- connection:take_socket(): returns the socket object; from now on, the connection belongs to the script.
+-- connection:take_socket(): returns the connection, which belongs to the script from now on: a socket of cqueues, as
+-- in lua-http, when the program has loaded those; otherwise the socket object. Returns nil when it was taken before.
 function trouble:take_socket()
   local request = self.request
   self.closed = true
@@ -246,7 +247,8 @@ function trouble:take_socket()
   end
   local socket = self.socket
   self.socket = nil
-  return socket
+  if not socket or not package.loaded["cqueues.socket"] then return socket end
+  return require "mb.http_server.cqueues".give(socket)
 end
 
 -- connection:flush(timeout)

@@ -31,7 +31,10 @@ end
 
 -- put(message, [timeout]): returns whether the message was taken, or queued; false at the timeout, or when the channel
 -- is closed.
-function channel:put(message, timeout)
+function channel:put(...)
+  if select("#", ...) == 0 then error("usage: channel:put(message [, timeout])", 2) end
+  local message, timeout = ...
+  local deadline = waiting.deadline(timeout)
   if self.closed then return false end
   local reader = waiting.wake(self.readers)
   if reader then
@@ -42,11 +45,12 @@ function channel:put(message, timeout)
     append(self, message)
     return true
   end
-  return waiting.park(self.writers, waiting.deadline(timeout), message).taken == true
+  return waiting.park(self.writers, deadline, message).taken == true
 end
 
 -- get([timeout]): returns a message; nil at the timeout, or when the channel is closed and empty.
 function channel:get(timeout)
+  local deadline = waiting.deadline(timeout)
   local message
   if not self:is_empty() then
     message, self.messages[self.first] = self.messages[self.first], nil
@@ -64,9 +68,10 @@ function channel:get(timeout)
     return writer.value
   end
   if self.closed then return nil end
-  return waiting.park(self.readers, waiting.deadline(timeout)).value
+  return waiting.park(self.readers, deadline).value
 end
 
+-- close(): ends the waits. Messages that nobody has taken can still be got, as in Tarantool 3.
 function channel:close()
   self.closed = true
   while waiting.wake(self.readers) do end

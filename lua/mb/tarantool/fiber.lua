@@ -26,9 +26,17 @@ local main = new_fiber("main") -- the code outside of any fiber
 
 function fiber.self() return by_task[scheduler.task] or main end
 
-local function check(f)
-  if getmetatable(f) ~= methods then error("usage: fiber:method(), called with something that is no fiber", 3) end
+local function check(f, level)
+  if getmetatable(f) ~= methods then
+    error("usage: fiber:method(), called with something that is no fiber", level or 3)
+  end
   return f
+end
+
+-- Throws if a method's fiber is dead, as the method can do nothing for it.
+local function check_alive(f)
+  check(f, 4)
+  if f:status() == "dead" then error("the fiber is dead", 3) end
 end
 
 -- ---- life ----
@@ -151,20 +159,18 @@ function methods:status()
 end
 
 function methods:name(name, options)
-  check(self)
+  check_alive(self)
   if name == nil then return self._name end
   name = tostring(name)
-  if #name > NAME_BYTES_MAX and not (options and options.truncate) then error("fiber name is too long", 2) end
+  if #name > NAME_BYTES_MAX and not (options and options.truncate) then error("Fiber name is too long", 2) end
   self._name = name:sub(1, NAME_BYTES_MAX)
 end
 
 -- cancel(): makes the fiber's next wait, or the one that it is in, throw.
 function methods:cancel()
-  check(self)
-  if self._done or self == main then
-    if self == main then error("the main program cannot be cancelled", 2) end
-    return
-  end
+  check_alive(self)
+  if self == main then error("the main program cannot be cancelled", 2) end
+  if self._done then return end
   self._cancelled = true
   if self == fiber.self() then error(CANCELLED, 0) end
   scheduler:wake(self._task)
@@ -172,19 +178,19 @@ end
 methods.kill = methods.cancel
 
 function methods:wakeup()
-  check(self)
+  check_alive(self)
   if self._task then scheduler:wake(self._task) end
 end
 
 function methods:set_joinable(joinable)
-  check(self)
+  check_alive(self)
   self._joinable = joinable and true or false
 end
 
 -- join([timeout]): waits for the end of the fiber. Returns true and the results of its function; or false and its
 -- error.
 function methods:join(timeout)
-  check(self)
+  check_alive(self)
   if not self._joinable or self._joined then error("the fiber is not joinable", 2) end
   local deadline = waiting.deadline(timeout)
   while not self._done do
@@ -195,7 +201,6 @@ function methods:join(timeout)
   return table.unpack(self._results, 1, self._results.n)
 end
 
-fiber.cancel = methods.cancel
 fiber.join = methods.join
 fiber.wakeup = methods.wakeup
 fiber.set_joinable = methods.set_joinable
@@ -206,6 +211,8 @@ function fiber.kill(id)
   if getmetatable(f) ~= methods or f._done then error("the fiber is dead", 2) end
   f:cancel()
 end
+
+fiber.cancel = fiber.kill
 
 -- info(): returns a table of all living fibers, by number.
 function fiber.info()

@@ -6,9 +6,13 @@ local core = require "mb.tarantool.core"
 -- Tarantool's level -> ours, the most urgent first; see --log-level.
 local LEVELS = {error = "error", warn = "warning", info = "notice", verbose = "info", debug = "debug"}
 
--- Returns the text of a format and its arguments, or of one value.
+-- Returns the text of a format and its arguments, or of one value: a table's is JSON.
 local function text_of(value, ...)
-  if select("#", ...) == 0 then return tostring(value) end
+  if select("#", ...) == 0 then
+    if type(value) ~= "table" then return tostring(value) end
+    local good, text = pcall(require("mb.tarantool.json").encode, value)
+    return good and text or tostring(value) -- what has no JSON
+  end
   local good, text = pcall(string.format, value, ...)
   if not good then error(text, 3) end
   return text

@@ -19,7 +19,7 @@ end
 function method.open(s)
   method.check_socket(s, 4)
   local c = s._core
-  if c:is_closed() then error("attempt to use a closed socket", 3) end
+  if c:is_closed() then error("attempt to use closed socket", 3) end
   s._errno, s._message = nil, nil
   return c
 end

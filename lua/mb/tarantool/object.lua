@@ -55,16 +55,15 @@ function object:__index(key)
   end
 end
 
-local function address_text(a)
-  return a.host .. ":" .. tostring(a.port)
-end
+-- address_text(a): returns the text of an address, a table with host and port.
+function object.address_text(a) return a.host .. ":" .. tostring(a.port) end
 
 function object:__tostring()
   local c = self._core
   if c:is_closed() then return "socket (closed)" end
   local name, peer = c:name(), c:peer()
-  return ("fd %d%s%s"):format(c:fd(), name and ", aka " .. address_text(name) or "",
-    peer and ", peer " .. address_text(peer) or "")
+  return ("fd %d%s%s"):format(c:fd(), name and ", aka " .. object.address_text(name) or "",
+    peer and ", peer " .. object.address_text(peer) or "")
 end
 
 function object.new(c, blocking) return setmetatable({_core = c, _blocking = blocking}, object) end
@@ -244,7 +243,8 @@ end
 function methods:write(data, timeout)
   local c = open(self)
   check_number(timeout, "write")
-  return write_all(self, c, check_string(data, "write"), waiting.deadline(timeout))
+  data = check_string(data, "write")
+  return data == "" or write_all(self, c, data, waiting.deadline(timeout))
 end
 
 return object

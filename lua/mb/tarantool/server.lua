@@ -2,6 +2,7 @@
 
 local core = require "mb.tarantool.core"
 local fiber = require "mb.tarantool.fiber"
+local object = require "mb.tarantool.object"
 local address = require "mb.tarantool.address"
 local socket = require "mb.tarantool.socket"
 
@@ -42,7 +43,8 @@ local function listen(a, prepare)
   return nil, message
 end
 
-local function serve(client, from, handler)
+local function serve(client, from, name, handler)
+  fiber.name(("%s/%s"):format(name, from and object.address_text(from) or ""), {truncate = true})
   local function trace(e) return debug.traceback(core.error_text(e), 2) end
   local good, err = xpcall(handler, trace, client, from)
   client:close() -- false when the handler has done it
@@ -50,13 +52,14 @@ local function serve(client, from, handler)
 end
 
 local function accept_all(s, path, name, handler)
-  if name then fiber.name(name) end
+  local own = s:name()
+  fiber.name(("%s/%s"):format(name, own and object.address_text(own) or ""), {truncate = true})
   while not s._core:is_closed() do
     if s:readable() then
       local client, from = s:accept()
       if client then
         client:nonblock(true)
-        fiber.create(serve, client, from, handler)
+        fiber.create(serve, client, from, name, handler)
       elseif not s._core:is_closed() then
         fiber.sleep(PAUSE_SECONDS)
       end
@@ -69,7 +72,11 @@ end
 -- address, a table; or nil and a message.
 function server.tcp_server(host, port, what)
   local options = type(what) == "table" and what or {handler = what}
-  if options.handler == nil then error("usage: tcp_server(host, port, handler or {handler = ...} [, timeout])", 2) end
+  local handler = options.handler
+  local meta = getmetatable(handler)
+  if type(handler) ~= "function" and not (meta and meta.__call) then
+    error("usage: tcp_server(host, port, handler or {handler = ...} [, timeout])", 2)
+  end
   local list, _, message
   if host == "unix/" then
     list = {{host = host, port = port, family = "AF_UNIX", type = "SOCK_STREAM"}}
@@ -81,7 +88,7 @@ function server.tcp_server(host, port, what)
     s, message = listen(a, options.prepare)
     if s then
       local path = host == "unix/" and not s._core:is_pretended() and port or nil
-      fiber.create(accept_all, s, path, options.name, options.handler)
+      fiber.create(accept_all, s, path, options.name or "server", handler)
       core.errno(0)
       return s, s:name()
     end

@@ -96,12 +96,15 @@ local EVENTS = {[1] = "r", [2] = "w", [3] = "rw", r = "r", w = "w", rw = "rw", w
 local NUMBERS = {r = 1, w = 2, rw = 3}
 
 -- iowait(fd, events, [timeout]): waits for a descriptor; or only for the timeout, if the descriptor is nil or -1.
--- Returns the events for which it is ready, as numbers or text like the given ones; nil, with errno ETIMEDOUT, at the
+-- Returns the events for which it is ready, a number or text like the given ones: 0 or "", with errno ETIMEDOUT, at the
 -- timeout.
 function socket.iowait(fd, events, timeout)
   local deadline = waiting.deadline(timeout)
   if fd == nil or fd == -1 then
-    if events == nil then return waiting.wait(nil, nil, deadline) end
+    if events == nil then
+      waiting.wait(nil, nil, deadline)
+      return
+    end
   end
   local wanted = EVENTS[type(events) == "string" and events:lower() or events]
   local number = math.tointeger(fd)
@@ -111,11 +114,9 @@ function socket.iowait(fd, events, timeout)
   local handle = waiting.handles[fd]
   if handle and handle.fd ~= fd then handle = nil end -- it is closed: the number belongs to another
   local ready = waiting.wait(handle or number, wanted, deadline)
-  if not ready then
-    core.errno(ETIMEDOUT)
-    return nil
-  end
-  return type(events) == "string" and ready:upper() or NUMBERS[ready]
+  if not ready then core.errno(ETIMEDOUT) end
+  if type(events) == "string" then return (ready or ""):upper() end
+  return ready and NUMBERS[ready] or 0
 end
 
 -- wrap(handle): returns an object for the connection, or for another socket of ours.

@@ -13,6 +13,9 @@
 /* One receive asks for this many bytes, or for the rest of a body with a length if that is less. */
 #define RECEIVE_BYTES 65536
 
+/* A buffer up to this size keeps its memory for the next pieces. */
+#define LARGE_BYTES (4 * RECEIVE_BYTES)
+
 /* Chunks are joined up to this size. */
 #define JOINED_BYTES 4096
 
@@ -182,9 +185,14 @@ static enum content next_content(lua_State *L, struct mb_http_input *in, bool ap
 
 /* ---- methods ---- */
 
-/* Frees the memory of an empty stash when it is more than the next pieces need. */
-static void free_large_stash(struct mb_http_input *in) {
-  if (in->stash.capacity > RECEIVE_BYTES) mb_buf_free(&in->stash, in->handle->alloc);
+/* Frees the memory of an empty buffer when it is more than the next pieces need. */
+static void free_large(struct mb_http_input *in, struct mb_buf *b) {
+  if (b->capacity > LARGE_BYTES) mb_buf_free(b, in->handle->alloc);
+}
+
+/* Gives back what a buffer has more than its bytes need, before a string is made of them. */
+static void fit_large(struct mb_http_input *in, struct mb_buf *b) {
+  if (b->capacity > LARGE_BYTES) mb_buf_fit(b, in->handle->alloc);
 }
 
 /* Returns the object; throws when its socket is not open. */
@@ -217,9 +225,13 @@ int mb_http_input_read(lua_State *L) {
   enum content state = next_content(L, in, lua_toboolean(L, 3), &piece);
   if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
   size_t size = piece.span.size < most ? piece.span.size : most;
+  if (piece.stashed && size == mb_buf_len(&in->stash)) {
+    fit_large(in, &in->stash);
+    piece.span.data = mb_buf_bytes(&in->stash);
+  }
   take(in, &piece, size);
   lua_pushlstring(L, piece.span.data, size);
-  if (piece.stashed && mb_buf_len(&in->stash) == 0) free_large_stash(in);
+  if (piece.stashed && mb_buf_len(&in->stash) == 0) free_large(in, &in->stash);
   return 1;
 }
 
@@ -260,15 +272,17 @@ int mb_http_input_discard(lua_State *L) {
 static void begin_multipart(lua_State *L, struct mb_http_input *in, struct mb_span boundary) {
   void *block = NULL;
   size_t size = 0;
-  if (mb_state_block(L, &block, &size, sizeof *in->multipart) &&
-      (in->multipart || !mb_handle_is_open(in->handle))) {
+  if (mb_state_block(L, &block, &size, sizeof *in->parts) &&
+      (in->parts || !mb_handle_is_open(in->handle))) {
     /* A finalizer has begun to read the body, or closed the socket. */
     mb_alloc(in->handle->alloc, block, size, 0);
     mb_handle_check_open(L, in->handle);
     return;
   }
-  in->multipart = block;
-  mb_multipart_init(in->multipart, boundary);
+  in->parts = block;
+  in->parts->held.size = 0;
+  in->parts->value = MB_BUF_INIT;
+  mb_multipart_init(&in->parts->reader, boundary);
 }
 
 /*
@@ -285,7 +299,7 @@ int mb_http_input_multipart(lua_State *L) {
     refuse(in, 400, "multipart/form-data without a valid boundary");
     return mb_http_push_refusal(L, &in->refusal);
   }
-  if (size > 0 && !in->multipart) {
+  if (size > 0 && !in->parts) {
     begin_multipart(L, in, (struct mb_span){boundary, (size_t)size});
   }
   lua_pushboolean(L, size > 0);
@@ -297,20 +311,41 @@ int mb_http_input_multipart(lua_State *L) {
  * like the beginning of a delimiter come out later, when they turn out to be content.
  */
 static int push_held(lua_State *L, struct mb_http_input *in, size_t most) {
-  struct mb_span held = in->held;
+  struct mb_span held = in->parts->held;
   if (held.size > most) held.size = most;
-  in->held.data += held.size;
-  in->held.size -= held.size;
+  in->parts->held.data += held.size;
+  in->parts->held.size -= held.size;
   lua_pushlstring(L, held.data, held.size);
   lua_pushliteral(L, "data");
   lua_insert(L, -2);
   return 2;
 }
 
+/* Keeps the data that has come, for which there is room. */
+static int keep_data(lua_State *L, struct mb_http_input *in) {
+  struct mb_span data = in->parts->reader.data;
+  size_t room;
+  memcpy(mb_buf_room(&in->parts->value, &room), data.data, data.size);
+  mb_buf_added(&in->parts->value, data.size);
+  lua_pushliteral(L, "kept");
+  lua_pushinteger(L, (lua_Integer)data.size);
+  return 2;
+}
+
+/* Pushes what was kept, and forgets it. */
+static int push_kept(lua_State *L, struct mb_http_input *in) {
+  lua_pushliteral(L, "part end");
+  fit_large(in, &in->parts->value);
+  lua_pushlstring(L, mb_buf_bytes(&in->parts->value), mb_buf_len(&in->parts->value));
+  mb_buf_take(&in->parts->value, mb_buf_len(&in->parts->value));
+  free_large(in, &in->parts->value);
+  return 2;
+}
+
 /* Pushes an event. Returns the number of results; 0 when the event is not for the script. */
 static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_event event,
-                      size_t most) {
-  const struct mb_multipart *m = in->multipart;
+                      size_t most, bool keep) {
+  const struct mb_multipart *m = &in->parts->reader;
   struct mb_span file_name = m->file_name, type = m->content_type;
   switch (event) {
     case MB_MULTIPART_PART:
@@ -320,9 +355,11 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
       mb_http_push_span(L, type);
       return 4;
     case MB_MULTIPART_DATA:
-      in->held = m->data;
+      if (keep) return keep_data(L, in);
+      in->parts->held = m->data;
       return push_held(L, in, most);
     case MB_MULTIPART_END:
+      if (keep) return push_kept(L, in);
       lua_pushliteral(L, "part end");
       return 1;
     case MB_MULTIPART_REFUSED:
@@ -333,29 +370,41 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
   }
 }
 
+/* Makes room for data of at most `size` bytes, and for what looked like a delimiter before it. */
+static bool reserve_value(lua_State *L, struct mb_http_input *in, size_t size) {
+  return mb_state_reserve(L, &in->parts->value, size + sizeof in->parts->reader.delimiter);
+}
+
 /*
- * input:part(most)
+ * input:part(most, keep)
  * Returns the next event of a multipart body: "part", name, file name (nil: none), content type (nil: none);
  * "data", content of at most `most` bytes; or "part end". Without an event it returns the same as read.
+ * keep  the content of this part is wanted as one string: then "kept", how many bytes were added to it, comes
+ *       in the place of "data", and "part end", content. That needs no more memory than twice the content.
  */
 int mb_http_input_part(lua_State *L) {
   struct mb_http_input *in = open_input(L);
   size_t most = check_most(L);
-  luaL_argcheck(L, in->multipart, 1, "not read as multipart/form-data");
-  if (in->held.size > 0) return push_held(L, in, most);
+  bool keep = lua_toboolean(L, 3);
+  luaL_argcheck(L, in->parts, 1, "not read as multipart/form-data");
+  if (in->parts->held.size > 0) return push_held(L, in, most);
   for (;;) {
     struct piece piece;
     enum content state = next_content(L, in, false, &piece);
-    if (state == CONTENT_END && !mb_multipart_is_closed(in->multipart)) {
+    if (state == CONTENT_END && !mb_multipart_is_closed(&in->parts->reader)) {
       state = refuse(in, 400, "multipart/form-data without its closing delimiter");
     }
     if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
     struct mb_span rest = piece.span;
     if (rest.size > most) rest.size = most;
     size_t offered = rest.size;
-    enum mb_multipart_event event = mb_multipart_next(in->multipart, &rest);
+    if (keep && reserve_value(L, in, offered)) {
+      mb_handle_check_open(L, in->handle);
+      continue; /* a finalizer may have read from the socket */
+    }
+    enum mb_multipart_event event = mb_multipart_next(&in->parts->reader, &rest);
     take(in, &piece, offered - rest.size);
-    int results = push_event(L, in, event, most);
+    int results = push_event(L, in, event, most, keep);
     if (results > 0) return results;
   }
 }

@@ -108,9 +108,17 @@ static int try(lua_State *L) {
   return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
 }
 
-/* core.throw_on(error): throws an error that core.call or core.try has returned. */
+/*
+ * core.throw_on(error[, text])
+ * Throws an error that core.call or core.try has returned; in its place the text, if there is one.
+ */
 static int throw_on(lua_State *L) {
-  lua_settop(L, 1);
+  lua_settop(L, 2);
+  if (lua_isnil(L, 2)) {
+    lua_pop(L, 1);
+  } else {
+    mb_state_rename_kept(L);
+  }
   return mb_state_throw_on(L);
 }
 
@@ -194,10 +202,12 @@ static const luaL_Reg functions[] = {
     {"list", mb_http_list},
     {"list_lines", mb_http_list_lines},
     {"log", log_line},
+    {"param_counter", mb_http_param_counter},
     {"open_file", mb_handle_open_file},
     {"option_rows", mb_http_option_rows},
     {"option_text", mb_http_option_text},
     {"options", mb_http_options},
+    {"pattern", mb_http_pattern},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},
     {"response", mb_http_response_new},

@@ -19,6 +19,9 @@ int mb_http_input_cookies(lua_State *L);
 
 /* Functions of the module's table; see http_fields.c. */
 int mb_http_form(lua_State *L);
+int mb_http_input_form(lua_State *L);
 int mb_http_list(lua_State *L);
+int mb_http_param_counter(lua_State *L);
+int mb_http_pattern(lua_State *L);
 
 #endif

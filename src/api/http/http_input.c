@@ -43,9 +43,10 @@ int mb_http_input_new(lua_State *L) {
 static void free_body(struct mb_http_input *in) {
   struct mb_alloc *alloc = in->handle->alloc;
   mb_buf_free(&in->stash, alloc);
-  mb_alloc(alloc, in->multipart, in->multipart ? sizeof *in->multipart : 0, 0);
-  in->multipart = NULL;
-  in->held.size = 0;
+  if (!in->parts) return;
+  mb_buf_free(&in->parts->value, alloc);
+  mb_alloc(alloc, in->parts, sizeof *in->parts, 0);
+  in->parts = NULL;
 }
 
 static int input_gc(lua_State *L) {
@@ -275,6 +276,7 @@ static const luaL_Reg methods[] = {
     {"discard", mb_http_input_discard},
     {"field", mb_http_input_field},
     {"fields", mb_http_input_fields},
+    {"form", mb_http_input_form},
     {"head", input_head},
     {"host", input_host},
     {"is_clean", input_is_clean},

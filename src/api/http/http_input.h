@@ -14,6 +14,12 @@
 #include "http/http_multipart.h"
 #include "socket/handle.h"
 
+struct mb_http_parts {
+  struct mb_multipart reader;
+  struct mb_span held; /* content that did not fit into a piece */
+  struct mb_buf value; /* the content of a part that is kept, so far */
+};
+
 struct mb_http_input {
   struct mb_handle *handle; /* kept alive as the user value */
   size_t head_limit;        /* bytes of a request head */
@@ -31,12 +37,11 @@ struct mb_http_input {
   struct mb_http_chunked chunked;
   uint64_t received;   /* content so far */
   struct mb_buf stash; /* content that was received while nobody wanted it yet */
-  uint64_t count;      /* bytes of heads and bodies that the input has received, with their framing */
-  bool moved;          /* something was received since a method has returned "block" */
-  bool refused;        /* the request cannot be read any further; refusal says why */
+  uint64_t count; /* bytes of heads and bodies that the input has received, with their framing */
+  bool moved;     /* something was received since a method has returned "block" */
+  bool refused;   /* the request cannot be read any further; refusal says why */
   struct mb_http_refusal refusal;
-  struct mb_multipart *multipart; /* NULL: the body is not read as multipart/form-data */
-  struct mb_span held;            /* content of a part that did not fit into a piece */
+  struct mb_http_parts *parts; /* NULL: the body is not read as multipart/form-data */
 };
 
 /*

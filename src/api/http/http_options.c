@@ -20,9 +20,12 @@ static const struct row {
   lua_Integer fallback;    /* without the option; 0: nothing */
   char text[64];           /* what the option is for: an error about its value ends with it */
 } rows[] = {
-    /* A form with some photographs fits: the content is kept in memory. */
+    /* A file of many megabytes fits, whether it is streamed or read as request.body. */
     {"request_body_size_limit", "body_size_limit", INTEGER_OR_FALSE, 0, LUA_MAXINTEGER, 64 << 20,
      "the most bytes of a request body"},
+    /* Many pages of text fit. A script that takes files has functions for them. */
+    {"request_form_size_limit", "", INTEGER_OR_FALSE, 0, LUA_MAXINTEGER, 1 << 20,
+     "the most bytes of a form that are kept in memory"},
     /* Without cookies, browsers send less than 8 KiB. */
     {"request_header_size_limit", "header_size_limit", INTEGER, 64, 16 << 20, 65536,
      "the most bytes of a request's head"},

@@ -81,10 +81,31 @@ static void check_size(lua_State *L, const struct mb_http_response *r,
   }
 }
 
+/*
+ * Throws when the value at index is no text: what tostring makes of it would be "nil", or an address, and
+ * so a mistake in the script that nobody sees but the client.
+ */
+static void check_text(lua_State *L, int index) {
+  int type = lua_type(L, index);
+  if (type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN) return;
+  bool is_file = luaL_testudata(L, index, LUA_FILEHANDLE) != NULL;
+  if (!is_file && luaL_getmetafield(L, index, "__tostring") != LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  mb_http_response_misused(
+      L, MB_HTTP_RESPONSE_SEND_DATA,
+      "argument %d: expected a string, a number or a boolean, or an object with "
+      "__tostring, got %s%s",
+      index - 1, is_file ? "a file" : luaL_typename(L, index),
+      is_file ? ": request:send_file sends it" : "");
+}
+
 /* Joins the arguments after the request to one string at index 2. May run the script's code. */
 static void concatenate(lua_State *L) {
   int top = lua_gettop(L);
   if (top == 2 && lua_type(L, 2) == LUA_TSTRING) return;
+  for (int i = 2; i <= top; i++) check_text(L, i);
   for (int i = 2; i <= top; i++) {
     luaL_tolstring(L, i, NULL);
     lua_replace(L, i);
@@ -94,6 +115,8 @@ static void concatenate(lua_State *L) {
 
 /*
  * request:send_data(...)
+ * The arguments are converted as tostring does it, and concatenated. nil, and what has no text but an
+ * address, is an error.
  * Source: reference, "request:send_data".
  */
 static int send_data(lua_State *L) {

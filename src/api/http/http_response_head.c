@@ -171,9 +171,12 @@ int mb_http_response_send_header(lua_State *L) {
   struct mb_span name, value;
   lua_settop(L, 4);
   if (lua_type(L, 3) != LUA_TSTRING || !lua_isstring(L, 4)) {
+    const char *of = lua_type(L, 3) == LUA_TSTRING
+                         ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, 3))
+                         : luaL_typename(L, 3);
     return mb_http_response_misused(L, MB_HTTP_RESPONSE_SEND_HEADER,
-                                    "expected a name and a value, got %s and %s",
-                                    luaL_typename(L, 3), luaL_typename(L, 4));
+                                    "expected a name and a value, got %s and %s", of,
+                                    luaL_typename(L, 4));
   }
   name.data = lua_tolstring(L, 3, &name.size);
   value.data = lua_tolstring(L, 4, &value.size);

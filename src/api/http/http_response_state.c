@@ -62,7 +62,9 @@ int mb_http_response_refuse_state(lua_State *L, enum mb_http_response_call call,
   const char *why =
       state == MB_HTTP_RESPONSE_START  ? "no status was sent yet: request:send_status comes first"
       : state == MB_HTTP_RESPONSE_HEAD ? "the status was sent already"
-      : state == MB_HTTP_RESPONSE_BODY ? "the response head is finished"
+      : state == MB_HTTP_RESPONSE_BODY
+          ? "the response head is finished: the status and the headers come first, before "
+            "request:send_data, send_file and finish_headers"
       : state == MB_HTTP_RESPONSE_FINISHED ? "the response is finished"
       : state == MB_HTTP_RESPONSE_FILE     ? "a file is being sent, or could not be sent to its end"
                                            : "an error has left the response incomplete";

@@ -72,6 +72,7 @@ static int run(lua_State *L) {
   enum mb_style style = (enum mb_style)lua_tointeger(L, lua_upvalueindex(3));
   lua_settop(L, 1);
   mb_standin_begin(L, names[style]);
+  mb_lua51_open(L); /* before install(), which may add to what this does to the libraries */
 
   lua_getglobal(L, "require");
   lua_pushstring(L, modules[style]);
@@ -82,7 +83,6 @@ static int run(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(2));
   lua_setglobal(L, "arg");
   replace_exit(L);
-  mb_lua51_open(L);
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(1));
   int nargs = (int)lua_rawlen(L, lua_upvalueindex(2));

@@ -9,6 +9,7 @@
 #include "api/tarantool/tarantool_socket.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "state/state.h"
 #include "state/error_text.h"
 
 /* core.log(level, text): logs a text of one or more lines. level is a name that --log-level takes. */
@@ -51,6 +52,12 @@ static int clock64(lua_State *L) {
   return 1;
 }
 
+/* core.script(): returns the path of the script; or nil. */
+static int script(lua_State *L) {
+  lua_pushstring(L, mb_state_of(L)->script);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"clock64", clock64},
     {"errno", mb_tarantool_errno},
@@ -58,6 +65,7 @@ static const luaL_Reg functions[] = {
     {"error_text", error_text},
     {"getaddrinfo", mb_tarantool_getaddrinfo},
     {"log", log_text},
+    {"script", script},
     {"socket", mb_tarantool_socket_new},
     {"strerror", mb_tarantool_strerror},
     {"time", real_time},
@@ -69,5 +77,8 @@ static const luaL_Reg functions[] = {
 int mb_tarantool_core_open(lua_State *L) {
   mb_tarantool_socket_open(L);
   luaL_newlib(L, functions);
+  /* The null of JSON, as other libraries have it: lua-cjson's is the same value. */
+  lua_pushlightuserdata(L, NULL);
+  lua_setfield(L, -2, "null");
   return 1;
 }

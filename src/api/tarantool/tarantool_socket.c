@@ -31,7 +31,7 @@ struct mb_tarantool_socket *mb_tarantool_push_new(lua_State *L) {
 struct mb_tarantool_socket *mb_tarantool_check_socket(lua_State *L) {
   struct mb_tarantool_socket *s = luaL_checkudata(L, 1, TYPE);
   if (s->closed || (s->handle && !mb_handle_is_open(s->handle)))
-    luaL_error(L, "attempt to use a closed socket");
+    luaL_error(L, "attempt to use closed socket");
   return s;
 }
 
@@ -203,7 +203,9 @@ static int method_linger(lua_State *L) {
                   "expected 0 to 32767 seconds");
     linger.l_linger = (int)seconds;
     if (s->handle) {
-      s->linger = linger;
+      /* Like the system, it keeps the seconds when linger is turned off. */
+      if (linger.l_onoff) s->linger.l_linger = linger.l_linger;
+      s->linger.l_onoff = linger.l_onoff;
     } else if (setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) != 0) {
       return mb_tarantool_push_error(L, -errno);
     }

@@ -127,7 +127,7 @@ static int receive_message(lua_State *L, bool with_sender) {
   int results = s->handle ? push_from_handle(L, s, (size_t)size, flags & MSG_PEEK)
                           : push_received(L, s, (size_t)size, flags, with_sender ? &from : NULL);
   if (results == 2 || !with_sender) return results;
-  mb_tarantool_push_address(L, s->handle ? &s->handle->remote : &from, s->handle != NULL);
+  mb_tarantool_push_address(L, &from, false);
   return 2;
 }
 
@@ -137,7 +137,7 @@ static int receive_message(lua_State *L, bool with_sender) {
  */
 int mb_tarantool_method_recv(lua_State *L) { return receive_message(L, false); }
 
-/* s:recvfrom([size], [flags]): as recv, but also returns the sender's address, a table. */
+/* s:recvfrom([size], [flags]): as recv, but also returns a datagram's sender, a table; nil for a stream. */
 int mb_tarantool_method_recvfrom(lua_State *L) { return receive_message(L, true); }
 
 /* ---- the buffer ---- */

@@ -42,11 +42,13 @@ static void each_field_is_stored(void) {
       run(L,
           "listen{ connect = F, prepare = F, finish = F, memory_limit = 1 << 40,\n"
           "  max_fork = 7, pre_fork = 1, min_fork = 0, fork_delay = 1, fork_error_delay = 2,\n"
-          "  exit_delay = 3, idle_timeout = 0.5,\n"
+          "  exit_delay = 3, idle_timeout = 0.5, min_requests_per_fork = 0,\n"
+          "  max_requests_per_fork = 200, http_options = {},\n"
           "  { proto = 'tcp', port = 65535, host = '192.0.2.1', proxy_protocol = true,\n"
           "    proxy_trust = { '10.0.0.0/8', '::1' } },\n"
-          "  { proto = 'interval', delay = 0.25, strict = true, name = 'tick' } }\n"
-          "listen{ connect = F, { proto = 'tcp', port = 1 }, { proto = 'local', path = '/x' },\n"
+          "  { proto = 'interval', delay = '0.25', strict = true, name = 'tick', handler = F } }\n"
+          "listen{ connect = F, exit_delay = false, memory_limit = '5',\n"
+          "  { proto = 'tcp', port = '1' }, { proto = 'local', path = '/x' },\n"
           "  { proto = 'tcp4', port = 2, localhost = true }, { proto = 'tcp6', port = 3 },\n"
           "  { proto = 'main' } }"),
       NULL, "two calls");
@@ -74,7 +76,8 @@ static void each_field_is_stored(void) {
   service = l->service;
   tap_int(service->number, 2, "the second call");
   tap_ok(service->prepare == LUA_NOREF && service->finish == LUA_NOREF, "has no other handlers");
-  tap_ok(service->memory_limit == 0 && service->max_fork == 0, "and no limits");
+  tap_ok(service->memory_limit == 5 && service->max_fork == 0, "a limit that was a string");
+  tap_int(l->port, 1, "a port that was a string");
   tap_str(l->text, "::", "without a host: every address");
   tap_ok(!l->proxy_protocol && !l->proxy_trust, "no proxy");
   l = l->next;
@@ -90,6 +93,13 @@ static void each_field_is_stored(void) {
   lua_close(L);
 }
 
+static void moonbridge_is_there(void) {
+  lua_State *L = new_state();
+  lua_getglobal(L, "_MOONBRIDGE_VERSION");
+  tap_str(lua_tostring(L, -1), "1.0.1", "_MOONBRIDGE_VERSION");
+  lua_close(L);
+}
+
 static void a_wrong_call_registers_nothing(void) {
   lua_State *L = new_state();
   const char *error =
@@ -100,7 +110,7 @@ static void a_wrong_call_registers_nothing(void) {
   lua_close(L);
 }
 
-/* An empty table is wrong for each type. */
+/* An empty table is wrong for each type but one. */
 static void an_error_says_what_the_field_is_for(void) {
   static const char *const required[MB_PROTO_COUNT] = {
       [MB_PROTO_TCP] = "port = 1",      [MB_PROTO_TCP4] = "port = 1",
@@ -112,11 +122,12 @@ static void an_error_says_what_the_field_is_for(void) {
     enum mb_proto proto = i % MB_PROTO_COUNT;
     if (!(f->owners & MB_FIELD_OF(proto))) continue;
     char text[256], want[128];
+    const char *value = f->type == MB_FIELD_TABLE ? "1" : "{}";
     if (proto == MB_PROTO_ANY) {
-      snprintf(text, sizeof text, "local t = {connect = F} t.%s = {} listen(t)", f->name);
+      snprintf(text, sizeof text, "local t = {connect = F} t.%s = %s listen(t)", f->name, value);
     } else {
-      snprintf(text, sizeof text, "local t = {proto = '%s', %s} t.%s = {} listen{connect = F, t}",
-               mb_proto_name(proto), required[proto], f->name);
+      snprintf(text, sizeof text, "local t = {proto = '%s', %s} t.%s = %s listen{connect = F, t}",
+               mb_proto_name(proto), required[proto], f->name, value);
     }
     snprintf(want, sizeof want, " (%s: %s)", f->name, f->text);
     const char *error = run(L, text), *at = error ? strstr(error, want) : NULL;
@@ -153,6 +164,7 @@ static void states_know_nothing_of_each_other(void) {
 
 int main(void) {
   each_field_is_stored();
+  moonbridge_is_there();
   a_wrong_call_registers_nothing();
   an_error_says_what_the_field_is_for();
   states_know_nothing_of_each_other();

@@ -78,6 +78,12 @@ static void growth(void) {
   alloc.limit = alloc.used;
   tap_int(mb_buf_reserve(&b, &alloc, capacity * 2), -ENOMEM, "so is the limit");
   tap_int((long long)mb_buf_len(&b), 6, "the bytes are still there");
+  mb_buf_fit(&b, &alloc);
+  tap_int((long long)b.capacity, (long long)b.end, "a buffer that fits has no room");
+  tap_bytes(mb_buf_bytes(&b), 6, "456789", 6, "and the same bytes");
+  mb_buf_take(&b, 6);
+  mb_buf_fit(&b, &alloc);
+  tap_int((long long)mb_buf_len(&b), 0, "an empty one stays as it is");
   alloc.limit = 0;
   mb_buf_free(&b, &alloc);
   tap_int((long long)alloc.used, 0, "all memory is given back");

@@ -146,7 +146,7 @@ static void bodies(void) {
   CHECK("--bound\r\n" A "one\r\n--bound\r\n" B "two\r\n--bound--\r\n",
         "[a|nil|nil]one;[b|nil|nil]two;!", "two parts");
   CHECK("--bound\r\n" A "one\r\n--bound--", "[a|nil|nil]one;!", "no CR LF behind the end");
-  CHECK("--bound\r\n" A "one\r\n--bound--\r", "[a|nil|nil]one;!~", "CR without its LF at the end");
+  CHECK("--bound\r\n" A "one\r\n--bound--\r", "[a|nil|nil]one;!", "CR without its LF at the end");
   CHECK("\r\n--bound\r\n" A "one\r\n--bound--", "[a|nil|nil]one;!", "CR LF before the first one");
   CHECK("pre\r\n--boun\r\n--\r\r\namble\r\n--bound\r\n" A
         "one\r\n--bound--\r\nepi\r\n--bound\r\n"
@@ -230,12 +230,17 @@ static void delimiter_lines(void) {
   CHECK("--bound- -\r\n", GARBAGE, "a space between the closing dashes");
   CHECK("--bound--x\r\n", "!" GARBAGE, "text behind the closing delimiter");
   CHECK("--bound---\r\n", "!" GARBAGE, "a dash behind the closing delimiter");
-  CHECK("--bound--\n", "!" GARBAGE, "bare LF behind the closing delimiter");
-  CHECK("--bound--\rx", "!" GARBAGE, "bare CR behind the closing delimiter");
-  CHECK("--bound--\r", "!~", "half a line end behind the closing delimiter");
-  CHECK("--bound-- \t\r", "!~", "half a line end behind padding");
+  CHECK("--bound--\n", "!", "bare LF behind the closing delimiter");
+  CHECK("--bound--\n--bound\r\n" A, "!", "and an epilogue");
+  CHECK("--bound--\rx", "!", "bare CR behind the closing delimiter");
+  CHECK("--bound-- \t\r", "!", "half a line end behind padding");
+  CHECK("--bound-- \t\n", "!", "the other half");
+  CHECK("--bound-- \tx", "!" GARBAGE, "text behind the padding of the closing delimiter");
   CHECK("--bound\r\n" A "x\r\n--bound-x", "[a|nil|nil]x" GARBAGE, "a part is not ended by garbage");
 }
+
+#define MALFORMED "400 malformed Content-Disposition of a part"
+#define TWICE     "400 parameter twice in a Content-Disposition"
 
 #define FORM "Content-Disposition: form-data; name=a"
 #define X4   "X: y\r\nX: y\r\nX: y\r\nX: y\r\n"
@@ -272,9 +277,19 @@ static void heads(void) {
   HEAD(FORM "\r\n\r", "400 field line without a colon in the head of a part", "a line of bare CR");
   HEAD(FORM "\0", "400 control character in the head of a part", "NUL");
   HEAD(FORM "\r\nX: \x7f", "400 control character in the head of a part", "DEL in another field");
-  HEAD("Content-Disposition: form-data;\r\n name=a", "400 folded field line in the head of a part",
-       "folded line");
-  HEAD(FORM "\r\n\tX: y", "400 folded field line in the head of a part", "line after a tab");
+  HEAD("Content-Disposition: form-data;\r\n name=a", "[a|nil|nil]x;!", "folded line");
+  HEAD(
+      "Content-Disposition:\r\n\tform-data\r\n ;\r\n  name\r\n =\r\n \"a\"\r\n "
+      "\r\nContent-Type:\r\n a/b",
+      "[a|nil|a/b]x;!", "lines folded wherever that is possible");
+  HEAD(FORM "; filename=\"a long\r\n file\r\n\tname\"", "[a|a long file\tname|nil]x;!",
+       "a fold within a quoted value leaves its blank");
+  HEAD(FORM "\r\n\tX: y", MALFORMED, "a fold that adds a field to a value");
+  HEAD(" " FORM, "400 bad field name in the head of a part", "a blank before the first line");
+  HEAD(X16 X4 X4 X4 "X: y\r\n y\r\nX: y\r\nX: y\r\n" FORM, "[a|nil|nil]x;!",
+       "32 fields, one of them in two lines");
+  HEAD("X: y\r\n \x01\r\n" FORM, "400 control character in the head of a part",
+       "control character in a folded line");
   HEAD("nothing", "400 field line without a colon in the head of a part", "line without a colon");
   HEAD(": y", "400 bad field name in the head of a part", "field without a name");
   HEAD("Content-Disposition : form-data; name=a", "400 bad field name in the head of a part",
@@ -301,9 +316,6 @@ static void head_size(void) {
   }
 }
 
-#define MALFORMED "400 malformed Content-Disposition of a part"
-#define TWICE     "400 parameter twice in a Content-Disposition"
-
 static void dispositions(void) {
   DISPOSITION("form-data; name=\"a\"; filename=\"f.txt\"", "[a|f.txt|nil]x;!", "a file");
   DISPOSITION("form-data; filename=f.txt; name=a", "[a|f.txt|nil]x;!",
@@ -320,7 +332,8 @@ static void dispositions(void) {
               "a path of Windows");
   DISPOSITION("form-data;name=\"a%22b%0D%0A%0d%0ac\"", "[a\"b\r\n\r\nc|nil|nil]x;!",
               "quote, CR and LF as the HTML standard writes them");
-  DISPOSITION("form-data;name=a;filename=\"%22%0d%0a\"", "[a|\"\r\n|nil]x;!", "in file names, too");
+  DISPOSITION("form-data;name=a;filename=\"%22%0d%0A\"", "[a|\"%0d%0A|nil]x;!",
+              "in file names, the quote only");
   DISPOSITION("form-data;name=\"%41%00%2522%0%2%%0\"", "[%41%00%2522%0%2%%0|nil|nil]x;!",
               "no other percent-encoding");
   DISPOSITION("form-data;name=\"\\\\%22\\%22\"", "[\\\"\\\"|nil|nil]x;!",
@@ -345,8 +358,8 @@ static void dispositions(void) {
   DISPOSITION("form-data; name=", MALFORMED, "empty token");
   DISPOSITION("form-data; name=;filename=f", MALFORMED, "empty token before others");
   DISPOSITION("form-data; =a", MALFORMED, "parameter without a name");
-  DISPOSITION("form-data; name =a", MALFORMED, "space before the equals sign");
-  DISPOSITION("form-data; name= a", MALFORMED, "space behind it");
+  DISPOSITION("form-data; name = \"a\";filename\t=f", "[a|f|nil]x;!",
+              "blanks around the equals sign");
   DISPOSITION("form-data; name=a b", MALFORMED, "two tokens");
   DISPOSITION("form-data; name=a/b", MALFORMED, "no token");
   DISPOSITION("form-data; name=\xc3\xa4", MALFORMED, "no token: not ASCII");
@@ -368,7 +381,18 @@ static void dispositions(void) {
   DISPOSITION("form-data; name=\"", MALFORMED, "a quote and nothing else");
 }
 
-#define EXTENDED "400 malformed filename* of a part"
+/* Checks the part of a filename* that cannot be read: filename counts, if there is one. */
+static void unreadable(const char *value, const char *what) {
+  char body[256];
+  for (int beside = 0; beside < 2; beside++) {
+    int size = snprintf(body, sizeof body,
+                        "--bound\r\nContent-Disposition: form-data;name=a;filename*=%s%s\r\n\r\n"
+                        "x\r\n--bound--",
+                        value, beside ? ";filename=\"g\"" : "");
+    check(SPAN("bound"), (struct mb_span){body, (size_t)size},
+          beside ? SPAN("[a|g|nil]x;!") : SPAN("[a|nil|nil]x;!"), what);
+  }
+}
 
 static void extended(void) {
   DISPOSITION("form-data;name=a;filename*=UTF-8''%c3%A4%20b", "[a|\xc3\xa4 b|nil]x;!",
@@ -382,19 +406,40 @@ static void extended(void) {
   DISPOSITION("form-data;name=a;filename=g;filename*=utf-8''f", "[a|f|nil]x;!",
               "filename* wins when it comes last");
   DISPOSITION("form-data;name=a;filename=g;filename*=utf-8''", "[a||nil]x;!", "empty filename*");
-  DISPOSITION("form-data;name=a;filename*=f", EXTENDED, "filename* without a character set");
-  DISPOSITION("form-data;name=a;filename*=utf-8'f", EXTENDED, "filename* without a language");
-  DISPOSITION("form-data;name=a;filename*=\"utf-8''f\"", EXTENDED, "filename* in quotes");
-  DISPOSITION("form-data;name=a;filename*=utf-8''a'b", EXTENDED, "a quote too many");
-  DISPOSITION("form-data;name=a;filename*=utf-8''a*b", EXTENDED, "no attr-char");
-  DISPOSITION("form-data;name=a;filename*=utf-8''%", EXTENDED, "half an escape");
-  DISPOSITION("form-data;name=a;filename*=utf-8''%4", EXTENDED, "two thirds of an escape");
-  DISPOSITION("form-data;name=a;filename*=utf-8''%4g", EXTENDED, "an escape that is none");
-  DISPOSITION("form-data;name=a;filename*=utf-8''f%00", EXTENDED, "NUL in a file name");
-  DISPOSITION("form-data;name=a;filename*=koi8-r''f;filename=g",
-              "400 filename* of a part in an unknown character set", "another character set");
-  DISPOSITION("form-data;name=a;filename*=''f",
-              "400 filename* of a part in an unknown character set", "empty character set");
+  DISPOSITION(
+      "form-data;name=a;filename*=utf-8''%C2%A0%DF%BF%E0%A0%80%ED%9F%BF%EE%80%80%F4%8F%BF%BF",
+      "[a|\xc2\xa0\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf|nil]x;!",
+      "the ends of the ranges of UTF-8");
+  unreadable("f", "filename* without a character set");
+  unreadable("utf-8'f", "filename* without a language");
+  unreadable("\"utf-8''f\"", "filename* in quotes");
+  unreadable("utf-8''a'b", "a quote too many");
+  unreadable("utf-8''a*b", "no attr-char");
+  unreadable("utf-8''a/b", "no token");
+  unreadable("utf-8''\xc3\xa4", "a byte that was not escaped");
+  unreadable("utf-8''%", "half an escape");
+  unreadable("utf-8''%4", "two thirds of an escape");
+  unreadable("utf-8''%4g", "an escape that is none");
+  unreadable("utf-8''f%00", "NUL in a file name");
+  unreadable("utf-8''f%0d%0ag", "a line end in a file name");
+  unreadable("iso-8859-1''f%0ag", "a line end in ISO-8859-1");
+  unreadable("utf-8''f%1b%5b", "an escape for a terminal");
+  unreadable("utf-8''%7f", "DEL");
+  unreadable("utf-8''%c2%9b", "a control character of two bytes");
+  unreadable("iso-8859-1''%9b", "the same in ISO-8859-1");
+  unreadable("utf-8''%ff", "a byte that UTF-8 never has");
+  unreadable("utf-8''%80", "the second byte of a character alone");
+  unreadable("utf-8''f%c3", "half a character at the end");
+  unreadable("utf-8''%c3f", "half a character");
+  unreadable("utf-8''%c0%af", "two bytes for a character of one");
+  unreadable("utf-8''%e0%9f%bf", "three bytes for a character of two");
+  unreadable("utf-8''%f0%8f%bf%bf", "four bytes for a character of three");
+  unreadable("utf-8''%ed%a0%80", "a surrogate");
+  unreadable("utf-8''%f4%90%80%80", "a character behind the last one");
+  unreadable("koi8-r''f", "another character set");
+  unreadable("''f", "empty character set");
+  DISPOSITION("form-data;name=a;filename*=koi8-r''f;filename*=utf-8''g", TWICE,
+              "filename* twice, once unreadable");
 }
 
 #define TYPE "multipart/form-data"
@@ -417,6 +462,12 @@ static void content_types(void) {
   content_type(SPAN("\tMultipart/Form-Data ;BOUNDARY=\"a b:c\" ; charset=utf-8 "), 5, "a b:c");
   content_type(SPAN(TYPE "; charset=\"a;boundary=b\"; boundary=abc;"), 3, "abc");
   content_type(SPAN(TYPE "; boundary=----=_Part_1/2:(3)?"), 19, "----=_Part_1/2:(3)?");
+  content_type(SPAN(TYPE "; boundary = \t/"), 1, "/");
+  content_type(SPAN(TYPE "; boundary=\"\\a\\-\\/b\""), 4, "a-/b");
+  content_type(SPAN(TYPE "; boundary=\"a\\ \""), -1, NULL);
+  content_type(SPAN(TYPE "; boundary=\"a\\\"b\""), -1, NULL);
+  content_type(SPAN(TYPE "; boundary=\"a\\\\b\""), -1, NULL);
+  content_type(SPAN(TYPE "; boundary=a\\-b"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=" SEVENTY), 70, SEVENTY);
   content_type(SPAN(TYPE "; boundary=\"" SEVENTY "\""), 70, SEVENTY);
   content_type(SPAN(TYPE "; boundary=" SEVENTY "x"), -1, NULL);
@@ -429,13 +480,10 @@ static void content_types(void) {
   content_type(SPAN(TYPE "; boundary=\"a \""), -1, NULL);
   content_type(SPAN(TYPE "; boundary=\"a"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a\"b\""), -1, NULL);
-  content_type(SPAN(TYPE "; boundary=\"a\\b\""), -1, NULL);
-  content_type(SPAN(TYPE "; boundary=\"a\\\"b\""), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a; boundary=a"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a b"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a@b"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a*"), -1, NULL);
-  content_type(SPAN(TYPE "; boundary=a\\b"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=\"a;b\""), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a, b=c/d;e"), -1, NULL);
   content_type(SPAN(TYPE "; a=b"), -1, NULL);
@@ -443,7 +491,6 @@ static void content_types(void) {
   content_type(SPAN(TYPE "; boundary=\"a\r\nb\""), -1, NULL);
   content_type(SPAN(TYPE "; boundary=\"a\0b\""), -1, NULL);
   content_type(SPAN(TYPE "; boundary=a; charset"), -1, NULL);
-  content_type(SPAN(TYPE "; boundary =a"), -1, NULL);
   content_type(SPAN(TYPE "; boundary=\"a\"charset=b"), -1, NULL);
   content_type(SPAN(TYPE "; charset=a\"; boundary=b"), -1, NULL);
   content_type(SPAN(""), 0, NULL);
