@@ -96,8 +96,8 @@ static void arm(void);
 
 /*
  * Returns whether no time is up: the alarm was for silence, and there was none, or nobody can say; or for a
- * deadline that was changed just then. It is set anew. Only the deadlines say what is up, and every change
- * of one ends with arm(), so that it is no matter where this has interrupted one.
+ * deadline that has been changed. It is set anew. Only the deadlines say what is up, and every change that
+ * can make the alarm come too late ends with arm(): where this has interrupted one does not matter.
  */
 static bool goes_on(const struct mb_channel *connection, const struct mb_timeout_label **ret_label) {
   int64_t now = mb_now_usec();
@@ -208,7 +208,7 @@ void mb_timeout_limit(double seconds) {
 
 void mb_timeout_limit_finalizers(bool run) {
   last = deadline_after(run ? FINALIZERS_SECONDS : 0);
-  arm();
+  if (run) arm(); /* an alarm that comes for nothing ends nothing */
 }
 
 void mb_timeout_silence(int seconds) {
@@ -218,12 +218,9 @@ void mb_timeout_silence(int seconds) {
 }
 
 void mb_timeout_forget(void) {
-  const struct mb_timeout_label *label;
-  bool armed = earliest(&label) != MB_NO_DEADLINE || silence_ends != MB_NO_DEADLINE;
-  silence_ends = MB_NO_DEADLINE;
-  limit = last = outer = MB_NO_DEADLINE;
+  limit = last = outer = silence_ends = MB_NO_DEADLINE;
   running = NULL;
-  if (armed) arm(); /* disarms it, before the alarm finds that nothing is guarded */
+  arm(); /* disarms it */
   guarded = NULL;
   at_end = NULL;
 }
