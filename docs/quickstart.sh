@@ -193,7 +193,7 @@ wait_for_user() {
   printf '\n'
   say "Edit $SCRIPT: the next connection runs the new text."
   say 'Ctrl-C ends this.'
-  trap 'printf "\n"; say "Stopped."; exit 0' INT
+  trap 'printf "\n"; say "Stopped."; next_steps; exit 0' INT
   wait "$server" || :
   fail 'systemd-socket-activate has ended'
 }
@@ -211,6 +211,16 @@ serve() {
     say "Serving http://127.0.0.1:$port/"
     wait_for_user
   fi
+}
+
+# The tutorial calls the program by its name alone.
+next_steps() {
+  printf '\n'
+  say 'Next: README, docs/http-tutorial.txt, docs/examples. For them, in each terminal:'
+  printf '\n'
+  say "    PATH=\"$PWD/$BUILD:\$PATH\""
+  printf '\n'
+  say "or, to have it as a service: README, \"Build and install\"."
 }
 
 # ---- main ----
@@ -260,5 +270,5 @@ replay
 serve
 if [ -n "$once" ]; then
   heading 'All well.'
-  say 'Next: README, docs/http-tutorial.txt, docs/examples.'
+  next_steps
 fi

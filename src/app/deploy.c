@@ -13,12 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/deploy_load.h"
 #include "app/listen.h"
 #include "app/script.h"
 #include "base/log.h"
 #include "state/state.h"
-
-#define ACCOUNT "mb-handle" /* units/mb-handle.sysusers.in makes it */
 
 /* ---- the table ---- */
 
@@ -165,6 +164,7 @@ static bool is_allowed_for_all(const char *absolute, mode_t what) {
 struct deployment {
   const struct mb_options *options;
   FILE *out;
+  struct mb_deploy_listening listening; /* what the script has registered */
   char program[PATH_MAX], script[PATH_MAX];
 };
 
@@ -174,9 +174,9 @@ static void push_plan(lua_State *L, const struct deployment *d) {
   set_string(L, "program", d->program);
   set_string(L, "script", d->script);
   set_boolean(L, "user", o->user);
-  set_string(L, "account", ACCOUNT);
-  set_boolean(L, "account_exists", getpwnam(ACCOUNT) != NULL);
-  set_boolean(L, "readable", is_allowed_for_all(d->script, S_IROTH));
+  set_string(L, "account", MB_DEPLOY_ACCOUNT);
+  set_boolean(L, "account_exists", getpwnam(MB_DEPLOY_ACCOUNT) != NULL);
+  set_boolean(L, "readable", d->listening.as_account || is_allowed_for_all(d->script, S_IROTH));
   set_boolean(L, "runnable", is_allowed_for_all(d->program, S_IXOTH));
   push_options(L, o);
   lua_setfield(L, -2, "options");
@@ -195,6 +195,7 @@ static const char *mode_of(const struct mb_options *o) {
 /* Calls mb.deploy. Returns a text; or nil, a message, and "system" if the system has failed. */
 static int make_text(lua_State *L) {
   const struct deployment *d = lua_touserdata(L, 1);
+  mb_deploy_register(L, &d->listening);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "mb.deploy");
   lua_call(L, 1, 1);
@@ -212,20 +213,9 @@ static enum mb_exit print(struct deployment *d, const char *text, size_t len) {
   return MB_EXIT_SYSTEM;
 }
 
-static enum mb_exit deploy(lua_State *L, const struct mb_script *script, struct deployment *d) {
-  int r = find_program(d->program);
-  if (r == 0) r = make_absolute(script->path, d->script);
-  if (r < 0) {
-    mb_log(LOG_ERR, "cannot find out where the program and the script are: %s", strerror(-r));
-    return MB_EXIT_SYSTEM;
-  }
-  for (int i = 0; i < d->options->nargs; i++) {
-    const char *arg = d->options->args[i];
-    if (!mb_options_is_one(arg)) continue;
-    mb_log(LOG_WARNING, "%s stands behind the script, and so is an argument of the script's", arg);
-  }
-  /* --memory-limit belongs to the processes that are started later, not to this one. */
-  mb_state_alloc(L)->limit = 0;
+static enum mb_exit write_text(lua_State *L, const struct mb_script *script, void *context) {
+  (void)script;
+  struct deployment *d = context;
   lua_pushcfunction(L, make_text);
   lua_pushlightuserdata(L, d);
   if (mb_state_call(L, 1, 3) != LUA_OK) {
@@ -240,9 +230,31 @@ static enum mb_exit deploy(lua_State *L, const struct mb_script *script, struct 
   return lua_isnil(L, -1) ? MB_EXIT_CONFIG : MB_EXIT_SYSTEM;
 }
 
-static enum mb_exit run(lua_State *L, const struct mb_script *script, void *context) {
+/* Makes a service. No code of the script runs in this process, which may be root's. */
+static enum mb_exit deploy(struct deployment *d) {
+  const struct mb_options *o = d->options;
+  int r = find_program(d->program);
+  if (r == 0) r = make_absolute(o->script, d->script);
+  if (r < 0) {
+    mb_log(LOG_ERR, "cannot find out where the program and the script are: %s", strerror(-r));
+    return MB_EXIT_SYSTEM;
+  }
+  enum mb_exit exit = mb_deploy_load(o, d->script, fileno(d->out), &d->listening);
+  if (exit == MB_EXIT_OK) {
+    for (int i = 0; i < o->nargs; i++) {
+      if (mb_options_is_one(o->args[i]))
+        mb_log(LOG_WARNING, "%s stands behind the script, and so is an argument of the script's",
+               o->args[i]);
+    }
+    exit = mb_script_none(o, write_text, d);
+  }
+  free(d->listening.data);
+  return exit;
+}
+
+static enum mb_exit check(lua_State *L, const struct mb_script *script, void *context) {
+  (void)script;
   struct deployment *d = context;
-  if (script->options->mode != MB_MODE_CHECK) return deploy(L, script, d);
   mb_listen_print(L, d->out);
   return print(d, "", 0);
 }
@@ -253,7 +265,8 @@ enum mb_exit mb_deploy(const struct mb_options *options, int out) {
     mb_log(LOG_ERR, "cannot write to standard output: %s", strerror(errno));
     return MB_EXIT_SYSTEM;
   }
-  enum mb_exit exit = mb_script_run(options, NULL, run, &d);
+  enum mb_exit exit =
+      options->mode == MB_MODE_CHECK ? mb_script_run(options, NULL, check, &d) : deploy(&d);
   if (fclose(d.out) == 0 || exit != MB_EXIT_OK) return exit;
   mb_log(LOG_ERR, "cannot write to standard output: %s", strerror(errno));
   return MB_EXIT_SYSTEM;

@@ -7,6 +7,7 @@
 #include "api/http/http_core.h"
 #include "api/http/http_misuse.h"
 #include "api/http/http_server_detach.h"
+#include "api/http/http_server_upgrade.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
 #include "api/mb/log_module.h"
@@ -25,6 +26,7 @@ static const luaL_Reg native[] = {
     {"mb.http.misuse", mb_http_misuse_open},
     {"mb.http_server.adopt", mb_http_server_adopt_open},
     {"mb.http_server.detach", mb_http_server_detach_open},
+    {"mb.http_server.upgrade", mb_http_server_upgrade_open},
     {"mb.http_server.listener", mb_listener_object_open},
     {"mb.log", mb_log_module_open},
     {"mb.luasocket", mb_luasocket_open},

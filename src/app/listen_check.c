@@ -105,8 +105,8 @@ static const char *check_networks(lua_State *L) {
   static const char expected[] =
       "a list of addresses and networks, such as {\"10.0.0.0/8\", \"::1\"}";
   static const char entry[] =
-      "an address or a network, with nothing but zeros behind its prefix, such as 10.0.0.0/8, in "
-      "each place of the list";
+      "an address or a network, with nothing but zeros behind its prefix, such as 10.0.0.0/8, or "
+      "\"" MB_TRUST_UNIX "\", in each place of the list";
   if (!lua_istable(L, -1)) return expected;
   lua_Integer count = (lua_Integer)lua_rawlen(L, -1), keys = 0;
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) keys++;
@@ -204,6 +204,15 @@ static void unknown(lua_State *L, const char *where, unsigned owner) {
   lua_settop(L, top);
 }
 
+/* Throws when the key at index, in the table of the call, says which connections a listener is for. */
+static void check_is_outer(lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TSTRING || !is_misplaced(L, index)) return;
+  luaL_error(L,
+             "listen: %s belongs to a listener, which is a table of its own: listen{ "
+             "{proto=\"tcp\", port=8080}, connect=... }",
+             lua_tostring(L, index));
+}
+
 /* Returns the owner's field of which the key at index is the name, or NULL. */
 static const struct mb_listen_field *field_of(lua_State *L, int index, unsigned owner) {
   if (lua_type(L, index) != LUA_TSTRING) return NULL;
@@ -238,6 +247,7 @@ static void check_fields(lua_State *L, int index, const char *where, unsigned ow
     if (f) {
       present |= UINT32_C(1) << (f - mb_listen_fields);
     } else if (!is_place(L, key, count)) {
+      if (owner == MB_FIELD_OF_CALL) check_is_outer(L, key);
       unknown(L, where, owner);
     }
   }
@@ -256,6 +266,20 @@ int mb_listen_field(lua_State *L, int index, const char *name) {
   index = lua_absindex(L, index);
   lua_pushstring(L, name);
   return lua_rawget(L, index);
+}
+
+/* Throws when an entry of the list on top of the stack cannot have the peers of such a listener. */
+static void check_trust(lua_State *L, const char *where, bool is_local) {
+  for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+    bool is_unix = strcmp(lua_tostring(L, -1), MB_TRUST_UNIX) == 0;
+    if (is_unix != is_local)
+      luaL_error(L, "listen: %sproxy_trust: \"%s\" %s", where, lua_tostring(L, -1),
+                 is_local ? "is no client of a Unix socket: expected \"" MB_TRUST_UNIX
+                            "\", which has all who may connect"
+                          : "goes with proto = \"local\"");
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
 }
 
 void mb_listen_check_call(lua_State *L, int index) {
@@ -277,8 +301,11 @@ void mb_listen_check_listener(lua_State *L, int index, int number) {
   check_fields(L, index, where, MB_FIELD_OF(proto), 0);
   mb_listen_field(L, index, "proxy_protocol");
   bool proxy_protocol = lua_toboolean(L, -1);
-  if (mb_listen_field(L, index, "proxy_trust") != LUA_TNIL && !proxy_protocol)
-    luaL_error(L, "listen: %sproxy_trust: goes with proxy_protocol = true", where);
+  if (mb_listen_field(L, index, "proxy_trust") != LUA_TNIL) {
+    if (!proxy_protocol)
+      luaL_error(L, "listen: %sproxy_trust: goes with proxy_protocol = true", where);
+    check_trust(L, where, proto == MB_PROTO_LOCAL);
+  }
   if (mb_listen_field(L, index, "path") == LUA_TSTRING && proxy_protocol &&
       lua_tostring(L, -1)[0] == '@')
     luaL_error(L,

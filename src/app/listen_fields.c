@@ -66,7 +66,7 @@ const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS] = {
      "the loopback address in place of every address"},
     {"proxy_protocol", MB_FIELD_BOOLEAN, TCP | TCP46 | LOCAL, false, IN_ENTRY(proxy_protocol), "",
      0, 0, "a connection begins with a PROXY protocol header"},
-    {"proxy_trust", MB_FIELD_NETWORKS, TCP | TCP46, false, IN_ENTRY(proxy_trust), "", 0, 0,
+    {"proxy_trust", MB_FIELD_NETWORKS, TCP | TCP46 | LOCAL, false, IN_ENTRY(proxy_trust), "", 0, 0,
      "the networks from which that header is taken"},
     {"delay", MB_FIELD_SECONDS, INTERVAL, true, IN_ENTRY(delay), "", 0, 0,
      "seconds from one run to the next"},

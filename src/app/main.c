@@ -18,6 +18,7 @@
 #include "base/activation.h"
 #include "base/exits.h"
 #include "base/log.h"
+#include "base/rare.h"
 #include "base/stdfds.h"
 
 static void ignore(int signal_number) { (void)signal_number; }
@@ -108,7 +109,15 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
     mb_log(LOG_WARNING, "%d descriptors were handed over: fd %d is served, the others are not",
            activation.count, activation.fd);
   }
-  if (activation.given == MB_GIVEN_FILE) return replay(options, &fds);
+  if (activation.given == MB_GIVEN_FILE) {
+    /* Else somebody who expects it to listen would wait without a word. */
+    if (mb_rare_isatty(fds.in))
+      mb_log(LOG_NOTICE,
+             "a replay from the terminal: what you type is what the client sends, Ctrl-D ends it; "
+             "to listen on a port: systemctl start mb@PORT.socket, or systemd-socket-activate "
+             "--accept -l PORT mb-handle SCRIPT");
+    return replay(options, &fds);
+  }
   return serve_connection(options, fds.in);
 }
 

@@ -43,7 +43,8 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"proxy-protocol", "", MB_OPTION_FLAG, IN(proxy_protocol), MB_MODE_SERVE, true, 0, 0, "", "",
      "connections begin with a PROXY protocol header"},
     {"proxy-trust", "LIST", MB_OPTION_NETWORKS, IN(proxy_trust), MB_MODE_SERVE, true, 0, 0, "",
-     "addresses and networks, with nothing but zeros behind their prefix, such as 10.0.0.0/8,::1",
+     "addresses and networks, with nothing but zeros behind their prefix, such as 10.0.0.0/8,::1, "
+     "or " MB_TRUST_UNIX,
      "take that header from these networks only"},
     {"record", "FILE", MB_OPTION_FILE, IN(record), MB_MODE_SERVE, false, 0, 0, "",
      "a file name, with %p, %t and %% only",
@@ -68,6 +69,36 @@ const struct mb_option mb_options[MB_OPTIONS] = {
 };
 
 _Static_assert(IN(carried) < NOWHERE, "an offset fits into its byte");
+
+/*
+ * What people write who know other programs, and what to write in place of it. An abbreviation that may
+ * stand for such a word, too, is refused: --listen 8080 is no --listener 8080.
+ */
+static const struct {
+  char word[16]; /* "-x" or "--word" */
+  char advice[MB_OPTIONS_ERROR_MAX - 16];
+} foreign[] = {
+#define LISTENS                                                                               \
+  "mb-handle does not listen, the service manager does: systemctl start mb@PORT.socket; or, " \
+  "to try a script, systemd-socket-activate --accept -l PORT mb-handle SCRIPT"
+    {"--address", LISTENS},
+    {"--bind", LISTENS},
+    {"--host", LISTENS},
+    {"--listen", LISTENS},
+    {"--port", LISTENS},
+    {"-l", LISTENS},
+    {"-p", LISTENS},
+    {"--handler",
+     "write --handlers DIR for a directory of scripts; a script is written without an option: "
+     "mb-handle SCRIPT"},
+    {"--script", "a script is written without an option: mb-handle SCRIPT"},
+    {"-h", "write --help"},
+    {"-?", "write --help"},
+    {"-V", "write --version"},
+    {"-v", "write --version, or --log-level=debug"},
+    {"-c", "write --check"},
+#undef LISTENS
+};
 
 enum { FIRST_ROW = 256 /* above all characters */, RANGE_MAX = 64 };
 
@@ -249,6 +280,27 @@ static void carry(struct mb_options *o, const struct mb_option *row, const char 
   if (i == o->ncarried) o->ncarried++;
 }
 
+/* Returns whether a word is a long option of ours that is not written in full. */
+static bool is_abbreviation(const char *word, size_t len) {
+  return len > 2 && strncmp(word, "--", 2) == 0 && !find(word + 2, len - 2);
+}
+
+/*
+ * Describes what to write in place of a word that another program may have, and returns true.
+ * taken  getopt_long takes the word for an option of ours
+ */
+static bool advise(const char *word, bool taken, char error[MB_OPTIONS_ERROR_MAX]) {
+  size_t len = word[0] == '-' && word[1] != '-' ? 2 : strcspn(word, "=");
+  if (taken && !is_abbreviation(word, len)) return false;
+  for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+    size_t whole = strlen(foreign[i].word);
+    if (len > whole || (!taken && len < whole) || memcmp(word, foreign[i].word, len) != 0) continue;
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "%.*s: %s", (int)len, word, foreign[i].advice);
+    return true;
+  }
+  return false;
+}
+
 /* Describes why getopt_long refused a word; given is the word that it looked at last. */
 static void describe_wrong(int c, const char *given, char error[MB_OPTIONS_ERROR_MAX]) {
   if (c == ':') {
@@ -275,10 +327,12 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
     if (row->fallback[0]) store(&o, row, row->fallback);
   }
   opterr = 0;
-  optind = 0; /* glibc: getopt_long forgets what it has read before */
-  int c;
+  optind = 0;    /* glibc: getopt_long forgets what it has read before */
+  int c, at = 1; /* the word that getopt_long looks at: there is no group of short options */
   /* "+" leaves the words behind the script alone; ":" tells a missing value from a wrong option. */
   while ((c = getopt_long(argc, argv, "+:", table, NULL)) != -1) {
+    if (advise(argv[at], c != '?', ret_error)) return false;
+    at = optind;
     if (c < FIRST_ROW) {
       describe_wrong(c, optind > 0 && optind <= argc ? argv[optind - 1] : "", ret_error);
       return false;

@@ -82,8 +82,8 @@ struct mb_option {
   bool carried;       /* the command line of a generated service repeats it */
   double least, most; /* of a number; most 0: as much as the C type holds */
   char fallback[MB_OPTION_FALLBACK_MAX]; /* the value without the option; "": 0, false or NULL */
-  char expected[96]; /* for a message, which adds the range; a choice's words: "a, b or c" */
-  char text[60];     /* for --help */
+  char expected[104]; /* for a message, which adds the range; a choice's words: "a, b or c" */
+  char text[60];      /* for --help */
 };
 
 #define MB_OPTIONS 22

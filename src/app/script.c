@@ -88,42 +88,71 @@ static enum mb_exit load_failed(lua_State *L, int lua_status) {
   return lua_status == LUA_ERRMEM ? MB_EXIT_HANDLER : MB_EXIT_CONFIG;
 }
 
-static int prefix(lua_State *L) {
-  lua_pushfstring(L, "%s: %s", (const char *)lua_touserdata(L, 1), lua_tostring(L, 2));
+/* A client cannot tell a script that does not load from a server that is not there: the log has to. */
+#define NOT_SERVED     " (the script does not load: no answer for the connection to %s)"
+#define NOT_SERVED_MAX (sizeof NOT_SERVED + MB_ADDR_LABEL_MAX)
+
+/* Writes what stands behind an error of the script; nothing when no connection waits for an answer. */
+static void describe_end(const struct mb_script *script, char text[NOT_SERVED_MAX]) {
+  char label[MB_ADDR_LABEL_MAX];
+  text[0] = '\0';
+  if (script->local->len == 0) return;
+  mb_addr_label(script->local, label);
+  snprintf(text, NOT_SERVED_MAX, NOT_SERVED, label);
+}
+
+/* Puts the script's name before the message, and what it means for the connection behind its first line. */
+static int complete(lua_State *L) {
+  const struct mb_script *script = lua_touserdata(L, 1);
+  const char *message = lua_tostring(L, 2), *path = script->path;
+  bool is_named = strncmp(message, path, strlen(path)) == 0 || script->compiled == LUA_ERRFILE;
+  char end[NOT_SERVED_MAX];
+  describe_end(script, end);
+  size_t len = strcspn(message, "\n");
+  if (!is_named) lua_pushfstring(L, "%s: ", path);
+  lua_pushlstring(L, message, len);
+  lua_pushstring(L, end);
+  lua_pushstring(L, message + len);
+  lua_concat(L, lua_gettop(L) - 2);
   return 1;
 }
 
 /*
- * Puts the script's name before the error on top of the stack. The error has no position when the call
- * that has failed was the script's last (return generate_handler(...): a tail call).
+ * Completes the error on top of the stack, and logs it. The error has no position when the call that has
+ * failed was the script's last (return generate_handler(...): a tail call).
  */
-static void name_script(lua_State *L, const char *path) {
+static enum mb_exit script_failed(lua_State *L, struct mb_script *script, int lua_status) {
   const char *message = lua_tostring(L, -1);
-  if (strncmp(message, path, strlen(path)) == 0 ||
-      strncmp(message, OUT_OF_MEMORY, strlen(OUT_OF_MEMORY)) == 0)
-    return;
-  lua_pushcfunction(L, prefix);
-  lua_pushlightuserdata(L, (void *)path);
-  lua_pushvalue(L, -3);
-  if (mb_state_call(L, 2, 1) == LUA_OK) {
-    lua_replace(L, -2);
-  } else {
-    lua_pop(L, 1);
+  if (strncmp(message, OUT_OF_MEMORY, strlen(OUT_OF_MEMORY)) != 0) {
+    lua_pushcfunction(L, complete);
+    lua_pushlightuserdata(L, script);
+    lua_pushvalue(L, -3);
+    if (mb_state_call(L, 2, 1) == LUA_OK) {
+      lua_replace(L, -2);
+    } else {
+      lua_pop(L, 1);
+    }
   }
+  return load_failed(L, lua_status);
 }
 
-static enum mb_exit load(lua_State *L, struct mb_script *script) {
+static enum mb_exit prepare_state(lua_State *L, struct mb_script *script) {
   lua_pushcfunction(L, open_state);
   lua_pushlightuserdata(L, script);
   int status = mb_state_call(L, 1, 0);
-  if (status != LUA_OK) return load_failed(L, status);
+  return status == LUA_OK ? MB_EXIT_OK : load_failed(L, status);
+}
+
+static enum mb_exit load(lua_State *L, struct mb_script *script) {
+  enum mb_exit exit = prepare_state(L, script);
+  if (exit != MB_EXIT_OK) return exit;
 
   lua_pushcfunction(L, compile);
   lua_pushlightuserdata(L, script);
-  status = mb_state_call(L, 1, 2);
+  int status = mb_state_call(L, 1, 2);
   if (status != LUA_OK) return load_failed(L, status);
   if (script->compiled != LUA_OK) {
-    enum mb_exit exit = load_failed(L, script->compiled);
+    exit = script_failed(L, script, script->compiled);
     return script->compiled == LUA_ERRFILE ? MB_EXIT_NO_SCRIPT : exit;
   }
   lua_pop(L, 1);
@@ -133,15 +162,14 @@ static enum mb_exit load(lua_State *L, struct mb_script *script) {
   lua_pushlightuserdata(L, script);
   lua_insert(L, -2);
   status = mb_state_call(L, 2, 0);
-  if (status != LUA_OK) {
-    name_script(L, script->path);
-    return load_failed(L, status);
-  }
+  if (status != LUA_OK) return script_failed(L, script, status);
   if (mb_listen_first(L)) return MB_EXIT_OK;
+  char end[NOT_SERVED_MAX];
+  describe_end(script, end);
   mb_log(LOG_ERR,
          "%s: no handler: the script neither called listen{connect = function(socket) ... end} nor "
-         "returned a function",
-         script->path);
+         "returned a function%s",
+         script->path, end);
   return MB_EXIT_CONFIG;
 }
 
@@ -180,25 +208,37 @@ static bool find_script(struct mb_script *script, const struct mb_addr *local,
   return false;
 }
 
-enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
-                           mb_script_body *body, void *context) {
-  static const struct mb_addr none;
-  char path[PATH_MAX];
-  struct mb_script script = {.options = options};
-  if (!find_script(&script, local ? local : &none, path)) return MB_EXIT_NO_SCRIPT;
-  /* With --units and its like the limit belongs to the processes that the units start. */
-  if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
-  struct mb_state state = {.alloc.limit = options->memory_limit,
-                           .installed_first = mb_style_prefers_installed(options->style)};
+/* Makes the state of a script, and works with it. */
+static enum mb_exit with_state(struct mb_script *script, size_t limit, bool is_loaded,
+                               mb_script_body *body, void *context) {
+  struct mb_state state = {.alloc.limit = limit,
+                           .installed_first = mb_style_prefers_installed(script->options->style)};
   lua_State *L = mb_state_new(&state);
   if (!L) {
     mb_log(LOG_ERR, "not enough memory for a Lua state");
     return MB_EXIT_HANDLER;
   }
-  enum mb_exit exit = load(L, &script);
-  if (exit == MB_EXIT_OK) exit = body(L, &script, context);
+  enum mb_exit exit = is_loaded ? load(L, script) : prepare_state(L, script);
+  if (exit == MB_EXIT_OK) exit = body(L, script, context);
   mb_timeout_limit_finalizers(true);
   lua_close(L);
   mb_timeout_limit_finalizers(false);
   return exit;
+}
+
+enum mb_exit mb_script_none(const struct mb_options *options, mb_script_body *body, void *context) {
+  static const struct mb_addr none;
+  struct mb_script script = {.options = options, .local = &none, .path = ""};
+  return with_state(&script, 0, false, body, context);
+}
+
+enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
+                           mb_script_body *body, void *context) {
+  static const struct mb_addr none;
+  char path[PATH_MAX];
+  struct mb_script script = {.options = options, .local = local ? local : &none};
+  if (!find_script(&script, script.local, path)) return MB_EXIT_NO_SCRIPT;
+  /* With --units and its like the limit belongs to the processes that the units start. */
+  if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
+  return with_state(&script, options->memory_limit, true, body, context);
 }

@@ -14,7 +14,8 @@
 struct mb_script {
   const struct mb_options *options;
   const char *path;
-  int compiled; /* status of luaL_loadfile */
+  const struct mb_addr *local; /* of the connection; len 0: there is none */
+  int compiled;                /* status of luaL_loadfile */
 };
 
 /* Works with a script that has been loaded and has a listener. */
@@ -28,6 +29,9 @@ typedef enum mb_exit mb_script_body(lua_State *L, const struct mb_script *script
  */
 enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
                            mb_script_body *body, void *context);
+
+/* Calls body with a Lua state in which no script was loaded. Returns as mb_script_run does. */
+enum mb_exit mb_script_none(const struct mb_options *options, mb_script_body *body, void *context);
 
 /* Calls a function of the registry without arguments; LUA_NOREF: calls none. Logs its error. */
 enum mb_exit mb_script_call(lua_State *L, int handler);

@@ -45,8 +45,11 @@ static void log_no_match(lua_State *L, const struct mb_script *script,
 static void open_record(struct mb_handle *h, const char *name) {
   int fd = mb_record_open(name, mb_handle_fd(h));
   if (fd < 0) {
-    mb_log(LOG_WARNING, "--record: cannot record to %s: %s", name,
-           fd == -EINVAL ? "not a regular file of its own" : strerror(-fd));
+    const char *why = fd == -EINVAL ? "not a regular file of its own"
+                      : fd == -EPERM
+                          ? "it belongs to another user, or has another name (a hard link)"
+                          : strerror(-fd);
+    mb_log(LOG_WARNING, "--record: cannot record to %s: %s", name, why);
     return;
   }
   h->record_fd = fd;

@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/rare.h"
 
 struct mb_child {
   pid_t pid; /* 0: it was abandoned, and is reaped */
+  int guard_fd; /* the guard of its process group waits for the end of this pipe; -1: it has no guard */
   struct mb_child *next;
 };
 
@@ -26,6 +28,19 @@ static volatile sig_atomic_t has_signalled;
 /* A child inherits no descriptor that a handler has opened: run closes them from this number on. */
 #define FIRST_CLOSED 4
 #define REPORT_FD    3
+
+/*
+ * A process group that is to end with us has a guard, which is its leader: a shell that reads a pipe of
+ * which we alone have the other end. So the guard learns of our end, whatever the way, and the number of
+ * the group is no other's as long as the guard lives. After SIGTERM the group has a second.
+ */
+static const char *const guard_argv[] = {"/bin/sh", "-c",
+                                         "trap '' HUP INT QUIT ALRM TERM USR1 USR2; read -r end; "
+                                         "kill -TERM 0; sleep 1; kill -KILL 0",
+                                         NULL};
+
+/* What a new process does about its process group; above 0: it enters that group. */
+enum { GROUP_OURS = -1, GROUP_NEW = 0 };
 
 /*
  * Gives all signals their default action. The C library hides two signals from sigaction, and its
@@ -44,9 +59,9 @@ static void reset_signals(void) {
  * must not change what the parent uses.
  */
 static void __attribute__((noreturn))
-run(const char *const argv[], const int stdio[3], int report) {
+run(const char *const argv[], const int stdio[3], int group, int report) {
   reset_signals();
-  bool ready = true;
+  bool ready = group == GROUP_OURS || mb_rare_setpgid(0, group) == 0;
   for (int i = 0; i < 3; i++) ready = ready && dup2(stdio[i], i) == i;
   if (ready && report != REPORT_FD) ready = dup3(report, REPORT_FD, O_CLOEXEC) == REPORT_FD;
   if (ready) {
@@ -63,13 +78,14 @@ run(const char *const argv[], const int stdio[3], int report) {
 }
 
 /* Starts the process, which writes to report[1] when it cannot become the program. */
-static pid_t start_process(const char *const argv[], const int stdio[3], const int report[2]) {
+static pid_t start_process(const char *const argv[], const int stdio[3], int group,
+                           const int report[2]) {
   /* Our handlers must not run in the child, whose memory is ours until it has become the program. */
   sigset_t all, before;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &before);
   pid_t pid = vfork();
-  if (pid == 0) run(argv, stdio, report[1]);
+  if (pid == 0) run(argv, stdio, group, report[1]);
   int r = pid < 0 ? -errno : pid;
   sigprocmask(SIG_SETMASK, &before, NULL);
   return r;
@@ -100,10 +116,11 @@ static void close_all(const int *fds, size_t count) {
   }
 }
 
-static int start_and_check(const char *const argv[], const int stdio[3], pid_t *ret_pid) {
+static int start_and_check(const char *const argv[], const int stdio[3], int group,
+                           pid_t *ret_pid) {
   int report[2];
   if (pipe2(report, O_CLOEXEC) != 0) return -errno;
-  int r = start_process(argv, stdio, report);
+  int r = start_process(argv, stdio, group, report);
   close(report[1]);
   if (r > 0) {
     pid_t pid = r;
@@ -132,12 +149,51 @@ static int make_pipes(int ours[3], int theirs[3]) {
   return 0;
 }
 
-int mb_child_start(const char *const argv[], struct mb_child_pipes *ret_pipes,
+/* Starts the guard of a new process group. Returns 0, or -errno. */
+static int start_guard(pid_t *ret_pid, int *ret_fd) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
+  const int stdio[3] = {ends[0], ends[0], ends[0]};
+  int r = start_and_check(guard_argv, stdio, GROUP_NEW, ret_pid);
+  close(ends[0]);
+  if (r < 0) {
+    close(ends[1]);
+  } else {
+    *ret_fd = ends[1];
+  }
+  return r;
+}
+
+/* Starts the child in a group with a guard. The guard's process is reaped as an abandoned child is. */
+static int start_guarded(const char *const argv[], const int stdio[3], struct mb_child *child) {
+  struct mb_child *guard = malloc(sizeof *guard);
+  if (!guard) return -ENOMEM;
+  guard->guard_fd = -1;
+  int r = start_guard(&guard->pid, &child->guard_fd);
+  if (r == 0) {
+    r = start_and_check(argv, stdio, guard->pid, &child->pid);
+    if (r == 0) {
+      mb_child_abandon(guard);
+      return 0;
+    }
+    close(child->guard_fd);
+    kill(guard->pid, SIGKILL);
+    reap(guard->pid, 0, NULL);
+  }
+  free(guard);
+  return r;
+}
+
+int mb_child_start(const char *const argv[], bool ends_with_us, struct mb_child_pipes *ret_pipes,
                    struct mb_child **ret) {
   int ours[3] = {-1, -1, -1}, theirs[3] = {-1, -1, -1};
   struct mb_child *child = malloc(sizeof *child);
   int r = child ? make_pipes(ours, theirs) : -ENOMEM;
-  if (r == 0) r = start_and_check(argv, theirs, &child->pid);
+  if (r == 0) {
+    child->guard_fd = -1;
+    r = ends_with_us ? start_guarded(argv, theirs, child)
+                     : start_and_check(argv, theirs, GROUP_OURS, &child->pid);
+  }
   close_all(theirs, 3);
   if (r < 0) {
     close_all(ours, 3);
@@ -157,6 +213,7 @@ int mb_child_wait(struct mb_child *child, bool wait, int *ret_result) {
   if (r < 0) return r;
   if (r == 0) return -EAGAIN;
   *ret_result = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+  close_all(&child->guard_fd, 1);
   free(child);
   return 0;
 }
@@ -177,7 +234,9 @@ static void reap_abandoned(int signal_number) {
   (void)signal_number;
   int error = errno;
   for (struct mb_child *c = abandoned; c; c = c->next) {
-    if (c->pid != 0 && waitpid(c->pid, NULL, WNOHANG) != 0) c->pid = 0;
+    if (c->pid == 0 || waitpid(c->pid, NULL, WNOHANG) == 0) continue;
+    c->pid = 0;
+    close_all(&c->guard_fd, 1);
   }
   has_signalled = 1;
   errno = error;
@@ -217,7 +276,10 @@ void mb_child_abandon(struct mb_child *child) {
   mb_child_catch_signal();
   sigset_t before = block_signal();
   /* It may have ended already. */
-  if (waitpid(child->pid, NULL, WNOHANG) != 0) child->pid = 0;
+  if (waitpid(child->pid, NULL, WNOHANG) != 0) {
+    child->pid = 0;
+    close_all(&child->guard_fd, 1);
+  }
   child->next = abandoned;
   abandoned = child;
   free_reaped();

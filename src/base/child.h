@@ -19,10 +19,12 @@ struct mb_child_pipes {
  * Starts a program, which is looked for in $PATH. The program has the default action for all signals,
  * no signal blocked, and no descriptors except 0, 1 and 2.
  * argv  its arguments, its name first, NULL at the end
+ * ends_with_us  the program gets a process group of its own, which ends (SIGTERM, and SIGKILL after a
+ *       second) with our process, whatever ends that; or once the program's end was waited for
  * Our own 0, 1 and 2 must be open, so that no pipe gets one of these numbers.
  * Returns 0, or -errno. When the program cannot be executed, no process is left.
  */
-int mb_child_start(const char *const argv[], struct mb_child_pipes *ret_pipes,
+int mb_child_start(const char *const argv[], bool ends_with_us, struct mb_child_pipes *ret_pipes,
                    struct mb_child **ret);
 
 pid_t mb_child_pid(const struct mb_child *child);

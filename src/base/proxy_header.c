@@ -12,6 +12,8 @@
 #define V1_BEGIN     "PROXY "
 #define V1_BEGIN_LEN 6
 #define V1_MAX       107 /* with CR LF (section 2.1) */
+#define V1_UNIX      "unix:"
+#define V1_UNIX_LEN  5
 
 #define V2_SIGNATURE     "\r\n\r\n\0\r\nQUIT\n"
 #define V2_SIGNATURE_LEN 12
@@ -67,11 +69,11 @@ static void set_unix(struct mb_addr *addr, const unsigned char *path) {
 /* ---- version 1: one line of text ---- */
 
 /* Takes the next word. One space ends it; the end of the line ends the last word. */
-static bool next_word(const char **at, const char *end, bool last, char word[64]) {
+static bool next_word(const char **at, const char *end, bool last, char word[V1_MAX]) {
   const char *space = memchr(*at, ' ', (size_t)(end - *at));
   const char *stop = space ? space : end;
   size_t len = (size_t)(stop - *at);
-  if ((space == NULL) != last || len == 0 || len >= 64) return false;
+  if ((space == NULL) != last || len == 0) return false;
   memcpy(word, *at, len);
   word[len] = '\0';
   *at = space ? space + 1 : end;
@@ -91,27 +93,45 @@ static bool parse_port(const char *word, uint16_t *ret_port) {
   return true;
 }
 
-static bool parse_v1_address(const char *ip, const char *port_word, int family,
-                             struct mb_addr *ret) {
+static bool parse_v1_address(const char *ip, const char *port_word, struct mb_addr *ret) {
   uint16_t port;
   /* A scope would be an interface of the sender's machine: it is not even looked for on ours. */
-  if (strchr(ip, '%') || mb_addr_from_text(ip, -1, ret) != 0 || ret->any.sa_family != family ||
-      !parse_port(port_word, &port))
+  if (strchr(ip, '%') || mb_addr_from_text(ip, -1, ret) != 0 || !parse_port(port_word, &port))
     return false;
   mb_addr_set_port(ret, port);
   return true;
 }
 
+/*
+ * Reads the address that the client connected to. nginx writes "unix:/run/x.sock", or "unix:" for a socket
+ * without a name, and the port 0, when it got the client's address from another proxy by a Unix socket.
+ */
+static bool parse_v1_destination(const char *text, const char *port_word, struct mb_addr *ret) {
+  if (strncmp(text, V1_UNIX, V1_UNIX_LEN) != 0) return parse_v1_address(text, port_word, ret);
+  const char *path = text + V1_UNIX_LEN;
+  if (strcmp(port_word, "0") != 0) return false;
+  if (path[0] == '/') return mb_addr_from_path(path, ret) == 0;
+  ret->any.sa_family = AF_UNIX;
+  ret->len = sizeof ret->any.sa_family;
+  return path[0] == '\0';
+}
+
+/*
+ * nginx's stream module names the protocol by the client's address, and writes the address of its own
+ * listener behind it, which may be of the other family. So each address is read by its own family. The
+ * protocol has to be that of one of them.
+ */
 static bool parse_v1_addresses(const char *at, const char *end, int family,
                                struct mb_proxy_header *ret) {
-  char source[64], destination[64], source_port[64], destination_port[64];
+  char source[V1_MAX], destination[V1_MAX], source_port[V1_MAX], destination_port[V1_MAX];
   struct mb_addr from, to;
   if (!next_word(&at, end, false, source) || !next_word(&at, end, false, destination) ||
       !next_word(&at, end, false, source_port) || !next_word(&at, end, true, destination_port))
     return false;
-  if (!parse_v1_address(source, source_port, family, &from) ||
-      !parse_v1_address(destination, destination_port, family, &to))
+  if (!parse_v1_address(source, source_port, &from) ||
+      !parse_v1_destination(destination, destination_port, &to))
     return false;
+  if (from.any.sa_family != family && to.any.sa_family != family) return false;
   ret->source = from;
   ret->destination = to;
   ret->has_addresses = true;

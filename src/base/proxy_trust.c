@@ -2,10 +2,19 @@
 #include "base/proxy_trust.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/rare.h"
+
+/* In a user namespace all users have this number that it does not know. */
+#define OVERFLOW_UID 65534
 
 #define LOOPBACK "127.0.0.0/8,::1"
 
@@ -49,8 +58,16 @@ static bool is_prefix(const struct network *n, size_t size) {
   return true;
 }
 
+static bool is_unix(const char *text, size_t len) {
+  return len == strlen(MB_TRUST_UNIX) && memcmp(text, MB_TRUST_UNIX, len) == 0;
+}
+
 static bool parse(const char *text, size_t len, int fd, struct network *ret) {
   struct mb_addr addr;
+  if (is_unix(text, len)) {
+    *ret = (struct network){.family = AF_UNIX};
+    return true;
+  }
   char address[INET6_ADDRSTRLEN + IF_NAMESIZE];
   const char *slash = memchr(text, '/', len);
   size_t address_len = slash ? (size_t)(slash - text) : len;
@@ -88,8 +105,18 @@ bool mb_trust_is_network(const char *entry) {
   return parse(entry, strlen(entry), -1, &network);
 }
 
+/* Returns whether one entry of the list is MB_TRUST_UNIX. */
+static bool has_unix(const char *list) {
+  while (list) {
+    size_t len = strcspn(list, ",");
+    if (is_unix(list, len)) return true;
+    list = list[len] ? list + len + 1 : NULL;
+  }
+  return false;
+}
+
 bool mb_trust_contains(const char *list, const struct mb_addr *addr, int fd) {
-  if (addr->any.sa_family == AF_UNIX) return true;
+  if (addr->any.sa_family == AF_UNIX) return has_unix(list);
   unsigned char ip6[16];
   const unsigned char *ip4 = mb_addr_ip4(addr);
   if (!ip4 && !mb_addr_ip6(addr, ip6)) return false;
@@ -104,4 +131,28 @@ bool mb_trust_contains(const char *list, const struct mb_addr *addr, int fd) {
     if (at[len] == '\0') return false;
     at += len + 1;
   }
+}
+
+bool mb_trust_is_open(const struct mb_addr *local) {
+  char given[sizeof local->local.sun_path + 1], real[PATH_MAX];
+  struct stat st;
+  if (mb_addr_path(local, given) == 0) return false;
+  if (given[0] != '/') return true;
+  /* We may be shut out by a directory ourselves. Then that directory is looked for in the path as it is. */
+  char *path = realpath(given, real) ? real : given;
+  for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    /* A link here is none of a path without links: nobody knows where it leads. */
+    if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return true;
+    if (!(st.st_mode & S_IXOTH)) return false;
+    *slash = '/';
+  }
+  return lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode) || st.st_mode & S_IWOTH;
+}
+
+bool mb_trust_is_own_peer(int fd) {
+  struct ucred peer;
+  socklen_t len = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) return false;
+  return peer.uid == 0 || (peer.uid == mb_rare_geteuid() && peer.uid != OVERFLOW_UID);
 }

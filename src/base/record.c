@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/rare.h"
+
 /* Returns 0 or -ENAMETOOLONG. */
 static int expand(const char *name, char path[PATH_MAX]) {
   size_t at = 0;
@@ -30,12 +32,14 @@ static int expand(const char *name, char path[PATH_MAX]) {
 
 /*
  * Empties the file. Returns 0, or -errno; -EINVAL when it is not to be written to: a FIFO would block,
- * a device may do anything.
+ * a device may do anything; -EPERM when it may not be ours alone: in a directory where others can write,
+ * somebody may have put a file of his own there, or a hard link to one of ours.
  */
 static int prepare(int fd, int input) {
   struct stat st, other;
   if (fstat(fd, &st) != 0) return -errno;
   if (!S_ISREG(st.st_mode)) return -EINVAL;
+  if (st.st_uid != mb_rare_geteuid() || st.st_nlink != 1) return -EPERM;
   if (fstat(input, &other) == 0 && st.st_dev == other.st_dev && st.st_ino == other.st_ino) {
     return -EINVAL;
   }

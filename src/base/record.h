@@ -8,7 +8,8 @@
  * Creates the file, or empties it; only its owner may access it. %p in its name stands for the
  * process id, %t for the time in seconds, %% for %.
  * input  the descriptor to be recorded: a file cannot be recorded onto itself (-EINVAL)
- * Returns a descriptor, or -errno: -ELOOP for a symbolic link, -EINVAL when it is no regular file.
+ * Returns a descriptor, or -errno: -ELOOP for a symbolic link, -EINVAL when it is no regular file, -EPERM
+ * when it belongs to another user, or has another name, too.
  */
 int mb_record_open(const char *name, int input);
 

@@ -1,12 +1,18 @@
-/* Reads the chunked coding. Framing is short, so it goes byte by byte. Refuses bare LF and padding, which
- * readers understand differently. */
+/* Reads the chunked coding. Framing is short, so it goes byte by byte. Refuses bare LF, which readers
+ * understand differently. Takes blanks behind a size or an extension: they change nothing. */
 #include "http/http_chunked.h"
 
 enum {
   SIZE_BEGIN, /* where a chunk begins; MB_HTTP_CHUNKED_INIT relies on its being 0 */
   SIZE,
-  SIZE_PAD, /* among the blanks behind the size: an extension has to follow */
-  EXTENSION,
+  PAD,         /* among the blanks behind the size, or behind the value of an extension */
+  NAME_BEGIN,  /* behind the semicolon of an extension */
+  NAME,        /* of an extension */
+  NAME_PAD,    /* among the blanks behind the name */
+  VALUE_BEGIN, /* behind the equals sign */
+  VALUE,       /* of an extension, a token */
+  QUOTED,      /* in a quoted value */
+  ESCAPED,     /* behind a backslash in a quoted value */
   SIZE_LF,
   CONTENT,
   CONTENT_CR,
@@ -20,8 +26,6 @@ enum {
   REFUSED,
 };
 
-static const char bad_size[] = "bad chunk size";
-
 static const char *add_digit(struct mb_http_chunked *c, char byte) {
   if (c->left > INT64_MAX >> 4) return "chunk size that is too large";
   c->left = c->left << 4 | (unsigned)mb_http_hex(byte);
@@ -29,29 +33,59 @@ static const char *add_digit(struct mb_http_chunked *c, char byte) {
   return NULL;
 }
 
+static const char *bad_extension(char byte) {
+  return byte == '\r' || mb_http_is(byte, MB_HTTP_VALUE) ? "bad chunk extension"
+                                                         : "control character in a chunk extension";
+}
+
+/*
+ * Reads the next byte of the extensions of a chunk (RFC 9112, section 7.1.1):
+ *   *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
+ * Returns NULL or the reason to refuse.
+ */
+static const char *extension_byte(struct mb_http_chunked *c, char byte) {
+  bool token = mb_http_is(byte, MB_HTTP_TOKEN);
+  int state = c->state;
+  if (state == QUOTED || state == ESCAPED) {
+    if (!mb_http_is(byte, MB_HTTP_VALUE)) return bad_extension(byte);
+    if (state == ESCAPED || (byte != '"' && byte != '\\')) {
+      c->state = QUOTED;
+    } else {
+      c->state = byte == '"' ? PAD : ESCAPED;
+    }
+  } else if (token && (state == NAME_BEGIN || state == NAME)) {
+    c->state = NAME;
+  } else if (token && (state == VALUE_BEGIN || state == VALUE)) {
+    c->state = VALUE;
+  } else if (byte == '"' && state == VALUE_BEGIN) {
+    c->state = QUOTED;
+  } else if (mb_http_is_blank(byte)) {
+    if (state == NAME) c->state = NAME_PAD;
+    if (state == VALUE) c->state = PAD;
+  } else if (state == NAME_BEGIN || state == VALUE_BEGIN) {
+    return bad_extension(byte);
+  } else if (byte == '=' && state != PAD && state != VALUE) {
+    c->state = VALUE_BEGIN;
+  } else if (byte == ';') {
+    c->state = NAME_BEGIN;
+  } else if (byte == '\r') {
+    c->state = SIZE_LF;
+  } else {
+    return bad_extension(byte);
+  }
+  return NULL;
+}
+
 /* Reads the next byte of the line that begins a chunk. Returns NULL or the reason to refuse. */
 static const char *size_byte(struct mb_http_chunked *c, char byte) {
-  switch (c->state) {
-    case SIZE_BEGIN:
-      return mb_http_is(byte, MB_HTTP_HEX) ? add_digit(c, byte) : bad_size;
-    case SIZE:
-      if (mb_http_is(byte, MB_HTTP_HEX)) return add_digit(c, byte);
-      if (byte == '\r') {
-        c->state = SIZE_LF;
-        return NULL;
-      }
-      /* fallthrough */
-    case SIZE_PAD:
-      if (byte != ';' && byte != ' ' && byte != '\t') return bad_size;
-      c->state = byte == ';' ? EXTENSION : SIZE_PAD;
-      return NULL;
-    default:
-      if (byte == '\r') {
-        c->state = SIZE_LF;
-        return NULL;
-      }
-      return mb_http_is(byte, MB_HTTP_VALUE) ? NULL : "control character in a chunk extension";
+  static const char bad_size[] = "bad chunk size";
+  if (c->state > SIZE) return extension_byte(c, byte);
+  if (mb_http_is(byte, MB_HTTP_HEX)) return add_digit(c, byte);
+  if (c->state == SIZE_BEGIN || (byte != '\r' && byte != ';' && !mb_http_is_blank(byte))) {
+    return bad_size;
   }
+  c->state = PAD;
+  return extension_byte(c, byte);
 }
 
 /* Reads the next byte of the trailer section. Returns NULL or the reason to refuse. */
@@ -101,26 +135,20 @@ static const char *framing_byte(struct mb_http_chunked *c, char byte) {
       return exact_byte(c, byte, '\n', ENDED, bare_cr);
     default:
       if (byte == '\n') return "bare LF in a chunked body";
-      return c->state <= EXTENSION ? size_byte(c, byte) : trailer_byte(c, byte);
+      return c->state < SIZE_LF ? size_byte(c, byte) : trailer_byte(c, byte);
   }
 }
 
 /* Counts a byte of framing towards the limits of the state. Returns NULL or the limit that is passed. */
 static const char *count_byte(struct mb_http_chunked *c) {
-  switch (c->state) {
-    case SIZE_PAD:
-    case EXTENSION:
-    case TRAILER_NAME:
-    case TRAILER_VALUE:
-      if (++c->extra > MB_HTTP_CHUNK_EXTRA_MAX) return "too many chunk extensions and trailers";
-      /* fallthrough */
-    case SIZE:
-      if (++c->line > MB_HTTP_CHUNK_LINE_MAX) return "too long a line in a chunked body";
-      break;
-    default:
-      break; /* line ends */
-  }
-  return NULL;
+  bool trailer = c->state == TRAILER_NAME || c->state == TRAILER_VALUE;
+  if (!trailer && (c->state < SIZE || c->state >= SIZE_LF)) return NULL; /* line ends */
+  c->line++;
+  if (c->state != SIZE || c->line > MB_HTTP_CHUNK_DIGITS) c->extra++;
+  if (c->line > MB_HTTP_CHUNK_LINE_MAX) return "too long a line in a chunked body";
+  if (c->extra <= MB_HTTP_CHUNK_EXTRA_MAX) return NULL;
+  return c->state == SIZE ? "too many zeros before chunk sizes"
+                          : "too many chunk extensions and trailers";
 }
 
 static bool refuse(struct mb_http_chunked *c, struct mb_http_refusal *refusal, int status,

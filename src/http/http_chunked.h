@@ -9,15 +9,20 @@
 
 #include "http/http_head.h"
 
-/* The most bytes that a line of framing may have, and all extensions and trailers of a body together. */
+/*
+ * The most bytes that a line of framing may have, and all extensions and trailers of a body together. A
+ * digit of a size beyond the 16 that the largest one needs is a zero, and counts as an extension: otherwise
+ * such zeros could make the framing as long as a client likes.
+ */
 #define MB_HTTP_CHUNK_LINE_MAX  4096
 #define MB_HTTP_CHUNK_EXTRA_MAX 16384
+#define MB_HTTP_CHUNK_DIGITS    16
 
 struct mb_http_chunked {
   int state;      /* a value of the enum in http_chunked.c */
   uint64_t left;  /* content of this chunk still to come */
   unsigned line;  /* bytes of this line of framing */
-  unsigned extra; /* bytes of extensions and trailers so far */
+  unsigned extra; /* bytes of extensions, trailers and needless zeros so far */
 };
 
 #define MB_HTTP_CHUNKED_INIT ((struct mb_http_chunked){0})

@@ -9,7 +9,7 @@
 struct reader {
   struct mb_http_head *head;
   struct mb_http_refusal *refusal;
-  bool has_host, has_length, has_coding;
+  bool has_host, has_length, has_coding, has_type;
   bool chunked;
   bool close, keepalive; /* what Connection says */
 };
@@ -229,15 +229,30 @@ static bool check_expect(struct reader *r, struct mb_span list) {
   return true;
 }
 
+/*
+ * Two of them could be read in two ways: as a form by us, and as something else by who has checked the
+ * request before us (RFC 9110, sections 5.3 and 8.3). Both may be the same: nobody sends that in good faith.
+ */
+static bool check_type(struct reader *r, struct mb_span value) {
+  (void)value;
+  if (r->has_type) return refuse(r->refusal, 400, "more than one Content-Type field");
+  r->has_type = true;
+  return true;
+}
+
+/* The fields that we read ourselves; of any other, the script sees all lines. */
+#define NAMED(name) name, sizeof(name) - 1
 static const struct {
   const char *name;
+  size_t size; /* of the name: most fields are told apart by it */
   bool (*check)(struct reader *r, struct mb_span value);
 } checks[] = {
-    {"host", check_host},
-    {"content-length", check_length},
-    {"transfer-encoding", check_coding},
-    {"connection", check_connection},
-    {"expect", check_expect},
+    {NAMED("host"), check_host},
+    {NAMED("content-length"), check_length},
+    {NAMED("transfer-encoding"), check_coding},
+    {NAMED("connection"), check_connection},
+    {NAMED("expect"), check_expect},
+    {NAMED("content-type"), check_type},
 };
 
 /* ---- fields ---- */
@@ -275,6 +290,7 @@ static bool read_fields(struct mb_span rest, struct reader *r) {
     if (!read_field(line, field, r->refusal)) return false;
     head->field_count++;
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+      if (field->name.size != checks[i].size) continue;
       if (!mb_http_equals(field->name, checks[i].name)) continue;
       if (!checks[i].check(r, field->value)) return false;
     }
@@ -299,6 +315,7 @@ bool mb_http_head_parse(const char *data, size_t size, struct mb_http_head *ret,
   struct mb_span rest = {data, size}, line;
   /* This leaves out the array of fields: it is large, and only its first field_count elements count. */
   ret->method = ret->target = ret->path = ret->query = ret->host = (struct mb_span){NULL, 0};
+  ret->secure = false;
   ret->minor = 0;
   ret->framing = MB_HTTP_NO_BODY;
   ret->length = 0;

@@ -25,6 +25,7 @@ struct mb_http_head {
   struct mb_span path;   /* of the target, with its leading slash; data NULL for "*" */
   struct mb_span query;  /* with its question mark, or empty; data NULL for "*" */
   struct mb_span host;   /* from an absolute target, or else the Host field; data NULL: none */
+  bool secure;           /* the target is an https URL */
   int minor;             /* HTTP/1.minor: 0 or 1 */
   enum mb_http_framing framing;
   uint64_t length; /* of the body, for MB_HTTP_LENGTH */

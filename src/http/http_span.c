@@ -3,40 +3,48 @@
 
 #include <string.h>
 
-#define SEEN (MB_HTTP_VALUE | MB_HTTP_TARGET) /* anything that prints: most of it is allowed */
-#define NAME (SEEN | MB_HTTP_TOKEN | MB_HTTP_HOST)
+#define QUERY (MB_HTTP_VALUE | MB_HTTP_TARGET)
+#define PATH  (QUERY | MB_HTTP_PATH)
+#define HOST  (PATH | MB_HTTP_HOST)
+#define NAME  (HOST | MB_HTTP_TOKEN)
 
 /* A character that is not listed is a control character, and belongs to no class. */
 const unsigned char mb_http_classes[256] = {
     ['\t'] = MB_HTTP_VALUE,
     [' '] = MB_HTTP_VALUE,
     ['!'] = NAME,
-    ['"'] = SEEN,
+    ['"'] = MB_HTTP_VALUE,
     ['#'] = MB_HTTP_VALUE | MB_HTTP_TOKEN,
-    ['$' ... '\''] = NAME,
-    ['(' ... ')'] = SEEN | MB_HTTP_HOST,
+    ['$'] = NAME,
+    ['%'] = QUERY | MB_HTTP_TOKEN | MB_HTTP_HOST,
+    ['&' ... '\''] = NAME,
+    ['(' ... ')'] = HOST,
     ['*' ... '+'] = NAME,
-    [','] = SEEN | MB_HTTP_HOST,
+    [','] = HOST,
     ['-' ... '.'] = NAME,
-    ['/'] = SEEN,
+    ['/'] = PATH,
     ['0' ... '9'] = NAME | MB_HTTP_DIGIT | MB_HTTP_HEX,
-    [':' ... ';'] = SEEN | MB_HTTP_HOST,
-    ['<'] = SEEN,
-    ['='] = SEEN | MB_HTTP_HOST,
-    ['>' ... '@'] = SEEN,
+    [':' ... ';'] = HOST,
+    ['<'] = MB_HTTP_VALUE,
+    ['='] = HOST,
+    ['>'] = MB_HTTP_VALUE,
+    ['?'] = QUERY,
+    ['@'] = PATH,
     ['A' ... 'F'] = NAME | MB_HTTP_HEX,
     ['G' ... 'Z'] = NAME,
-    ['[' ... ']'] = SEEN,
-    ['^'] = SEEN | MB_HTTP_TOKEN,
+    ['['] = PATH,
+    ['\\'] = QUERY,
+    [']'] = PATH,
+    ['^'] = QUERY | MB_HTTP_TOKEN,
     ['_'] = NAME,
-    ['`'] = SEEN | MB_HTTP_TOKEN,
+    ['`'] = QUERY | MB_HTTP_TOKEN,
     ['a' ... 'f'] = NAME | MB_HTTP_HEX,
     ['g' ... 'z'] = NAME,
-    ['{'] = SEEN,
-    ['|'] = SEEN | MB_HTTP_TOKEN,
-    ['}'] = SEEN,
+    ['{'] = QUERY,
+    ['|'] = QUERY | MB_HTTP_TOKEN,
+    ['}'] = QUERY,
     ['~'] = NAME,
-    [0x80 ... 0xff] = SEEN,
+    [0x80 ... 0xff] = MB_HTTP_VALUE,
 };
 
 struct mb_span mb_http_take_until(struct mb_span *from, char wanted) {

@@ -12,12 +12,18 @@ struct mb_span {
 
 /* Character classes of RFC 9110, section 5.6. */
 enum mb_http_class {
-  MB_HTTP_TOKEN = 1,  /* tchar: names of methods, fields, parameters */
-  MB_HTTP_VALUE = 2,  /* field-vchar, SP, HTAB: what a field value may hold (obs-text too) */
-  MB_HTTP_TARGET = 4, /* what a request target may hold: no control, no space, no '#' */
+  MB_HTTP_TOKEN = 1, /* tchar: names of methods, fields, parameters */
+  MB_HTTP_VALUE = 2, /* field-vchar, SP, HTAB: what a field value may hold (obs-text too) */
+  /*
+   * What a request target may hold: what RFC 3986 has in a URI, and [ \ ] ^ ` { | }, which browsers send as
+   * they are in a query (URL standard, query percent-encode set).
+   */
+  MB_HTTP_TARGET = 4,
   MB_HTTP_DIGIT = 8,
   MB_HTTP_HEX = 16,
   MB_HTTP_HOST = 32, /* reg-name or port: unreserved, sub-delims, '%', ':' */
+  MB_HTTP_PATH =
+      64, /* a path, without its escapes: unreserved, sub-delims, ':', '@', '/', '[', ']' */
 };
 
 extern const unsigned char mb_http_classes[256];

@@ -4,13 +4,15 @@
 
 #include "http/http_head.h"
 
-/* Returns whether it is a host name, an IPv4 address or an [IPv6] address, with or without a port. An
- * empty one is valid, too. */
+/*
+ * Returns whether it is a host name, an IPv4 address or an [IPv6] address (or one of a later version), with
+ * or without a port; or empty. A port without a host is no host (RFC 9110, section 4.2.1).
+ */
 bool mb_http_host_valid(struct mb_span host);
 
 /*
  * Takes head->target (MB_HTTP_TARGET characters) apart into path and query; for an absolute form also into
- * host, which is untouched otherwise. The path of an absolute form that has none is "/".
+ * host and secure, which are untouched otherwise. The path of an absolute form that has none is "/".
  * Returns NULL, or a short static text that says what is wrong.
  */
 const char *mb_http_target_split(struct mb_http_head *head);

@@ -40,6 +40,7 @@ static bool take(struct taking *t) {
   if (taken < 0) return true;
   if (taken == 0) return false;
   mb_buf_take(&h->in, (size_t)taken);
+  h->proxied = true;
   h->received -= (size_t)taken;
   if (header.has_addresses) {
     h->local = header.destination;
@@ -75,6 +76,23 @@ static bool is_abstract(const struct mb_addr *addr) {
   return mb_addr_path(addr, path) > 0 && path[0] == '@';
 }
 
+/*
+ * Returns why the peer's header is not believed, or NULL. What everybody on this machine may connect to,
+ * anybody could use to say any address.
+ */
+static const char *why_not(const struct mb_handle *h, const char *trust) {
+  if (is_abstract(&h->local))
+    return "an abstract socket has no permissions: anybody on this machine could forge one";
+  if (mb_handle_is_replay(h) || mb_trust_contains(trust, &h->remote, mb_handle_fd(h))) return NULL;
+  if (h->remote.any.sa_family == AF_UNIX) {
+    if (!mb_trust_is_open(&h->local) || mb_trust_is_own_peer(mb_handle_fd(h))) return NULL;
+    return "everybody may connect to its socket, and forge one: let only the proxy connect "
+           "(SocketMode=0660 and SocketGroup=), or put " MB_TRUST_UNIX " into proxy_trust";
+  }
+  return trust ? "it is not in proxy_trust"
+               : "without proxy_trust only loopback addresses are believed";
+}
+
 static void refuse(struct taking *t) {
   char peer[MB_ADDR_LABEL_MAX];
   mb_addr_peer_label(mb_handle_fd(t->handle), &t->handle->remote, peer);
@@ -88,12 +106,8 @@ enum mb_proxy_outcome mb_handle_take_proxy_header(lua_State *L, const char *trus
   struct taking t = {.handle = lua_touserdata(L, -1)};
   bool replay = mb_handle_is_replay(t.handle);
   t.deadline = replay ? MB_NO_DEADLINE : mb_now_usec() + PATIENCE_USEC;
-  if (is_abstract(&t.handle->local)) {
-    t.wrong = "an abstract socket has no permissions: anybody on this machine could forge one";
-  } else if (!replay && !mb_trust_contains(trust, &t.handle->remote, mb_handle_fd(t.handle))) {
-    t.wrong = trust ? "it is not in proxy_trust"
-                    : "without proxy_trust only loopback addresses are believed";
-  } else {
+  t.wrong = why_not(t.handle, trust);
+  if (!t.wrong) {
     lua_pushcfunction(L, receive_header);
     lua_pushlightuserdata(L, &t);
     if (mb_state_call(L, 1, 0) != LUA_OK) {

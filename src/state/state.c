@@ -60,6 +60,7 @@ void mb_state_add_directory(lua_State *L, const char *script, bool last) {
 }
 
 void mb_state_open(lua_State *L, const char *script) {
+  mb_state_of(L)->script = script;
   luaL_openlibs(L);
   mb_state_of(L)->script = script;
   mb_state_add_directory(L, script, mb_state_of(L)->installed_first);

@@ -736,6 +736,20 @@ def _():
     failed(e, "cat: ", once("vfork " .. e .. " once=1", mio.exec, "cat"))
     same(holdings(), before)
   end
+  -- The guard of a process group is a process and a pipe more.
+  local guarded = { end_with_script = true }
+  for n = 1, 6 do
+    for _, e in ipairs { "EMFILE", "ENFILE" } do
+      failed(e, "cat: ", under(("pipe2 %s from=%d"):format(e, n), 2, mio.exec, guarded, "cat"))
+      same(holdings(), before)
+    end
+  end
+  for n = 1, 2 do
+    failed("EAGAIN", "cat: ", once("vfork EAGAIN once=" .. n, mio.exec, guarded, "cat"))
+    same(holdings(), before)
+  end
+  is(nil, "/no/such/program: No such file or directory", 2)(mio.exec(guarded, "/no/such/program"))
+  same(holdings(), before)
   -- In the child, on the way to the program; the report of it may be interrupted.
   for _, rule in ipairs { "dup2 EBUSY once=1", "dup2 EBUSY once=2", "dup2 EBUSY once=3", "dup3 EBUSY once=1" } do
     faults(rule .. "; read,write EINTR storm=5")

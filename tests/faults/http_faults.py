@@ -147,7 +147,7 @@ TALK = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nBad field: x\r\n\r\n", b"400 Bad Request: "),
 ]
 SENT = b"".join(data for data, _ in TALK)
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"
 
 
 def log_text():

@@ -27,12 +27,13 @@ struct asked {
 
 struct response {
   int status;
-  bool close;            /* the connection ends after the response */
-  bool is_text;          /* Content-Type: text/plain */
-  bool has_length;       /* Content-Length */
-  bool until_close;      /* the content ends with the connection */
-  struct fuzz_text said; /* status line, fields but Date, and content without its framing */
-  size_t content;        /* bytes of content in said */
+  bool close;       /* the connection ends after the response */
+  bool is_text;     /* Content-Type: text/plain */
+  bool has_length;  /* Content-Length */
+  bool until_close; /* the content ends with the connection */
+  struct fuzz_text
+      said;       /* status line, content without framing, fields but Date and Connection: close */
+  size_t content; /* bytes of content in said */
 };
 
 /*

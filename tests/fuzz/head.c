@@ -7,6 +7,7 @@
 
 #include "fuzz.h"
 #include "head_reference.h"
+#include "http/http_upgrade.h"
 
 /* ---- where a head ends ---- */
 
@@ -169,11 +170,27 @@ static void check_field_lookup(const struct mb_http_head *head) {
   }
 }
 
+/* Checks that the client has offered what it has sent in Upgrade, and that a 101 needs more than that. */
+static void check_upgrade(const struct mb_http_head *head) {
+  bool some = false;
+  for (unsigned i = 0; i < head->field_count; i++) {
+    struct mb_span value = head->fields[i].value, rest = value, protocol;
+    if (!mb_http_equals(head->fields[i].name, "upgrade")) continue;
+    bool has = mb_http_list_next(&rest, &protocol);
+    CHECK(mb_http_upgrade_offered(head, value) == has, "field %u", i);
+    some = some || has;
+  }
+  bool may = some && head->minor > 0 && mb_http_head_field(head, "connection");
+  CHECK(may || mb_http_upgrade_wrong(head), "a 101 for nothing");
+  CHECK(some || !mb_http_upgrade_offered(head, head->method), "a protocol of nobody");
+}
+
 static void check_accepted(const struct mb_http_head *head, struct mb_span bytes,
                            const struct head_reference *reference) {
   struct fuzz_text got = FUZZ_TEXT_INIT, want = FUZZ_TEXT_INIT, again = FUZZ_TEXT_INIT;
   check_spans(head, bytes);
   check_field_lookup(head);
+  check_upgrade(head);
   describe_reference(bytes, reference, &want);
   describe(head, &got);
   CHECK_EQUAL("the second reader", &got, &want);

@@ -18,7 +18,7 @@ struct list {
 
 /* The sum of what all fields say. Conclusions are drawn at the end only. */
 struct sums {
-  unsigned fields, hosts, lengths, codings, chunked;
+  unsigned fields, hosts, lengths, codings, chunked, types;
   bool close, keepalive, expects;
   struct mb_span host;
 };
@@ -92,10 +92,15 @@ static bool host_is_good(struct mb_span host) {
     if (!end || (end[1] != '\0' && end[1] != ':')) return false;
     port = end[1] == ':' ? end + 2 : NULL;
     *end = '\0';
-    if (inet_pton(AF_INET6, text + 1, address) != 1) return false;
+    size_t digits = strcspn(text, ".") - 2;
+    bool future = strspn(text + 1, "vV") == 1 && text[2 + digits] == '.' && digits > 0 &&
+                  strspn(text + 2, "0123456789abcdefABCDEF") == digits && text[3 + digits] &&
+                  text[3 + digits + strspn(text + 3 + digits, HOST ":")] == '\0';
+    if (!future && inet_pton(AF_INET6, text + 1, address) != 1) return false;
   } else {
     port = strchr(text, ':');
     if (port) *port++ = '\0';
+    if (text[0] == '.' || strstr(text, "..") || (port && text[0] == '\0')) return false;
     for (size_t i = 0; text[i]; i++) {
       if (text[i] == '%') {
         if (strspn(text + i + 1, "0123456789abcdefABCDEF") < 2) return false;
@@ -111,6 +116,12 @@ static bool host_is_good(struct mb_span host) {
 static void split_path(struct mb_span span, struct head_reference *r) {
   const char *mark = span.size > 0 ? memchr(span.data, '?', span.size) : NULL;
   size_t size = mark ? (size_t)(mark - span.data) : span.size;
+  for (size_t i = 0; i < size; i++) {
+    char c = span.data[i];
+    struct mb_span digits = {span.data + i + 1, 2};
+    if (c && strchr("\\^`{|}", c)) fault(r, 400);
+    if (c == '%' && (size - i < 3 || !only(digits, DIGIT "abcdefABCDEF"))) fault(r, 400);
+  }
   r->path = (struct mb_span){span.data, size};
   r->query = (struct mb_span){span.data + size, span.size - size};
 }
@@ -119,7 +130,7 @@ static void read_target(struct head_reference *r) {
   struct mb_span t = r->target;
   for (size_t i = 0; i < t.size; i++) {
     unsigned char c = (unsigned char)t.data[i];
-    if (c <= ' ' || c == 0x7f || c == '#') fault(r, 400);
+    if (c <= ' ' || c >= 0x7f || strchr("#\"<>", c)) fault(r, 400);
   }
   if (is(t, "*")) {
     if (!fuzz_same(r->method, (struct mb_span){"OPTIONS", 7})) fault(r, 400);
@@ -240,6 +251,8 @@ static void read_field(struct mb_span line, struct head_reference *r, struct sum
       if (is(list.items[i], "keep-alive")) s->keepalive = true;
       if (!only(list.items[i], TOKEN)) r->may_refuse = true;
     }
+  } else if (is(name, "content-type")) {
+    s->types++;
   } else if (is(name, "expect") && r->minor > 0) {
     split_list(value, true, &list);
     for (size_t i = 0; i < list.count; i++) {
@@ -255,6 +268,7 @@ static void read_field(struct mb_span line, struct head_reference *r, struct sum
 static void conclude(struct head_reference *r, const struct sums *s) {
   if (s->fields > MB_HTTP_FIELDS_MAX) fault(r, 431);
   if (s->hosts > 1 || (s->hosts == 0 && r->minor > 0)) fault(r, 400);
+  if (s->types > 1) fault(r, 400);
   if (s->lengths > 0 && s->codings > 0) fault(r, 400);
   if (s->codings > 0 && r->minor == 0) fault(r, 400);
   if (!r->host.data) r->host = s->host;

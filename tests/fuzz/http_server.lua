@@ -3,6 +3,7 @@
 
 local http_server = require "mb.http_server"
 local new_headers = require "mb.http_server.headers".new
+local upgrade = require "mb.http_server.upgrade"
 local poll = require "moonbridge_io".poll
 local decode_uri = require "moonbridge_http".decode_uri
 
@@ -126,7 +127,7 @@ local function begin(stream, list, ends)
     for name, value in list:each() do
       if name:lower() == "content-length" then response.length = tonumber(value) end
     end
-  elseif status == "101" and stream.peer_version == 1.1 then
+  elseif status == "101" then
     response = {ended = true, empty = true, sent = 0}
   end
   must(stream, good, message, number)
@@ -487,7 +488,7 @@ end
 -- Another protocol behind a 101: what comes is sent back.
 function actions.upgrade(stream)
   read_all(stream)
-  if stream.peer_version == 1.0 then return answer(stream, "no") end
+  if upgrade(stream.connection.input, "echo") then return answer(stream, "no") end
   head(stream, 101, false, "upgrade", "echo", "connection", "upgrade")
   local socket = stream.connection:take_socket()
   socket:write("HTTP/1.1 is over\r\n\r\n")

@@ -28,8 +28,13 @@ static int parse(struct mb_span span, struct mb_proxy_header *header) {
 
 /* ---- written anew ---- */
 
-static void add_ip(struct fuzz_text *text, const struct mb_addr *addr) {
-  char ip[INET6_ADDRSTRLEN];
+static void add_addr(struct fuzz_text *text, const struct mb_addr *addr) {
+  char ip[INET6_ADDRSTRLEN], path[sizeof addr->local.sun_path + 1];
+  if (addr->any.sa_family == AF_UNIX) {
+    mb_addr_path(addr, path);
+    fuzz_addf(text, " unix:%s", path);
+    return;
+  }
   const void *bytes = addr->any.sa_family == AF_INET
                           ? (const void *)&((const struct sockaddr_in *)&addr->storage)->sin_addr
                           : (const void *)&((const struct sockaddr_in6 *)&addr->storage)->sin6_addr;
@@ -37,19 +42,24 @@ static void add_ip(struct fuzz_text *text, const struct mb_addr *addr) {
   fuzz_addf(text, " %s", ip);
 }
 
-/* Writes a line of version 1 with the same addresses, and checks that they are read from it. */
-static void check_v1(const struct mb_proxy_header *header) {
+/*
+ * Writes a line of version 1 with the same addresses, and checks that they are read from it. Their families
+ * may differ: the protocol is the client's, as nginx writes it, or that of the input.
+ */
+static void check_v1(struct mb_span span, const struct mb_proxy_header *header) {
+  int family = header->source.any.sa_family, other = header->destination.any.sa_family;
+  int protocol = span.data[9] == '4' ? AF_INET : AF_INET6;
+  CHECK(family == AF_INET || family == AF_INET6, "family %d", family);
+  CHECK(other == AF_INET || other == AF_INET6 || other == AF_UNIX, "family %d", other);
+  CHECK(family == protocol || other == protocol, "the protocol is that of one of them");
   struct fuzz_text text = FUZZ_TEXT_INIT;
   struct mb_proxy_header again;
-  int family = header->source.any.sa_family;
-  CHECK(family == AF_INET || family == AF_INET6, "family %d", family);
-  CHECK(header->destination.any.sa_family == family, "both are of one family");
   fuzz_addf(&text, "PROXY TCP%d", family == AF_INET ? 4 : 6);
-  add_ip(&text, &header->source);
-  add_ip(&text, &header->destination);
+  add_addr(&text, &header->source);
+  add_addr(&text, &header->destination);
   fuzz_addf(&text, " %u %u\r\n", mb_addr_port(&header->source), mb_addr_port(&header->destination));
-  struct mb_span span = fuzz_text_span(&text);
-  CHECK(parse(span, &again) == (int)span.size, "the line is one: %.*s", (int)span.size, span.data);
+  struct mb_span line = fuzz_text_span(&text);
+  CHECK(parse(line, &again) == (int)line.size, "the line is one: %.*s", (int)line.size, line.data);
   CHECK(memcmp(&header->source.storage, &again.source.storage, header->source.len) == 0, "source");
   CHECK(memcmp(&header->destination.storage, &again.destination.storage, header->destination.len) ==
             0,
@@ -114,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   if (taken > 0 && header.has_addresses) {
     if (input.data[0] == 'P') {
-      check_v1(&header);
+      check_v1(input, &header);
     } else {
       check_v2(input, &header);
     }

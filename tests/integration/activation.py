@@ -4,6 +4,7 @@ that has gone. The program is started directly, on sockets made here."""
 
 import itertools
 import os
+import pty
 import socket
 import sys
 
@@ -339,6 +340,25 @@ def _():
         answers(tcp_pair(), "LISTEN_FDS", *arguments, env=env, want=want)
 
 
+@test("a terminal in the place of a connection: a line says that what is typed is what the client sends, and how to listen")
+def _():
+    for args, told in (((HELLO,), True), (("--log-level=warning", HELLO), False)):
+        master, terminal = pty.openpty()
+        output = mbtest.tmp("typed")
+        with open(output, "wb") as out, open(mbtest.tmp("said"), "wb") as said:
+            run = Run(terminal, "fd 0", *args, fds={1: out, 2: said})
+        os.close(terminal)
+        if told:
+            mbtest.until(lambda: "Ctrl-D" in mbtest.read_file(mbtest.tmp("said")), "the line")
+        os.write(master, b"Ann\n\4")
+        equal(run.wait(), 0, "exit status")
+        os.close(master)
+        equal(mbtest.read_file(output), "hello Ann\n", "the answer")
+        log = mbtest.read_file(mbtest.tmp("said"))
+        equal(log.count("\n"), told, f"lines in {log!r}")
+        check(not told or "systemctl start mb@PORT.socket" in log, log)
+
+
 @test("a script that is missing, does not load, or does not listen here: exit 66, 78, 78, and a reset")
 def _():
     elsewhere = script('listen{{proto="tcp", host="192.0.2.1", port=1}, connect=function() end}\n')
@@ -354,6 +374,35 @@ def _():
             equal(client.end()[0], b"", "what the client got")
             equal(run.wait(), status, f"exit status for {path}; log: {run.log()}")
             check(word in run.log(), f"{word!r} in the log {run.log()!r}")
+
+
+@test("a script that does not load: one line at level error with the script, the line and the address; a reset, exit 78")
+def _():
+    unix = itertools.count()
+    for text, begins in (
+        ("return function(socket)\n  socket:write('x'\nend\n", ":3: ')' expected (to close '(' at line 2) near 'end'"),
+        ("local x\nx.y = 1\n", ":2: attempt to index a nil value (local 'x')"),
+        ("local m = require 'mb-no-such-module'\n", ":1: module 'mb-no-such-module' not found:"),
+        ("return require('moonbridge_http').generate_handler()\n", ": "),
+        ("listen{ {proto='tcp', port=0}, connect=print }\n", ":1: listen: listener 1: port: "),
+        ("local x = 1\n", ": no handler: "),
+        ("return 5\n", ": the script returned a number"),
+        ("error({})\n", ": "),
+    ):
+        path = script(text)
+        for client, conn in (tcp_pair(), tcp_pair(socket.AF_INET6, "::1"), unix_pair(mbtest.tmp(f"load{next(unix)}.sock"))):
+            address = conn.getsockname()
+            label = address if isinstance(address, str) else f"[{address[0]}]:{address[1]}" if len(address) == 4 else "%s:%d" % address
+            with client:
+                run = Run(conn, "LISTEN_FDS", path, "--log-level=error")
+                conn.close()
+                equal(client.end()[0], b"", "what the client got")
+                equal(run.wait(), 78, f"exit status; log: {run.log()}")
+            line = run.log().splitlines()[0]
+            check(line.startswith(f"mb-handle: {path}{begins}"), f"{begins!r} in {line!r}")
+            check(line.endswith(f" (the script does not load: no answer for the connection to {label})"), line)
+            equal(run.log().count(label), 1, f"lines with the address in {run.log()!r}")
+    equal(mbtest.replay(script("x x")).stderr.count(b"connection"), 0, "a replay has no address")
 
 
 @test("a wrong command line: exit 64, one line, and nothing for the client")

@@ -162,12 +162,13 @@ def _():
 
 @test("--record leaves alone what is no regular file of its own, and a limit of its size ends only the recording")
 def _():
-    fifo, link, victim = (mbtest.tmp(name) for name in ("fifo", "link", "victim"))
+    fifo, link, second, victim = (mbtest.tmp(name) for name in ("fifo", "link", "second", "victim"))
     os.mkfifo(fifo)
     os.symlink(victim, link)
     mbtest.write_file(victim, "precious")
+    os.link(victim, second)
     echo = "socket:write((socket:read()))"
-    for name in (fifo, link, "/dev/null", "/no/such/directory/x"):
+    for name in (fifo, link, second, "/dev/null", "/no/such/directory/x"):
         status, out, log = replay(echo, "--record", name, stdin=b"data")
         equal((status, out), (0, b"data"), f"answer when recording to {name}")
         check("--record: cannot record" in log, log)

@@ -95,6 +95,8 @@ inetd = mbhosts.Inetd(
 for number in (one, two, one_plain, two_plain):
     manager.drop_in(unit_of(number), mbdeploy.block("proxy.txt", "MaxConnectionsPerSource=1024"))
     manager.start(unit_of(number))
+# Everybody may connect to a socket of mb-local@, unless it is said who may.
+manager.drop_in("mb-local@notes.socket", mbdeploy.block("proxy.txt", "SocketGroup=haproxy"))
 for name in ("notes", "plain"):
     manager.start(f"mb-local@{name}.socket")
 for address in (notes, notes_plain, *(("127.0.0.1", n) for n in (one, two, one_plain, two_plain, one_line, two_line))):

@@ -21,7 +21,7 @@ for tool in ("/lib/systemd/systemd", "systemctl", "systemd-journald", "journalct
 mbspace.enter(cgroup=True)
 
 journal = mbspace.Journal()
-manager = mbhosts.UserManager(home_units=True)
+manager = mbhosts.UserManager(home_units=True, SYSTEMD_LOG_TARGET="journal")
 config = f"{manager.env['HOME']}/.config"
 port = mbtest.free_port()
 where = ("127.0.0.1", port)
@@ -218,6 +218,31 @@ def _():
     equal({row.split()[1] for row in table} & set(peers), set(peers), "as a table")
     times = [int(row.split()[0]) for row in table]
     equal(times, sorted(times, reverse=True), "the longest first")
+
+
+@test("logs.txt: with LogLevelMax= the manager's lines for a connection are gone, and what the script prints stays")
+def _():
+    mbtest.write_file(f"{config}/mb/{port}.lua", 'return function(socket) print((socket:read(nil, "\\n"))) end')
+    mbtest.wait_listening(where)
+
+    def priority_and_noise(word):
+        """The level at which a connection's script prints a word, and what the manager says of that connection."""
+        with Client(where) as client:
+            client.send(word + "\n")
+            number = client.sock.getsockname()[1]
+            client.end()
+        priority = journal.find(word).get("PRIORITY")
+        until(lambda: not manager.systemctl("list-units", "--plain", "--no-legend", "mb@*.service"), "the instance is gone")
+        ours = [e for e in journal.entries() if e.get("SYSLOG_IDENTIFIER") == "systemd"]
+        return priority, [e["MESSAGE"] for e in ours if f":{number}" in str(e["MESSAGE"])]
+
+    drop_in("mb@.service", f"[Service]\nExecStart=\nExecStart={mbtest.HANDLE} --handlers {config}/mb\n")
+    priority, noise = priority_and_noise("the first")
+    equal(priority, "6", "level of the script's line")
+    check(any("Started" in line for line in noise), f"the manager's lines are {noise}")
+    text = mbdeploy.block("logs.txt", "LogLevelMax=notice", {})
+    drop_in("mb@.service", f"{text}ExecStart=\nExecStart={mbtest.HANDLE} --handlers {config}/mb\n")
+    equal(priority_and_noise("the second"), ("5", []), "level of the script's line, and the manager's lines")
 
 
 @test("removal: nobody listens, nothing is enabled, nothing is left")

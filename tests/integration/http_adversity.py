@@ -17,6 +17,7 @@ from mbhttp import answers, checked, multipart, replayed, request, served
 from mbtest import HANDLE, check, equal, tcp_pair, test
 
 GET = request()
+UPGRADE = request(headers=["Upgrade: echo", "Connection: upgrade"])
 TWO = request("/first") + request("/second")
 SECOND = 'if request.path == "second" then return ok(request, "second") end '
 with open(HANDLE, "rb") as program, mmap.mmap(program.fileno(), 0, access=mmap.ACCESS_READ) as text:
@@ -224,14 +225,14 @@ def _():
 
 @test("what a script writes by itself after a 101 gets to the client, also when the client has sent more than was read")
 def _():
-    body = 'request:send_status(101) request:finish_headers() request.socket:write("bye")'
+    body = 'request:send_status(101) request:send_header("Upgrade", "echo") request:finish_headers() request.socket:write("bye")'
     for more in (b"", b"unread"):
         with served(body, pair=tcp_pair) as (client, _):
-            client.send(GET + more)
+            client.send(UPGRADE + more)
             equal(client.response().status, 101, "status")
             equal(client.end(), (b"bye", "eof"), "behind it")
     with served(body + " request.socket:finish()", pair=tcp_pair) as (client, server):
-        client.send(GET)
+        client.send(UPGRADE)
         equal(client.response().status, 101, "status")
         equal(client.end(), (b"bye", "eof"), "behind it, finished by the script")
         server.child.wait()

@@ -242,6 +242,13 @@ def _():
     equal(browser.run("return document.title"), f"Hello, {NAME}!", "title")
 
 
+@test("what a browser does not escape in a query comes back, though RFC 3986 has it in no URI")
+def _():
+    name = "\\^`{|}[]100%"
+    browser.open(BASE + f"/?name={name}")
+    equal(browser.text("h1"), f"Hello, {name}!", "heading")
+
+
 @test("the cookie counts, and is not for scripts nor for other sites")
 def _():
     browser.open(BASE + "/")

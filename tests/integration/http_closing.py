@@ -120,6 +120,63 @@ def _():
         equal(client.response().status, 200, "status of the last")
 
 
+@test("a body that is not read and is wrong: the response says that the connection ends, and the log why, at info")
+def _():
+    chunked = mbhttp.request(method="POST", headers=["Transfer-Encoding: chunked"])
+    limit = "request_body_size_limit = 10"
+    line = "in POST / (client 127.0.0.1)\n"
+
+    def answered(data, why, body='ok(request, "x")', options="", closes=True, args=(), finish=False):
+        log = f"http: {why} {line}" if why else ""
+        with mbhttp.served(mbhttp.source(body, options), pair=tcp_pair, args=args, log=log) as (client, _):
+            client.send(data)
+            if finish:
+                client.finish()
+            response = client.response()
+            equal((response.status, response.body, response.closes()), (200, b"x", closes), f"response to {data}")
+            client.nothing_more()
+
+    bad = chunked + b"zz\r\n" + GET
+    answered(bad, "bad chunk size")
+    answered(chunked + b"5;;\r\nhello\r\n0\r\n\r\n" + GET, "bad chunk extension")
+    answered(chunked + b"1\r\na\r\n" * 100 + b"zz\r\n", "bad chunk size")
+    answered(chunked + b"b\r\n" + b"x" * 11 + b"\r\n0\r\n\r\n" + GET, "the request body is too large", options=limit)
+    answered(chunked + b"5\r\nhel", "the request body ended early", closes=False, finish=True)
+    for body in (
+        'request:send_status(200) request:send_data("x")',
+        'request:send_status(200) request:finish_headers() request:send_data("x")',
+    ):
+        answered(chunked + b"1\r\na\r\n1\r\nb\r\nzz\r\n" + GET, "bad chunk size", body=body)
+    answered(bad, "", args=("--log-level", "notice"))
+    # A client that has not asked for more learns nothing new.
+    answered(bad.replace(b"POST / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nConnection: close\r\n"), "bad chunk size")
+
+
+@test("a body that is wrong only after the response has gone: the log says so, and the connection ends")
+def _():
+    log = "http: bad chunk size in POST / (client 127.0.0.1)\n"
+    with mbhttp.served('ok(request, "x")', pair=tcp_pair, log=log) as (client, _):
+        client.send(mbhttp.request(method="POST", headers=["Transfer-Encoding: chunked"]))
+        response = client.response()
+        equal((response.status, response.closes()), (200, False), "response")
+        client.send(b"zz\r\n" + GET)
+        client.nothing_more()
+
+
+@test("a body that was wrong while the response was sent ends the connection, and the log says so")
+def _():
+    # The client reads only after it has sent all: the body is kept meanwhile, as far as it is good.
+    body = """request:stream_request_body(function() end)
+      request:send_status(200) for _ = 1, 64 do request:send_data(("x"):rep(262144)) end"""
+    log = "http: bad chunk size in POST / (client 127.0.0.1)\n"
+    with mbhttp.served(body, pair=tcp_pair, log=log) as (client, _):
+        chunks = mbhttp.chunked("y" * (8 * MIB), 65536).replace(b"0\r\n\r\n", b"zz\r\n")
+        client.send(mbhttp.request(method="POST", headers=["Transfer-Encoding: chunked"]) + chunks + GET)
+        response = client.response()
+        equal((response.status, len(response.body)), (200, 16 * MIB), "response")
+        client.nothing_more()
+
+
 def ends_after(seconds, prepare, options, body="return request.body", log="http: "):
     """The process ends so many seconds after what prepare(client) does, though the client does not close."""
 

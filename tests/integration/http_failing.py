@@ -12,6 +12,7 @@ from mbhttp import PAIRS, answers, replayed, request, served
 from mbtest import check, equal, test
 
 GET, HEAD = request(), request(method="HEAD")
+UPGRADE = request(headers=["Upgrade: echo", "Connection: upgrade"])
 STATUS = 'request:send_status("200 OK") '
 MALFORMED = request("/", "POST", None, ["Transfer-Encoding: chunked"]) + b"3\r\nabc\r\nnonsense\r\n"
 SHORT = request("/", "POST", None, ["Content-Length: 10"]) + b"12345"
@@ -103,17 +104,17 @@ def _():
         STATUS + 'request:send_data("x") request:send_status(201)',
         STATUS + 'request:send_header("Content-Length", 2) request:send_data("x") request:finish()',
         'request:send_status("103 Early Hints") request:send_header("Link", "</a>")',
-        "request:send_status(101)",
+        "request:send_status(101) request:send_header('Upgrade', 'echo')",
     ):
         throws = f'{body} error("thrown")'
         for pair in PAIRS.values():
             with served(throws, pair=pair, status=70, log="stack traceback") as (client, _):
-                client.send(GET + GET)
+                client.send(UPGRADE + UPGRADE)
                 response = client.response()
                 is_refusal(response, 500, body)
                 equal((response.text(), response.values("X-A")), ("500 Internal Server Error\n", []), body)
                 client.nothing_more()
-        output = replayed(GET, throws, status=70, log="stack traceback")
+        output = replayed(UPGRADE, throws, status=70, log="stack traceback")
         is_refusal(output.response(), 500, f"replay: {body}")
         output.nothing_more()
     both = "request:send_status(103) request:finish_headers() " + STATUS
@@ -151,9 +152,9 @@ def _():
         client.send(MALFORMED)
         equal(client.response().body, b"whole", "response before the body was read")
         equal(client.end(), (b"", "eof"), "after it")
-    upgraded = 'request:send_status(101) request:finish_headers() request:finish() error("afterwards")'
+    upgraded = 'request:send_status(101) request:send_header("Upgrade", "echo") request:finish_headers() request:finish() error("afterwards")'
     with served(upgraded, pair=TCP, status=70, log="afterwards") as (client, _):
-        client.send(GET)
+        client.send(UPGRADE)
         equal(client.end()[1], "reset", "the other protocol may be in the midst of something")
 
 

@@ -347,7 +347,7 @@ STATIC = {
 }
 
 
-@test("static_headers in all forms: in every response, refusals and errors too, and not in an interim one")
+@test("static_headers in all forms: in every response, refusals, errors and interim ones too")
 def _():
     for form, value in STATIC.items():
         options = f"static_headers = {value}"
@@ -359,7 +359,13 @@ def _():
         equal(mine(response), [("A", "b"), ("C", "d e")], form)
         with served(body, options) as (client, _):
             client.send(GET)
-            equal([r.headers for r in client.response().interim], [[]], f"{form}: the interim response")
+            equal([mine(r) for r in client.response().interim], [[("A", "b"), ("C", "d e")]], f"{form}: the interim response")
+        with served("ok(request, request.body)", options) as (client, _):
+            client.send(request(method="POST", headers=["Expect: 100-continue", "Content-Length: 1"]))
+            interim = client.head()
+            equal((interim.status, mine(interim)), (100, [("A", "b"), ("C", "d e")]), f"{form}: the 100")
+            client.send(b"x")
+            equal(client.response().status, 200, f"{form}: behind the 100")
 
 
 def mine(response):

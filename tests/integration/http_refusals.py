@@ -20,6 +20,7 @@ PHRASES = {
     413: "Content Too Large",
     414: "URI Too Long",
     417: "Expectation Failed",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
@@ -115,6 +116,13 @@ table(
         (b"GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "NUL"),
         (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400, "OPTIONS"),
         (b"GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "user"),
+        (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "request target"),
+        (b"GET /?\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400, "request target"),
+        (b'GET /?a="b" HTTP/1.1\r\nHost: a\r\n\r\n', 400, "request target"),
+        (b"GET /{a|b} HTTP/1.1\r\nHost: a\r\n\r\n", 400, "path"),
+        (b"GET /100% HTTP/1.1\r\nHost: a\r\n\r\n", 400, "hexadecimal"),
+        (b"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 421, "TLS"),
+        (b"GET https://a/ HTTP/1.0\r\n\r\n", 421, "TLS"),
         (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 501, "CONNECT"),
         (b"PRI * HTTP/2.0\r\nHost: a\r\n\r\n", 505, "HTTP/1"),
     ],
@@ -139,12 +147,15 @@ table(
         (b"GET / HTTP/1.1\r\n\r\n", 400, "Host"),
         (b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", 400, "Host"),
         (b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "Host"),
+        (b"GET / HTTP/1.1\r\nHost: :80\r\n\r\n", 400, "Host"),
+        (b"GET / HTTP/1.1\r\nHost: ..\r\n\r\n", 400, "Host"),
         (with_field(b"Content-Length: -5"), 400, "Content-Length"),
         (with_field(b"Content-Length: 5\r\nTransfer-Encoding: chunked"), 400, "Content-Length"),
         (with_field(b"Transfer-Encoding: chunked, chunked"), 400, "chunked"),
         (with_field(b"Transfer-Encoding: gzip, chunked"), 501, "chunked"),
         (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "HTTP/1.0"),
         (with_field(b"Expect: a\r\nContent-Length: 5"), 417, "Expect"),
+        (with_field(b"Content-Type: application/x-www-form-urlencoded\r\nContent-Type: text/plain"), 400, "Content-Type"),
     ],
 )
 
@@ -155,11 +166,14 @@ table(
         (b"5\nhello\r\n0\r\n\r\n", 400, "bare LF"),
         (b"5;a\rb\r\nhello\r\n0\r\n\r\n", 400, "bare CR"),
         (b"5;a\0\r\nhello\r\n0\r\n\r\n", 400, "control"),
+        (b"5;\r\nhello\r\n0\r\n\r\n", 400, "extension"),
+        (b'5;a="b\r\nhello\r\n0\r\n\r\n', 400, "extension"),
         (b"5\r\nhello!\r\n0\r\n\r\n", 400, "longer"),
         (b"0\r\na : b\r\n\r\n", 400, "trailer"),
         (b"5;" + b"a" * 5000 + b"\r\nhello\r\n0\r\n\r\n", 413, "line"),
         (b"0\r\n" + (b"a: " + b"a" * 1000 + b"\r\n") * 20 + b"\r\n", 413, "trailers"),
         ((b"1;" + b"a" * 1000 + b"\r\na\r\n") * 20 + b"0\r\n\r\n", 413, "extensions"),
+        ((b"0" * 1000 + b"1\r\na\r\n") * 20 + b"0\r\n\r\n", 413, "zeros"),
     ],
     make=with_chunks,
 )
@@ -202,26 +216,30 @@ def _():
 
     head = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
     accepted(head % (b"x" * (1000 - len(head) + 2)), LIMITS)
+    accepted(b"GET /?a={b|c}&d=100% HTTP/1.1\r\nHost: [v1.a]\r\n\r\n")
     accepted(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"x" * 100, LIMITS)
     accepted(with_chunks(b"63;" + b"e" * 4000 + b"\r\n" + b"x" * 99 + b"\r\n1\r\nx\r\n0\r\n\r\n"), LIMITS)
+    accepted(with_chunks(b'5  \r\nhello\r\n5 ; a = "b;" \r\nhello\r\n0\r\n\r\n'))
     accepted(with_chunks(b"0\r\n" + (b"a: " + b"a" * 4000 + b"\r\n") * 4 + b"\r\n"), LIMITS)
     accepted(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X:\r\n" * 127 + b"\r\n")
     accepted(FORM % (19999, b"a&" * 9999 + b"a"))
 
 
+def ends(data, why, method="GET"):
+    """Input that ends with these bytes gets this refusal."""
+    text = mbhttp.source(READS_ALL)
+    output, code, log = run_replay(script(text), data)
+    equal(code, 0, f"exit status (log: {log!r})")
+    check_refusal(mbhttp.Captured(output), 400, why, method)
+    check_log(log, why)
+    with mbhttp.served(text, pair=mbtest.tcp_pair, log=why) as (client, _):
+        client.send(data)
+        client.finish()
+        check_refusal(client, 400, why, method)
+
+
 @test("input that ends in the middle")
 def _():
-    def ends(data, why):
-        text = mbhttp.source(READS_ALL)
-        output, code, log = run_replay(script(text), data)
-        equal(code, 0, f"exit status (log: {log!r})")
-        check_refusal(mbhttp.Captured(output), 400, why)
-        check_log(log, why)
-        with mbhttp.served(text, pair=mbtest.tcp_pair, log=why) as (client, _):
-            client.send(data)
-            client.finish()
-            check_refusal(client, 400, why)
-
     line = b"GET / HTTP/1.1"
     for data in (b"G", line, line + b"\r\n", line + b"\r\nHost: a\r\n", line + b"\nHost: a\n\r"):
         ends(data, "early")
@@ -246,6 +264,28 @@ def _():
     refused(b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n", 413, "body", LIMITS, method="HEAD")
     refused(b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "Host", method="HEAD")
     refused(b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "Content-Length", method="HEAD")
+    refused(b"HEAD\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "method", method="HEAD")
+    refused(b"HEADS / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "Host")
+
+
+@test("so have those of HEAD requests that are refused before their head is complete")
+def _():
+    head = b"HEAD / HTTP/1.1\r\nHost: a\r\n"
+    refused(b"\r\n\n" + head + b"\rX: y\r\n\r\n", 400, "bare CR", method="HEAD")
+    refused(b"HEAD /" + b"x" * 1000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "line", LIMITS, method="HEAD")
+    refused(head + b"X: " + b"x" * 1000 + b"\r\n\r\n", 431, "head", LIMITS, method="HEAD")
+    refused(b"HEADS /" + b"x" * 1000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "line", LIMITS)
+    for data in (b"HEAD", b"HEAD ", b"HEAD\r", b"HEAD / HTTP/1.1\r\n", b"\n" + head):
+        ends(data, "early", "HEAD")
+    for data in (b"HEA", b"HEADS", b"head ", b"GET"):
+        ends(data, "early")
+    # The method of the request before says nothing about this one.
+    text = mbhttp.source(READS_ALL)
+    with mbhttp.served(text, log="early") as (client, _):
+        client.send(mbhttp.request(method="HEAD") + b"GET /")
+        client.finish()
+        equal(client.response("HEAD").status, 200, "status of the first")
+        check_refusal(client, 400, "early")
 
 
 @test("a good response before it, and static headers in it")

@@ -17,6 +17,7 @@ from mbhttp import PAIRS, answers, checked, replayed, request, served
 from mbtest import check, equal, test
 
 GET, HEAD = request(), request(method="HEAD")
+UPGRADE = request(headers=["Upgrade: echo, foo/2", "Connection: keep-alive, Upgrade"])
 STATUS = 'request:send_status("200 OK") '
 FILE = lua(mbtest.write_file(mbtest.tmp("file"), "content\n"))
 
@@ -256,7 +257,8 @@ def _():
     equal(answers(GET, body).length(), 99, "what the response would have")
     for code in (204, 103, 101):
         body = 'fails({"send_header: ", "Content-Length"}, function() request:send_header("Content-Length", 0) end)'
-        answers(GET, f"request:send_status({code}) {body} " + ("request:finish_headers() ok(request)" if code == 103 else ""))
+        rest = {103: "request:finish_headers() ok(request)", 101: "request:send_header('Upgrade', 'echo')"}.get(code, "")
+        answers(UPGRADE, f"request:send_status({code}) {body} {rest}")
 
 
 @test("1xx: a status, headers and finish_headers, and then the response; the client has it at once")
@@ -298,14 +300,46 @@ def _():
   for _ = 1, 2 do request.socket:flush("echo ", request.socket:read(nil, "\\n"), "") end"""
     for pair in PAIRS.values():
         with served(body, pair=pair) as (client, _):
-            client.send(GET + b"early\n")
+            client.send(UPGRADE + b"early\n")
             response = client.response()
-            equal((response.status, names(response)), (101, ["Upgrade", "Connection"]) if "Date" not in names(response)
-                  else (101, ["Upgrade", "Connection", "Date"]), "response")  # fmt: skip
+            equal((response.status, names(response)), (101, ["Upgrade", "Date", "Connection"]), "response")
+            equal(response.connection(), ["upgrade"], "Connection")
             equal(client.line(), "echo early", "what came with the head")
             client.send("late\n")
             equal(client.line(), "echo late", "what came later")
             client.nothing_more()
+
+
+@test("101: an error where the client has not asked for it, where its body is unread, or where the protocol is not named")
+def _():
+    def no_switch(data, why):
+        body = f'fails({{"send_status: a 101 cannot be sent: ", "{why}"}}, function() request:send_status(101) end) ok(request)'
+        equal(answers(data, body).status, 200, f"status for {data}")
+
+    fields = ["Upgrade: echo", "Connection: upgrade"]
+    no_switch(request(version="1.0", headers=fields), "HTTP/1.0")
+    no_switch(GET, "has not sent Upgrade")
+    no_switch(request(headers=fields[:1]), "without Connection: upgrade")
+    no_switch(request(headers=fields[1:]), "has not sent Upgrade")
+    no_switch(request(method="POST", headers=fields, body=b"abc"), "body was not read")
+    for protocol in ("bar", "echo, bar", "foo", "foo/3", ""):
+        wrong = f"""fails("send_header: a 101 cannot be sent: the client has not offered this protocol", function()
+          request:send_header("Upgrade", "{protocol}") end)"""
+        answers(UPGRADE, f'request:send_status(101) {wrong} request:send_header("Upgrade", "ECHO")')
+    for call in ("finish_headers", "finish"):
+        wrong = f'fails("{call}: a 101 has to name the protocol", function() request:{call}() end)'
+        answers(UPGRADE, f'request:send_status(101) {wrong} request:send_header("Upgrade", "foo/2")')
+    wrong = 'fails("flush: a 101 has to name", function() request:send_data("") request:flush() end) error("thrown")'
+    equal(answers(UPGRADE, f"request:send_status(101) {wrong}", status=70, log="thrown").status, 500, "flush")
+    equal(answers(UPGRADE, "request:send_status(101)", status=70, log="a 101 has to name").status, 500, "no Upgrade")
+    # Other statuses may tell of protocols.
+    equal(answers(GET, 'request:send_status(426) request:send_header("Upgrade", "echo")').value("Upgrade"), "echo", "426")
+    # A body that was read is no obstacle: the 100 (Continue) comes before.
+    with served('local _ = request.body request:send_status(101) request:send_header("Upgrade", "echo")') as (client, _):
+        client.send(request(method="POST", headers=[*fields, "Expect: 100-continue", "Content-Length: 3"]))
+        equal(client.head().status, 100, "the body is asked for")
+        client.send(b"abc")
+        equal(client.response().status, 101, "status")
 
 
 @test("close_after_finish: Connection: close is sent by itself, and the connection closed after the response")

@@ -216,6 +216,31 @@ def _():
     check("http_server: read: bad chunk" in log or "http_server: read: " in log, f"log: {log}")
 
 
+@test("a body that is wrong, and that the script does not read, or whose failure it passes over: the log says why, once")
+def _():
+    bad = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GET
+    line = "http_server: read: bad chunk size in POST /x (client 127.0.0.1)\n"
+    got, end, log = run(SCRIPT % HELLO, bad, "--log-level=info")
+    equal((got, end), (ANSWER, "eof"), "not read")
+    check(log.endswith(line) and log.count("bad chunk") == 1, f"log {log!r}")
+    reads = HELLO.replace("stream:get_headers()", "stream:get_headers() stream:get_body_as_string()")
+    got, end, log = run(SCRIPT % reads, bad, "--log-level=info")
+    equal((got, end), (ANSWER.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"), "eof"), "passed over")
+    check(log.endswith(line) and log.count("bad chunk") == 1, f"log {log!r}")
+    throws = "function onstream(_, stream) stream:get_headers() assert(stream:get_body_as_string()) end"
+    got, end, log = run(SCRIPT % throws, bad, "--log-level=info")
+    check(log.endswith(line) and log.count("bad chunk") == 1, f"log {log!r}")
+    equal(run(SCRIPT % HELLO, bad)[2], "", "the log at its default level")
+
+
+@test("a HEAD that is refused before its head is complete gets no content")
+def _():
+    for said in (b"HEAD / HTTP/1.1\r\nHost: x\r\n", b"HEAD / HTTP/1.1\r\n\rX", b"HEAD"):
+        got, end, _ = run(SCRIPT % HELLO, said, finish=True)
+        check(got.startswith(b"HTTP/1.1 400 Bad Request\r\n") and end == "eof", f"response: {got}")
+        check(b"content-length: " in got and got.endswith(b"\r\n\r\n"), f"content in {got}")
+
+
 @test("TLS and HTTP/2 are refused with a line for the log that says what it is")
 def _():
     hello = b"\x16\x03\x01\x00\x05hello"
@@ -434,7 +459,7 @@ def _():
       socket:write("got " .. line)
       socket:close()
     end"""
-    got, end, _ = run(SCRIPT % text, GET + b"raw\n")
+    got, end, _ = run(SCRIPT % text, GET[:-2] + b"Upgrade: lines\r\nConnection: upgrade\r\n\r\nraw\n")
     equal(got, b"HTTP/1.1 101 Switching Protocols\r\nupgrade: lines\r\nconnection: upgrade\r\n\r\ngot raw\n", "bytes")
     equal(end, "eof", "end")
 

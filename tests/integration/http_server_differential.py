@@ -176,7 +176,7 @@ for method in ("GET", "HEAD"):
 for path in ("/length", "/string", "/file", "/part-of-file", "/pieces", "/205", "/unassigned", "/connection",
              "/keep-alive", "/close", "/coding", "/repeated-length", "/incomplete", "/incomplete-length", "/throws",
              "/throws-after-head", "/throws-in-body", "/twice", "/trailers", "/early-hints", "/continue", "/shutdown", "/after-shutdown",
-             "/after-end", "/names", "/upgrade-is-told"):  # fmt: skip
+             "/after-end", "/names"):  # fmt: skip
     both(f"GET {path}", get(path))
 for path in ("/length", "/string", "/pieces", "/close", "/names"):
     both(f"GET {path}, HTTP/1.0", get(path, "1.0"))
@@ -186,6 +186,7 @@ for count in ("-1", "0.5", "0/0", "'x'"):
     both(f"a file's count that is none: {count}", get(f"/count={count}"))
 both("an object that has a method read in place of a file", get("/object"))
 both("a 101 for an HTTP/1.0 client is an error", get("/switch", "1.0"))
+both("GET /upgrade-is-told", get("/upgrade-is-told", fields="Upgrade: foo\r\nConnection: upgrade\r\n"))
 
 # --- Request bodies ---
 
@@ -234,6 +235,18 @@ both("a body of the wrong length is refused before it is sent", get("/too-short"
 both("a 100 for an HTTP/1.0 client is not sent", get("/continue", "1.0"),
      (b"HTTP/1.0 200 OK\r\nconnection: close\r\n\r\ngot", "eof"),
      ["write_continue: true", 'get_body_as_string: ""'])  # fmt: skip
+for name, fields, why in (
+    ("has not asked for it", "", "the client has not sent Upgrade"),
+    ("has asked for it without Connection", "Upgrade: foo\r\n", "the client has sent Upgrade without Connection: upgrade"),
+    ("has asked for another protocol", "Upgrade: bar\r\nConnection: upgrade\r\n",
+     "the client has not offered this protocol in Upgrade"),
+    ("has sent a body that was not read", "Upgrade: foo\r\nConnection: upgrade\r\nContent-Length: 9\r\n",
+     "the request body was not read to its end"),
+):  # fmt: skip
+    both(f"a 101 is an error where the client {name}", get("/upgrade-asked", fields=fields),
+         (UNAVAILABLE, "open"), [f'onerror: "onstream", "write_headers: a 101 cannot be sent: {why}"'])  # fmt: skip
+both("a 101 that names no protocol is an error", get("/switch", fields="Upgrade: foo\r\nConnection: upgrade\r\n"),
+     (UNAVAILABLE, "open"), ["good: false", 'onerror: "onstream", "ends"'])  # fmt: skip
 both("a client that waits for a 100 is told when the body is read", [
     get("/body", method="POST", fields="Content-Length: 5\r\nExpect: 100-continue\r\n"), Pause("reads"), b"abcde",
 ], (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + CHUNKED + b"3\r\ngot\r\n0\r\n\r\n", "open"))  # fmt: skip
@@ -246,7 +259,7 @@ both("a body that comes late is waited for, and the next request served", [
     + b"content-length: 4\r\n\r\nbody", "open"), ["write_headers: true", "write_chunk: true", "write_headers: true",
     "write_chunk: true"])  # fmt: skip
 both("a body that ends early is an error", [get("/chars", method="POST", fields="Content-Length: 5\r\n") + b"abc", None],
-     (OK + b"content-length: 0\r\n\r\n", "eof"),
+     (OK + b"content-length: 0\r\nconnection: close\r\n\r\n", "eof"),
      ["reads", 'get_body_chars: "abc"'] + ['get_body_chars: nil, "read: the request body ended early", 84'] * 3)  # fmt: skip
 both("what was read before a timeout is not lost", [
     get("/timeout", method="POST", fields="Content-Length: 26\r\n") + b"abcdefghij", Pause("110"), b"klmnopqrstuvwxyz",
@@ -270,8 +283,13 @@ NO_HEAD = [
      + b"0\r\n\r\n", "400 Bad Request", "Content-Length beside Transfer-Encoding"),
     ("another coding", get("/body", method="POST", fields="Transfer-Encoding: gzip, chunked\r\n") + b"0\r\n\r\n",
      "501 Not Implemented", "Transfer-Encoding other than chunked"),
+    ("two Content-Types", get("/hello", fields="Content-Type: a/b\r\nContent-Type: c/d\r\n"), "400 Bad Request",
+     "more than one Content-Type field"),
     ("CONNECT", get("x:80", method="CONNECT"), "501 Not Implemented", "CONNECT is not supported"),
     ("a target that is none", get("foo"), "400 Bad Request", "request target that is neither a path nor an http URL"),
+    ("a path that is none", get("/a|b"), "400 Bad Request", "bad character in the path of the request target"),
+    ("an https URL without TLS", get("https://x/hello"), "421 Misdirected Request",
+     "an https URL on a connection without TLS"),
     ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported", "neither HTTP/1.0 nor HTTP/1.1"),
 ]  # fmt: skip
 for name, request, status, reason in NO_HEAD:

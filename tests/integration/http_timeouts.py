@@ -54,8 +54,8 @@ def drip(client, byte, every, seconds):
     return False
 
 
-def refused_408(client):
-    response = client.response()
+def refused_408(client, method="GET"):
+    response = client.response(method)
     equal((response.status, response.reason), (408, "Request Timeout"), f"response {response}")
     equal(response.value("Connection"), "close", "Connection")
     equal(client.end(), (b"", "eof"), "after the 408")
@@ -177,6 +177,7 @@ def _():
     options = "request_header_timeout = 0.3, stall_timeout = 0.4"
     ends(0.3, FINE, options, sends(b"G"), refused_408, "request_header_timeout")
     ends(0.3, FINE, options, sends(GET[:-1]), refused_408, "request_header_timeout", pair=mbtest.local_pair)
+    ends(0.3, FINE, options, sends(b"HEAD /"), lambda client: refused_408(client, "HEAD"), "request_header_timeout")
 
     def second(client):
         answered(client)
@@ -475,10 +476,9 @@ def _():
         ends(1.3, body, "response_timeout = 0.3", sends(GET), is_reset, log, status=-signal.SIGALRM)
 
 
-@test("response_timeout: of a long or a hostile request line, the log shows the beginning, escaped")
+@test("response_timeout: of a long request line, the log shows the beginning; all of another, which has no control characters")
 def _():
-    for target, shown in (("/" + "x" * 2000, "/" + "x" * 300), ("/\xc3\xa4\xff?a=%0a", "/\xc3\xa4\\xff?a=%0a, connection reset\n")):
-        shown = shown.encode("latin-1").decode()
+    for target, shown in (("/" + "x" * 2000, "/" + "x" * 300), ("/%ff?a=%0a{\\|", "/%ff?a=%0a{\\|, connection reset\n")):
         with mbhttp.served("while true do end", "response_timeout = 0.1", status=-signal.SIGALRM, log=shown) as (client, _):
             client.send(mbhttp.request(target))
             check(client.end()[0] == b"", "nothing is sent")

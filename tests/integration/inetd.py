@@ -32,7 +32,7 @@ for name, text in (
 ):
     mbtest.write_file(f"{handlers}/{name}", f'return function(socket) socket:write("{text}\\n") end\n')
 
-mbhosts.Inetd(
+inetd = mbhosts.Inetd(
     [
         (f"127.0.0.1:{where[1]}", "tcp4", mbtest.COMMANDS),
         (f"127.0.0.1:{by_port[1]}", "tcp4", f"--handlers {handlers}"),
@@ -51,6 +51,16 @@ def _():
     for address, want in ((by_port, b"by port\n"), (by_name, b"by name\n"), (by_default, b"by default\n")):
         with Client(address) as client:
             equal(client.end(), (want, "eof"), f"answer at {address}")
+
+
+@test("what a handler has started ends with timeout(), if it was told to")
+def _():
+    mbcases.children(where)
+
+
+@test("the working directory is inetd's own, and a file beside the script is found")
+def _():
+    mbcases.directory(where, os.readlink(f"/proc/{inetd.pid}/cwd"))
 
 
 @contextlib.contextmanager

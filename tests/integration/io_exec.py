@@ -433,7 +433,7 @@ def _():
         f"""
   throws("bad argument #1", exec)
   for _, wrong in ipairs {{ true, false, {{}}, print, socket, coroutine.create(print), io.stdout }} do
-    throws("bad argument #1", exec, wrong)
+    if type(wrong) ~= "table" then throws("bad argument #1", exec, wrong) end
     throws("bad argument #2", exec, "touch", wrong)
     throws("bad argument #3", exec, "touch", "{proof}", wrong)
   end
@@ -1124,6 +1124,134 @@ def _():
                 t.go()
                 t.ends(status, "thrown" if status == 70 else "")
                 check(alive(child.pid), f"the child goes on after {how!r}")
+
+
+def gone(pids, what):
+    until(lambda: not any(alive(pid) for pid in pids), f"{what}: processes {[p for p in pids if alive(p)]} of {pids} are gone")
+
+
+def group_of(pid):
+    """The numbers of all processes in the process group of this one."""
+    group = os.getpgid(pid)
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and is_in(int(name), group)]
+
+
+def is_in(pid, group):
+    try:
+        return os.getpgid(pid) == group and alive(pid)
+    except ProcessLookupError:
+        return False
+
+
+@test("end_with_script: the child, what it has started, and who ignores SIGTERM end with mb-handle, whatever ends that")
+def _():
+    command = "sleep 60 & (trap '' TERM; sleep 61) & wait"
+    for how, status, kill in (
+        ("", 0, None),
+        ("os.exit(3)", 3, None),
+        ('error("thrown")', 70, None),
+        ("child = nil collect()", 0, None),
+        ("timeout(0.05) child:wait()", -signal.SIGALRM, None),
+        ("turn('waits') child:wait()", -signal.SIGKILL, signal.SIGKILL),
+        ("turn('waits') child:wait()", -signal.SIGTERM, signal.SIGTERM),
+    ):
+        with Handler(f'local child = assert(exec({{end_with_script = true}}, "sh", "-c", "{command}")) turn(child.pid) {how}') as t:
+            child = t.number()
+            check(os.getpgid(child) != os.getpgid(t.pid), "the child has a process group of its own")
+            members = until(lambda c=child: len(group_of(c)) >= 4 and group_of(c), "guard, shells and sleeps")
+            check_no_connection(members)
+            t.go()
+            if kill:
+                t.says("waits")
+                os.kill(t.pid, kill)
+            t.ends(status, "thrown" if status == 70 else "time is up" if status == -signal.SIGALRM else "")
+            gone(members, f"after {how!r}, {kill}")
+
+
+def check_no_connection(pids):
+    for pid in pids:
+        found = until(lambda p=pid: len(fds(p)) == 3 and fds(p), f"{pid} has three descriptors: {fds(pid)}")
+        check(all(link.startswith(("pipe:", "/dev/null")) for link in found.values()), f"descriptors of {pid}: {found}")
+
+
+@test("end_with_script: SIGTERM comes first; once the script has waited for the child, what that left behind ends; no zombie is left")
+def _():
+    proof = mbtest.tmp("cleaned-up")
+    with Handler(
+        f"""
+  local child = exec({{end_with_script = true}}, "sh", "-c", "trap 'echo x >{proof}; exit' TERM; sleep 60 & echo; wait")
+  child.stdout:read(nil, "\\n")
+  turn(child.pid)
+"""
+    ) as t:
+        members = group_of(t.number())
+        t.go()
+        t.ends()
+        gone(members, "all of them")
+        equal(mbtest.read_file(proof), "x\n", "what the child did at SIGTERM")
+    with Handler(
+        """
+  local child = exec({end_with_script = true}, "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!")
+  turn(child.stdout:read(nil, "\\n"):match("%d+"))
+  eq("0", child:wait())
+  turn("waited")
+  eq("3", exec({end_with_script = true}, "sh", "-c", "exit 3"):wait())
+  eq("-9", exec({end_with_script = true}, "sh", "-c", "kill -9 $$"):wait())
+  local killed = exec({end_with_script = true}, "sleep", "60")
+  killed:kill()
+  eq("-15", killed:wait())
+  eq("nil no-such-command: No such file or directory 2", exec({end_with_script = true}, "no-such-command"))
+  turn("done")
+"""
+    ) as t:
+        left = t.number()
+        check(alive(left), "it runs while the child is not waited for")
+        t.go()
+        t.says("waited")
+        gone([left], "left behind")
+        t.go()
+        t.says("done")
+        until(lambda: children(t.pid) == {}, f"no children: {children(t.pid)}")
+        t.go()
+        t.ends()
+
+
+@test("exec's options: false is the default; what is none is an argument error, and nothing starts")
+def _():
+    proof = mbtest.tmp("no-option")
+    runs(
+        f"""
+  throws("end_with_script: expected true or false", exec, {{end_with_script = 1}}, "touch", "{proof}")
+  throws("unknown option end_with_scripts: expected end_with_script", exec, {{end_with_scripts = true}}, "touch", "{proof}")
+  throws("unknown option 1", exec, {{"touch", "{proof}"}})
+  throws("bad argument #2", exec, {{}})
+  throws("bad argument #3", exec, {{}}, "touch", {{}})
+  eq("x\\n 0", output({{}}, "echo", "x"))
+  eq("x\\n 0", output({{end_with_script = true}}, "echo", "x"))
+"""
+    )
+    check(not os.path.exists(proof), "nothing was executed")
+    with Handler('turn(exec({end_with_script = false}, "sleep", "60").pid)') as t:
+        with Outliving(t.number()) as child:
+            t.go()
+            t.ends()
+            check(alive(child.pid), "it goes on")
+
+
+@test("os.execute and io.popen: setpriv --pdeathsig ends the program when timeout() ends mb-handle")
+def _():
+    mbtest.need("setpriv")
+    for call in ('os.execute("{}")', 'io.popen("{}"):read("a")'):
+        proof = mbtest.tmp("number")
+        command = "echo $$ >" + proof + "; exec setpriv --pdeathsig TERM sleep 60"
+        with Handler(f"turn('begin') timeout(1) {call.format(command)}") as t:
+            t.says("begin")
+            t.go()
+            pid = int(until(lambda: mbtest.read_file(proof).strip(), "its number"))
+            with Outliving(pid):
+                t.ends(-signal.SIGALRM, "time is up")
+                gone([pid], call)
+        os.remove(proof)
 
 
 @test(

@@ -701,6 +701,34 @@ def _():
         handler.ends()
 
 
+@test("script_path: the script as it was named, or a file beside it, wherever the process was started")
+def _():
+    for directory, name, own, beside in (
+        (mbtest.TMP, "here.lua", "here.lua", "data/x.txt"),
+        (mbtest.TMP, "./here.lua", "./here.lua", "./data/x.txt"),
+        ("/", f"{mbtest.TMP}/here.lua", f"{mbtest.TMP}/here.lua", f"{mbtest.TMP}/data/x.txt"),
+        (mbtest.TMP, "../" + os.path.basename(mbtest.TMP) + "/here.lua", None, None),
+    ):
+        mbtest.write_file(mbtest.tmp("here.lua"), """
+          local mb = moonbridge_io
+          local own, beside = mb.script_path(), mb.script_path("data/x.txt")
+          local text = assert(io.open(beside)):read("a")
+          for _, wrong in ipairs{"", "/etc/passwd", "a\\0b"} do
+            local ok, message = pcall(mb.script_path, wrong)
+            assert(not ok and message:find("bad argument #1", 1, true), message)
+          end
+          assert(not pcall(mb.script_path, {}))
+          return function(socket) socket:write(own, "\\n", beside, "\\n", text) end
+        """.replace("\\\\", "\\"))
+        mbtest.write_file(mbtest.tmp("data", "x.txt"), "content")
+        done = mbtest.replay(name, cwd=directory)
+        equal(done.stderr, b"", "the log")
+        got = done.stdout.decode().split("\n")
+        equal(got[2], "content", "what the file beside has")
+        if own:
+            equal(got[:2], [own, beside], "the paths")
+
+
 @test("the alarm timer ends a poll, and with it the process")
 def _():
     turns('timeout(0.05) mb.poll(set(socket), nil, nil, true) print("survived")', status=-signal.SIGALRM, log="time is up")

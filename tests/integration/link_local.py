@@ -23,6 +23,7 @@ for tool in ("/lib/systemd/systemd", "systemctl", "systemd-analyze", "systemd-jo
 INETD = mbtest.need("inetd")
 XINETD = mbtest.need(os.environ.get("MB_XINETD"), "xinetd")
 mbnet.private_network(cgroup=True)
+os.chmod(mbtest.TMP, 0o711)  # scripts are loaded as another account, when root is asked for units
 
 HERE, THERE, ADDRESS, PORT = "mb-here", "mb-there", "fe80::1", 8080
 mbnet.two_links((HERE, THERE), ADDRESS)

@@ -66,7 +66,9 @@ def _():
     refused("listen{ connect = 1 }", "connect: expected a function, got 1")
     refused("listen()", "expected a table, got no value")
     refused('listen("x")', "expected a table, got string")
-    refused(f"listen{{ {service}, port = 80 }}", 'unknown field "port"')
+    for fields, name in (('proto = "tcp"', "proto"), ("port = 8080", "port"), ('path = "/x"', "path"), ('host = "::1"', "host")):
+        refused(f"listen{{ {service}, {fields} }}", f"{name} belongs to a listener, which is a table of its own: listen{{ {{proto=")
+    refused('listen{ proto="tcp", port=8080, connect=print }', "belongs to a listener")
     refused(f"listen{{ {service}, [true] = 1 }}", "unknown field true")
     refused(f"listen{{ {service}, [7] = {{ proto = 'main' }} }}", "unknown field 7")
 

@@ -14,6 +14,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbtest import HANDLE, SLOWNESS, Serving, check, equal, script, tcp_pair, test, unix_pair
 
+NGINX = mbtest.need("nginx")
+MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+if not os.path.exists(MODULE):
+    mbtest.bail("nginx's module stream missing (libnginx-mod-stream)")
+
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 12345 443\r\n"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -73,11 +78,62 @@ def _():
         (V1, "192.0.2.1 12345 198.51.100.2 443 4 nil"),
         (b"PROXY TCP6 2001:db8::1 ::1 1 65535\r\n", "2001:db8::1 1 ::1 65535 nil 16"),
         (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n", "192.0.2.1 1 ::1 2 4 16"),
+        (b"PROXY TCP6 2001:db8::1 127.0.0.1 51512 80\r\n", "2001:db8::1 51512 127.0.0.1 80 nil 16"),
+        (b"PROXY TCP4 192.0.2.1 ::1 51512 80\r\n", "192.0.2.1 51512 ::1 80 4 nil"),
         (v2(0x11, bytes((192, 0, 2, 1, 198, 51, 100, 2)) + struct.pack("!HH", 80, 8080)), "192.0.2.1 80 198.51.100.2 8080 4 nil"),
         (v2(0x21, ip6 + ip6 + struct.pack("!HH", 80, 8080)), "2001:db8::1 80 2001:db8::1 8080 nil 16"),
         (v2(0x31, b"/run/a".ljust(108, b"\0") + b"/run/b".ljust(108, b"\0")), "/run/a nil /run/b nil nil nil"),
     ):
         told(tcp_pair(), "--proxy-protocol", ANY, pieces=(header + b"the request",), want=want.encode() + b"\nthe request")
+
+
+# Two nginx in a row, as a chain of them is set up: the first sends the header, the second takes the client's address from
+# it, listens on an address of the other family or on a Unix socket, and sends the header on.
+CHAIN = """
+load_module {module};
+{user}
+daemon off; pid {tmp}/nginx.pid; error_log stderr;
+events {{ }}
+stream {{
+  proxy_protocol on; proxy_half_close on;
+  server {{ listen [::1]:{six}; proxy_pass 127.0.0.1:{four}; }}
+  server {{ listen 127.0.0.1:{reverse}; proxy_pass [::1]:{four}; }}
+  server {{ listen [::1]:{local}; proxy_pass unix:{tmp}/chain.sock; }}
+  server {{
+    listen 127.0.0.1:{four} proxy_protocol;
+    listen [::1]:{four} proxy_protocol;
+    listen unix:{tmp}/chain.sock proxy_protocol;
+    set_real_ip_from 127.0.0.1; set_real_ip_from ::1; set_real_ip_from unix:;
+    proxy_pass 127.0.0.1:{to};
+  }}
+}}
+"""
+
+
+@test("nginx's stream module, two in a row: the client is IPv6 and the address it came to IPv4, the reverse, and a Unix socket")
+def _():
+    ports = {name: mbtest.free_port() for name in ("six", "four", "reverse", "local")}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(mbtest.DEADLINE)
+        config = mbtest.write_file(mbtest.tmp("chain.conf"), CHAIN.format(
+            module=MODULE, user="user root;" if os.geteuid() == 0 else "", tmp=mbtest.TMP, to=listener.getsockname()[1], **ports))
+        chain = mbtest.Process([NGINX, "-p", mbtest.TMP, "-c", config])
+        try:
+            for host, port, came in (
+                ("::1", ports["six"], f"127.0.0.1 {ports['four']} nil 16"),
+                ("127.0.0.1", ports["reverse"], f"::1 {ports['four']} 4 nil"),
+                ("::1", ports["local"], f"{mbtest.TMP}/chain.sock nil nil 16"),
+            ):
+                mbtest.wait_listening((host, port))
+                ours = socket.create_connection((host, port), mbtest.DEADLINE)
+                own = ours.getsockname()[1]
+                ours.sendall(b"hello")  # nginx connects to the next one with the first byte
+                told((mbtest.Client(ours), listener.accept()[0]), "--proxy-protocol", ANY, pieces=(),
+                     want=f"{host} {own} {came}\nhello".encode())
+        except mbtest.Failed as failed:
+            raise mbtest.Failed(f"{failed}; nginx: {chain.text()}") from None
+        finally:
+            chain.stop()
 
 
 @test("the header may come byte by byte, and the request with it or later")
@@ -117,6 +173,55 @@ def _():
     told(unix_pair(path), text, pieces=(V1,), want=b"socket (198.51.100.2:443 from 192.0.2.1:12345)")
 
 
+def pair_of_stranger(path, mode):
+    """A connection over a Unix socket, by another user if we can be one: only where he may connect."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        os.chmod(path, mode)
+        ours = socket.socket(socket.AF_UNIX)
+        user = os.geteuid()
+        os.seteuid(65534 if user == 0 and mode & 2 else user)
+        try:
+            ours.connect(path)
+        finally:
+            os.seteuid(user)
+        return mbtest.Client(ours), listener.accept()[0]
+
+
+@test("a Unix socket that everybody may connect to, as mb-local@ makes it: refused, and the log says what to do; unix: trusts all")
+def _():
+    directory = os.path.dirname(mbtest.tmp("open", "x"))
+    os.chmod(directory, 0o755)
+    before = os.stat(mbtest.TMP).st_mode
+    os.chmod(mbtest.TMP, 0o711)
+    try:
+        for number, (mode, options, fields, trusted) in enumerate((
+            (0o666, (), "", False),
+            (0o666, ("--proxy-protocol", "--proxy-trust=0.0.0.0/0"), "", False),
+            (0o666, ("--proxy-protocol", "--proxy-trust=::1,unix:"), "", True),
+            (0o666, (), ', proxy_trust = {"unix:"}', True),
+            (0o660, (), "", True),
+        )):
+            path = f"{directory}/{number}.sock"
+            pair = pair_of_stranger(path, mode)
+            listener = f'{{proto = "local", path = "{path}", proxy_protocol = true{fields}}}'
+            text = script(f"listen{{ {listener}, connect = function(socket) socket:write(socket.remote_addr) end }}\n")
+            if trusted:
+                told(pair, *options, text, pieces=(V1,), want=b"192.0.2.1")
+            elif os.geteuid() == 0:
+                answer, _, log = serve(pair, *options, text, pieces=(V1,))
+                check(answer == b"" and "from uid 65534 refused: everybody may" in log, f"answer {answer}, log {log!r}")
+                own = unix_pair(f"{directory}/own.sock")
+                os.chmod(f"{directory}/own.sock", 0o666)
+                told(own, "--proxy-protocol", ANY, pieces=(V1,), want=b"192.0.2.1 12345 198.51.100.2 443 4 nil\n")
+                os.remove(f"{directory}/own.sock")
+            else:
+                mbtest.diagnose("nobody but root can connect as somebody else: not tried")
+    finally:
+        os.chmod(mbtest.TMP, before)
+
+
 @test("--check says which listeners expect a header")
 def _():
     path = script('listen{ {proto = "tcp", port = 1, proxy_protocol = true}, {proto = "tcp", port = 2}, connect = print }')
@@ -135,6 +240,18 @@ def _():
     for none in (b"PROXIES / HTTP/1.1\r\nHost: a b\r\n\r\n", b"PROXY / HTTP/1.1\r\n\r\n"):
         answer, _, log = serve(tcp_pair(), page, pieces=(none,))
         equal((answer[:12], log), (b"HTTP/1.1 400", ""), "what is none")
+
+
+@test("an https URL is served behind a proxy, which may have ended its TLS; without one it is a 421")
+def _():
+    page = script("""return require("moonbridge_http").generate_handler(function(request)
+      request:send_status(200) request:send_data(request.host, " ", request.path) end)""")
+    asked = b"GET https://b/c HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    for header in (V1, v2(0x11, bytes(12)), v2(0, b"", 0x20)):
+        answer, _, log = serve(tcp_pair(), "--proxy-protocol", page, pieces=(header + asked,))
+        check(answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"\r\n\r\nb c"), f"answer {answer}, log {log!r}")
+    answer, _, _ = serve(tcp_pair(), page, pieces=(asked,))
+    check(answer.startswith(b"HTTP/1.1 421 Misdirected Request\r\n"), f"answer {answer}")
 
 
 @test("an abstract Unix socket, which anybody may connect to, is refused")
@@ -239,7 +356,10 @@ def _():
     for fields, expected in (
         ('proxy_protocol = "yes"', "proxy_protocol: expected true or false"),
         ('}, {proto = "local", path = "@x", proxy_protocol = true', "an abstract socket has no permissions"),
-        ('}, {proto = "local", path = "/x", proxy_protocol = true, proxy_trust = {"::1"}', 'unknown field "proxy_trust"'),
+        ('}, {proto = "local", path = "/x", proxy_protocol = true, proxy_trust = {"::1"}', '"::1" is no client of a Unix socket'),
+        ('}, {proto = "local", path = "/x", proxy_protocol = true, proxy_trust = {"unix:", "::1"}', '"::1" is no client'),
+        ('}, {proto = "local", path = "/x", proxy_trust = {"unix:"}', "proxy_trust: goes with proxy_protocol = true"),
+        ('proxy_protocol = true, proxy_trust = {"::1", "unix:"}', '"unix:" goes with proto = "local"'),
         ('proxy_trust = {"::1"}', "proxy_trust: goes with proxy_protocol = true"),
         ('proxy_protocol = true, proxy_trust = "127.0.0.1"', "proxy_trust: expected a list of addresses and networks"),
         ("proxy_protocol = true, proxy_trust = {}", "proxy_trust: expected a list"),

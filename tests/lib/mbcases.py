@@ -4,7 +4,7 @@ import concurrent.futures
 import os
 import time
 
-from mbtest import Client, alive, check, equal, test, until, within
+from mbtest import COMMANDS, Client, alive, check, equal, test, until, within
 
 
 def echo(where, size=1 << 20):
@@ -45,6 +45,15 @@ def environment(where):
         got = client.end()[0].decode().splitlines()
     names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
     equal(got, [f"script {name} nil" for name in names] + ["child none"], "environment")
+
+
+def directory(where, want):
+    """The handler works in this directory, and finds a file beside the script by script_path."""
+    with Client(where) as client:
+        client.send("directory\n")
+        got = client.end()[0].decode().splitlines()
+    with open(COMMANDS, encoding="utf-8") as f:
+        equal(got, [os.path.realpath(want), f.readline().rstrip("\n")], "directory, and the first line of the script")
 
 
 def many(where, count, at_a_time):
@@ -94,6 +103,16 @@ def timeout(where, seconds=0.3):
             return late
 
     within(0.05, f"reset after timeout({seconds})", measure, early=0.05)
+
+
+def children(where):
+    """What a handler has started with end_with_script, or by setpriv, is gone after timeout()."""
+    with Client(where) as client:
+        client.send("children\n")
+        pids = [int(word) for word in client.line().split()]
+        equal(len(pids), 3, "processes")
+        equal(client.end(), (b"", "reset"), "end of the connection")
+    until(lambda: not any(alive(pid) for pid in pids), f"{pids} are gone")
 
 
 def output(where, log, mark):

@@ -119,7 +119,7 @@ local function flush_before_reading(self)
   local continue = ""
   if self.expects and not self.response:has_left() then
     self:stop_expecting()
-    continue = "HTTP/1.1 100 Continue\r\n\r\n"
+    continue = "HTTP/1.1 100 Continue\r\n" .. self.static .. "\r\n"
   end
   local pending, message = self.socket:flush_nb(continue)
   if not pending then self:lose(message) end

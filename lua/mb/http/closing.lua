@@ -123,15 +123,28 @@ function closing.end_badly(c, err, callback)
   core.log(fault.ours and "notice" or "info", message .. (fault.hint or "") .. about)
 end
 
--- Reads the rest of a body and drops it. Returns whether the next request can follow.
-function closing.skip_body(c)
+-- Reads the rest of a body and drops it. Returns whether the next request can follow; else also what is wrong with the
+-- body or the connection, if anything is.
+local function drop_body(c)
   local limit = wire.after(c.options.drain_timeout)
   repeat
-    local some, state = c.input:discard()
+    local some, state, _, reason = c.input:discard()
     if state == "end" then return true end
-    if not some and (state ~= "block" or not c:wait(c.set, nil, limit)) then return false end
+    if state == "refused" then return false, reason end
+    if state == "failed" then return false, "the connection to the client is lost: " .. reason end
+    if not some and not c:wait(c.set, nil, limit) then return false end
   until wire.after(0) > limit
   return false
+end
+
+-- Ends a request whose body was not read to its end. Logs what is wrong with the body: nobody else has learned of it.
+-- more: another request may follow. wrong: what is known to be wrong with the body, or nil. Returns whether another
+-- request still may follow.
+function closing.end_body(c, more, wrong)
+  local dropped = false
+  if more then dropped, wrong = drop_body(c) end
+  if wrong then core.log("info", "http: " .. wrong .. describe(c)) end
+  return dropped
 end
 
 return closing

@@ -61,13 +61,13 @@ local function serve_one(c, callback, first)
     closing().end_badly(c, err, callback)
     return false
   end
+  local more = core.is_open(c.socket) and response:keeps_connection()
+  local ended, wrong = c.input:is_ended()
+  if not ended then more = closing().end_body(c, more, wrong) end
   -- The script may keep the request, but cannot reach the next one through it.
   request.faulty, request._wire = true, wire.ENDED
   c.deadline, c.request = false, false
-  if not core.is_open(c.socket) then return false end
-  if not (response:keeps_connection() and (c.input:is_ended() or closing().skip_body(c))) then
-    return false, not keepalive and "silent"
-  end
+  if not more then return false, not keepalive and "silent" end
   if c.state ~= "over" then intake().finish(c) end
   return true
 end

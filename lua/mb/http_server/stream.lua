@@ -208,9 +208,10 @@ function stream:write_headers(list, end_stream, timeout)
   if closes then self._closing = true end
   if status < "200" then
     if end_stream then error("cannot end stream directly after 1xx status code", 2) end
-    return self:_write_interim(status, first, lines, connection, timeout)
+    return self:_write_interim(list, status, first, lines, connection, timeout)
   end
-  if self._expects then self._closing = true end -- we did not ask for the body: it may not come
+  -- We did not ask for the body, so that it may not come; or it cannot be read to its end.
+  if self._expects or self.connection.broken then self._closing = true end
   if self._closing then connection = with_close(connection) end
   local rest = framing(self, status, end_stream, length, coding, connection)
   if end_stream then

@@ -157,13 +157,20 @@ function more:write_continue(timeout)
   return self.connection:send(timeout, "HTTP/1.1 100 Continue\r\n\r\n")
 end
 
+-- Throws when a 101 must not answer the request: its client has to have asked for the protocol that the 101 names
+-- (RFC 9110, section 7.8).
+local function check_upgrade(self, list)
+  local protocols = list:get_comma_separated("upgrade") or list:get_comma_separated("Upgrade")
+  local wrong = require "mb.http_server.upgrade"(self.connection.input, protocols)
+  if wrong then error("write_headers: a 101 cannot be sent: " .. wrong, 3) end
+  if not protocols then error("write_headers: a 101 has to name the protocol in \"upgrade\"", 3) end
+end
+
 -- Sends an interim response. Only the final response says that the connection closes. After a 101, the connection
 -- belongs to another protocol: connection:take_socket() returns it.
-function more:_write_interim(status, first, lines, connection, timeout)
-  if self._minor == 0 then
-    if status == "101" then error("write_headers: a 101 cannot be sent to an HTTP/1.0 client", 2) end
-    return true
-  end
+function more:_write_interim(list, status, first, lines, connection, timeout)
+  if status == "101" then check_upgrade(self, list) end
+  if self._minor == 0 then return true end
   if status == "100" then self._expects = false end
   if status == "101" then self._framing, self._closing = "close", true end
   connection = connection and others(connection)

@@ -106,14 +106,22 @@ local function answer(request, status, reason)
   return request:write_headers(head, false) and request:write_chunk(body, true)
 end
 
+-- Logs a fault of the client, once. about: as describe gives it.
+local function tell(fault, about)
+  if fault.told then return end
+  fault.told = true
+  core.log("info", "http_server: " .. fault.message .. about)
+end
+
 -- Reads the rest of a body and drops it. Returns whether the next request can follow.
 local function skip_body(self, request)
   if request._received or self.input:is_ended() then return true end
   if request._expects then return false end
   local limit = after(DRAIN_SECONDS)
   repeat
-    local some, state = self.input:discard()
+    local some, state, number, why = self.input:discard()
     if state == "end" then return true end
+    if state == "refused" or state == "failed" then self:input_failed(state, number, why) end
     if not some and (state ~= "block" or not self:wait("r", limit)) then return false end
   until after(0) > limit
   return false
@@ -132,6 +140,8 @@ function trouble:end_unusual(request)
     request._closing = true -- the client sees that it is incomplete, as far as the framing shows it
   end
   if self.broken or not request._closing and not skip_body(self, request) then request._closing = true end
+  fault = fault or self.fault
+  if self.broken and fault then tell(fault, describe(self)) end
   request.state, request._unread = "closed", false
   request._received, request._ended = true, true
   return not request._closing
@@ -159,6 +169,7 @@ end
 function trouble:stream_failed(server, request, err)
   local fault = self.fault
   local theirs = is_theirs(fault, err)
+  if fault and not theirs then fault.told = true end -- the error is logged, which comes after it
   -- Without a length, the end of the connection would look like the end of the body.
   if request._framing == "close" and not request._ended and core.is_writable(self.socket) then
     self.socket:reset()
@@ -172,7 +183,7 @@ function trouble:stream_failed(server, request, err)
   local about = describe(self)
   self:finish()
   if theirs then
-    core.log("info", "http_server: " .. fault.message .. about)
+    tell(fault, about)
     return false
   end
   core.log("err", "http_server:" .. about)

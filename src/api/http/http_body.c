@@ -19,6 +19,8 @@
 /* Chunks are joined up to this size. */
 #define JOINED_BYTES 4096
 
+static const char too_large[] = "the request body is too large";
+
 enum content {
   CONTENT_BYTES,
   CONTENT_END,
@@ -71,17 +73,13 @@ static enum content refuse(struct mb_http_input *in, int status, const char *why
   return CONTENT_REFUSED;
 }
 
-static enum content too_large(struct mb_http_input *in) {
-  return refuse(in, 413, "the request body is too large");
-}
-
 /* ---- framing ---- */
 
 /* Finds the received content of a body with a length. */
 static enum content find_by_length(struct mb_http_input *in, struct mb_span *ret) {
   const struct mb_buf *received = &in->handle->in;
   size_t len = mb_buf_len(received);
-  if (in->head.length > in->body_limit) return too_large(in);
+  if (in->head.length > in->body_limit) return refuse(in, 413, too_large);
   if (len == 0) return CONTENT_BLOCK;
   *ret = (struct mb_span){mb_buf_bytes(received), len < in->left ? len : (size_t)in->left};
   return CONTENT_BYTES;
@@ -101,9 +99,31 @@ static enum content find_chunked(struct mb_http_input *in, struct mb_span *ret) 
     return CONTENT_END;
   }
   if (content == 0) return CONTENT_BLOCK;
-  if (content > in->body_limit - in->received) return too_large(in);
+  if (content > in->body_limit - in->received) return refuse(in, 413, too_large);
   *ret = (struct mb_span){mb_buf_bytes(received), content};
   return CONTENT_BYTES;
+}
+
+bool mb_http_input_foresees_refusal(struct mb_http_input *in) {
+  const struct mb_buf *received = &in->handle->in;
+  struct mb_span rest = {mb_buf_bytes(received), mb_buf_len(received)};
+  struct mb_http_chunked chunked = in->chunked; /* a copy, which reads ahead */
+  uint64_t left = in->body_limit - in->received;
+  if (in->refused || in->ended || in->head.framing != MB_HTTP_CHUNKED) return in->refused;
+  while (rest.size > 0 && !mb_http_chunked_ended(&chunked) && !in->foreseen) {
+    struct mb_http_refusal refusal;
+    size_t framing, content;
+    if (!mb_http_chunked_next(&chunked, rest.data, rest.size, &framing, &content, &refusal)) {
+      in->foreseen = refusal.why;
+    } else if (content > left) {
+      in->foreseen = too_large;
+    } else {
+      mb_http_chunked_take(&chunked, content);
+      mb_http_take(&rest, framing + content);
+      left -= content;
+    }
+  }
+  return in->foreseen;
 }
 
 /*

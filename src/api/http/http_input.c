@@ -9,6 +9,7 @@
 #include "api/http/http_body.h"
 #include "api/http/http_fields.h"
 #include "api/http/http_list.h"
+#include "http/http_upgrade.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
@@ -86,6 +87,7 @@ static void begin_body(struct mb_http_input *in) {
   in->chunked = MB_HTTP_CHUNKED_INIT;
   in->received = 0;
   in->refused = false;
+  in->foreseen = NULL;
 }
 
 static int push_head(lua_State *L, const struct mb_http_input *in) {
@@ -158,6 +160,17 @@ static bool is_proxy_header(const char *head, size_t size) {
 }
 
 /*
+ * Reads a whole head of in->head_bytes. Returns whether it is accepted. An https URL needs a connection with
+ * TLS, of which only a trusted proxy can tell us (RFC 9110, section 7.4).
+ */
+static bool parse_head(struct mb_http_input *in, size_t size) {
+  if (!mb_http_head_parse(in->head_bytes, size, &in->head, &in->refusal)) return false;
+  if (!in->head.secure || in->handle->proxied) return true;
+  in->refusal = (struct mb_http_refusal){421, "an https URL on a connection without TLS"};
+  return false;
+}
+
+/*
  * Pushes the refusal of a head, and whether the head looks like a PROXY header, which was not announced. That
  * is for the log only: the answer must not depend on how many bytes have come so far.
  */
@@ -216,7 +229,7 @@ static int input_head(lua_State *L) {
   }
   in->scanned = 0;
   take_head(L, in, size);
-  if (!mb_http_head_parse(in->head_bytes, size, &in->head, &in->refusal)) {
+  if (!parse_head(in, size)) {
     in->head.field_count = 0;
     return refuse_head(L, in, in->head_bytes, size);
   }
@@ -247,16 +260,33 @@ static int input_count(lua_State *L) {
   return 1;
 }
 
-/* input:is_ended(): returns whether the whole request was received, so that the next one may be read. */
+/*
+ * input:is_ended()
+ * Returns whether the whole request was received, so that the next one may be read; and why its body is
+ * refused, or will be (nil: nothing is known to be wrong with it).
+ */
 static int input_is_ended(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
-  lua_pushboolean(L, in->ended && !in->refused);
-  return 1;
+  bool ended = in->ended && !in->refused;
+  lua_pushboolean(L, ended);
+  if (ended) return 1;
+  lua_pushstring(L, in->refused ? in->refusal.why : in->foreseen);
+  return 2;
 }
 
-/* input:is_head(): returns whether the method was read, and is HEAD. */
+/*
+ * input:is_head()
+ * Returns whether the method is HEAD: a response must have no content then (RFC 9110, section 9.3.2). When
+ * the head is refused before it was read, the method is what the bytes that have come begin with.
+ */
 static int input_is_head(lua_State *L) {
-  struct mb_span method = mb_http_input_at(L, 1)->head.method;
+  const struct mb_http_input *in = mb_http_input_at(L, 1);
+  const struct mb_buf *received = &in->handle->in;
+  struct mb_span method = in->head.method;
+  if (!method.data) {
+    method = (struct mb_span){mb_buf_bytes(received), mb_buf_len(received)};
+    if (method.size > 4 && !mb_http_is(method.data[4], MB_HTTP_TOKEN)) method.size = 4;
+  }
   lua_pushboolean(L, method.size == 4 && memcmp(method.data, "HEAD", 4) == 0);
   return 1;
 }
@@ -266,6 +296,15 @@ static int input_is_clean(lua_State *L) {
   const struct mb_http_input *in = mb_http_input_at(L, 1);
   lua_pushboolean(L, in->ended && !in->refused && mb_buf_len(&in->handle->in) == 0);
   return 1;
+}
+
+const char *mb_http_input_upgrade_wrong(const struct mb_http_input *in, struct mb_span protocols) {
+  const char *why = mb_http_upgrade_wrong(&in->head);
+  if (why) return why;
+  /* What follows the request has to be the other protocol's (RFC 9110, section 7.8). */
+  if (!in->ended) return "the request body was not read to its end";
+  if (!protocols.data || mb_http_upgrade_offered(&in->head, protocols)) return NULL;
+  return "the client has not offered this protocol in Upgrade";
 }
 
 /* ---- the type ---- */

@@ -42,6 +42,8 @@ struct mb_http_input {
   bool refused;   /* the request cannot be read any further; refusal says why */
   struct mb_http_refusal refusal;
   struct mb_http_parts *parts; /* NULL: the body is not read as multipart/form-data */
+  /* why the body will be refused, once somebody has looked; NULL: nothing is wrong */
+  const char *foreseen;
 };
 
 /*
@@ -52,6 +54,18 @@ int mb_http_input_new(lua_State *L);
 
 /* Registers the type. May throw. */
 void mb_http_input_open(lua_State *L);
+
+/*
+ * Returns whether the request body is refused, or will be, as far as it has been received: then no other
+ * request can follow. Takes no bytes: what comes before the fault can still be read.
+ */
+bool mb_http_input_foresees_refusal(struct mb_http_input *in);
+
+/*
+ * Returns why a 101 must not answer the request that was read last, as a short static text; NULL: it may.
+ * protocols  those that the 101 names in Upgrade; data NULL: they are not known yet
+ */
+const char *mb_http_input_upgrade_wrong(const struct mb_http_input *in, struct mb_span protocols);
 
 /* Returns the object at an index; throws when there is another value. */
 struct mb_http_input *mb_http_input_at(lua_State *L, int index);

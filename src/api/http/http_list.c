@@ -48,7 +48,7 @@ int mb_http_input_list(lua_State *L) {
   lua_createtable(L, 3 * ((int)head->field_count + 4), 2);
   add_pseudo(L, &count, ":method", head->method);
   add_pseudo(L, &count, ":path", head->target);
-  add_pseudo(L, &count, ":scheme", (struct mb_span){"http", 4});
+  add_pseudo(L, &count, ":scheme", (struct mb_span){"https", head->secure ? 5 : 4});
   for (unsigned i = 0; i < head->field_count; i++) {
     struct mb_span name = head->fields[i].name;
     char lower[64];

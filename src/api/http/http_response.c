@@ -27,6 +27,7 @@ int mb_http_response_new(lua_State *L) {
       .keepalive = lua_toboolean(L, 3),
       .minimum = (size_t)luaL_checkinteger(L, 4),
       .handle = mb_handle_at(L, 5),
+      .has_body = lua_toboolean(L, 6),
       .head = MB_BUF_INIT,
       .body = MB_BUF_INIT,
   };
@@ -41,6 +42,15 @@ static int response_gc(lua_State *L) {
   return 0;
 }
 
+/* Throws when the head is a 101 that names no protocol (RFC 9110, section 7.8). */
+static void check_named(lua_State *L, const struct mb_http_response *r,
+                        enum mb_http_response_call call) {
+  if (r->code == 101 && r->head_pending && !r->upgrades) {
+    mb_http_response_misused(L, call,
+                             "a 101 has to name the protocol: send_header(\"Upgrade\", ...)");
+  }
+}
+
 /*
  * request:finish_headers()
  * Source: reference, "request:finish_headers".
@@ -48,6 +58,7 @@ static int response_gc(lua_State *L) {
 static int finish_headers(lua_State *L) {
   struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_FINISH_HEADERS);
   lua_settop(L, 2);
+  check_named(L, r, MB_HTTP_RESPONSE_FINISH_HEADERS);
   if (r->interim) {
     mb_http_response_end_interim(L, r, mb_http_response_nothing_more);
   } else if (r->head_pending) {
@@ -146,6 +157,7 @@ static int flush(lua_State *L) {
   struct mb_http_response *r = mb_http_response_enter(L, MB_HTTP_RESPONSE_FLUSH);
   lua_settop(L, 2);
   if (r->state == MB_HTTP_RESPONSE_BODY) {
+    check_named(L, r, MB_HTTP_RESPONSE_FLUSH);
     mb_http_response_emit_body(L, r, 0, true, mb_http_response_nothing_more);
   } else {
     mb_http_response_drain(L, 0, mb_http_response_nothing_more);
@@ -168,6 +180,7 @@ static int finish(lua_State *L) {
     return 0;
   }
   check_size(L, r, MB_HTTP_RESPONSE_FINISH, 0);
+  check_named(L, r, MB_HTTP_RESPONSE_FINISH);
   if (r->has_length && r->sent != r->length && !r->is_head && !mb_http_response_is_bodyless(r)) {
     return mb_http_response_misused(L, MB_HTTP_RESPONSE_FINISH,
                                     "%I bytes of body, but Content-Length is %I",
@@ -351,12 +364,9 @@ int mb_http_response_methods(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"has_left", has_left},
-    {"is_faulty", is_faulty},
-    {"is_whole", is_whole},
-    {"keeps_connection", keeps_connection},
-    {"state", response_state},
-    {NULL, NULL},
+    {"has_left", has_left},    {"is_faulty", is_faulty},
+    {"is_whole", is_whole},    {"keeps_connection", keeps_connection},
+    {"state", response_state}, {NULL, NULL},
 };
 
 void mb_http_response_open(lua_State *L) {

@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
+#include "api/http/http_input.h"
 #include "api/http/http_response_output.h"
 #include "http/http_date.h"
 #include "http/http_reason.h"
@@ -23,7 +24,7 @@ static int status_code(struct mb_span text) {
 
 void mb_http_response_end_interim(lua_State *L, struct mb_http_response *r, lua_KFunction then) {
   r->state = MB_HTTP_RESPONSE_BROKEN;
-  r->interim = r->dated = false;
+  r->interim = r->dated = r->upgrades = false;
   if (r->code == 100) {
     lua_getfield(L, 1, "_wire");
     lua_getfield(L, -1, "stop_expecting");
@@ -57,10 +58,8 @@ static int begin_head(lua_State *L, int status, lua_KContext ctx) {
   mb_http_response_append_text(L, &r->head, "HTTP/1.1 ");
   mb_http_response_append(L, &r->head, text.data, text.size);
   mb_http_response_append_text(L, &r->head, text.size == 3 ? " \r\n" : "\r\n");
-  if (!r->interim) {
-    mb_http_response_push_of_wire(L, "static");
-    fields.data = lua_tolstring(L, -1, &fields.size);
-  }
+  mb_http_response_push_of_wire(L, "static");
+  fields.data = lua_tolstring(L, -1, &fields.size);
   if (fields.size > 0) mb_http_response_append(L, &r->head, fields.data, fields.size);
   r->head_pending = true;
   r->state = MB_HTTP_RESPONSE_HEAD;
@@ -85,12 +84,16 @@ int mb_http_response_send_status(lua_State *L) {
   }
   struct mb_span text = {NULL, 0};
   if (lua_type(L, 3) == LUA_TSTRING) text.data = lua_tolstring(L, 3, &text.size);
-  if (status_code(text) == 0) {
+  int code = status_code(text);
+  if (code == 0) {
     return mb_http_response_misused(
         L, MB_HTTP_RESPONSE_SEND_STATUS,
         "expected a status from 100 to 599, such as \"200 OK\" or 200, without line ends, got %s",
         lua_type(L, 3) == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, 3))
                                       : luaL_typename(L, 3));
+  }
+  if (code == 101) {
+    mb_http_response_check_upgrade(L, MB_HTTP_RESPONSE_SEND_STATUS, (struct mb_span){NULL, 0});
   }
   if (r->state == MB_HTTP_RESPONSE_HEAD) mb_http_response_end_interim(L, r, begin_head);
   return begin_head(L, LUA_OK, 0);
@@ -125,8 +128,8 @@ static bool on_coding(lua_State *L, struct mb_http_response *r, struct mb_span v
 }
 
 /*
- * Keeps "close" and "keep-alive" back, as we say ourselves whether the connection goes on. Sends each other
- * option in a field of its own.
+ * Keeps "close" and "keep-alive" back, as we say ourselves whether the connection goes on, and "upgrade" of
+ * a 101, which we add. Sends each other option in a field of its own.
  */
 static bool on_connection(lua_State *L, struct mb_http_response *r, struct mb_span list) {
   struct mb_span option;
@@ -134,7 +137,8 @@ static bool on_connection(lua_State *L, struct mb_http_response *r, struct mb_sp
   while (mb_http_list_next(&list, &option)) {
     if (mb_http_equals(option, "close")) {
       mb_http_response_end_connection(L, r);
-    } else if (!mb_http_equals(option, "keep-alive")) {
+    } else if (!mb_http_equals(option, "keep-alive") &&
+               !(r->code == 101 && mb_http_equals(option, "upgrade"))) {
       mb_http_response_append_text(L, &r->head, "Connection: ");
       mb_http_response_append(L, &r->head, option.data, option.size);
       mb_http_response_append_text(L, &r->head, "\r\n");
@@ -150,15 +154,20 @@ static bool on_date(lua_State *L, struct mb_http_response *r, struct mb_span val
   return true;
 }
 
+static bool on_upgrade(lua_State *L, struct mb_http_response *r, struct mb_span value) {
+  if (r->code == 101) mb_http_response_check_upgrade(L, MB_HTTP_RESPONSE_SEND_HEADER, value);
+  r->upgrades = true;
+  return true;
+}
+
 /* Fields that have a meaning for us. The function returns whether the field line is sent as it is. */
 static const struct {
   const char *name;
   bool (*notice)(lua_State *L, struct mb_http_response *r, struct mb_span value);
 } special[] = {
-    {"content-length", on_length},
-    {"transfer-encoding", on_coding},
-    {"connection", on_connection},
-    {"date", on_date},
+    {"content-length", on_length}, {"transfer-encoding", on_coding},
+    {"connection", on_connection}, {"date", on_date},
+    {"upgrade", on_upgrade},
 };
 
 /*
@@ -219,6 +228,14 @@ static void append_framing(lua_State *L, struct mb_http_response *r, const uint6
   }
 }
 
+/* Makes the response the last one if the request body is wrong, as far as that is known by now. */
+static void end_after_bad_body(lua_State *L, struct mb_http_response *r) {
+  mb_http_response_push_of_wire(L, "input");
+  if (mb_http_input_foresees_refusal(mb_http_input_at(L, -1)))
+    mb_http_response_end_connection(L, r);
+  lua_pop(L, 1);
+}
+
 void mb_http_response_end_head(lua_State *L, struct mb_http_response *r, const uint64_t *size) {
   mb_http_response_push_of_wire(L, "static_date");
   if (!r->dated && !lua_toboolean(L, -1))
@@ -227,9 +244,11 @@ void mb_http_response_end_head(lua_State *L, struct mb_http_response *r, const u
   /* The client was not told to send its body, so nobody knows whether it will send it. */
   if (lua_toboolean(L, -1)) mb_http_response_end_connection(L, r);
   lua_pop(L, 2);
+  if (r->has_body) end_after_bad_body(L, r);
   append_framing(L, r, size);
   if (r->code == 101) {
     mb_http_response_end_connection(L, r); /* another protocol follows, which is the script's */
+    mb_http_response_append_text(L, &r->head, "Connection: upgrade\r\n");
   } else if (!r->keepalive) {
     mb_http_response_append_text(L, &r->head, "Connection: close\r\n");
   } else if (r->minor == 0) {

@@ -7,6 +7,8 @@
 #include <lauxlib.h>
 #include <stdarg.h>
 
+#include "api/http/http_input.h"
+
 /* For each call: the states in which it is allowed, and how many callers above it the script's function is. */
 static const struct {
   const char *name;
@@ -87,7 +89,8 @@ struct mb_http_response *mb_http_response_enter(lua_State *L, enum mb_http_respo
                              calls[call].name);
   }
   if (!mb_handle_is_open(r->handle)) {
-    mb_http_response_misused(L, call, "the request is faulty (the script has closed or reset the connection)");
+    mb_http_response_misused(
+        L, call, "the request is faulty (the script has closed or reset the connection)");
   }
   if (!(calls[call].allowed & r->state)) mb_http_response_refuse_state(L, call, r->state);
   if (!r->used) {
@@ -108,4 +111,12 @@ void mb_http_response_push_of_wire(lua_State *L, const char *name) {
   lua_getfield(L, 1, "_wire");
   lua_getfield(L, -1, name);
   lua_remove(L, -2);
+}
+
+void mb_http_response_check_upgrade(lua_State *L, enum mb_http_response_call call,
+                                    struct mb_span protocols) {
+  mb_http_response_push_of_wire(L, "input");
+  const char *why = mb_http_input_upgrade_wrong(mb_http_input_at(L, -1), protocols);
+  if (why) mb_http_response_misused(L, call, "a 101 cannot be sent: %s", why);
+  lua_pop(L, 1);
 }

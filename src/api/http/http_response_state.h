@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "http/http_span.h"
 #include "socket/handle.h"
 
 #define MB_HTTP_RESPONSE_TYPE "mb.http.response" /* of the userdata */
@@ -43,10 +44,12 @@ struct mb_http_response {
   int code;       /* of the status */
   int minor;      /* of the request: HTTP/1.minor */
   bool is_head;   /* the request's method is HEAD: the body is counted, not sent */
+  bool has_body;  /* the request has a body */
   bool keepalive; /* the connection may be used again */
   bool used;      /* request.fresh is false */
   bool interim;   /* the status is 1xx, but not 101: another one follows */
   bool dated;     /* the script has sent a Date */
+  bool upgrades;  /* the script has sent an Upgrade */
   bool chunked;
   bool has_length;          /* the head has a Content-Length */
   bool length_of_file;      /* send_file has set the Content-Length */
@@ -73,6 +76,10 @@ int mb_http_response_refuse_state(lua_State *L, enum mb_http_response_call call,
 
 /* Makes the response the last one of its connection. */
 void mb_http_response_end_connection(lua_State *L, struct mb_http_response *r);
+
+/* Throws when a 101 must not answer the request: see mb_http_input_upgrade_wrong. */
+void mb_http_response_check_upgrade(lua_State *L, enum mb_http_response_call call,
+                                    struct mb_span protocols);
 
 /* Pushes a field of the request's connection (mb.http.wire). */
 void mb_http_response_push_of_wire(lua_State *L, const char *name);

@@ -170,27 +170,46 @@ static struct child *new_child(lua_State *L) {
 }
 
 /*
- * Pushes an array for execvp that points to all arguments. It is valid as long as the arguments stay on the
- * stack.
+ * Pushes an array for execvp that points to all arguments from index `first` on. It is valid as long as the
+ * arguments stay on the stack.
  */
-static const char *const *push_argv(lua_State *L, int count) {
-  for (int i = 1; i <= count; i++) mb_io_check_string(L, i);
+static const char *const *push_argv(lua_State *L, int first) {
+  int count = lua_gettop(L) - first + 1;
+  luaL_checkstring(L, first);
+  for (int i = 0; i < count; i++) mb_io_check_string(L, first + i);
   const char **argv = lua_newuserdata(L, ((size_t)count + 1) * sizeof *argv);
-  for (int i = 0; i < count; i++) argv[i] = lua_tostring(L, i + 1);
+  for (int i = 0; i < count; i++) argv[i] = lua_tostring(L, first + i);
   argv[count] = NULL;
   return argv;
 }
 
+/* Reads the table of options at index 1. Throws when it has anything else. */
+static bool check_options(lua_State *L) {
+  static const char name[] = "end_with_script";
+  bool end = false;
+  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), name) != 0)
+      luaL_argerror(
+          L, 1,
+          lua_pushfstring(L, "unknown option %s: expected %s", luaL_tolstring(L, -2, NULL), name));
+    luaL_argcheck(L, lua_isboolean(L, -1), 1, "end_with_script: expected true or false");
+    end = lua_toboolean(L, -1);
+  }
+  return end;
+}
+
 /*
- * moonbridge_io.exec(command, ...)
+ * moonbridge_io.exec([options,] command, ...)
  * Starts a program with arguments; a command without "/" is searched in $PATH.
+ * options  an addition, a table: end_with_script = true ends the program, and its process group, with this
+ *          process
  * Returns a child with the sockets stdin, stdout and stderr; or nil, message, errno.
  * Source: reference, "moonbridge_io.exec".
  */
 int mb_io_exec(lua_State *L) {
   static const char *const names[] = {"stdin", "stdout", "stderr"};
-  luaL_checkstring(L, 1);
-  const char *const *argv = push_argv(L, lua_gettop(L));
+  bool has_options = lua_istable(L, 1), end = has_options && check_options(L);
+  const char *const *argv = push_argv(L, has_options ? 2 : 1);
   struct mb_handle *pipes[3];
   struct child *child = new_child(L);
   lua_createtable(L, 0, 3);
@@ -201,8 +220,8 @@ int mb_io_exec(lua_State *L) {
   lua_setuservalue(L, -2);
 
   struct mb_child_pipes fds;
-  int r = mb_child_start(argv, &fds, &child->process);
-  if (mb_state_made_room(L, r)) r = mb_child_start(argv, &fds, &child->process);
+  int r = mb_child_start(argv, end, &fds, &child->process);
+  if (mb_state_made_room(L, r)) r = mb_child_start(argv, end, &fds, &child->process);
   if (r < 0) return mb_io_push_error(L, argv[0], r);
   child->pid = mb_child_pid(child->process);
   mb_handle_attach(pipes[0], mb_channel_of(-1, fds.fd[0], MB_FD_PIPE));

@@ -2,6 +2,7 @@
 #include "api/io/io_module.h"
 
 #include <lauxlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "api/io/io_child.h"
@@ -9,6 +10,7 @@
 #include "api/io/io_poll.h"
 #include "base/fdio.h"
 #include "socket/listener_object.h"
+#include "state/state.h"
 
 /*
  * moonbridge_io.getpid()
@@ -30,6 +32,29 @@ static int io_timeref(lua_State *L) {
   return 1;
 }
 
+/*
+ * moonbridge_io.script_path([name])
+ * Returns the path of a file beside the script; without a name, that of the script. It is as the script's
+ * own was given: relative paths begin in the directory where the process was started.
+ */
+static int io_script_path(lua_State *L) {
+  const char *script = mb_state_of(L)->script, *slash = strrchr(script, '/');
+  if (lua_isnoneornil(L, 1)) {
+    lua_pushstring(L, script);
+    return 1;
+  }
+  size_t len;
+  const char *name = luaL_checklstring(L, 1, &len);
+  luaL_argcheck(L, len > 0 && strlen(name) == len, 1, "expected the name of a file");
+  luaL_argcheck(L, name[0] != '/', 1,
+                "expected a name that begins beside the script, not an absolute path");
+  lua_settop(L, 1);
+  lua_pushlstring(L, script, slash ? (size_t)(slash + 1 - script) : 0);
+  lua_insert(L, 1);
+  lua_concat(L, 2);
+  return 1;
+}
+
 /* A new function of the module needs a C function, a row here, a test, and an entry in moonbridge_io(3). */
 static const luaL_Reg functions[] = {
     {"catch_sigterm", mb_io_catch_sigterm},
@@ -39,6 +64,7 @@ static const luaL_Reg functions[] = {
     {"localconnect_nb", mb_io_localconnect_nb},
     {"locallisten", mb_listener_object_locallisten},
     {"poll", mb_io_poll},
+    {"script_path", io_script_path},
     {"tcpconnect", mb_io_tcpconnect},
     {"tcpconnect_nb", mb_io_tcpconnect_nb},
     {"tcplisten", mb_listener_object_tcplisten},

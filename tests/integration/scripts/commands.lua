@@ -57,6 +57,14 @@ function commands.environment(socket)
   child:close()
 end
 
+-- Where the process was started, and a file beside the script.
+function commands.directory(socket)
+  local child = io.popen("pwd -P")
+  socket:write(child:read("l"), "\n")
+  child:close()
+  socket:write(io.open(moonbridge_io.script_path("commands.lua")):read("l"), "\n")
+end
+
 -- A message with a level.
 commands["warn"] = function(socket)
   require("mb.log").warning(socket:read(nil, "\n"))
@@ -113,6 +121,15 @@ commands["timeout"] = function(socket)
   socket:flush("armed\n")
   timeout(seconds)
   socket:read(nil, "\n")
+end
+
+-- timeout() while a child runs that ends with the script, and one that does so by setpriv.
+function commands.children(socket)
+  timeout(0.5)
+  local child = moonbridge_io.exec({end_with_script = true}, "sh", "-c", "sleep 60 & echo $!; wait")
+  local other = io.popen("echo $$; exec setpriv --pdeathsig TERM sleep 60")
+  socket:flush(child.pid, " ", child.stdout:read(nil, "\n"):match("%d+"), " ", other:read("l"), "\n")
+  child:wait()
 end
 
 -- Ends the process without ending the connection first.

@@ -182,6 +182,9 @@ paths["/names"] = function(stream, request)
   for name, value, never in request:each() do show("field", name, value, never) end
   stream:write_headers(head("200"), true)
 end
+paths["/upgrade-asked"] = function(stream)
+  call(stream, "write_headers", head("101", {"upgrade", "foo"}, {"connection", "upgrade"}), false)
+end
 paths["/upgrade-is-told"] = function(stream)
   call(stream, "write_headers", head("101", {"upgrade", "foo"}, {"connection", "upgrade"}), false)
   local socket = stream.connection:take_socket()

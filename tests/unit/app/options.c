@@ -282,6 +282,45 @@ int main(void) {
       "--proxy-trust ::1 --silence-timeout 9 --tcp-keepalive 9 --timeout 1 s.lua");
   tap_int(o.ncarried, 9, "there is room for all of them");
 
+  /* What other programs have. */
+  static const char *const listens[] = {
+      "--listen 8080 s.lua",
+      "--listen=8080",
+      "--listen",
+      "--lis 8080",
+      "--liste 1 s.lua",
+      "--port 8080 s.lua",
+      "--port=80",
+      "-p 8080",
+      "-p8080",
+      "-l 8080",
+      "--bind 127.0.0.1",
+      "--address=0.0.0.0",
+      "--host a",
+      "--check --listen 1 s.lua",
+  };
+  for (size_t i = 0; i < sizeof listens / sizeof *listens; i++)
+    refused(listens[i],
+            "mb-handle does not listen, the service manager does: systemctl start mb@PORT.socket");
+  refused("--listen=8080 s.lua", "--listen: mb-handle does not listen");
+  refused("-p8080", "-p: mb-handle does not listen");
+  refused("-h", "-h: write --help");
+  refused("-?", "-?: write --help");
+  refused("-V", "-V: write --version");
+  refused("-v s.lua", "-v: write --version");
+  refused("-c s.lua", "-c: write --check");
+  refused("--handler /h s.lua", "write --handlers DIR");
+  refused("--hand s.lua", "write --handlers DIR");
+  refused("--script s.lua", "a script is written without an option");
+  refused("--po 80", "unknown or wrong option --po;");
+  refused("--proxy s.lua", "unknown or wrong option --proxy;");
+  tap_ok(parse("--listener=8 s.lua") && o.listener == 8, "--listener, in full, is ours");
+  tap_ok(parse("--listener 8 s.lua --listen 9") && o.listener == 8 && o.nargs == 2,
+         "behind the script nothing is looked at");
+  tap_ok(parse("--time 5 --memory 1M --log-lev=info --ver s.lua") && o.timeout == 5 && o.version &&
+             o.memory_limit == 1 << 20 && o.log_level == LOG_INFO,
+         "abbreviations that can mean one thing only");
+
   refused("--bogus", "--bogus");
   refused("-x", "-x");
   refused("--listener", "--listener");

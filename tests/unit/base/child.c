@@ -26,7 +26,7 @@ static int count_descriptors(void) {
 
 static struct mb_child *start(const char *const argv[], struct mb_child_pipes *pipes) {
   struct mb_child *child;
-  int r = mb_child_start(argv, pipes, &child);
+  int r = mb_child_start(argv, false, pipes, &child);
   tap_int(r, 0, "%s starts", argv[0]);
   if (r < 0) tap_bail("nothing to go on with");
   return child;
@@ -92,7 +92,8 @@ static void cannot_start(void) {
     const char *const argv[] = {cases[i].program, NULL};
     struct mb_child_pipes pipes = {{77, 77, 77}};
     struct mb_child *child = NULL;
-    tap_int(mb_child_start(argv, &pipes, &child), -cases[i].error, "\"%s\"", cases[i].program);
+    tap_int(mb_child_start(argv, false, &pipes, &child), -cases[i].error, "\"%s\"",
+            cases[i].program);
     tap_ok(!child && pipes.fd[0] == 77, "the outputs are as they were");
   }
   tap_int(count_descriptors(), before, "no descriptor is left over");

@@ -66,6 +66,18 @@ static void version_1(void) {
       "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
       "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe]:65535");
   takes_v1("PROXY TCP6 ::ffff:192.0.2.1 ::1 80 80\r\n", "192.0.2.1:80", "[::1]:80");
+  /* nginx's stream module: the client's address came in a header, the other one is of its own listener. */
+  takes_v1("PROXY TCP6 2001:db8::1 127.0.0.1 51512 80\r\n", "[2001:db8::1]:51512", "127.0.0.1:80");
+  takes_v1("PROXY TCP4 192.0.2.1 ::1 51512 80\r\n", "192.0.2.1:51512", "[::1]:80");
+  takes_v1("PROXY TCP4 192.0.2.1 ::ffff:127.0.0.1 51512 80\r\n", "192.0.2.1:51512", "127.0.0.1:80");
+  takes_v1("PROXY TCP6 192.0.2.1 ::1 1 2\r\n", "192.0.2.1:1", "[::1]:2");
+  takes_v1("PROXY TCP6 2001:db8::1 unix:/run/x.sock 51512 0\r\n", "[2001:db8::1]:51512",
+           "/run/x.sock");
+  takes_v1("PROXY TCP4 192.0.2.1 unix: 51512 0\r\n", "192.0.2.1:51512", "unnamed");
+  takes_v1(
+      "PROXY TCP4 192.0.2.1 unix:/1234567890123456789012345678901234567890123456789012345678901234 "
+      "1 0\r\n",
+      "192.0.2.1:1", "/1234567890123456789012345678901234567890123456789012345678901234");
   TAKES("PROXY UNKNOWN\r\n", "UNKNOWN");
   tap_ok(!header.has_addresses, "UNKNOWN has no addresses");
   TAKES("PROXY UNKNOWN whatever \0 it says 1 2\r\n", "UNKNOWN with more");
@@ -90,7 +102,15 @@ static void version_1(void) {
       "PROXY TCP4 192.0.2.256 198.51.100.2 1 443\r\n",
       "PROXY TCP4 192.0.2.01 198.51.100.2 1 443\r\n",
       "PROXY TCP4 ::1 ::1 1 443\r\n",
-      "PROXY TCP6 192.0.2.1 ::1 1 443\r\n",
+      "PROXY TCP6 192.0.2.1 192.0.2.2 1 443\r\n",
+      "PROXY TCP4 ::ffff:192.0.2.1 ::1 1 443\r\n",
+      "PROXY TCP4 ::1 unix:/run/x.sock 1 0\r\n",
+      "PROXY TCP4 192.0.2.1 unix:/run/x.sock 1 443\r\n",
+      "PROXY TCP4 192.0.2.1 unix:/run/x.sock 1 00\r\n",
+      "PROXY TCP4 192.0.2.1 unix:run/x.sock 1 0\r\n",
+      "PROXY TCP4 192.0.2.1 unix:@x 1 0\r\n",
+      "PROXY TCP4 192.0.2.1 UNIX:/run/x.sock 1 0\r\n",
+      "PROXY TCP4 unix:/run/x.sock 192.0.2.1 0 443\r\n",
       "PROXY TCP6 fe80::1%lo ::1 1 443\r\n",
       "PROXY TCP6 fe80::1%1 ::1 1 443\r\n",
       "PROXY TCP6 ::1 fe80::1%mb-none 1 443\r\n",
@@ -137,6 +157,14 @@ static void version_2(void) {
         "\0\x50\x1f\x90",
         "version 2, TCP6");
   addresses_are("[2001:db8::1]:80", "[::1]:8080", "version 2, TCP6");
+  /* One family is for both addresses: the other one of two different ones is mapped. */
+  TAKES(SIGNATURE
+        "\x21\x21\0\x24"
+        "\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
+        "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\1"
+        "\0\x50\x1f\x90",
+        "version 2, TCP6 with a mapped address");
+  addresses_are("[2001:db8::1]:80", "127.0.0.1:8080", "version 2, TCP6 with a mapped address");
   TAKES(SIGNATURE "\x20\0\0\0", "LOCAL");
   tap_ok(!header.has_addresses, "LOCAL has no addresses");
   TAKES(SIGNATURE "\x20\x11\0\x0c" TCP4_ADDR, "LOCAL with addresses");

@@ -44,7 +44,29 @@ static void records(void) {
   if (symlink(name, in_dir("link")) != 0) tap_bail("symlink");
   tap_int(mb_record_open(in_dir("link"), STDIN_FILENO), -ELOOP, "a symbolic link is not followed");
   unlink(in_dir("link"));
+  if (link(in_dir(name), in_dir("link")) != 0) tap_bail("link");
+  int writer = open(in_dir(name), O_WRONLY);
+  tap_int(mb_record_write(writer, "old", 3), 0, "a file with two names");
+  close(writer);
+  tap_int(mb_record_open(in_dir("link"), STDIN_FILENO), -EPERM, "is not recorded to");
+  tap_ok(stat(in_dir(name), &st) == 0 && st.st_size == 3, "and stays as it is");
+  unlink(in_dir("link"));
+  if (geteuid() == 0) {
+    if (chown(in_dir(name), 65534, 65534) != 0) tap_bail("chown");
+    tap_int(mb_record_open(in_dir(name), STDIN_FILENO), -EPERM,
+            "nor is a file of another user, even by root");
+    tap_ok(stat(in_dir(name), &st) == 0 && st.st_size == 3, "and it stays as it is");
+  }
   unlink(in_dir(name));
+  mode_t mask = umask(0);
+  close(mb_record_open(in_dir("open"), STDIN_FILENO));
+  tap_ok(stat(in_dir("open"), &st) == 0 && (st.st_mode & 07777) == 0600, "0600 without an umask");
+  unlink(in_dir("open"));
+  umask(0777);
+  close(mb_record_open(in_dir("shut"), STDIN_FILENO));
+  tap_ok(stat(in_dir("shut"), &st) == 0 && (st.st_mode & 07777) == 0600, "and with any umask");
+  unlink(in_dir("shut"));
+  umask(mask);
   fd = mb_record_open(in_dir("a%%b"), STDIN_FILENO);
   close(fd);
   tap_ok(unlink(in_dir("a%b")) == 0, "two percent signs stand for one");

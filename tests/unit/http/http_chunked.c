@@ -92,8 +92,10 @@ static void accepted(void) {
        "012345678901234567890123456789ab", 0},
       {"zeros in front", S("0000000000000000000003\r\nabc\r\n000\r\n\r\n"), "abc", 0},
       {"extensions", S("3;a\r\nabc\r\n1;b=c;d=\"e;f\"\r\nd\r\n0;g\r\n\r\n"), "abcd", 0},
-      {"blanks before extensions", S("3 \t ; a = b\t\r\nabc\r\n" END), "abc", 0},
-      {"extensions above ASCII", S("3;\xc3\xa4\r\nabc\r\n" END), "abc", 0},
+      {"blanks in extensions", S("3 \t ; a = b\t;\tc ; d =\"e\" \r\nabc\r\n" END), "abc", 0},
+      {"blanks behind a size", S("3  \r\nabc\r\n1\t\r\nd\r\n0 \r\n\r\n"), "abcd", 0},
+      {"any quoted value", S("3;a=\"\";b=\";\\\"\\\\ \t\xc3\xa4\\a\"\r\nabc\r\n" END), "abc", 0},
+      {"any token", S("3;!#$%&'*+-.^_`|~9=!#$%&'*+-.^_`|~9\r\nabc\r\n" END), "abc", 0},
       {"trailers", S("3\r\nabc\r\n0\r\na:\r\nB-c: \td\xff:\r\n\r\n"), "abc", 0},
       {"trailers are no framing", S("0\r\nContent-Length: 5\r\n\r\nabcde"), "", 5},
       {"the next request", S("1\r\na\r\n" END "GET"), "a", 3},
@@ -119,12 +121,14 @@ static void incomplete(void) {
   tap_ok(open, "no part of a body is a whole one, and none is refused");
 }
 
-#define BARE_LF "bare LF in a chunked body"
-#define BARE_CR "bare CR in a chunked body"
-#define LONGER  "chunk that is longer than its size"
-#define LARGE   "chunk size that is too large"
-#define SIZE    "bad chunk size"
-#define NAME    "bad character in the name of a trailer field"
+#define BARE_LF   "bare LF in a chunked body"
+#define BARE_CR   "bare CR in a chunked body"
+#define LONGER    "chunk that is longer than its size"
+#define LARGE     "chunk size that is too large"
+#define SIZE      "bad chunk size"
+#define NAME      "bad character in the name of a trailer field"
+#define EXTENSION "bad chunk extension"
+#define CONTROL   "control character in a chunk extension"
 
 static void refused(void) {
   static const struct {
@@ -143,9 +147,37 @@ static void refused(void) {
       {S("3_0\r\n"), SIZE, ""},
       {S("3,3\r\n"), SIZE, ""},
       {S("3\0\r\n"), SIZE, ""},
-      {S("3 \r\n"), SIZE, ""},
-      {S("3\t\r\n"), SIZE, ""},
-      {S("3 3\r\n"), SIZE, ""},
+      {S("3 3\r\n"), EXTENSION, ""},
+      {S("3;\r\n"), EXTENSION, ""},
+      {S("3; \r\n"), EXTENSION, ""},
+      {S("3;;\r\n"), EXTENSION, ""},
+      {S("3;;a\r\n"), EXTENSION, ""},
+      {S("3;a;\r\n"), EXTENSION, ""},
+      {S("3;=b\r\n"), EXTENSION, ""},
+      {S("3;a=\r\n"), EXTENSION, ""},
+      {S("3;a= \r\n"), EXTENSION, ""},
+      {S("3;a=;b\r\n"), EXTENSION, ""},
+      {S("3;a==b\r\n"), EXTENSION, ""},
+      {S("3;a=b=c\r\n"), EXTENSION, ""},
+      {S("3;a=b c\r\n"), EXTENSION, ""},
+      {S("3;a=b =c\r\n"), EXTENSION, ""},
+      {S("3;[]\r\n"), EXTENSION, ""},
+      {S("3;a[]\r\n"), EXTENSION, ""},
+      {S("3;a b\r\n"), EXTENSION, ""},
+      {S("3;a b=c\r\n"), EXTENSION, ""},
+      {S("3;a=[]\r\n"), EXTENSION, ""},
+      {S("3;a,b\r\n"), EXTENSION, ""},
+      {S("3;a\"b\"\r\n"), EXTENSION, ""},
+      {S("3;\"a\"\r\n"), EXTENSION, ""},
+      {S("3;a=b\"c\"\r\n"), EXTENSION, ""},
+      {S("3;a=\"b\r\n"), EXTENSION, ""},
+      {S("3;a=\"b\\\"\r\n"), EXTENSION, ""},
+      {S("3;a=\"b\\\r\n"), EXTENSION, ""},
+      {S("3;a=\"b\"c\r\n"), EXTENSION, ""},
+      {S("3;a=\"b\" c\r\n"), EXTENSION, ""},
+      {S("3;a=\"b\"=c\r\n"), EXTENSION, ""},
+      {S("3;\xc3\xa4\r\n"), EXTENSION, ""},
+      {S("0;;\r\n\r\n"), EXTENSION, ""},
       {S("\xb3\r\n"), SIZE, ""},
       {S("8000000000000000\r\n"), LARGE, ""},
       {S("10000000000000003\r\n"), LARGE, ""},
@@ -158,9 +190,15 @@ static void refused(void) {
       {S("3\rabc"), BARE_CR, ""},
       {S("3\r\rabc"), BARE_CR, ""},
       {S("3;a\rb\r\nabc"), BARE_CR, ""},
-      {S("3;\r\r\nabc"), BARE_CR, ""},
-      {S("3;a\0\r\nabc"), "control character in a chunk extension", ""},
-      {S("3;a\x7f\r\nabc"), "control character in a chunk extension", ""},
+      {S("3;a=\"\\\n\"\r\nabc"), BARE_LF, ""},
+      {S("3;a\r\r\nabc"), BARE_CR, ""},
+      {S("3 \rabc"), BARE_CR, ""},
+      {S("3;a\0\r\nabc"), CONTROL, ""},
+      {S("3;a\x7f\r\nabc"), CONTROL, ""},
+      {S("3 \0\r\nabc"), CONTROL, ""},
+      {S("3;\0\r\nabc"), CONTROL, ""},
+      {S("3;a=\"\0\"\r\nabc"), CONTROL, ""},
+      {S("3;a=\"\\\x7f\"\r\nabc"), CONTROL, ""},
       {S("3\r\nabcd\r\n"), LONGER, "abc"},
       {S("3\r\nabc\n"), LONGER, "abc"},
       {S("3\r\nabc\r0"), LONGER, "abc"},
@@ -248,21 +286,29 @@ static struct mb_http_refusal repeat(const char *opening, const char *pattern, s
 
 static void limits(void) {
   enum { LINE = MB_HTTP_CHUNK_LINE_MAX, EXTRA = MB_HTTP_CHUNK_EXTRA_MAX };
+  static const char line[] = "too long a line in a chunked body";
+  static const char extra[] = "too many chunk extensions and trailers";
+  static const char zeros[] = "too many zeros before chunk sizes";
   static const struct {
     const char *what, *opening, *pattern;
     size_t most; /* how often the pattern may be repeated */
-    const char *ending;
-    bool line;
+    const char *ending, *why;
   } cases[] = {
-      {"a line of digits", "", "0", LINE, "\r\n\r\n", true},
-      {"a line with an extension", "0;", "x", LINE - 2, "\r\n\r\n", true},
-      {"a line with blanks", "0", " ", LINE - 2, ";\r\n\r\n", true},
-      {"a line of a trailer", "0\r\na:", "x", LINE - 2, "\r\n\r\n", true},
-      {"a name of a trailer", "0\r\n", "x", LINE - 1, ":\r\n\r\n", true},
-      {"extensions", "", "1;x\r\na\r\n", EXTRA / 2, END, false},
-      {"blanks before extensions", "", "1 ;\r\na\r\n", EXTRA / 2, END, false},
-      {"trailers", "0\r\n", "a:xx\r\n", EXTRA / 4, "\r\n", false},
-      {"extensions and trailers", "0;xxx\r\n", "a:xx\r\n", EXTRA / 4 - 1, "\r\n", false},
+      {"a line of digits", "", "0", LINE, "\r\n\r\n", line},
+      {"a line with an extension", "0;", "x", LINE - 2, "\r\n\r\n", line},
+      {"a line with blanks", "0", " ", LINE - 3, ";x\r\n\r\n", line},
+      {"a line of a trailer", "0\r\na:", "x", LINE - 2, "\r\n\r\n", line},
+      {"a name of a trailer", "0\r\n", "x", LINE - 1, ":\r\n\r\n", line},
+      {"a line with a quoted value", "0;a=\"", "x", LINE - 6, "\"\r\n\r\n", line},
+      {"zeros", "", "00000000000000001\r\na\r\n", EXTRA, END, zeros},
+      {"many zeros", "", "00000000000000000000000000000001\r\na\r\n", EXTRA / 16, END, zeros},
+      {"zeros and extensions", "0000000000000000000;x\r\n", "a:xx\r\n", EXTRA / 4 - 2, "\r\n",
+       extra},
+      {"blanks behind sizes", "", "1  \r\na\r\n", EXTRA / 2, END, extra},
+      {"extensions", "", "1;x\r\na\r\n", EXTRA / 2, END, extra},
+      {"blanks before extensions", "", "1 ;x\r\na\r\n", EXTRA / 3, END, extra},
+      {"trailers", "0\r\n", "a:xx\r\n", EXTRA / 4, "\r\n", extra},
+      {"extensions and trailers", "0;xxx\r\n", "a:xx\r\n", EXTRA / 4 - 1, "\r\n", extra},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct mb_http_refusal at_limit =
@@ -271,12 +317,11 @@ static void limits(void) {
         repeat(cases[i].opening, cases[i].pattern, cases[i].most + 1, cases[i].ending);
     tap_str(at_limit.why, NULL, "%s: up to the limit", cases[i].what);
     tap_int(beyond.status, 413, "and not beyond");
-    tap_str(beyond.why,
-            cases[i].line ? "too long a line in a chunked body"
-                          : "too many chunk extensions and trailers",
-            "and why");
+    tap_str(beyond.why, cases[i].why, "and why");
   }
   tap_str(repeat("", "1\r\na\r\n", 100000, END).why, NULL, "chunks are not limited in number");
+  tap_str(repeat("", "0000000000000001\r\na\r\n", 100000, END).why, NULL,
+          "nor are zeros where sizes have one width");
 }
 
 int main(void) {

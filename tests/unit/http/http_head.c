@@ -134,6 +134,14 @@ static void accepted(void) {
       {"close wins in 1.0", "GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n",
        "GET|/||(none)|1.0 none 0"},
 
+      {"Content-Type",
+       POST "Content-Type: a/b, c/d\r\nContent-Types: e\r\nX-Content-Type: f\r\n\r\n",
+       "POST|/||a|1.1 none 0 keep"},
+      {"other fields of one value twice",
+       GET "Range: a\r\nRange: b\r\nContent-Range: a\r\n"
+           "Content-Range: b\r\nCookie: a=b\r\nCookie: a=c\r\n\r\n",
+       "GET|/||a|1.1 none 0 keep"},
+
       {"Expect", POST "Expect: 100-Continue\r\nContent-Length: 5\r\n\r\n",
        "POST|/||a|1.1 length 5 keep expects"},
       {"Expect of chunks", POST "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -189,6 +197,7 @@ struct refused {
 #define CODING      "Transfer-Encoding other than chunked"
 #define BEHIND      "Transfer-Encoding with more behind chunked"
 #define BAD_CODING  "bad Transfer-Encoding field"
+#define TYPES       "more than one Content-Type field"
 #define EXPECT      "Expect other than 100-continue"
 #define FOLDED      "folded field line"
 
@@ -207,6 +216,12 @@ static const struct refused refused[] = {
     REFUSED("G@T / HTTP/1.1\r\n\r\n", 400, "bad character in the method"),
     REFUSED("G\xc3\xa4T / HTTP/1.1\r\n\r\n", 400, "bad character in the method"),
     REFUSED("GET /#a HTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
+    REFUSED("GET /\" HTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
+    REFUSED("GET /?< HTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
+    REFUSED("GET /?> HTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
+    REFUSED("GET /?\xc3\xa4 HTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
+    REFUSED("GET /\xff HTTP/1.1\r\n\r\n", 400, "bad character in the request target"),
+    REFUSED("GET /{ HTTP/1.1\r\n\r\n", 400, "bad character in the path of the request target"),
     REFUSED("GET /\x7f HTTP/1.1\r\n\r\n", 400, CONTROL),
     REFUSED("GET /\x01 HTTP/1.1\r\n\r\n", 400, CONTROL),
     REFUSED("GET /\0 HTTP/1.1\r\n\r\n", 400, NUL),
@@ -269,6 +284,8 @@ static const struct refused refused[] = {
     REFUSED("GET / HTTP/1.0\r\n" HOST HOST "\r\n", 400, "more than one Host field"),
     REFUSED("GET / HTTP/1.1\r\nHost:\r\nHost:\r\n\r\n", 400, "more than one Host field"),
     REFUSED("GET / HTTP/1.0\r\nHost: a/b\r\n\r\n", 400, "bad Host field"),
+    REFUSED("GET / HTTP/1.1\r\nHost: :80\r\n\r\n", 400, "bad Host field"),
+    REFUSED("GET / HTTP/1.1\r\nHost: ..\r\n\r\n", 400, "bad Host field"),
 
     REFUSED(POST "Content-Length:\r\n\r\n", 400, NO_NUMBER),
     REFUSED(POST "Content-Length: -5\r\n\r\n", 400, NO_NUMBER),
@@ -316,6 +333,11 @@ static const struct refused refused[] = {
             400, CONTROL),
     REFUSED("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400,
             "Transfer-Encoding in HTTP/1.0"),
+
+    REFUSED(POST "Content-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400, TYPES),
+    REFUSED(POST "Content-Type: a/b\r\nX: y\r\ncontent-TYPE: a/b\r\n\r\n", 400, TYPES),
+    REFUSED(POST "Content-Type:\r\nContent-Type:\r\n\r\n", 400, TYPES),
+    REFUSED("GET / HTTP/1.0\r\nContent-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400, TYPES),
 
     REFUSED(GET "Connection: \"close\"\r\n\r\n", 400, "bad Connection field"),
     REFUSED(GET "Connection: a b\r\n\r\n", 400, "bad Connection field"),

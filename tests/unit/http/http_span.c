@@ -14,18 +14,23 @@ static bool among(int c, const char *set) { return c != 0 && strchr(set, c); }
 
 static void classes(void) {
   bool token = true, value = true, target = true, digit = true, hex = true, host = true;
+  bool path = true;
   for (int c = 0; c < 256; c++) {
     bool control = c < 0x20 || c == 0x7f, name = among(c, LETTERS DIGITS);
     token &= mb_http_is((char)c, MB_HTTP_TOKEN) == (name || among(c, "!#$%&'*+-.^_`|~"));
     value &= mb_http_is((char)c, MB_HTTP_VALUE) == (!control || c == '\t');
-    target &= mb_http_is((char)c, MB_HTTP_TARGET) == (!control && c != ' ' && c != '#');
+    /* What RFC 3986 has in a URI, but '#'; and what browsers leave as it is in a query. */
+    bool uri = name || among(c, "-._~!$&'()*+,;=:@/[]");
+    target &= mb_http_is((char)c, MB_HTTP_TARGET) == (uri || among(c, "%?\\^`{|}"));
+    path &= mb_http_is((char)c, MB_HTTP_PATH) == uri;
     digit &= mb_http_is((char)c, MB_HTTP_DIGIT) == among(c, DIGITS);
     hex &= mb_http_is((char)c, MB_HTTP_HEX) == among(c, DIGITS "abcdefABCDEF");
     host &= mb_http_is((char)c, MB_HTTP_HOST) == (name || among(c, "-._~!$&'()*+,;=%:"));
   }
   tap_ok(token, "a token holds letters, digits and 15 marks");
   tap_ok(value, "a value holds all but controls; a tab is none");
-  tap_ok(target, "a target holds no control, no space, no '#'");
+  tap_ok(target, "a target holds no control, no space, none of \"#<>, nothing above ASCII");
+  tap_ok(path, "a path holds less, and '%%' in escapes only");
   tap_ok(digit, "ten digits");
   tap_ok(hex, "22 hexadecimal digits");
   tap_ok(host, "a host holds unreserved, sub-delims, '%%' and ':'");

@@ -1,0 +1,53 @@
+/*
+ * System calls that few processes make, without the C library's functions for them: each function of a shared
+ * library that we link to is looked up at every start, some 600 instructions for every connection. Each of
+ * these does and returns what the function of its name does, see section 2 of the manual.
+ */
+#ifndef MB_RARE_H
+#define MB_RARE_H
+
+#include <stdbool.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* On some 32-bit systems the plain call knows 16 bits of a user's number. */
+#ifdef SYS_geteuid32
+#define MB_SYS(name) SYS_##name##32
+#else
+#define MB_SYS(name) SYS_##name
+#endif
+
+static inline uid_t mb_rare_geteuid(void) { return (uid_t)syscall(MB_SYS(geteuid)); }
+
+/* Sets the real, the effective and the saved group. */
+static inline int mb_rare_setresgid(gid_t gid) {
+  return (int)syscall(MB_SYS(setresgid), gid, gid, gid);
+}
+
+/* Sets the real, the effective and the saved user. */
+static inline int mb_rare_setresuid(uid_t uid) {
+  return (int)syscall(MB_SYS(setresuid), uid, uid, uid);
+}
+
+static inline int mb_rare_setsid(void) { return (int)syscall(SYS_setsid); }
+
+static inline int mb_rare_setpgid(pid_t pid, pid_t group) {
+  return (int)syscall(SYS_setpgid, pid, group);
+}
+
+static inline int mb_rare_chdir(const char *path) { return (int)syscall(SYS_chdir, path); }
+
+/* prctl with one argument; the others are zeros. */
+static inline int mb_rare_prctl(int option, unsigned long value) {
+  return (int)syscall(SYS_prctl, option, value, 0UL, 0UL, 0UL);
+}
+
+/* isatty(3): nothing but a terminal has the size of a window. */
+static inline bool mb_rare_isatty(int fd) {
+  struct winsize size;
+  return ioctl(fd, TIOCGWINSZ, &size) == 0;
+}
+
+#endif
