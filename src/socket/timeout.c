@@ -49,8 +49,9 @@ static int64_t last = MB_NO_DEADLINE;  /* of the finalizers that run when the Lu
 static int64_t outer = MB_NO_DEADLINE; /* set by timeout(seconds) outside of all sub-timers */
 static struct sub_timer *running;      /* the one started last goes first */
 
-static int64_t silence_usec;                  /* how long a connection may be silent; 0: there is no limit */
-static int64_t silence_ends = MB_NO_DEADLINE; /* not before then: whether it was silent is asked then */
+static int64_t silence_usec; /* how long a connection may be silent; 0: there is no limit */
+/* The connection is not silent for so long before then. Whether it was is asked then. */
+static int64_t silence_ends = MB_NO_DEADLINE;
 
 static const struct mb_channel *volatile guarded;
 
@@ -99,7 +100,8 @@ static void arm(void);
  * deadline that has been changed. It is set anew. Only the deadlines say what is up, and every change that
  * can make the alarm come too late ends with arm(): where this has interrupted one does not matter.
  */
-static bool goes_on(const struct mb_channel *connection, const struct mb_timeout_label **ret_label) {
+static bool goes_on(const struct mb_channel *connection,
+                    const struct mb_timeout_label **ret_label) {
   int64_t now = mb_now_usec();
   if (earliest(ret_label) <= now) return false;
   if (silence_ends <= now) {

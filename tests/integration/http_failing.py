@@ -219,6 +219,7 @@ def _():
     with served(body, pair=TCP) as (client, _):
         client.send(request("/", "POST", None, ["Content-Length: 3"]) + b"a")
         equal(len(client.response().body), 1 << 24, "size of the response")
+        client.send(b"bc")
 
 
 @test("a function of the script's own that is called, with results and yields of its own, is no matter of ours")
