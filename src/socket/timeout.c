@@ -50,8 +50,7 @@ static int64_t outer = MB_NO_DEADLINE; /* set by timeout(seconds) outside of all
 static struct sub_timer *running;      /* the one started last goes first */
 
 static int64_t silence_usec; /* how long a connection may be silent; 0: there is no limit */
-/* The connection is not silent for so long before then. Whether it was is asked then. */
-static int64_t silence_ends = MB_NO_DEADLINE;
+static int64_t silence_ends = MB_NO_DEADLINE; /* when to ask whether it was silent */
 
 static const struct mb_channel *volatile guarded;
 
