@@ -15,10 +15,10 @@ StartLimitIntervalSec=0
 
 local BRAKES = [[
 
-# The brakes: a manager starts some 100 to 250 services a second, and while more connections come
-# than that, it would take or refuse them and start nothing at all, of no unit. See limits.txt.
+# The brakes. A manager starts some 100 to 250 services a second. While more connections come than that,
+# it only takes or refuses them, and starts no unit at all. See limits.txt.
 %s
-# When more come in a second, the socket closes; mb-reopen@.service opens it after another second.
+# When more come within a second, the socket closes; mb-reopen@.service opens it after a moment.
 TriggerLimitIntervalSec=1s
 TriggerLimitBurst=%d
 ]]
