@@ -30,8 +30,8 @@ NoDelay=yes
 ]]
 
 local BACKLOG_OF_TCP = "# Clients beyond the first of a burst wait in the kernel, and try again after 1 s.\nBacklog=64"
-local BACKLOG_OF_LOCAL = "# A local client that finds no room is told so at once, and cannot be held off: there is room for all.\n"
-  .. "Backlog=1024"
+local BACKLOG_OF_LOCAL = "# A local client that finds no room is told so at once, and cannot be held off: "
+  .. "there is room for all.\nBacklog=1024"
 
 local LOCAL = [[
 
