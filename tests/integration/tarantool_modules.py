@@ -142,6 +142,9 @@ local json = mb.json
 says("decode: unknown setting depth", json.decode, "1", {depth = 5})
 says("cfg: decode_max_depth has to be a number", json.cfg, {decode_max_depth = true})
 says("bad argument to 'encode': expected a table of settings", json.encode, 1, 2)
+for _, number in ipairs{-1, 2.5, 0/0, 1/0} do
+  says("cfg: encode_number_precision has to be an integer, 0 or more", json.cfg, {encode_number_precision = number})
+end
 local settings = {decode_max_depth = 1e9, encode_max_depth = 1e9, encode_number_precision = 1e9}
 says("too many nested data structures (1001)", json.decode, ("["):rep(100000), settings)
 says("too many nested data structures (1001)", json.decode, ('{"a":'):rep(100000), settings)

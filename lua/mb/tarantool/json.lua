@@ -261,6 +261,9 @@ local function check_settings(settings, name)
     if type(value) ~= type(DEFAULTS[key]) then
       error(("%s: %s has to be a %s"):format(name, key, type(DEFAULTS[key])), 3)
     end
+    if type(value) == "number" and (not math.tointeger(value) or value < 0) then
+      error(("%s: %s has to be an integer, 0 or more"):format(name, key), 3)
+    end
   end
   return settings
 end
