@@ -239,7 +239,7 @@ static enum mb_exit deploy(struct deployment *d) {
     mb_log(LOG_ERR, "cannot find out where the program and the script are: %s", strerror(-r));
     return MB_EXIT_SYSTEM;
   }
-  enum mb_exit exit = mb_deploy_load(o, d->script, fileno(d->out), &d->listening);
+  enum mb_exit exit = mb_deploy_load(o, d->script, &d->listening);
   if (exit == MB_EXIT_OK) {
     for (int i = 0; i < o->nargs; i++) {
       if (mb_options_is_one(o->args[i]))

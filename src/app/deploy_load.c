@@ -25,6 +25,8 @@
 /* More than the listeners of any script take; a script that is not ours could fill our memory. */
 #define DATA_MAX ((size_t)1 << 20)
 
+#define PIPE_FD 3 /* of the script's process */
+
 #define BEGIN_CALL     "call"
 #define BEGIN_LISTENER "listener"
 #define END            "end"
@@ -85,12 +87,22 @@ static enum mb_exit write_listeners(lua_State *L, const struct mb_script *script
   return MB_EXIT_SYSTEM;
 }
 
-/* Returns the account that the script is loaded as; NULL: ours. */
-static const struct passwd *find_account(const struct mb_options *options) {
-  if (mb_rare_geteuid() != 0 || options->user) return NULL;
-  const struct passwd *account = getpwnam(MB_DEPLOY_ACCOUNT);
-  if (!account) account = getpwnam("nobody");
-  return account;
+/* Finds the account that the script is loaded as; NULL: ours. Returns false when root has none for it. */
+static bool find_account(const struct mb_options *options, const struct passwd **ret) {
+  *ret = NULL;
+  if (mb_rare_geteuid() != 0 || options->user) return true;
+  *ret = getpwnam(MB_DEPLOY_ACCOUNT);
+  if (!*ret) *ret = getpwnam("nobody");
+  return *ret;
+}
+
+/* Opens the terminal, if the log is one, for writing only: what root types is for nobody else to read. */
+static int leave_terminal(void) {
+  if (!mb_rare_isatty(STDERR_FILENO)) return 0;
+  int fd = open("/proc/self/fd/2", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0) return -errno;
+  close(fd);
+  return 0;
 }
 
 /*
@@ -98,23 +110,36 @@ static const struct passwd *find_account(const struct mb_options *options) {
  * -errno.
  */
 static int become(const struct passwd *account) {
+  int r = leave_terminal();
+  if (r < 0) return r;
   if (mb_rare_setsid() < 0 || initgroups(account->pw_name, account->pw_gid) != 0 ||
       mb_rare_setresgid(account->pw_gid) != 0 || mb_rare_setresuid(account->pw_uid) != 0)
     return -errno;
   if (mb_rare_geteuid() == 0) return -EPERM; /* an account with the number of root */
-  /* Ctrl-C does not reach another session. A change of the account has reset this. */
-  if (mb_rare_prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return -errno;
   return mb_rare_prctl(PR_SET_NO_NEW_PRIVS, 1) == 0 ? 0 : -errno;
 }
 
+/* Keeps the log and the pipe. Our caller may have opened other descriptors. Returns 0 or -errno. */
+static int close_others(int fd) {
+  if (fd != PIPE_FD && dup3(fd, PIPE_FD, O_CLOEXEC) < 0) return -errno;
+  closefrom(PIPE_FD + 1);
+  return 0;
+}
+
 static enum mb_exit load(const struct mb_options *options, const struct passwd *account, int fd) {
-  int r = account ? become(account) : 0;
+  int r = close_others(fd);
+  if (r == 0 && account) r = become(account);
   if (r < 0) {
     mb_log(LOG_ERR, "cannot load the script as %s, the account that will run it: %s",
-           account->pw_name, strerror(-r));
+           account ? account->pw_name : "ourselves", strerror(-r));
     return MB_EXIT_SYSTEM;
   }
-  FILE *to = mb_rare_chdir("/") == 0 ? fdopen(fd, "w") : NULL;
+  /*
+   * It ends with our process: Ctrl-C does not reach another session. A change of the account would reset
+   * that.
+   */
+  bool ready = mb_rare_prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && mb_rare_chdir("/") == 0;
+  FILE *to = ready ? fdopen(PIPE_FD, "w") : NULL;
   if (!to) {
     mb_log(LOG_ERR, "cannot load the script: %s", strerror(errno));
     return MB_EXIT_SYSTEM;
@@ -143,16 +168,31 @@ static int read_all(int fd, struct mb_deploy_listening *ret) {
   }
 }
 
+/* Returns whether the last text is END, so that nobody reads on behind it. */
 static bool is_complete(const struct mb_deploy_listening *l) {
-  return l->size >= sizeof END && memcmp(l->data + l->size - sizeof END, END, sizeof END) == 0;
+  static const char last[] = "\0" END;
+  if (l->size == sizeof END) return memcmp(l->data, END, sizeof END) == 0;
+  return l->size >= sizeof last && memcmp(l->data + l->size - sizeof last, last, sizeof last) == 0;
 }
 
-/* Returns the status for the end of the script's process. Logs what that has not logged. */
-static enum mb_exit take_end(pid_t pid, const char *path, const struct mb_deploy_listening *l) {
+static enum mb_exit failed(const char *path, int error) {
+  mb_log(LOG_ERR, "%s: cannot load it in a process of its own: %s", path,
+         error == E2BIG ? "its listeners are more than 1 MiB" : strerror(error));
+  return MB_EXIT_SYSTEM;
+}
+
+/*
+ * Returns the status for the end of the script's process. Logs what that has not logged.
+ * r  what read_all has returned
+ */
+static enum mb_exit take_end(pid_t pid, const char *path, const struct mb_deploy_listening *l,
+                             int r) {
   int status;
+  if (r < 0) kill(pid, SIGKILL);
   while (waitpid(pid, &status, 0) < 0) {
-    if (errno != EINTR) return MB_EXIT_SYSTEM;
+    if (errno != EINTR) return failed(path, errno);
   }
+  if (r < 0) return failed(path, -r);
   if (WIFSIGNALED(status)) {
     mb_log(LOG_ERR, "%s: signal %d has ended the process that loads it", path, WTERMSIG(status));
     return MB_EXIT_HANDLER;
@@ -163,26 +203,23 @@ static enum mb_exit take_end(pid_t pid, const char *path, const struct mb_deploy
   return MB_EXIT_CONFIG;
 }
 
-static enum mb_exit failed(const char *path, int error) {
-  mb_log(LOG_ERR, "%s: cannot load it in a process of its own: %s", path, strerror(error));
-  return MB_EXIT_SYSTEM;
-}
-
-enum mb_exit mb_deploy_load(const struct mb_options *options, const char *path, int close_fd,
+enum mb_exit mb_deploy_load(const struct mb_options *options, const char *path,
                             struct mb_deploy_listening *ret) {
   int ends[2];
   struct mb_options its = *options;
   its.script = path;
-  const struct passwd *account = find_account(options);
+  const struct passwd *account;
+  bool found = find_account(options, &account);
   *ret = (struct mb_deploy_listening){
       .as_account = account && strcmp(account->pw_name, MB_DEPLOY_ACCOUNT) == 0};
+  if (!found) {
+    mb_log(LOG_ERR, "%s: root does not load it, and there is no account for it, %s or nobody", path,
+           MB_DEPLOY_ACCOUNT);
+    return MB_EXIT_SYSTEM;
+  }
   if (pipe2(ends, O_CLOEXEC) != 0) return failed(path, errno);
   pid_t pid = fork();
-  if (pid == 0) {
-    close(ends[0]);
-    close(close_fd);
-    exit((int)load(&its, account, ends[1]));
-  }
+  if (pid == 0) exit((int)load(&its, account, ends[1]));
   int error = errno;
   close(ends[1]);
   if (pid < 0) {
@@ -191,9 +228,7 @@ enum mb_exit mb_deploy_load(const struct mb_options *options, const char *path, 
   }
   int r = read_all(ends[0], ret);
   close(ends[0]);
-  if (r < 0) kill(pid, SIGKILL);
-  enum mb_exit exit = take_end(pid, path, ret);
-  return r < 0 ? failed(path, -r) : exit;
+  return take_end(pid, path, ret, r);
 }
 
 /* ---- registering ---- */

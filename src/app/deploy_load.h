@@ -24,13 +24,12 @@ struct mb_deploy_listening {
 /*
  * Loads a script in a child process, in the directory "/", where services are started. When we are root,
  * and the service is not for root's own manager, the child becomes MB_DEPLOY_ACCOUNT first, or "nobody" as
- * long as there is no such account.
+ * long as there is no such account. The child has no descriptors but the log and a pipe to us.
  * path   the absolute path of the script, in the place of the one in the options
- * close  a descriptor that the script must not have
  * ret    its data is to be freed
  * Returns MB_EXIT_OK; or another status, and the log says why.
  */
-enum mb_exit mb_deploy_load(const struct mb_options *options, const char *path, int close_fd,
+enum mb_exit mb_deploy_load(const struct mb_options *options, const char *path,
                             struct mb_deploy_listening *ret);
 
 /*

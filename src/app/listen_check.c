@@ -175,17 +175,10 @@ static bool is_misplaced(lua_State *L, int index) {
   return false;
 }
 
-/*
- * Names the unknown key on top but one of the stack, its value, and the fields that there are: throws
- * where it is misplaced, and otherwise logs a warning, as Moonbridge passes over what it does not know,
- * and applications have fields of their own.
- */
-static void unknown(lua_State *L, const char *where, unsigned owner) {
+/* Pushes the names of an owner's fields, with commas between them. */
+static const char *push_names(lua_State *L, unsigned owner) {
   luaL_Buffer b;
-  int top = lua_gettop(L);
-  const char *value = luaL_tolstring(L, -1, NULL);
-  const char *key = luaL_tolstring(L, -3, NULL);
-  const char *quote = lua_type(L, -4) == LUA_TSTRING ? "\"" : "", *separator = "";
+  const char *separator = "";
   luaL_buffinit(L, &b);
   for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
     luaL_addstring(&b, separator);
@@ -193,14 +186,26 @@ static void unknown(lua_State *L, const char *where, unsigned owner) {
     separator = ", ";
   }
   luaL_pushresult(&b);
-  bool misplaced = is_misplaced(L, top - 1);
+  return lua_tostring(L, -1);
+}
+
+/*
+ * Names the unknown key on top but one of the stack, and the fields that there are: throws where it is
+ * misplaced, and otherwise logs a warning, as Moonbridge passes over what it does not know, and
+ * applications have fields of their own. The warning comes with each connection, and has not the value,
+ * which may be a secret.
+ */
+static void unknown(lua_State *L, const char *where, unsigned owner) {
+  int top = lua_gettop(L), key = top - 1;
+  const char *names = push_names(L, owner);
+  if (is_misplaced(L, key)) {
+    const char *quote = lua_type(L, key) == LUA_TSTRING ? "\"" : "";
+    luaL_error(L, "listen: %sunknown field %s%s%s (its value is %s): expected one of %s", where,
+               quote, luaL_tolstring(L, key, NULL), quote, luaL_tolstring(L, top, NULL), names);
+  }
   luaL_where(L, 1);
-  const char *text =
-      lua_pushfstring(L, "%slisten: %sunknown field %s%s%s (its value is %s)%s: expected one of %s",
-                      lua_tostring(L, -1), where, quote, key, quote, value,
-                      misplaced ? "" : " is passed over", lua_tostring(L, -2));
-  if (misplaced) lua_error(L);
-  mb_log(LOG_WARNING, "%s", text);
+  mb_log(LOG_WARNING, "%slisten: %sunknown field \"%s\" is passed over: expected one of %s",
+         lua_tostring(L, -1), where, lua_tostring(L, key), names);
   lua_settop(L, top);
 }
 

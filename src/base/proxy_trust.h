@@ -25,8 +25,9 @@ bool mb_trust_is_network(const char *entry);
 
 /*
  * Returns whether an address is in one of the networks of a well-formed list. NULL stands for the
- * addresses of this machine alone, 127.0.0.0/8 and ::1. MB_TRUST_UNIX has all peers of Unix sockets. IPv4 mapped into IPv6 counts as IPv4. A network with
- * a scope has addresses of that interface only; one without a scope has those of all interfaces.
+ * addresses of this machine alone, 127.0.0.0/8 and ::1. MB_TRUST_UNIX has all peers of Unix sockets. IPv4
+ * mapped into IPv6 counts as IPv4. A network with a scope has addresses of that interface only; one without
+ * a scope has those of all interfaces.
  * fd  the connection, or below 0: see mb_addr_from_text
  */
 bool mb_trust_contains(const char *list, const struct mb_addr *addr, int fd);

@@ -155,10 +155,13 @@ static bool is_ours(const char *frame, bool last) {
   return last && strcmp(frame, "\t(...tail calls...)") == 0;
 }
 
-/* Returns whether a line of a traceback names a place in a script. */
+/*
+ * Returns whether a line of a traceback names a place in a script. "..." alone stands for levels that are left out;
+ * in a long path it stands for the begin.
+ */
 static bool is_of_script(const char *frame) {
   return *frame == '\t' && strncmp(frame, "\t[C]: ", 6) != 0 && strncmp(frame, "\t(...", 5) != 0 &&
-         strncmp(frame, "\t...", 4) != 0;
+         strncmp(frame, "\t...\n", 5) != 0;
 }
 
 /*

@@ -125,10 +125,11 @@ def _():
     call = "prepare, connect, finish, memory_limit, pre_fork, min_fork, max_fork, fork_delay, fork_error_delay, exit_delay, "
     call += "idle_timeout, min_requests_per_fork, max_requests_per_fork, http_options"
     for fields, listener, where, want in (
-        ("prepair = 1,", "", 'unknown field "prepair" (its value is 1)', call),
-        ("", "name = 'web'", 'listener 1: unknown field "name" (its value is web)', "proto, host, port, proxy_protocol, proxy_trust"),
-        ("", "memory_limit = 5", 'listener 1: unknown field "memory_limit" (its value is 5)', "proto, host, port"),
-        ("['x\\n<0>y'] = '\\n',", "", 'unknown field "x\\x0a<0>y" (its value is \\x0a)', call),
+        ("prepair = 1,", "", 'unknown field "prepair"', call),
+        ("", "name = 'web'", 'listener 1: unknown field "name"', "proto, host, port, proxy_protocol, proxy_trust"),
+        ("", "memory_limit = 5", 'listener 1: unknown field "memory_limit"', "proto, host, port"),
+        ("own = setmetatable({}, {__tostring = error}),", "", 'unknown field "own"', call),
+        ("['x\\n<0>y'] = '\\n',", "", 'unknown field "x\\x0a<0>y"', call),
     ):
         path = script(f"listen{{ {fields} {{ proto = 'tcp', port = 1, {listener} }},\n  connect = function(s) s:write('served') end }}")
         for options, stdout in (((), b"served"), (("--check",), b"1 tcp [::]:1\n")):

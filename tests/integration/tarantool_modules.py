@@ -142,6 +142,9 @@ local json = mb.json
 says("decode: unknown setting depth", json.decode, "1", {depth = 5})
 says("cfg: decode_max_depth has to be a number", json.cfg, {decode_max_depth = true})
 says("bad argument to 'encode': expected a table of settings", json.encode, 1, 2)
+for _, number in ipairs{-1, 2.5, 0/0, 1/0} do
+  says("cfg: encode_number_precision has to be an integer, 0 or more", json.cfg, {encode_number_precision = number})
+end
 local settings = {decode_max_depth = 1e9, encode_max_depth = 1e9, encode_number_precision = 1e9}
 says("too many nested data structures (1001)", json.decode, ("["):rep(100000), settings)
 says("too many nested data structures (1001)", json.decode, ('{"a":'):rep(100000), settings)
@@ -153,6 +156,10 @@ says("Too high nest level", json.encode, loop)
 loop = setmetatable({}, {__serialize = function(self) return self end}) says("Too high nest level", json.encode, loop)
 says("Expected a key but found \"}\" on line 2 at character 8", json.decode, '{\n"a": 1,}')
 says("Expected a comma or \"]\" but found the end on line 1 at character 3", json.decode, "[1")
+local start = os.clock()
+local long = (" "):rep(300000)
+says("found \"x\" on line 3 at character 300001", json.decode, "[\n" .. long .. "\n" .. long .. "x")
+equal(os.clock() - start < 5, true, "the place in long lines is found in a moment")
 local f = function() local x = json.decode("[") return x end
 equal(select(2, pcall(f)):match(":(%d+): Expected"), tostring(debug.getinfo(f, "S").linedefined), "the caller's line")
 says("excessively sparse array", json.encode, {[1000] = 1}, {encode_sparse_convert = false})

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """mb-handle --units: what it writes runs in a real systemd user manager, by the commands it prints; what it refuses."""
 
+import contextlib
 import os
+import pty
 import re
 import resource
 import shutil
@@ -14,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import HANDLE, Client, answer, check, equal, nobody_answers, test, until
+from mbtest import HANDLE, Client, alive, answer, check, equal, nobody_answers, test, until
 
 for tool in ("/lib/systemd/systemd", "systemctl", "systemd-analyze", "systemd-journald", "journalctl"):
     mbtest.need(tool)
@@ -788,11 +790,12 @@ def _():
     check("loginctl enable-linger" in out, "a note")
 
 
-def with_accounts(lines, script, to, program=HANDLE, prefix=(), status=0, cwd="/"):
+def with_accounts(lines, script, to, program=HANDLE, prefix=(), status=0, cwd="/", without=("mb-handle",)):
     """What --units prints, on both, for the system's manager where these accounts stand in place of mb-handle."""
-    users = [line for line in mbtest.read_file("/etc/passwd").splitlines() if not line.startswith("mb-handle:")]
+    users = [line for line in mbtest.read_file("/etc/passwd").splitlines() if line.split(":")[0] not in without]
     passwd = mbtest.write_file(mbtest.tmp("passwd"), "".join(line + "\n" for line in [*users, *lines]))
-    mount = f'mount --bind "{passwd}" /etc/passwd && exec "$@"'
+    files = mbtest.write_file(mbtest.tmp("nsswitch"), "passwd: files\n")  # systemd's module always knows nobody
+    mount = f'mount --bind "{passwd}" /etc/passwd && mount --bind "{files}" /etc/nsswitch.conf && exec "$@"'
     argv = ["unshare", "--mount", "sh", "-c", mount, "sh", *prefix, program, "--units", to, script]
     done = subprocess.run(argv, env=manager.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=cwd)
     equal(done.returncode, status, f"status of --units; it said {done.stdout!r}")
@@ -847,6 +850,27 @@ def _():
     check("Permission denied" in out and "loaded as nobody, the account that will run it" in out, out)
     out = with_accounts(["mb-handle:x:0:0::/:/bin/false"], script, to, status=71)
     check("cannot load the script as mb-handle" in out, out)
+    os.chmod(script, 0o644)
+    out = with_accounts([], script, to, status=71, without=("mb-handle", "nobody"))
+    check("root does not load it, and there is no account for it, mb-handle or nobody" in out, out)
+
+
+@test("a script that another account loads has the log and its pipe, and cannot read what root types")
+def _():
+    script = source("types.lua", """
+        os.execute("head -c 1 <&2 | tr X Y >&2; echo end")
+        for fd = 4, 20 do if io.open("/proc/self/fd/" .. fd) then print("has " .. fd) end end
+        listen{{proto="tcp", port=1}, connect=print}""")
+    ours, theirs = pty.openpty()
+    os.write(ours, b"X\n")
+    run_it = {"stdin": theirs, "stdout": subprocess.DEVNULL, "stderr": theirs, "pass_fds": (ours,), "check": True}
+    subprocess.run([HANDLE, "--inetd", script], **run_it)
+    os.close(theirs)
+    out = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while piece := os.read(ours, 4096):
+            out += piece
+    check(b"end" in out and b"Y" not in out and b"has" not in out, f"{out}")
 
 
 @test("a script is loaded in the directory where services are started: no module of the current one, no file either")
@@ -884,18 +908,29 @@ def _():
         ("call listener proto=tcp port=80 what=1 end", "no field: what=1", 70),
         ("call port=80 listener end", "port belongs to a listener", 70),
         ("listener proto=main end", "it does not begin with a call", 70),
-        ("call xend", "ended the process while it was loaded", 78),
+        ("call listener proto=tcp port=80 host=end", "ended the process while it was loaded", 78),
+        ("xend", "ended the process while it was loaded", 78),
+        ("", "ended the process while it was loaded", 78),
         ("end", "", 0),
     )):
-        path = source(f"forge{number}.lua", forge.format(text if text.endswith("end") else text + " end"))
-        if text == "call xend":
-            path = source(f"forge{number}.lua", "os.exit(0)")
-        got, out, err = generate(path, to=directory("forged"))
+        ends = text == "" or text.endswith("end")
+        got, out, err = generate(source(f"forge{number}.lua", forge.format(text if ends else text + " end")), to=directory("forged"))
         check(want in err, f"{want!r} in {err!r} for {text!r}")
         check(got == status or text == "end", f"status {got}; {out}")
     equal(os.listdir(directory("forged")), [], "units")
     refused("signal 9 has ended the process that loads it", source("killed.lua", 'os.execute("kill -9 $PPID")'), status=70)
     refused("", source("exits.lua", "os.exit(3)"), status=3)
+    many = 'for i = 1, 20000 do listen{{proto="local", path="/" .. ("x"):rep(90)}, connect=print} end'
+    err = refused("its listeners are more than 1 MiB", source("many.lua", many), status=71)
+    check("signal" not in err, err)
+    # Its end does not hang on a terminal.
+    endless = source("endless.lua", 'io.stderr:write("loads\\n") while true do end')
+    for how in ("--inetd",), ("--user", "--units", directory("forged")):
+        with subprocess.Popen([HANDLE, *how, endless], stderr=subprocess.PIPE) as caller:
+            equal(caller.stderr.readline(), b"loads\n", "the script is loaded")
+            (child,) = mbtest.read_file(f"/proc/{caller.pid}/task/{caller.pid}/children").split()
+            caller.kill()
+            until(lambda pid=child: not alive(pid), "the script's process ends with its caller")
 
 
 mbtest.main()

@@ -119,11 +119,11 @@ end
 
 -- A place in the text that is no JSON. s: the text; at: the offset; what: what was expected there.
 local function wrong(s, at, what)
-  local before = sub(s, 1, at - 1)
-  local _, lines = before:gsub("\n", "")
+  local line, first = 1, 1
+  for newline in sub(s, 1, at - 1):gmatch("()\n") do line, first = line + 1, newline + 1 end
   local found = sub(s, at, at)
   error(("Expected %s but found %s on line %d at character %d"):format(
-    what, found == "" and "the end" or ("%q"):format(found), lines + 1, #before:match("[^\n]*$") + 1), 0)
+    what, found == "" and "the end" or ("%q"):format(found), line, at - first + 1), 0)
 end
 
 local UNESCAPES = {['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t"}
@@ -260,6 +260,9 @@ local function check_settings(settings, name)
     if DEFAULTS[key] == nil then error(("%s: unknown setting %s"):format(name, tostring(key)), 3) end
     if type(value) ~= type(DEFAULTS[key]) then
       error(("%s: %s has to be a %s"):format(name, key, type(DEFAULTS[key])), 3)
+    end
+    if type(value) == "number" and (not math.tointeger(value) or value < 0) then
+      error(("%s: %s has to be an integer, 0 or more"):format(name, key), 3)
     end
   end
   return settings

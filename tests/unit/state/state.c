@@ -264,7 +264,30 @@ static void no_state(void) {
   tap_int((long long)state.alloc.used, 0, "nothing is left of it");
 }
 
+/* Calls a chunk of this name that throws. Returns the message with its traceback. */
+static const char *thrown_by(lua_State *L, const char *name) {
+  static const char chunk[] = "local function f() error('thrown') end f()";
+  lua_settop(L, 0);
+  if (luaL_loadbuffer(L, chunk, sizeof chunk - 1, name) != LUA_OK) tap_bail("no chunk");
+  mb_state_call(L, 0, 0);
+  return lua_tostring(L, -1);
+}
+
+static void tracebacks(void) {
+  struct mb_state state = {.alloc.limit = 0};
+  lua_State *L = new_state(&state);
+  tap_ok(strstr(thrown_by(L, "@script.lua"), "\n\tscript.lua:1: in "), "an error has a traceback");
+  char name[200] = "@/srv/";
+  memset(name + strlen(name), 'd', 100);
+  strcat(name, "/script.lua");
+  tap_ok(strstr(thrown_by(L, name), "d/script.lua:1: in main chunk"),
+         "and one in a script of a long path, of which Lua shows the end");
+  tap_ok(!strstr(call(L, fail), "stack traceback"), "without a line of a script there is none");
+  lua_close(L);
+}
+
 int main(void) {
+  tracebacks();
   reserves();
   blocks();
   meddle(resize_meanwhile, "resizes");
