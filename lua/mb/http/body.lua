@@ -133,7 +133,6 @@ local function multipart(request, wire, list)
       way.keep = not handler
       if handler then metadata = {field_name = name, file_name = b, content_type = c} end
     elseif event == "data" then
-      check_counted(wire, count(a))
       local first = metadata
       metadata = nil
       if first then stream(wire, handler, a, first, first) else stream(wire, handler, a) end
