@@ -66,10 +66,11 @@ local homes = {"mb.http.waiting", "mb.http.blocked"}
 
 setmetatable(wire, {
   __index = function(self, key)
-    local home = table.remove(homes, 1)
-    if not home then return nil end
-    for name, method in pairs(require(home)) do self[name] = method end
-    return self[key]
+    for _, home in ipairs(homes) do
+      for name, method in pairs(require(home)) do self[name] = method end
+      local method = rawget(self, key)
+      if method then return method end
+    end
   end,
 })
 
