@@ -3,7 +3,6 @@
 -- of mb.http.wire.
 
 local core = require "mb.http.core"
-local timeref = require "moonbridge_io".timeref
 
 -- A client that takes nothing for so long may be waiting for us to read.
 local PATIENCE_SECONDS = 0.05
