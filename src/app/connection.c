@@ -21,6 +21,7 @@ int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int kee
   /* A client that vanishes without a word must not hold its process for ever. A system that cannot help
    * is no reason to turn away those that are there. */
   if (keepalive > 0 && c->io.kind == MB_FD_TCP) mb_fd_set_keepalive(fd, keepalive);
+  c->io.keeps_last = c->io.kind == MB_FD_LOCAL; /* its reset */
   c->log.wanted = false;
   int r = mb_addr_of(fd, &c->local, &c->remote);
   if (r == 0 || r == -ENOTCONN)

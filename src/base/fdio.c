@@ -92,7 +92,8 @@ int mb_fd_set_keepalive(int fd, int seconds) {
   };
   for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
     const int *value = &settings[i].value;
-    if (setsockopt(fd, settings[i].level, settings[i].name, value, sizeof *value) != 0) return -errno;
+    if (setsockopt(fd, settings[i].level, settings[i].name, value, sizeof *value) != 0)
+      return -errno;
   }
   return 0;
 }

@@ -20,6 +20,14 @@ struct mb_channel {
   const struct mb_transport *transport;
   enum mb_fd_kind kind;
   int in_fd, out_fd; /* the same for a socket; -1: there is no such direction (any more) */
+
+  /*
+   * A Unix socket has no reset, but closing it with unread input is one for the peer: it reads ECONNRESET
+   * behind what was sent, and not the end. So the last byte that was read stays in the system, too.
+   */
+  bool keeps_last; /* it does so from the next read on */
+  bool held;       /* the next byte in the system was read already */
+  int edge_fd;     /* of mb_channel_edge; 0: not opened */
 };
 
 /*
@@ -77,7 +85,9 @@ struct mb_transport {
 
   /*
    * Aborts the connection: RST on TCP, the end of the stream in both directions elsewhere, at once, also
-   * while another process holds a copy of the descriptor. Async-signal-safe.
+   * while another process holds a copy of the descriptor. But a Unix socket with unread input takes nothing
+   * any more, and the peer sees a reset when the last copy is closed: an end at once would look healthy.
+   * Async-signal-safe.
    */
   void (*reset)(const struct mb_channel *c);
 };

@@ -139,6 +139,7 @@ static void close_descriptors(struct mb_handle *h) {
   }
   if (h->io.out_fd != h->io.in_fd) close_output(h);
   if (h->io.in_fd >= 0) close(h->io.in_fd);
+  mb_channel_close_edge(&h->io);
   h->io.in_fd = h->io.out_fd = -1;
   h->io.transport = &mb_transport_none; /* what kind it was is of interest still */
   mb_buf_free(&h->in, h->alloc);
@@ -177,10 +178,17 @@ int mb_handle_close(struct mb_handle *h) {
   return r;
 }
 
+void mb_handle_keep_no_byte(struct mb_handle *h) {
+  mb_channel_drop_held(&h->io);
+  mb_channel_close_edge(&h->io);
+  h->io.keeps_last = false;
+}
+
 int mb_handle_detach(struct mb_handle *h) {
   if (!mb_handle_is_socket(h)) return -ENOTSOCK;
   if (mb_buf_len(&h->in) > 0) return -EEXIST;
   if (h->out.len > 0 || h->attempt) return -EAGAIN;
+  mb_handle_keep_no_byte(h);
   int fd = h->io.in_fd;
   h->io.in_fd = h->io.out_fd = -1;
   close_descriptors(h);
@@ -197,6 +205,7 @@ void mb_handle_replace(struct mb_handle *h, int fd) {
   mb_attempt_free(h->attempt, h->alloc);
   h->attempt = NULL;
   h->nodelay = false;
+  mb_handle_keep_no_byte(h);
   if (mb_handle_is_open(h) && h->io.in_fd >= 0 && h->io.in_fd != fd)
     mb_fd_set_reset_on_close(h->io.in_fd, h->io.kind, false);
   if (fd >= 0) {

@@ -121,6 +121,14 @@ int mb_handle_decide(struct mb_handle *h, bool wait);
 /* Sends small writes at once instead of waiting for an acknowledgement. Does nothing except on TCP. */
 void mb_handle_set_nodelay(struct mb_handle *h);
 
+/* ---- a reset on a Unix socket: see keeps_last of struct mb_channel ---- */
+
+/*
+ * Ends the keeping of the last byte: the peer can tell an end from a reset by itself, or another library may
+ * read from the descriptor.
+ */
+void mb_handle_keep_no_byte(struct mb_handle *h);
+
 /* ---- readiness ---- */
 
 /* The events that a handle needs before it can read or write. */
@@ -138,7 +146,7 @@ struct mb_interest {
  * wanted  POLLIN, POLLOUT, or both
  * more    true: the bytes in the buffer do not count, as the caller has too few of them
  */
-struct mb_interest mb_handle_interest(const struct mb_handle *h, short wanted, bool more);
+struct mb_interest mb_handle_interest(struct mb_handle *h, short wanted, bool more);
 
 /*
  * Returns the wanted events that are there. `polled` is interest->fds, or a copy, as poll(2) has filled

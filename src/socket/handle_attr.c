@@ -22,7 +22,8 @@ static void remote_tcpport(lua_State *L, const void *o) { mb_object_push_port(L,
 static void remote_addr(lua_State *L, const void *o) { mb_object_push_text(L, remote_of(o)); }
 
 static void fd(lua_State *L, const void *object) {
-  const struct mb_handle *h = object;
+  struct mb_handle *h = (struct mb_handle *)object;
+  mb_handle_keep_no_byte(h); /* another library may read there */
   mb_object_push_fd(L, mb_handle_fd(h));
 }
 

@@ -18,7 +18,7 @@ static void add(struct mb_interest *interest, int fd, short events) {
   interest->fds[interest->count++] = (struct pollfd){.fd = fd, .events = events};
 }
 
-struct mb_interest mb_handle_interest(const struct mb_handle *h, short wanted, bool more) {
+struct mb_interest mb_handle_interest(struct mb_handle *h, short wanted, bool more) {
   struct mb_interest interest = {.wanted = wanted};
   if (!mb_handle_is_open(h)) {
     interest.ready = wanted;
@@ -28,13 +28,21 @@ struct mb_interest mb_handle_interest(const struct mb_handle *h, short wanted, b
   if (wanted & POLLOUT && !takes_output(h)) interest.ready |= POLLOUT;
   short rest = (short)(wanted & ~interest.ready);
   if (!rest) return interest;
+  int in_fd = h->io.in_fd;
+  if (rest & POLLIN && h->io.held) {
+    in_fd = mb_channel_edge(&h->io);
+    if (in_fd < 0) {
+      interest.ready |= POLLIN;
+      return interest;
+    }
+  }
   if (h->attempt) {
     interest.connecting = true;
     add(&interest, h->io.in_fd, POLLOUT);
-  } else if (h->io.in_fd == h->io.out_fd) {
-    add(&interest, h->io.in_fd, rest);
+  } else if (in_fd == h->io.out_fd) {
+    add(&interest, in_fd, rest);
   } else {
-    if (rest & POLLIN) add(&interest, h->io.in_fd, POLLIN);
+    if (rest & POLLIN) add(&interest, in_fd, POLLIN);
     if (rest & POLLOUT) add(&interest, h->io.out_fd, POLLOUT);
   }
   return interest;

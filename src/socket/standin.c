@@ -85,7 +85,11 @@ void mb_standin_turn(lua_State *L, const void *wait) {
   }
 }
 
-int mb_standin_fd(void) { return standin.handle ? mb_handle_fd(standin.handle) : -1; }
+int mb_standin_fd(void) {
+  if (!standin.handle) return -1;
+  mb_handle_keep_no_byte(standin.handle); /* the program may wait there by itself */
+  return mb_handle_fd(standin.handle);
+}
 
 const struct mb_addr *mb_standin_local(void) { return &standin.local; }
 

@@ -47,8 +47,8 @@ static int64_t last = MB_NO_DEADLINE;  /* of the finalizers that run when the Lu
 static int64_t outer = MB_NO_DEADLINE; /* set by timeout(seconds) outside of all sub-timers */
 static struct sub_timer *running;      /* the one started last goes first */
 
-static int64_t silence_usec;                  /* how long a connection may be silent; 0: there is no limit */
-static int64_t silence_ends = MB_NO_DEADLINE; /* not before then: whether it was silent is asked then */
+static int64_t silence_usec; /* how long a connection may be silent; 0: there is no limit */
+static int64_t silence_ends = MB_NO_DEADLINE; /* when to ask whether it was silent */
 
 static const struct mb_channel *volatile guarded;
 

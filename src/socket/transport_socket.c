@@ -10,14 +10,111 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "socket/channel.h"
 
 /* A healthy close drops at most this amount of unread input: it does not wait for a client that sends for ever. */
 #define DROP_MAX_BYTES (1024 * 1024)
 
+/* Returns how many bytes of input the system has; SIZE_MAX when it cannot tell. */
+static size_t unread(const struct mb_channel *c) {
+  int count;
+  return ioctl(c->in_fd, SIOCINQ, &count) == 0 && count >= 0 ? (size_t)count : SIZE_MAX;
+}
+
+void mb_channel_drop_held(struct mb_channel *c) {
+  char byte;
+  if (!c->held) return;
+  c->held = false;
+  while (recv(c->in_fd, &byte, 1, MSG_DONTWAIT) < 0) {
+    /* The byte is there: it must neither come twice nor make a reset of a healthy end. */
+    if (errno != EINTR && !(errno == EAGAIN && unread(c) > 0)) return;
+  }
+}
+
+/* Returns events of poll(2) when the peer has ended its output (POLLRDHUP) or the connection failed; or 0. */
+static int peers_end(const struct mb_channel *c) { return mb_fd_poll(c->in_fd, POLLRDHUP, 0); }
+
+/* A descriptor of epoll(7) that reports what changes, and not what is there. Returns it, or -1. */
+static int open_edge(const struct mb_channel *c) {
+  struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
+  int fd = epoll_create1(EPOLL_CLOEXEC);
+  if (fd > 0 && epoll_ctl(fd, EPOLL_CTL_ADD, c->in_fd, &event) == 0) return fd;
+  if (fd >= 0) close(fd);
+  return -1;
+}
+
+int mb_channel_edge(struct mb_channel *c) {
+  struct epoll_event event;
+  if (!c->edge_fd) {
+    int fd = open_edge(c);
+    if (fd < 0) {
+      mb_channel_drop_held(c);
+      return c->in_fd;
+    }
+    c->edge_fd = fd;
+  }
+  epoll_wait(c->edge_fd, &event, 1, 0); /* what has come until now is looked at here */
+  return unread(c) > 1 || peers_end(c) ? -1 : c->edge_fd;
+}
+
+void mb_channel_close_edge(struct mb_channel *c) {
+  if (c->edge_fd > 0) close(c->edge_fd);
+  c->edge_fd = 0;
+}
+
+/* Reads `size` bytes that are there, and holds the last one. Returns their number, or -1 with errno. */
+static ssize_t read_and_hold(struct mb_channel *c, char *data, size_t size) {
+  ssize_t n = size > 1 ? recv(c->in_fd, data, size - 1, MSG_DONTWAIT) : 0;
+  if (n < 0 || (size_t)n < size - 1) return n;
+  if (recv(c->in_fd, data + n, 1, MSG_DONTWAIT | MSG_PEEK) != 1) return n > 0 ? n : -1;
+  c->held = true;
+  return n + 1;
+}
+
+/*
+ * Looks for what comes behind the byte that is held. Returns 1 when the byte has to be given away, as there is
+ * more, or the connection failed; 0 at the peer's end, before which nothing has come; or -EAGAIN.
+ */
+static int look_behind_held(struct mb_channel *c, bool wait) {
+  for (;;) {
+    if (unread(c) > 1) return 1;
+    int end = peers_end(c);
+    if (end < 0 || end & POLLERR) return 1;
+    if (end > 0) return unread(c) > 1; /* it may have come just before the end */
+    if (!wait) return -EAGAIN;
+    int fd = mb_channel_edge(c);
+    int r = fd >= 0 ? mb_fd_poll(fd, POLLIN, MB_NO_DEADLINE) : 0;
+    if (r < 0) return r;
+    if (!c->held) return 1;
+  }
+}
+
+/* Reads, and holds the last byte unless the system has more than len. */
+static ssize_t read_keeping(struct mb_channel *c, char *data, size_t len, bool wait) {
+  for (;;) {
+    int r = c->held ? look_behind_held(c, wait) : 1;
+    if (r <= 0) return r;
+    mb_channel_drop_held(c);
+    size_t there = unread(c);
+    ssize_t n = there > 0 && there <= len
+                    ? read_and_hold(c, data, there)
+                    : recv(c->in_fd, data, len, MSG_DONTWAIT | (there == 0 ? MSG_PEEK : 0));
+    if (there == 0 && n > 0) continue; /* it has come just now */
+    if (n >= 0) return n;
+    r = mb_fd_try_again(c->in_fd, POLLIN, wait);
+    if (r < 0) return r;
+  }
+}
+
 static ssize_t read_socket(struct mb_channel *c, void *data, size_t len, bool wait) {
+  if (c->keeps_last) return read_keeping(c, data, len, wait);
   for (;;) {
     ssize_t n = recv(c->in_fd, data, len, wait ? 0 : MSG_DONTWAIT);
     if (n >= 0) return n;
@@ -71,7 +168,8 @@ static int end_output(struct mb_channel *c) {
   return errno == ENOTCONN ? -ECONNRESET : -errno;
 }
 
-static void drop_input(const struct mb_channel *c) {
+static void drop_input(struct mb_channel *c) {
+  mb_channel_drop_held(c);
   static char scrap[16384]; /* not on the stack: its pages are touched only where there is input */
   /* On TCP, MSG_TRUNC discards without copying. */
   int flags = MSG_DONTWAIT | (c->kind == MB_FD_TCP ? MSG_TRUNC : 0);
@@ -97,7 +195,8 @@ static void reset(const struct mb_channel *c) {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
     if (connect(c->in_fd, &none, sizeof none) == 0) return;
   }
-  shutdown(c->in_fd, SHUT_RDWR);
+  bool sees_reset = c->kind == MB_FD_LOCAL && unread(c) > 0;
+  shutdown(c->in_fd, sees_reset ? SHUT_RD : SHUT_RDWR);
 }
 
 const struct mb_transport mb_transport_socket = {

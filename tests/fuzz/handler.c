@@ -100,7 +100,8 @@ static int new_connection(lua_State *L) {
   enum mb_fd_kind kind = (enum mb_fd_kind)lua_tointeger(L, 1);
   struct mb_handle *h = mb_handle_new(L);
   int in = open_null();
-  struct mb_channel channel = {&client_transport, kind, in, in};
+  struct mb_channel channel = {
+      .transport = &client_transport, .kind = kind, .in_fd = in, .out_fd = in};
   if (kind == MB_FD_FILE) channel.out_fd = open_null();
   mb_handle_attach(h, channel);
   return 1;

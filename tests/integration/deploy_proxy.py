@@ -39,7 +39,7 @@ local function answer(request)
     print("held by {name}")
     os.execute("exec sleep 60")
   end
-  request:send_data("{name} ", socket.remote_addr, " ", socket.remote_tcpport, "\\n")
+  request:send_data("{name} ", tostring(socket.remote_addr), " ", tostring(socket.remote_tcpport), "\\n")
 end
 listen{{
   {listener},

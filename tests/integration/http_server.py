@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbhosts
 import mbspace
 import mbtest
-from mbtest import HANDLE, Child, Client, Serving, check, equal, free_port, read_file, script, tcp_pair, test, unix_pair, until
+from mbtest import HANDLE, SLOWNESS, Child, Client, Serving, check, equal, free_port, read_file, script, tcp_pair, test, unix_pair, until
 
 mbtest.need("inetd")
 mbtest.need("curl")
@@ -319,7 +319,125 @@ def _():
         check(b"HTTP/1.1 503 Service Unavailable\r\n" in got and b"408" not in got, f"responses: {got}")
 
 
-@test("without a timeout, a body may come as slowly as it likes, as long as it comes")
+POST = "POST /up HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n"
+BODY = """
+function onstream(_, stream)
+  stream:get_headers()
+  local body, message, number = stream:get_body_as_string()
+  if not body then print(message, number) end
+  if body then stream:write_headers(ok {["content-length"] = tostring(#body)}, false) stream:write_chunk(body, true) end
+end
+"""
+
+
+@test("request_body_size_limit: a larger body is a 413, whether or not its length is known; 64 MiB by default")
+def _():
+    limit = "options.request_body_size_limit = 5 "
+    chunks = "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
+    for said in (POST % "Content-Length: 6" + "abcdef", POST % "Transfer-Encoding: chunked" + chunks):
+        got, _, log = run(SCRIPT % (BODY + limit), said.encode(), "--log-level=notice", finish=True)
+        check(got.startswith(b"HTTP/1.1 413 "), f"response: {got}")
+        check("read: the request body is too large\t84" in log, f"the script learns of it: {log}")
+        asserts = BODY.replace("body, message, number = stream:get_body_as_string()", "body = assert(stream:get_body_as_string())")
+        got, _, log = run(SCRIPT % (asserts + limit), said.encode(), "--log-level=notice", finish=True)
+        check(got.startswith(b"HTTP/1.1 413 "), f"response: {got}")
+        check("too large in POST /up" in log and "traceback" not in log, f"it is no failure, and is logged: {log}")
+    for said, options in (("Content-Length: 5", limit), ("Content-Length: 6", "options.request_body_size_limit = math.huge")):
+        got, _, log = run(SCRIPT % (BODY + options), (POST % said + "abcdef").encode(), finish=True)
+        check(got.startswith(b"HTTP/1.1 200 ") and b"abcde" in got, f"response: {got}")
+    got, _, _ = run(SCRIPT % BODY, (POST % f"Content-Length: {(64 << 20) + 1}").encode(), finish=True)
+    check(got.startswith(b"HTTP/1.1 413 "), f"response: {got}")
+
+
+def trickle(h, data=b"x", seconds=5):
+    """Sends a byte every 0.1 s until the connection ends. Returns what came until then, and when."""
+    begin = time.monotonic()
+    h.client.sock.settimeout(0.1)
+    got = b""
+    while time.monotonic() < begin + seconds * SLOWNESS:
+        try:
+            chunk = h.client.sock.recv(65536)
+            got += chunk
+            if not chunk:
+                break
+        except TimeoutError:
+            try:
+                h.client.send(data)
+            except OSError:
+                break
+        except ConnectionResetError:
+            break
+    h.client.sock.settimeout(mbtest.DEADLINE)
+    return got, time.monotonic() - begin
+
+
+@test("response_timeout: a request that takes too long is a 408, or ends the connection when the response has begun")
+def _():
+    limit = " options.response_timeout = 0.6 options.minimum_input_rate = 0 "
+    again = "repeat body, message, number = stream:get_body_as_string(0.2) until number ~= 110"
+    tries = BODY.replace("= stream:get_body_as_string()", again)
+    for body in (BODY, tries):
+        with Handler(SCRIPT % (body + limit), "--log-level=notice", said=(POST % "Content-Length: 99").encode()) as h:
+            got, seconds = trickle(h)
+            check(got.startswith(b"HTTP/1.1 408 ") and 0.5 < seconds < 3 * SLOWNESS, f"response after {seconds} s: {got}")
+            check("the response took more than 0.6 seconds (response_timeout)\t32" in h.ended(), f"log: {h.text()}")
+    endless = "function onstream(_, stream) stream:get_headers() stream:write_headers(ok(), false) "
+    for loop in ("while true do assert(stream:write_chunk(('x'):rep(65536), false)) end end",
+                 "repeat local good = stream:write_chunk(('x'):rep(65536), false) until not good end"):
+        for minor in "01":
+            said = GET.replace(b"HTTP/1.1", b"HTTP/1." + minor.encode())
+            with Handler(SCRIPT % (endless + loop + limit), "--log-level=notice", said=said) as h:
+                begin = time.monotonic()
+                equal(h.wait(), 0, f"exit status; log: {h.text()!r}")
+                check(0.5 < time.monotonic() - begin < 3 * SLOWNESS, "the client takes nothing until then")
+                got, end = h.client.end()
+                whole = end == "eof" and (minor == "0" or got.endswith(b"\r\n0\r\n\r\n"))
+                check(not whole, "half a response does not look whole")
+    with Handler(SCRIPT % (HELLO + "options.response_timeout = 0.3"), said=GET) as h:
+        for _ in range(3):
+            lines = [h.client.line() for _ in range(4)]
+            equal(lines, ["HTTP/1.1 200 OK\r", "content-length: 3\r", "\r", "hi"], "each response has a time of its own")
+            time.sleep(0.2)
+            h.client.send(GET)
+
+
+@test("response_timeout is over with a 101")
+def _():
+    text = """
+function onstream(_, stream)
+  stream:get_headers()
+  local head = require "http.headers".new()
+  head:append(":status", "101") head:append("upgrade", "echo") head:append("connection", "upgrade")
+  assert(stream:write_headers(head, false))
+  print(stream.connection:wait("r", math.huge))
+end
+options.response_timeout = 0.2"""
+    with Handler(SCRIPT % text, said=GET.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")) as h:
+        equal(h.client.line(), "HTTP/1.1 101 Switching Protocols\r", "status")
+        time.sleep(0.4)
+        equal(h.text(), "", "the script still waits")
+        h.client.send("x")
+        until(lambda: "r" in h.text(), "what has come")
+
+
+@test("minimum_input_rate: a head, and a body, that come too slowly are a 408; a script with a timeout decides by itself")
+def _():
+    window = """local pace = require "mb.http.pace" local new = pace.new
+      pace.new = function(input, _, rate) return new(input, 0.4, rate) end """
+    for said in (GET[:5], (POST % "Content-Length: 99").encode(), (POST % "Transfer-Encoding: chunked").encode() + b"63\r\n"):
+        with Handler(SCRIPT % (BODY + window), "--log-level=info", said=said) as h:
+            got, seconds = trickle(h)
+            check(got.startswith(b"HTTP/1.1 408 ") and 0.3 < seconds < 3 * SLOWNESS, f"response after {seconds} s: {got}")
+            text = h.ended()
+            check(said == GET[:5] or "less than 240 bytes a second" in text, f"log: {text}")
+    own = BODY.replace("get_body_as_string()", "get_body_as_string(60)")
+    for body in (own, BODY + "options.minimum_input_rate = 0 "):
+        with Handler(SCRIPT % (body + window), said=(POST % "Content-Length: 9").encode()) as h:
+            got, _ = trickle(h, seconds=1.5)
+            check(got.startswith(b"HTTP/1.1 200 "), f"response: {got}")
+
+
+@test("without a timeout, a body may come as slowly as minimum_input_rate allows, as long as it comes")
 def _():
     text = """
     local timeref = require "moonbridge_io".timeref
@@ -412,6 +530,11 @@ def _():
         ("{onstream = print, cq = {}}", "cq: connections cannot be served by a cqueue; let it call server:step()"),
         ("{onstream = print, onerror = 1}", "onerror: expected a function, got number"),
         ("{onstream = print, max_concurrent = 'x'}", "max_concurrent: expected a number of connections, got x"),
+        ("{onstream = print, response_timeout = false}", "response_timeout: expected a number of seconds, got false"),
+        ("{onstream = print, request_body_size_limit = -1}",
+         "request_body_size_limit: expected a number of bytes, or math.huge for no limit, got -1"),
+        ("{onstream = print, minimum_input_rate = 0.5}",
+         "minimum_input_rate: expected a number of bytes, or 0 for no limit, got 0.5"),
         ("{onstream = print, intra_stream_timeout = 'x'}", "intra_stream_timeout: expected a number of seconds, got x"),
     ):  # fmt: skip
         text = f"return function(socket)\n  require('mb.http_server').wrap(socket, {options})\nend"

@@ -254,6 +254,15 @@ def _():
     mbcases.ends_early(local, "close", (b"bye\n", "eof"))
 
 
+@test("mb-local@NAME.socket: a handler that is killed resets the connection, though the manager has a copy of it")
+def _():
+    with Client(local) as client:
+        client.send("close\n")
+        os.kill(int(client.line()), 9)
+        equal(client.end(), (b"", "reset"), "what the client saw")
+    nothing_left()
+
+
 @test("mb-local@NAME.socket: stopping removes the file")
 def _():
     manager.stop_unit(LOCAL_SOCKET)

@@ -22,8 +22,23 @@ local function intake()
   return loaded
 end
 
--- Loaded when the client is waited for to send.
-local function pace() return require "mb.http.pace" end
+-- Returns an object that counts how fast the client sends. Its module is loaded when that is waited for.
+local function new_pace(self)
+  return require "mb.http.pace".new(self.input, self.options.stall_timeout, self.options.minimum_input_rate)
+end
+
+-- Says that a wait has ended. Fails when the client sends too slowly. ours: see wire:fail.
+local function keep_pace(self, pace, ours)
+  if not pace:is_slow() then return end
+  self:fail(("the client has sent less than %d bytes a second for %g seconds (minimum_input_rate)"):format(
+    self.options.minimum_input_rate, self.options.stall_timeout), 408, ours)
+end
+
+-- Returns the object for the body of the current request.
+local function pace_of_body(self)
+  if self.paced ~= self.request then self.paced, self.pace = self.request, new_pace(self) end
+  return self.pace
+end
 
 -- Waits until one of the sets is ready; then returns true. Returns false when the client has taken something: poll
 -- tells only when it has taken much. Fails when the client has done nothing until the limit, or the response takes too
@@ -56,25 +71,25 @@ end
 function blocked:push(step)
   local set, deadline = self.set, self.deadline or math.huge
   local suspicious = false
-  local limit, rate
+  local limit, pace
   while true do
     local done, moved = step()
     if done then return end
     if moved or not limit then
-      limit, suspicious, rate = after(self.options.stall_timeout), false, nil
+      limit, suspicious, pace = after(self.options.stall_timeout), false, nil
       self:takes()
     end
     local alive = true
     if self.state == "over" or not intake().receives(self) then
       alive = self:wait_for_client(nil, set, limit, "taken")
     elseif suspicious or not self:wait(nil, set, math.min(limit, deadline, after(PATIENCE_SECONDS))) then
-      suspicious, rate = true, rate or pace().new(self, true)
-      rate:begin()
+      suspicious, pace = true, pace or new_pace(self)
+      pace:begin()
       alive = self:wait_for_client(set, set, limit, "taken")
       if intake().take(self) then limit = after(self.options.stall_timeout) end
-      rate:keep() -- a client that takes nothing has to send
+      keep_pace(self, pace, true) -- a client that takes nothing has to send
     end
-    if not alive then limit, rate = after(self.options.stall_timeout), nil end
+    if not alive then limit, pace = after(self.options.stall_timeout), nil end
   end
 end
 
@@ -93,10 +108,10 @@ end
 -- Waits for the rest of a head. Returns the results of the input's head method.
 function blocked:await_rest()
   local stall, whole = self.options.stall_timeout, self.options.request_header_timeout
-  local rate, limit = pace().new(self, false), after(whole) -- a head is small: the client is to blame
+  local pace, limit = new_pace(self), after(whole)
   while true do
     local stalled = after(stall)
-    rate:begin()
+    pace:begin()
     if not self:wait(self.set, nil, math.min(limit, stalled)) then
       self:fail(limit <= stalled and
         ("the request head took more than %g seconds (request_header_timeout)"):format(whole) or
@@ -105,7 +120,7 @@ function blocked:await_rest()
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
     if method then return method, path, query, minor, keepalive, has_body, expects end
     self:head_state(path, query, minor, keepalive)
-    rate:keep()
+    keep_pace(self, pace, false) -- a head is small: the client is to blame
   end
 end
 
@@ -148,10 +163,10 @@ function blocked:get(method, most, keep)
     -- The input blocks. b says whether something has come that makes no event yet.
     if b or not limit then limit = after(self.options.stall_timeout) end
     local queued = flush_before_reading(self)
-    local rate = pace().of_body(self)
-    rate:begin()
+    local pace = pace_of_body(self)
+    pace:begin()
     self:wait_for_client(set, queued and set or nil, limit, "sent")
-    if not queued then rate:keep() end
+    if not queued then keep_pace(self, pace, true) end
   end
 end
 

@@ -6,33 +6,30 @@ local timeref = require "moonbridge_io".timeref
 local pace = {}
 pace.__index = pace
 
--- Fields: wire; count (the bytes that the input had received when the window began), waited (seconds of the window so
--- far), since (when the wait began), ours (whether a setting of ours may be to blame: see wire:fail).
-function pace.new(wire, ours)
-  return setmetatable({wire = wire, count = wire.input:count(), waited = 0, since = 0, ours = ours}, pace)
-end
-
--- Returns the object for the body of the current request.
-function pace.of_body(wire)
-  if wire.paced ~= wire.request then wire.paced, wire.pace = wire.request, pace.new(wire, true) end
-  return wire.pace
+-- Returns an object that counts what the input receives. window: the seconds over which the rate is taken; rate: the
+-- least bytes a second. Either may be false: no client is too slow.
+function pace.new(input, window, rate)
+  return setmetatable({
+    input = input,
+    window = rate and window or math.huge,
+    rate = rate,
+    count = input:count(), -- what the input had received when the window began
+    waited = 0,            -- seconds of the window so far
+    since = 0,             -- when the wait began
+  }, pace)
 end
 
 -- Says that a wait begins.
 function pace:begin() self.since = timeref() end
 
--- Says that a wait has ended. Fails when a window of stall_timeout seconds is over, and too little has come in it.
-function pace:keep()
-  local wire = self.wire
-  local window, rate = wire.options.stall_timeout, wire.options.minimum_input_rate
+-- Says that the wait has ended. Returns whether a window is over in which the client has sent too little.
+function pace:is_slow()
   self.waited = self.waited + timeref() - self.since
-  if not (window and rate) or self.waited < window then return end
-  local count = wire.input:count()
-  if count - self.count < rate * self.waited then
-    wire:fail(("the client has sent less than %d bytes a second for %g seconds (minimum_input_rate)"):format(
-      rate, window), 408, self.ours)
-  end
+  if self.waited < self.window then return false end
+  local count = self.input:count()
+  local slow = count - self.count < self.rate * self.waited
   self.count, self.waited = count, 0
+  return slow
 end
 
 return pace

@@ -9,21 +9,22 @@ local connection = {}
 local mt = {__name = "http.h1_connection", __index = connection}
 
 local HEAD_BYTES = 65536     -- more than any client's head has
-local HEAD_SECONDS = 120     -- for the rest of a head that has begun
 local STALL_SECONDS = 60     -- a client that takes or sends nothing for so long is lost
 
 -- Fields, besides lua-http's own (type, version): socket, input, server, request (the stream that is being served),
--- keepalive (the client may send another request), fault (the client's last fault in this request: its message, the
--- status and the reason of a response to it, and a set of the messages of all faults), ended (the client has ended its
+-- deadline (of its response; math.huge between two requests), keepalive (the client may send another request), fault
+-- (the client's last fault in this request: its message, the status and the reason of a response to it, whether an
+-- option of the script is to blame as well, and a set of the messages of all faults), ended (the client has ended its
 -- output), broken (no other request can follow), closed.
 function connection.new(server, socket)
   return setmetatable({
     type = "server",
     version = 1.1,
     socket = socket,
-    input = core.input(socket, HEAD_BYTES, false),
+    input = core.input(socket, HEAD_BYTES, server.request_body_size_limit),
     server = server,
     request = false,
+    deadline = math.huge,
     keepalive = true,
     fault = false,
     ended = false,
@@ -39,7 +40,9 @@ local after = connection.after
 
 -- Waits until the socket is ready for "r", "w" or "rw". Returns the events for which it is ready, or nil at the
 -- deadline.
-function connection:wait(events, deadline) return self.server.wait(self.socket, events, deadline) end
+function connection:wait(events, deadline)
+  return self.server.wait(self.socket, events, math.min(deadline, self.deadline))
+end
 
 -- Sends strings, and waits until the system has them all. Returns true; or nil, message, errno.
 function connection:send(timeout, ...)
@@ -55,7 +58,6 @@ end
 local function await_head(self, first, state, detail, why, is_proxy_header)
   local server = self.server
   local limit = after(first and server.connection_setup_timeout or server.intra_stream_timeout)
-  local begun = false
   while true do
     if state == "end" and not detail then
       self.ended = true
@@ -63,11 +65,8 @@ local function await_head(self, first, state, detail, why, is_proxy_header)
     elseif state ~= "block" then
       return self:head_failed(state, detail, why, is_proxy_header)
     end
-    if detail and not begun then
-      begun, limit = true, after(HEAD_SECONDS)
-    end
+    if detail then return self:await_rest() end
     if not self:wait("r", limit) then
-      if begun then return self:head_failed("slow") end
       self.keepalive = false -- its time is over
       return nil
     end
@@ -131,8 +130,9 @@ function connection:serve()
     if not method or self.closed then break end
     local request = stream.new(self, method, minor, keepalive, self.input:is_ended(), expects)
     self.request, self.keepalive, self.fault = request, keepalive, false
+    self.deadline = after(self.server.response_timeout)
     local goes_on = serve_stream(self, request)
-    self.request = false
+    self.request, self.deadline = false, math.huge
     first = false
   until not goes_on or self.server.ending
   self:finish()

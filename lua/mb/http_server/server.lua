@@ -13,6 +13,15 @@ local mt = {__name = "http.server", __index = server}
 -- We keep an idle connection for so long, unless the script says otherwise: each is a process.
 local SETUP_SECONDS, IDLE_SECONDS = 10, 65
 
+-- From the head of a request to the end of its response, as in moonbridge_http.
+local RESPONSE_SECONDS = 3600
+
+-- A body is often kept in memory as a whole.
+local BODY_BYTES = 64 * 1024 * 1024
+
+-- Bytes a second; the slowest lines of mobile telephones bring more.
+local INPUT_RATE = 240
+
 -- Waits for a socket, when it is the only one.
 local function wait_alone(socket, events, deadline)
   local set = {[socket] = true}
@@ -35,6 +44,19 @@ local function seconds(options, name, default)
     error(name .. ": expected a number of seconds, got " .. tostring(value), 4)
   end
   return value
+end
+
+-- Returns an option that is a number of bytes; false for the one that stands for no limit.
+local function bytes(options, name, default, none)
+  local value = options[name]
+  if value == nil then return default end
+  if value == none then return false end
+  local number = type(value) == "number" and math.tointeger(value)
+  if not number or number < 0 then
+    error(("%s: expected a number of bytes, or %s for no limit, got %s"):format(
+      name, none == 0 and "0" or "math.huge", tostring(value)), 4)
+  end
+  return number
 end
 
 -- Returns what is wrong with the options, or nil.
@@ -76,6 +98,9 @@ local function make(options)
     onerror_ = options.onerror or false,
     connection_setup_timeout = seconds(options, "connection_setup_timeout", SETUP_SECONDS),
     intra_stream_timeout = seconds(options, "intra_stream_timeout", IDLE_SECONDS),
+    response_timeout = seconds(options, "response_timeout", RESPONSE_SECONDS),
+    request_body_size_limit = bytes(options, "request_body_size_limit", BODY_BYTES, math.huge),
+    minimum_input_rate = bytes(options, "minimum_input_rate", INPUT_RATE, 0),
     max_concurrent = options.max_concurrent or math.huge,
     n_connections = 0,
     pending = {},

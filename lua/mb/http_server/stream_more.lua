@@ -172,7 +172,10 @@ function more:_write_interim(list, status, first, lines, connection, timeout)
   if status == "101" then check_upgrade(self, list) end
   if self._minor == 0 then return true end
   if status == "100" then self._expects = false end
-  if status == "101" then self._framing, self._closing = "close", true end
+  if status == "101" then
+    self._framing, self._closing = "close", true
+    self.connection.deadline = math.huge -- another protocol may go on for days
+  end
   connection = connection and others(connection)
   local last = connection and "connection: " .. connection .. "\r\n\r\n" or "\r\n"
   return self.connection:send(timeout, first, lines, last)

@@ -6,6 +6,8 @@ local connection = require "mb.http_server.connection"
 local headers = require "mb.http_server.headers"
 
 local after = connection.after
+local new_pace = require "mb.http.pace".new
+local timeref = require "moonbridge_io".timeref
 
 local trouble = {}
 
@@ -15,25 +17,39 @@ local EPIPE, EILSEQ, ETIMEDOUT = 32, 84, 110
 local DRAIN_SECONDS = 2
 local DROP_BYTES = 1024 * 1024
 
+-- The time for the rest of a head that has begun.
+local HEAD_SECONDS = 120
+
+-- The window of minimum_input_rate.
+local PACE_SECONDS = 60
+
 -- The most content that is kept for later, when a client takes nothing before it has sent everything.
 local STASH_MAX_BYTES = 64 * 1024 * 1024
 
 -- Notes a fault of the client: what follows from it is no failure of ours. The last fault counts, but a script may
--- still throw the message of an earlier one.
-local function note_fault(self, message, status, reason)
+-- still throw the message of an earlier one. ours: an option of the script is to blame as well.
+local function note_fault(self, message, status, reason, ours)
   local messages = self.fault and self.fault.messages or {}
   messages[message] = true
-  self.fault = {message = message, status = status, reason = reason, messages = messages}
+  self.fault = {message = message, status = status, reason = reason, ours = ours, messages = messages}
 end
 
 -- Notes a fault after which no other request can follow. Returns nil, message, errno.
-local function lost(self, message, number, status, reason)
-  note_fault(self, message, status, reason)
+local function lost(self, message, number, status, reason, ours)
+  note_fault(self, message, status, reason, ours)
   self.broken = true
   return nil, message, number
 end
 
 -- ---- waiting ----
+
+-- Notes that the time of a response is over, if it is. A script that tries again gets the same: EPIPE says that it need
+-- not. Returns whether it is; and nil, message, errno.
+local function is_late(self, call)
+  if timeref() < self.deadline then return false end
+  local reason = ("the response took more than %g seconds (response_timeout)"):format(self.server.response_timeout)
+  return true, lost(self, call .. ": " .. reason, EPIPE, 408, reason, true)
+end
 
 -- Waits until nothing is queued. Meanwhile receives what the client sends of its body: it may read only after it has
 -- sent everything.
@@ -44,6 +60,8 @@ function trouble:drain(pending, message, number, timeout)
   while pending and pending > 0 do
     local ready = self:wait(receives and "rw" or "w", limit)
     if not ready then
+      local late, none, said, errno = is_late(self, "write")
+      if late then return none, said, errno end
       return lost(self, "write: Connection timed out", ETIMEDOUT)
     end
     if receives and ready ~= "w" then
@@ -69,7 +87,22 @@ function trouble:wait_for_body(request, deadline)
       if not sent then return nil, message, number end
     end
   end
-  if self:wait("r", deadline or after()) then return true end
+  local pace = self.pace
+  if not pace or pace.request ~= request then
+    pace = new_pace(self.input, PACE_SECONDS, self.server.minimum_input_rate)
+    pace.request, self.pace = request, pace
+  end
+  pace:begin()
+  local ready = self:wait("r", deadline or after())
+  local late, none, message, number = is_late(self, "read")
+  if late then return none, message, number end
+  -- A script with a deadline of its own decides by itself how long it waits.
+  if not deadline and pace:is_slow() then
+    local reason = ("the client has sent less than %d bytes a second for %d seconds (minimum_input_rate)"):format(
+      self.server.minimum_input_rate, PACE_SECONDS)
+    return lost(self, "read: " .. reason, ETIMEDOUT, 408, reason, true)
+  end
+  if ready then return true end
   note_fault(self, "read: Connection timed out", 408, "the request body took too long")
   return nil, "read: Connection timed out", ETIMEDOUT
 end
@@ -82,7 +115,7 @@ end
 -- Notes why the input has no body content. state: "refused" or "failed". Returns nil, message, errno.
 function trouble:input_failed(state, a, b)
   if state == "failed" then return lost(self, b, a) end
-  return lost(self, "read: " .. b, EILSEQ, a, b)
+  return lost(self, "read: " .. b, EILSEQ, a, b, a == 413)
 end
 
 -- ---- ends of requests ----
@@ -110,7 +143,7 @@ end
 local function tell(fault, about)
   if fault.told then return end
   fault.told = true
-  core.log("info", "http_server: " .. fault.message .. about)
+  core.log(fault.ours and "notice" or "info", "http_server: " .. fault.message .. about)
 end
 
 -- Reads the rest of a body and drops it. Returns whether the next request can follow.
@@ -138,6 +171,10 @@ function trouble:end_unusual(request)
     answer(request, fault and fault.status or 503, fault and fault.reason)
   elseif not request._ended and not request._bodyless then
     request._closing = true -- the client sees that it is incomplete, as far as the framing shows it
+    if self.broken and request._framing == "close" then
+      self.socket:reset()
+      self.closed = true
+    end
   end
   if self.broken or not request._closing and not skip_body(self, request) then request._closing = true end
   fault = fault or self.fault
@@ -201,6 +238,21 @@ local function hint(self, status, is_proxy_header)
     return ": the client speaks HTTP/2 (mb.http_server(3), HTTP/2 AND TLS)"
   end
   return ""
+end
+
+-- Waits for the rest of a head that has begun. Returns the results of the input's head method, or nil at the end of the
+-- connection.
+function trouble:await_rest()
+  local limit = after(HEAD_SECONDS)
+  local pace = new_pace(self.input, PACE_SECONDS, self.server.minimum_input_rate)
+  while true do
+    pace:begin()
+    if not self:wait("r", math.min(limit, after())) then return self:head_failed("slow") end
+    local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
+    if method then return method, path, query, minor, keepalive, has_body, expects end
+    if path ~= "block" then return self:head_failed(path, query, minor, keepalive) end
+    if pace:is_slow() then return self:head_failed("slow") end
+  end
 end
 
 -- Ends the wait for a head, as none comes. Tells the client, unless it has gone, and the script's error handler.

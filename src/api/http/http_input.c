@@ -233,6 +233,8 @@ static int input_head(lua_State *L) {
     in->head.field_count = 0;
     return refuse_head(L, in, in->head_bytes, size);
   }
+  /* Since HTTP/1.1 the framing of a response shows whether it is whole. */
+  if (in->head.minor > 0) mb_handle_keep_no_byte(h);
   begin_body(in);
   return push_head(L, in);
 }

@@ -109,7 +109,9 @@ static int object_tostring(lua_State *L) {
 
 /* object:getfd(): returns the descriptor, -1 when the object is closed. */
 static int method_getfd(lua_State *L) {
-  lua_pushinteger(L, mb_luasocket_fd(mb_luasocket_any(L)));
+  struct mb_luasocket *s = mb_luasocket_any(L);
+  if (s->h) mb_handle_keep_no_byte(s->h); /* the program may wait or read there by itself */
+  lua_pushinteger(L, mb_luasocket_fd(s));
   return 1;
 }
 

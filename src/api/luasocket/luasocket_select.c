@@ -102,7 +102,7 @@ static void add_foreign(lua_State *L, struct selection *all, int set, lua_Intege
 }
 
 static void add_connection(lua_State *L, struct selection *all, int set, lua_Integer index,
-                           const struct mb_handle *h) {
+                           struct mb_handle *h) {
   struct mb_interest interest = mb_handle_interest(h, wanted_in(set), false);
   if (interest.ready) {
     report_dirty(L, all, set);

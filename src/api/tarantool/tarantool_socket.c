@@ -141,7 +141,8 @@ static int method_is_pretended(lua_State *L) {
 
 /* s:fd(): returns the number of the descriptor; that of the connection for a pretended listener. */
 static int method_fd(lua_State *L) {
-  const struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  struct mb_tarantool_socket *s = mb_tarantool_check_socket(L);
+  if (s->handle) mb_handle_keep_no_byte(s->handle); /* the program may wait there by itself */
   lua_pushinteger(L, s->pretended ? mb_standin_fd() : s->handle ? mb_handle_fd(s->handle) : s->fd);
   return 1;
 }

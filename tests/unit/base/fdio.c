@@ -48,7 +48,8 @@ static int option(int fd, int level, int name) {
 static void keepalive(void) {
   static const struct {
     int seconds, idle, interval;
-  } cases[] = {{1, 1, 1}, {4, 2, 1}, {5, 3, 1}, {240, 120, 30}, {241, 121, 30}, {MB_KEEPALIVE_MAX, 32767, 8192}};
+  } cases[] = {{1, 1, 1},      {4, 2, 1},      {5, 3, 1},
+               {240, 120, 30}, {241, 121, 30}, {MB_KEEPALIVE_MAX, 32767, 8192}};
   int tcp = socket(AF_INET6, SOCK_STREAM, 0), pair[2];
   if (tcp < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) tap_bail("fds");
   tap_int(option(tcp, SOL_SOCKET, SO_KEEPALIVE), 0, "keepalive is off by default");

@@ -99,7 +99,7 @@ static const char *fd_name(const struct mb_handle *h, const struct mb_interest *
   return fd == h->io.in_fd ? "input" : fd == h->io.out_fd ? "output" : "?";
 }
 
-static void waits(const struct mb_handle *h, short wanted, bool more, const char *want,
+static void waits(struct mb_handle *h, short wanted, bool more, const char *want,
                   const char *what) {
   char text[80] = "";
   size_t len = 0;
@@ -115,8 +115,8 @@ static void waits(const struct mb_handle *h, short wanted, bool more, const char
 }
 
 /* Checks the interest in each of the directions, and in both. */
-static void waits_in_all(const struct mb_handle *h, const char *in, const char *out,
-                         const char *both, const char *what) {
+static void waits_in_all(struct mb_handle *h, const char *in, const char *out, const char *both,
+                         const char *what) {
   waits(h, POLLIN, false, in, what);
   waits(h, POLLOUT, false, out, what);
   waits(h, BOTH, false, both, what);

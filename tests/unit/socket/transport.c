@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -118,6 +119,79 @@ static void ends(const char *name, void (*make)(int[2]), enum mb_fd_kind kind) {
   }
   close(copy);
   close_pair(pair);
+}
+
+/* The last byte stays in the system, and makes a reset of the close. */
+static void keeps_last(void) {
+  int pair[2], there = -1;
+  char data[16];
+  peers_unix(pair);
+  struct mb_channel c = mb_channel_of(pair[0], pair[0], MB_FD_LOCAL);
+  c.keeps_last = true;
+  tap_int(c.transport->read(&c, data, sizeof data, false), -EAGAIN, "kept: nothing to read");
+  if (write(pair[1], "abc", 3) != 3) tap_bail("write");
+  tap_int(c.transport->read(&c, data, 2, false), 2, "kept: more is there than is asked for");
+  tap_ok(!c.held, "kept: no byte, as one is unread");
+  tap_int(c.transport->read(&c, data, sizeof data, true), 1, "kept: the last byte is read");
+  tap_bytes(data, 1, "c", 1, "kept: it");
+  ioctl(pair[0], FIONREAD, &there);
+  tap_int(there, 1, "kept: and is still there");
+  tap_int(c.transport->read(&c, data, sizeof data, false), -EAGAIN, "kept: it is read once");
+  if (write(pair[1], "def", 3) != 3) tap_bail("write");
+  tap_int(c.transport->read(&c, data, sizeof data, false), 3,
+          "kept: the next ones come without it");
+  tap_bytes(data, 3, "def", 3, "kept: them");
+  int copy = dup(pair[0]);
+  if (write(pair[0], "part", 4) != 4) tap_bail("write");
+  c.transport->reset(&c);
+  close(pair[0]);
+  tap_int(recv(pair[1], data, sizeof data, MSG_DONTWAIT), 4, "kept: what was sent arrives");
+  tap_ok(recv(pair[1], data, sizeof data, MSG_DONTWAIT) < 0 && errno == EAGAIN,
+         "kept: no end is seen while there is a copy");
+  tap_ok(send(pair[1], "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE, "kept: nothing is taken");
+  close(copy);
+  tap_ok(recv(pair[1], data, sizeof data, MSG_DONTWAIT) < 0 && errno == ECONNRESET,
+         "kept: then a reset is seen");
+  close(pair[1]);
+
+  peers_unix(pair);
+  c = mb_channel_of(pair[0], pair[0], MB_FD_LOCAL);
+  c.keeps_last = true;
+  if (write(pair[1], "abc", 3) != 3) tap_bail("write");
+  tap_int(c.transport->read(&c, data, sizeof data, true), 3, "kept: all is read");
+  shutdown(pair[1], SHUT_WR);
+  tap_int(c.transport->read(&c, data, sizeof data, false), 0, "kept: the peer's end is seen");
+  tap_ok(c.held, "kept: also then");
+  tap_int(mb_channel_edge(&c), -1, "kept: and needs no wait");
+  if (write(pair[0], "all", 3) != 3) tap_bail("write");
+  tap_int(c.transport->end(&c, false), 0, "kept: a healthy end");
+  close(pair[0]);
+  tap_int(read(pair[1], data, sizeof data), 3, "kept: is one");
+  tap_int(read(pair[1], data, sizeof data), 0, "kept: for the peer");
+  close(pair[1]);
+
+  peers_unix(pair);
+  c = mb_channel_of(pair[0], pair[0], MB_FD_LOCAL);
+  c.keeps_last = true;
+  if (write(pair[1], "a", 1) != 1) tap_bail("write");
+  tap_int(c.transport->read(&c, data, sizeof data, true), 1, "kept: one byte");
+  struct pollfd edge = {.fd = mb_channel_edge(&c), .events = POLLIN};
+  tap_int(poll(&edge, 1, 0), 0, "kept: a wait is not over by it");
+  if (write(pair[1], "b", 1) != 1) tap_bail("write");
+  tap_int(poll(&edge, 1, 1000), 1, "kept: but by the next one");
+  tap_int(mb_channel_edge(&c), -1, "kept: which is there, then");
+  tap_int(mb_channel_edge(&c), -1, "kept: for whoever asks again");
+  tap_int(c.transport->read(&c, data, sizeof data, true), 1, "kept: it is read");
+  tap_bytes(data, 1, "b", 1, "kept: the next one");
+  edge.fd = mb_channel_edge(&c);
+  tap_int(poll(&edge, 1, 0), 0, "kept: and then there is nothing");
+  shutdown(pair[1], SHUT_WR);
+  tap_int(poll(&edge, 1, 1000), 1, "kept: but for the peer's end");
+  mb_channel_close_edge(&c);
+  tap_int(c.transport->end(&c, false), 0, "kept: a healthy end drops it");
+  close(pair[0]);
+  tap_int(read(pair[1], data, sizeof data), 0, "kept: and is no reset");
+  close(pair[1]);
 }
 
 static void reset_on_close(void) {
@@ -260,6 +334,7 @@ int main(void) {
   exchange("Unix", peers_unix, MB_FD_LOCAL);
   ends("TCP", peers_tcp, MB_FD_TCP);
   ends("Unix", peers_unix, MB_FD_LOCAL);
+  keeps_last();
   reset_on_close();
   files();
   interrupted();
