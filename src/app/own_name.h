@@ -1,6 +1,6 @@
 /*
- * require in a script never loads the script itself: a program copas.lua that requires "copas" means the
- * module, though its own directory comes first in package.path.
+ * require of a script's own name never loads the script itself: a program copas.lua that requires "copas" means
+ * the module, though its own directory comes first in package.path.
  */
 #ifndef MB_OWN_NAME_H
 #define MB_OWN_NAME_H

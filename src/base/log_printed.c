@@ -57,7 +57,7 @@ void mb_log_flush(void) {
   mb_log_tell_dropped();
 }
 
-/* A script may have given stdout a buffer. */
+/* Also for a script that ends by os.exit. It may have given stdout a buffer. */
 static void at_exit(void) {
   fflush(stdout);
   mb_log_flush();
@@ -65,9 +65,7 @@ static void at_exit(void) {
 
 static ssize_t capture_write(void *cookie, const char *text, size_t len) {
   (void)cookie;
-  static bool has_printed;
   int saved = errno;
-  if (!has_printed) has_printed = atexit(at_exit) == 0;
   const char *end = text + len;
   while (text < end) {
     const char *newline = memchr(text, '\n', (size_t)(end - text));
@@ -89,5 +87,6 @@ int mb_log_capture_stdio(void) {
   /* We put the line together, not stdio: a signal handler can get at our buffer. */
   setvbuf(file, NULL, _IONBF, 0);
   stdout = stderr = file;
+  atexit(at_exit);
   return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "base/fdio.h"
 #include "base/sigterm.h"
+#include "socket/timeout.h"
 
 /* An element for which poll(2) alone is not enough. One of the first three members is set. */
 struct special {
@@ -171,12 +172,13 @@ static void forget_shortness(const struct mb_poll_set *set) {
 }
 
 /*
- * Returns whether a SIGCHLD, and no SIGTERM, has interrupted us, and forgets both. That alone does not
- * end the wait: the child may be one that nobody waits for.
+ * Returns whether a SIGCHLD or an alarm of ours, and no SIGTERM, has interrupted us, and forgets all of
+ * them. That alone does not end the wait: the child may be one that nobody waits for, and an alarm that
+ * ends nothing is no matter of the script's.
  */
-static bool is_only_a_child(void) {
-  bool child = mb_child_take_signal(), sigterm = mb_sigterm_take();
-  return child && !sigterm;
+static bool is_no_matter(void) {
+  bool child = mb_child_take_signal(), alarm = mb_timeout_take_alarm(), sigterm = mb_sigterm_take();
+  return (child || alarm) && !sigterm;
 }
 
 int mb_poll_set_wait(struct mb_poll_set *set, int64_t deadline, bool wakeup_on_sigterm,
@@ -185,12 +187,12 @@ int mb_poll_set_wait(struct mb_poll_set *set, int64_t deadline, bool wakeup_on_s
   if (wakeup_on_sigterm && mb_sigterm_has_come()) return -EINTR;
   if (set->ready) return 1;
   if (set->any_child) mb_child_catch_signal();
-  is_only_a_child(); /* forgets earlier signals: only those during this wait count */
+  is_no_matter(); /* forgets earlier signals: only those during this wait count */
   for (;;) {
     int r = wakeup_on_sigterm || set->any_child
                 ? wait_for_signals_too(set, deadline, wakeup_on_sigterm)
                 : wait_once(set, deadline, NULL);
-    if (r == -EINTR && is_only_a_child()) continue;
+    if (r == -EINTR && is_no_matter()) continue;
     if (r <= 0 || set->ready) return r;
     r = look(set, ret_fd);
     if (r != 0) return r;

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <lualib.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -61,8 +63,7 @@ static const struct mb_timeout_label of_last = {
 static const struct mb_timeout_label of_silence = {
     "silence: no byte came or went for as long as --silence-timeout allows", NULL, 0};
 
-/* The words for the log when the alarm that is set now goes off. */
-static const struct mb_timeout_label *volatile alarm_label = &usual;
+static volatile sig_atomic_t has_gone_on; /* an alarm has come, and no time was up */
 
 static void unblock(int signal_number) {
   sigset_t set;
@@ -90,28 +91,37 @@ static void log_label(const struct mb_timeout_label *label, bool was_reset) {
   mb_log_text(LOG_WARNING, line, size);
 }
 
+static int64_t earliest(const struct mb_timeout_label **ret_label);
 static void arm(void);
 
 /*
- * Returns whether the alarm was for silence, and there was none, or nobody can say. It is set anew then.
- * Every change of a deadline ends with arm(), so that it is no matter where this has interrupted one.
+ * Returns whether no time is up: the alarm was for silence, and there was none, or nobody can say; or for a
+ * deadline that has been changed. It is set anew. Only the deadlines say what is up, and every change that
+ * can make the alarm come too late ends with arm(): where this has interrupted one does not matter.
  */
-static bool was_not_silent(const struct mb_channel *connection) {
-  if (alarm_label != &of_silence) return false;
-  int64_t silence = connection ? connection->transport->silence(connection) : -1;
-  int64_t left = silence_usec - silence * 1000;
-  if (silence >= 0 && left <= 0) return false;
-  silence_ends = silence >= 0 ? mb_now_usec() + left : MB_NO_DEADLINE;
+static bool goes_on(const struct mb_channel *connection,
+                    const struct mb_timeout_label **ret_label) {
+  int64_t now = mb_now_usec();
+  if (earliest(ret_label) <= now) return false;
+  if (silence_ends <= now) {
+    int64_t silence = connection ? connection->transport->silence(connection) : -1;
+    int64_t left = silence_usec - silence * 1000;
+    *ret_label = &of_silence;
+    if (silence >= 0 && left <= 0) return false;
+    silence_ends = silence >= 0 ? now + left : MB_NO_DEADLINE;
+  }
   arm();
+  has_gone_on = 1;
   return true;
 }
 
 static void time_is_up(int signal_number) {
   const struct mb_channel *connection = guarded;
+  const struct mb_timeout_label *label;
   int error = errno;
-  bool goes_on = was_not_silent(connection);
+  bool no_time_is_up = goes_on(connection, &label);
   errno = error;
-  if (goes_on) return;
+  if (no_time_is_up) return;
   if (connection) connection->transport->reset(connection);
   /* Writing to the log may block, on a pipe that nobody reads: the next alarm kills us then. */
   const struct itimerval last_alarm = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
@@ -119,9 +129,15 @@ static void time_is_up(int signal_number) {
   unblock(signal_number);
   setitimer(ITIMER_REAL, &last_alarm, NULL);
   mb_log_flush();
-  log_label(alarm_label, connection != NULL);
+  log_label(label, connection != NULL);
   if (at_end) at_end("time is up");
   raise(signal_number);
+}
+
+bool mb_timeout_take_alarm(void) {
+  bool taken = has_gone_on;
+  has_gone_on = 0;
+  return taken;
 }
 
 void mb_timeout_guard(const struct mb_channel *connection) { guarded = connection; }
@@ -161,11 +177,7 @@ static void catch_alarm(void) {
 static void arm(void) {
   const struct mb_timeout_label *label;
   int64_t deadline = earliest(&label);
-  if (silence_ends < deadline) {
-    deadline = silence_ends;
-    label = &of_silence;
-  }
-  alarm_label = label;
+  if (silence_ends < deadline) deadline = silence_ends;
   struct itimerval timer = {0};
   if (deadline != MB_NO_DEADLINE) {
     int64_t left = deadline - mb_now_usec();
@@ -197,7 +209,7 @@ void mb_timeout_limit(double seconds) {
 
 void mb_timeout_limit_finalizers(bool run) {
   last = deadline_after(run ? FINALIZERS_SECONDS : 0);
-  arm();
+  if (run) arm(); /* an alarm that comes for nothing ends nothing */
 }
 
 void mb_timeout_silence(int seconds) {
@@ -207,12 +219,9 @@ void mb_timeout_silence(int seconds) {
 }
 
 void mb_timeout_forget(void) {
-  const struct mb_timeout_label *label;
-  bool armed = earliest(&label) != MB_NO_DEADLINE || silence_ends != MB_NO_DEADLINE;
-  silence_ends = MB_NO_DEADLINE;
-  limit = last = outer = MB_NO_DEADLINE;
+  limit = last = outer = silence_ends = MB_NO_DEADLINE;
   running = NULL;
-  if (armed) arm(); /* disarms it, before the alarm finds that nothing is guarded */
+  arm(); /* disarms it */
   guarded = NULL;
   at_end = NULL;
 }
@@ -266,6 +275,7 @@ int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label)
   luaL_setmetatable(L, SUB_TIMER);
   lua_insert(L, 2);
   *sub = (struct sub_timer){deadline_after(seconds), MB_NO_DEADLINE, label, L, running};
+  atomic_signal_fence(memory_order_release); /* the alarm reads the list */
   running = sub;
   arm();
   return sub_timer_done(L, mb_state_pcall_keep(L, nargs, LUA_MULTRET, sub_timer_done), 0);
@@ -305,10 +315,28 @@ static int timeout(lua_State *L) {
   return 1;
 }
 
+/*
+ * Replaces os.exit, which may close the Lua state: the finalizers have their limit then, too. Upvalue: the
+ * original.
+ */
+static int limited_exit(lua_State *L) {
+  if (!lua_isboolean(L, 1)) luaL_optinteger(L, 1, 0); /* may throw, and then nothing ends */
+  if (lua_toboolean(L, 2)) mb_timeout_limit_finalizers(true);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 0);
+  return 0;
+}
+
 void mb_timeout_open(lua_State *L) {
   luaL_newmetatable(L, SUB_TIMER);
   lua_pushcfunction(L, sub_timer_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
   lua_register(L, "timeout", timeout);
+  lua_getglobal(L, LUA_OSLIBNAME);
+  lua_getfield(L, -1, "exit");
+  lua_pushcclosure(L, limited_exit, 1);
+  lua_setfield(L, -2, "exit");
+  lua_pop(L, 1);
 }

@@ -31,6 +31,12 @@ void mb_timeout_limit_finalizers(bool run);
  */
 void mb_timeout_silence(int seconds);
 
+/*
+ * Returns whether an alarm has come, and no time was up, since the last call: a wait that it has
+ * interrupted goes on.
+ */
+bool mb_timeout_take_alarm(void);
+
 /* The words for the log when time runs out. The caller keeps both texts as they are while the time runs. */
 struct mb_timeout_label {
   const char *text;

@@ -16,24 +16,20 @@ enum { TEXT_MAX = 1600, STRING_MAX = 200, FIELDS_MAX = 30, LEVELS_MAX = 2 };
 
 struct text {
   size_t len;
-  char bytes[TEXT_MAX + 1]; /* ends with a NUL; what does not fit is left out */
+  bool is_cut;              /* something did not fit: nothing is added any more */
+  char bytes[TEXT_MAX + 1]; /* ends with a NUL */
 };
-
-static bool is_full(const struct text *t) { return t->len >= TEXT_MAX - 4; }
-
-static void add(struct text *t, const char *what) {
-  size_t len = strlen(what);
-  if (len > TEXT_MAX - t->len) len = TEXT_MAX - t->len;
-  memcpy(t->bytes + t->len, what, len);
-  t->len += len;
-  t->bytes[t->len] = '\0';
-}
 
 /* Adds bytes as the log shows them, so that they cannot break its lines. */
 static void add_shown(struct text *t, const char *bytes, size_t len) {
-  mb_log_escape(t->bytes + t->len, TEXT_MAX + 1 - t->len, bytes, len);
-  t->len += strlen(t->bytes + t->len);
+  const char *end = bytes + len;
+  if (t->is_cut) return;
+  t->len += mb_log_show(t->bytes + t->len, TEXT_MAX - t->len, &bytes, end);
+  t->bytes[t->len] = '\0';
+  t->is_cut = bytes < end;
 }
+
+static void add(struct text *t, const char *what) { add_shown(t, what, strlen(what)); }
 
 static void add_string(struct text *t, const char *bytes, size_t len) {
   const char *end = bytes + (len < STRING_MAX ? len : STRING_MAX);
@@ -135,7 +131,7 @@ static void add_table(struct text *t, lua_State *L, int index, int levels) {
   add(t, "{");
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
     if (fields > 0) add(t, ", ");
-    if (fields++ == FIELDS_MAX || is_full(t)) {
+    if (fields++ == FIELDS_MAX || t->is_cut) {
       add(t, "...");
       lua_pop(L, 2);
       break;
@@ -185,5 +181,5 @@ void mb_error_text_push(lua_State *L, int index) {
   add(&t, "error object: ");
   add_value(&t, L, index, LEVELS_MAX);
   if (has_tostring) add(&t, " (its __tostring has failed)");
-  lua_pushstring(L, t.bytes);
+  lua_pushfstring(L, "%s%s", t.bytes, t.is_cut ? "..." : "");
 }

@@ -335,7 +335,7 @@ def _():
             running.client.send("x")
         running.client.finish()
         running.ends()
-    with silent('for _ = 1, 6 do socket:flush("x") mb.poll(nil, nil, 0.5) end') as running:
+    with silent('for _ = 1, 6 do socket:flush("x") eq("false timeout", mb.poll(nil, nil, 0.5)) end') as running:
         equal(running.client.end(), (b"xxxxxx", "eof"), "what the client gets")
         running.ends()
     for body, log in (
@@ -359,6 +359,19 @@ def _():
         time.sleep(0.5)
         running.client.send("x")
         running.ends(0, "a\nb\n")
+
+
+@test("an alarm that comes early, as one for a deadline that was put off just then, ends nothing")
+def _():
+    body = 'print("waits") print(timeout(60, mb.poll, {[socket] = true}, nil, 60))'
+    with mbhandler.Handler(body, pair=tcp_pair) as running:
+        running.says("waits")
+        running.asleep()
+        running.child.kill(signal.SIGALRM)
+        running.asleep()
+        running.client.send("x")
+        running.says("true")
+        running.ends()
 
 
 def vanish(client):

@@ -124,6 +124,14 @@ def _():
     manager.stop_unit("mb-local@at-once.socket")
 
 
+@test("mb-local@: sockets that connect and close, beside polite clients")
+def _():
+    manager.start("mb-local@dropping.socket")
+    path = f"{manager.runtime}/mb/dropping.sock"
+    withstands("mb-local@dropping.socket", path, DROPPING, {**POLITE, "clients": 100})
+    manager.stop_unit("mb-local@dropping.socket")
+
+
 @test("units of --units: sockets that connect and close, beside polite clients")
 def _():
     where = ("127.0.0.1", mbtest.free_port())
@@ -153,7 +161,7 @@ def closes(where, unit):
     until(closed, "the socket closes")
 
 
-@test("a socket that its trigger limit closes is opened again after a second, as often as it is closed")
+@test("a socket that its trigger limit closes is opened again, as often as it is closed")
 def _():
     manager.drop_in("mb@.socket", "[Socket]\nTriggerLimitIntervalSec=3s\nTriggerLimitBurst=5\n")
     where, unit = started()
@@ -164,7 +172,7 @@ def _():
     manager.stop_unit(unit)
 
 
-@test("one that is stopped in that second stays stopped")
+@test("one that is stopped in that moment stays stopped")
 def _():
     where, unit = started()
     closes(where, unit)

@@ -210,6 +210,18 @@ def _():
     equal(answers(GET, 'pcall(error, "x") pcall(request.send_header, request, "A", "b") ok(request, "fine")').body, b"fine", "response")
 
 
+@test("a part of ours that could not be loaded, as memory had run out say, is loaded when it is needed again")
+def _():
+    body = """local loads, n = require, 0
+  function require(name) if name == "mb.http.blocked" then require = loads error("once", 0) end return loads(name) end
+  eq("once", select(2, pcall(function() return request.body end)))
+  request:send_status(200) request:send_data(("x"):rep(1 << 24))"""
+    with served(body, pair=TCP) as (client, _):
+        client.send(request("/", "POST", None, ["Content-Length: 3"]) + b"a")
+        equal(len(client.response().body), 1 << 24, "size of the response")
+        client.send(b"bc")
+
+
 @test("a function of the script's own that is called, with results and yields of its own, is no matter of ours")
 def _():
     equal(answers(GET, 'ok(request, "x") return nil, "ignored", request').body, b"x", "results are ignored")

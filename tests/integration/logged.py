@@ -131,6 +131,8 @@ def _():
     for way in ("print", "require('mb.log').error"):
         lines, told = dropped(serve(f"local show = {way} for i = 1, 100000 do show(('x'):rep(10)) end"))
         equal((len(lines), told), (1000, [(99000, 990000)]), f"{way}: lines, and those dropped")
+    body = "local log = require('mb.log') for i = 1, 10 do log.error(i) end os.exit(3)"
+    equal(dropped(serve(body, "--log-lines=3", status=3))[1], [(7, 8)], "a script that never prints, and ends by os.exit")
     rest, told = dropped(serve("for i = 1, 10 do print(i) end error('after')", "--log-lines", "3", status=70))
     equal((rest[:3], told), (["1", "2", "3"], [(7, 8)]), "--log-lines")
     check("after" in rest[3] and "traceback" in rest[4], f"the error: {rest}")

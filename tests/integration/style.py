@@ -217,6 +217,9 @@ def _():
     text += "string.gfind = 1 assert(table.getn({}) == 0 and string.gfind == 1 and string.nosuch == nil) "
     text += ACCEPTS + "client:send(unpack({1}) .. tostring(before == table.unpack)) client:close()"
     equal(run(text)[:2], ("owntrue", "eof"), "answer")
+    for library in "math", "package", "string", "table":
+        text = f"package.loaded.{library} = nil assert(string.nosuch == nil and math.nosuch == nil) "
+        equal(run(text + ACCEPTS + "client:send('x') client:close()")[:2], ("x", "eof"), f"without {library}")
 
 
 @test("a bare require of socket sets the global socket, and LuaSocket's other modules set theirs")

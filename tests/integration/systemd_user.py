@@ -80,7 +80,7 @@ def _():
             SOCKET,
             {
                 **SOCKET_LIMITS,
-                "TriggerLimitBurst": "300",
+                "TriggerLimitBurst": "500",
                 "Backlog": "64",
                 "MaxConnectionsPerSource": "256",
                 "FreeBind": "yes",
@@ -93,7 +93,7 @@ def _():
             LOCAL_SOCKET,
             {
                 **SOCKET_LIMITS,
-                "TriggerLimitBurst": "300",
+                "TriggerLimitBurst": "250",
                 "Backlog": "1024",
                 "MaxConnectionsPerSource": "0",
                 "SocketMode": "0666",

@@ -101,6 +101,20 @@ def _():
         equal(child.log(), "mb-handle: timeout: the finalizers (__gc) of the script took too long after its end\n", "log")
 
 
+@test("finalizers have 10 seconds also when os.exit closes the state, and when a program in a style ends")
+def _():
+    hangs = FINALIZER.format('os.execute("exec sleep 60")')
+    program = f'local s = require("socket").bind("*", 0) {hangs} s:accept():close() s:accept()'
+    ends = []
+    for args in ((handler(f"{hangs} pcall(os.exit, 'x', true) os.exit(0, true)"),), ("--style=luasocket", script(program))):
+        client, conn = tcp_pair()
+        ends.append((client, conn, Serving(conn, *args)))
+    for client, conn, child in ends:
+        with client, conn:
+            equal(child.wait(20 * SLOWNESS), ALARM, "exit status")
+            check("the finalizers (__gc) of the script took too long" in child.log(), f"log: {child.log()!r}")
+
+
 @test("--timeout holds for finalizers, too, when it is shorter")
 def _():
     client, conn = tcp_pair()

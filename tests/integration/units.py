@@ -278,14 +278,14 @@ def _():
     for script in (tcp, local, mixed):
         written(script)
     equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
-    all_of_them = {"Accept": "yes", "TriggerLimitIntervalUSec": "1s", "TriggerLimitBurst": "300"}
+    all_of_them = {"Accept": "yes", "TriggerLimitIntervalUSec": "1s"}
     for unit, wanted in (
-        ("set-tcp.socket", {"Backlog": "64", "NoDelay": "yes", "FreeBind": "yes", "RemoveOnStop": "no"}),
+        ("set-tcp.socket", {"TriggerLimitBurst": "500", "Backlog": "64", "NoDelay": "yes", "FreeBind": "yes", "RemoveOnStop": "no"}),
         ("set-local.socket", {"NoDelay": "no", "SocketMode": "0666", "RemoveOnStop": "yes"}),
-        ("set-local.socket", {"Backlog": "1024", "BindIPv6Only": "default"}),
+        ("set-local.socket", {"TriggerLimitBurst": "250", "Backlog": "1024", "BindIPv6Only": "default"}),
         # The manager would log an error for each connection to the Unix socket.
         ("set-mixed.socket", {"NoDelay": "no", "FreeBind": "no"}),
-        ("set-mixed.socket", {"Backlog": "64", "BindIPv6Only": "both"}),
+        ("set-mixed.socket", {"TriggerLimitBurst": "500", "Backlog": "64", "BindIPv6Only": "both"}),
     ):
         for name, value in {**all_of_them, **wanted}.items():
             equal(manager.prop(unit, name), value, f"{name} of {unit}")

@@ -15,12 +15,12 @@ StartLimitIntervalSec=0
 
 local BRAKES = [[
 
-# The brakes: a manager starts some 100 to 250 services a second, and while more connections come
-# than that, it would take or refuse them and start nothing at all, of no unit. See limits.txt.
+# The brakes. A manager starts some 100 to 250 services a second. While more connections come than that,
+# it only takes or refuses them, and starts no unit at all. See limits.txt.
 %s
-# When more come in a second, the socket closes; mb-reopen@.service opens it after another second.
+# When more come within a second, the socket closes; mb-reopen@.service opens it after a moment.
 TriggerLimitIntervalSec=1s
-TriggerLimitBurst=300
+TriggerLimitBurst=%d
 ]]
 
 local TCP_OPTIONS = [[
@@ -145,7 +145,7 @@ return function(plan, unit)
     REOPENING,
     "\n[Socket]\n",
     listen_text(list),
-    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL),
+    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL, has_tcp and 500 or 250),
     limits_text(plan, list),
   }
   -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.

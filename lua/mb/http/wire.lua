@@ -66,11 +66,10 @@ local homes = {"mb.http.waiting", "mb.http.blocked"}
 
 setmetatable(wire, {
   __index = function(self, key)
-    for _, home in ipairs(homes) do
-      for name, method in pairs(require(home)) do self[name] = method end
-      local method = rawget(self, key)
-      if method then return method end
-    end
+    if not homes[1] then return nil end
+    for name, method in pairs(require(homes[1])) do self[name] = method end
+    table.remove(homes, 1) -- last: when memory has run out, the next call tries again
+    return self[key]
   end,
 })
 

@@ -238,10 +238,14 @@ static int lua51_gcinfo(lua_State *L) {
 /* ---- the names ---- */
 
 /*
- * Sets the value on top of the stack, which is popped, in the table below it, if the table has none of the
- * name.
+ * Sets the value on top of the stack, which is popped, in the table below it, if that is a table (a program may
+ * have taken a library away) and has none of the name.
  */
 static void add(lua_State *L, const char *name) {
+  if (!lua_istable(L, -2)) {
+    lua_pop(L, 1);
+    return;
+  }
   lua_pushstring(L, name);
   lua_pushvalue(L, -1);
   if (lua_rawget(L, -4) != LUA_TNIL) {
@@ -260,7 +264,8 @@ static void add_function(lua_State *L, const char *name, lua_CFunction function)
 
 /* Adds to the table on top of the stack a field that it has under another name in 5.3. */
 static void add_renamed(lua_State *L, const char *name, const char *now) {
-  lua_getfield(L, -1, now);
+  lua_pushstring(L, now);
+  if (lua_istable(L, -2)) lua_rawget(L, -2);
   add(L, name);
 }
 

@@ -105,7 +105,8 @@ static void long_ones(lua_State *L) {
            "error object: {1, 2, 3, ", ", 30, ...}");
   is_short(
       L, "(function() local t = {} for i = 1, 30 do t[i] = {('\\n'):rep(200)} end return t end)()",
-      "error object: {{\"\\x0a", "");
+      "error object: {{\"\\x0a", "\\x0a...");
+  is_short(L, "{('\\27'):rep(200), ('\\27'):rep(200), 1}", "error object: {\"\\x1b", "\\x1b...");
 }
 
 int main(void) {
