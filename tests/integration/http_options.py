@@ -279,8 +279,8 @@ def _():
 @test("a form that says that it is larger than request_form_size_limit is refused before it comes")
 def _():
     body = "ok(request, request.post_params.a)"
-    for headers in ([], ["Expect: 100-continue"]):
-        lines = ["Content-Type: application/x-www-form-urlencoded", "Content-Length: 101", *headers]
+    for headers in (["101"], ["101", "Expect: 100-continue"], ["101, 0101"], ["101", "Content-Length: 101"]):
+        lines = ["Content-Type: application/x-www-form-urlencoded", "Content-Length: " + headers[0], *headers[1:]]
         with served(body, "request_form_size_limit = 100", log="request_form_size_limit") as (client, _):
             client.send(request("/", "POST", None, lines))
             equal(client.response().status, 413, "status")

@@ -30,7 +30,8 @@ local http = require "moonbridge_http"
 local preload, gap = ...
 if preload == "all" then
   -- What would be loaded when it is needed: one kind of each has that swept.
-  for _, name in ipairs {"body", "closing", "headers", "members", "params", "request", "send_file", "waiting"} do
+  for _, name in ipairs {"blocked", "body", "closing", "headers", "members", "pace", "params", "request", "send_file",
+    "waiting"} do
     require("mb.http." .. name)
   end
 end

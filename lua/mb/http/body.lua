@@ -133,7 +133,6 @@ local function multipart(request, wire, list)
       way.keep = not handler
       if handler then metadata = {field_name = name, file_name = b, content_type = c} end
     elseif event == "data" then
-      check_counted(wire, count(a))
       local first = metadata
       metadata = nil
       if first then stream(wire, handler, a, first, first) else stream(wire, handler, a) end
@@ -153,7 +152,7 @@ end
 local function urlencoded(request, wire, list)
   local input = wire.input
   -- A client that says how much it will send need not send it in vain.
-  check_kept(wire, tonumber(input:field("content-length") or 0))
+  check_kept(wire, input:length())
   local way = {method = "stash"}
   function way.take(kept) check_kept(wire, kept) end
   function way.done()

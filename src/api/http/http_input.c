@@ -262,6 +262,12 @@ static int input_count(lua_State *L) {
   return 1;
 }
 
+/* input:length(): returns what Content-Length says of the body; 0 when there is none. */
+static int input_length(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)mb_http_input_at(L, 1)->head.length);
+  return 1;
+}
+
 /*
  * input:is_ended()
  * Returns whether the whole request was received, so that the next one may be read; and why its body is
@@ -324,6 +330,7 @@ static const luaL_Reg methods[] = {
     {"is_ended", input_is_ended},
     {"is_head", input_is_head},
     {"list", mb_http_input_list},
+    {"length", input_length},
     {"multipart", mb_http_input_multipart},
     {"part", mb_http_input_part},
     {"read", mb_http_input_read},
