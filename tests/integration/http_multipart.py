@@ -265,6 +265,8 @@ def _():
     content_type = "multipart/form-data; boundary=Bb"
     for maximum in (65536, 7, 1):
         with mbhttp.served(report(maximum)) as (client, _):
+            client.send(NEXT)
+            client.response()
             for target in ("/params", "/stream"):
                 in_every_way(upload(SPLIT_BODY, content_type, target), client, target == "/stream")
 
@@ -292,6 +294,8 @@ def _():
                 return data
 
     with mbhttp.served(report(chance.randrange(1, 100))) as (client, _):
+        client.send(NEXT)
+        client.response()
         for _ in range(400):
             parts = [(b"n%d" % i, b"f", b"a/b", content()) for i in range(chance.randrange(5))]
             body = content() + b"\r\n" if chance.random() < 0.5 else b""

@@ -64,6 +64,8 @@ def same_refusal(data, status):
     data += mbhttp.request("/next")
     for pieces in [[data], *ways(data)]:
         with mbhttp.served(REPORT, "request_header_size_limit = 100, request_body_size_limit = 10", log="http: ") as (client, _):
+            client.send(mbhttp.request("/first"))
+            client.response()
             mbsplit.in_pieces(client.sock, *pieces)
             got = without_date(client.response())
             want = want or got

@@ -1331,7 +1331,8 @@ def _():
     eq("true", mb.poll { [child] = true })
     eq("3", child:wait_nb())
   end
-"""
+""",
+        pair=tcp_pair,  # on a Unix socket the second wait makes a descriptor
     ) as t:
         t.says("before")
         before = fds(t.pid)

@@ -1,5 +1,6 @@
 """Sends input in pieces. Each piece is sent when the one before has been received, so that the receiver sees exactly
-these pieces. This works on Unix sockets only, whose sender can see what was received."""
+these pieces. This works on Unix sockets only, whose sender can see what was received; and not before a first request of
+HTTP/1.1, as mb-handle keeps the last byte of its input unread until then."""
 
 import array
 import fcntl
