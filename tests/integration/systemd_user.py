@@ -93,7 +93,7 @@ def _():
             LOCAL_SOCKET,
             {
                 **SOCKET_LIMITS,
-                "TriggerLimitBurst": "250",
+                "TriggerLimitBurst": "200",
                 "Backlog": "1024",
                 "MaxConnectionsPerSource": "0",
                 "SocketMode": "0666",

@@ -284,7 +284,7 @@ def _():
     for unit, wanted in (
         ("set-tcp.socket", {"TriggerLimitBurst": "500", "Backlog": "64", "NoDelay": "yes", "FreeBind": "yes", "RemoveOnStop": "no"}),
         ("set-local.socket", {"NoDelay": "no", "SocketMode": "0666", "RemoveOnStop": "yes"}),
-        ("set-local.socket", {"TriggerLimitBurst": "250", "Backlog": "1024", "BindIPv6Only": "default"}),
+        ("set-local.socket", {"TriggerLimitBurst": "200", "Backlog": "1024", "BindIPv6Only": "default"}),
         # The manager would log an error for each connection to the Unix socket.
         ("set-mixed.socket", {"NoDelay": "no", "FreeBind": "no"}),
         ("set-mixed.socket", {"TriggerLimitBurst": "500", "Backlog": "64", "BindIPv6Only": "both"}),

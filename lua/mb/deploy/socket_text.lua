@@ -144,7 +144,7 @@ return function(plan, unit)
     REOPENING,
     "\n[Socket]\n",
     listen_text(list),
-    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL, has_tcp and 500 or 250),
+    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL, has_tcp and 500 or 200),
     limits_text(plan, list),
   }
   -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.
