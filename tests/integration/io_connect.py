@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbhandler import Handler, run
 from mbnet import CAP_DAC_OVERRIDE, NAMESERVER, addresses_of, etc, ports_from, private_network, without
-from mbtest import DEADLINE, Client, about, check, equal, free_port, test, tmp, write_file
+from mbtest import DEADLINE, Client, about, check, equal, free_port, tcp_pair, test, tmp, write_file
 
 # --- Listeners ---
 
@@ -1196,6 +1196,7 @@ def _():
   collectgarbage()
   turn("collected")
 """,
+            pair=tcp_pair,  # on a Unix socket the second wait makes a descriptor
             path=path,
             closed=free_port(),
             open=listener.port,

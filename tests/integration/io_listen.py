@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbhandler import Handler, run
 from mbnet import CAP_DAC_OVERRIDE, CAP_NET_BIND_SERVICE, OTHER4, OTHER6, addresses_of, etc, private_network, without
-from mbtest import DEADLINE, Client, check, equal, free_port, test, tmp, until, write_file
+from mbtest import DEADLINE, Client, check, equal, free_port, tcp_pair, test, tmp, until, write_file
 
 private_network()
 
@@ -892,6 +892,7 @@ def _():
   collectgarbage()
   turn("collected")
 """,
+            pair=tcp_pair,  # on a Unix socket the second wait makes a descriptor
             path=path,
             taken=other.getsockname()[1],
         )
