@@ -73,6 +73,8 @@ def refused(data, status, why, options="", method="GET", body=READS_ALL):
     if len(data) > 2000:
         return
     with mbhttp.served(text, log=why) as (client, _):
+        client.send(NEXT)  # see mbsplit
+        client.response()
         mbsplit.by_bytes(client.sock, data + NEXT)
         check_refusal(client, status, why, method)
 
