@@ -23,7 +23,7 @@ mbspace.enter(cgroup=True)
 # What is tried here is the manager, whose processor time is not that of the tests beside.
 os.setpriority(os.PRIO_PROCESS, 0, -10)
 # Under sanitizers each connection takes so long that the figures say nothing; the crowd is to pass over.
-SECONDS = 3 if mbtest.is_sanitized() else 10
+SECONDS = 2 if mbtest.is_sanitized() else 7
 journal = mbspace.Journal()
 manager = mbhosts.UserManager(SYSTEMD_LOG_TARGET="journal")
 manager.systemctl("set-environment", f"MB_SCRIPT={os.path.join(mbtest.SRCDIR, 'docs', 'examples', 'hello.lua')}")
