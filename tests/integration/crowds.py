@@ -102,7 +102,7 @@ def _():
     result = mbcrowd.Crowd(where, 200, SECONDS / 2, 0.1).end()
     manager.stop_unit(unit)
     equal(result["refused"], 0, "refused")
-    check(len(result["answered"]) > 100, f"answers: {len(result['answered'])}")
+    check(len(result["answered"]) > (0 if mbtest.is_sanitized() else 100), f"answers: {len(result['answered'])}")
 
 
 @test("mb@: 300 clients of one address that come again at once")
