@@ -60,9 +60,10 @@ def answered(where, seconds=5 * mbtest.SLOWNESS):
     until(answer, f"an answer from {where}", seconds)
 
 
-def withstands(unit, where, crowd, polite=None):
-    """A socket meets a crowd, beside clients that are polite. The limits are those of docs/deploy/limits.txt. Returns how
-    many answers a second the last of them get."""
+def meets(unit, where, crowd, polite):
+    """A socket meets a crowd, beside clients that are polite, and all is as before when it has gone. Returns how long
+    other units took to start, how long another socket took to answer, and how many answers a second the polite ones got,
+    or the crowd without them."""
     crowds = [mbcrowd.Crowd(where, seconds=SECONDS, **each) for each in (crowd, polite) if each]
     begin, number = time.monotonic(), 0
     time.sleep(1)  # the crowd comes up to its strength
@@ -85,10 +86,18 @@ def withstands(unit, where, crowd, polite=None):
         f"{max(units):.2f} s, other socket after {max(sockets):.2f} s, closed {hits} times, as before after "
         f"{time.monotonic() - gone:.1f} s"
     )
-    check(max(units) < 2 * mbtest.SLOWNESS, f"another unit starts: {units}")
-    check(max(sockets) < 5 * mbtest.SLOWNESS, f"another socket answers: {sockets}")
-    if not mbtest.is_sanitized():
-        check(rates[-1] >= 50 / mbtest.SLOWNESS, f"answers a second: {rates[-1]}")
+    return units, sockets, rates[-1]
+
+
+def withstands(unit, where, crowd, polite=None):
+    """The limits are those of docs/deploy/limits.txt. Beside other tests, which take both processors now and then, there
+    are three attempts."""
+    rate_min = 0 if mbtest.is_sanitized() else 50 / mbtest.SLOWNESS
+    for more in reversed(range(1 if mbtest.SLOWNESS == 1 else 3)):
+        units, sockets, rate = meets(unit, where, crowd, polite)
+        if max(units) < 2 * mbtest.SLOWNESS and max(sockets) < 5 * mbtest.SLOWNESS and rate >= rate_min:
+            return
+        check(more, f"other units start after {units}, another socket answers after {sockets}, answers a second: {rate}")
 
 
 AT_ONCE = {"clients": 300}
