@@ -356,8 +356,9 @@ def _():
     with silent("socket:close() mb.poll(nil, nil, 1.5)") as running:
         running.ends()
     with silent('print(io.popen("sleep 0.7; echo a; sleep 0.7; echo b"):read("a"))') as running:
-        time.sleep(0.5)
-        running.client.send("x")
+        while running.silent():
+            running.client.send("x")
+            time.sleep(0.3)
         running.ends(0, "a\nb\n")
 
 
