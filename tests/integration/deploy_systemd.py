@@ -143,18 +143,24 @@ def _():
         until(lambda: manager.instances() == "", "no instance left after " + commands[3])
 
 
+def seen():
+    """What a client sees that sends nothing. The reset may come before connect() has returned."""
+    try:
+        return mbtest.answer(where)
+    except ConnectionResetError:
+        return b"", "reset"
+
+
 @test("when it does not answer: the log names the error, --check and a replay show it")
 def _():
     commands = block("mb-handle --check /etc/mb/8080.lua", {"8080": port, "/etc/mb": f"{config}/mb"})
     path = mbtest.write_file(f"{config}/mb/{port}.lua", mbtest.read_file(f"{mbtest.SRCDIR}/docs/examples/hello.lua"))
     check("Hello, Ann!" in sh(commands), "the replay")
     mbtest.write_file(path, "return function(s) s.nothing.here() end\n")
-    with Client(where) as client:
-        equal(client.end(), (b"", "reset"), "what the client sees")
+    equal(seen(), (b"", "reset"), "what the client sees")
     journal.find(f"{path}:1: ")
     os.unlink(path)
-    with Client(where) as client:
-        equal(client.end(), (b"", "reset"), "what the client sees")
+    equal(seen(), (b"", "reset"), "what the client sees")
     journal.find(f"{config}/mb/default.lua")
 
 
