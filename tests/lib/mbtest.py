@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import ctypes
 import fcntl
+import functools
 import itertools
 import mmap
 import os
@@ -239,6 +240,22 @@ class Process:
                 self.popen.wait()
 
 
+# What a test has from its parent is not for its own children: make's pipes.
+for _fd in map(int, os.listdir("/proc/self/fd")):
+    with contextlib.suppress(OSError):  # that of the directory is closed
+        os.set_inheritable(_fd, _fd < 3)
+
+
+@functools.cache
+def launcher():
+    """The program launch.c, which $MB_LAUNCH names; compiled here when it does not, by hand."""
+    path = os.environ.get("MB_LAUNCH") or tmp("launch")
+    if not os.path.exists(path):
+        said = output_of(need("cc", "gcc", "clang"), "-O2", "-static", "-o", path, f"{SRCDIR}/tests/lib/launch.c")
+        check(os.path.exists(path), f"launch.c is compiled: {said}")
+    return path
+
+
 class Child:
     """One mb-handle (or the program of argv) that has exactly the descriptors of fds ({number: file}). env has further
     variables. With listen_fds, LISTEN_FDS and LISTEN_PID are set; listen_pid is the child's own by default."""
@@ -248,31 +265,22 @@ class Child:
     def __init__(self, argv, fds, env=None, listen_fds=None, listen_pid=None):
         environ = {n: v for n, v in os.environ.items() if n not in self.UNSET}
         environ.update(env or {})
+        listen = ["", ""] if listen_fds is None else [str(listen_fds), str(listen_pid or "self")]
         sys.stdout.flush()
         self.status = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._exec(argv, fds, environ, listen_fds, listen_pid)
+        with contextlib.ExitStack() as copies:
+            # Above all numbers that the child has, so that none is replaced before it was copied.
+            high = {n: fcntl.fcntl(f, fcntl.F_DUPFD_CLOEXEC, 100) for n, f in fds.items()}
+            for fd in high.values():
+                copies.callback(os.close, fd)
+            actions = [(os.POSIX_SPAWN_CLOSE, fd) for fd in {0, 1, 2} - fds.keys()]
+            actions += [(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in high.items()]
+            # Python ignores SIGPIPE, and children inherit that.
+            self.pid = os.posix_spawn(
+                launcher(), ["launch", *listen, *argv], environ, file_actions=actions, setsigdef=[signal.SIGPIPE]
+            )
         self.pidfd = os.pidfd_open(self.pid)
         cleanup.callback(self.kill)
-
-    @staticmethod
-    def _exec(argv, fds, environ, listen_fds, listen_pid):
-        try:
-            die_with_parent()
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # python ignores it, and children inherit that
-            numbers = {n: f if isinstance(f, int) else f.fileno() for n, f in fds.items()}
-            numbers = {n: fcntl.fcntl(f, fcntl.F_DUPFD, 100) for n, f in numbers.items()}
-            os.closerange(0, 100)
-            for number, fd in numbers.items():
-                os.dup2(fd, number)
-            os.closerange(100, 4096)
-            if listen_fds is not None:
-                environ["LISTEN_FDS"] = str(listen_fds)
-                environ["LISTEN_PID"] = str(os.getpid() if listen_pid is None else listen_pid)
-            os.execve(argv[0], argv, environ)
-        finally:
-            os._exit(127)
 
     def wait(self, seconds=DEADLINE):
         """Returns the exit status, or the negative number of the signal that ended it. Fails when it does not end."""
