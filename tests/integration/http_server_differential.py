@@ -21,7 +21,7 @@ if subprocess.run([LUA, "-e", "require 'http.server'"], env=DEBIAN, check=False,
     mbtest.bail("Debian's lua-http missing")
 PROGRAM = os.path.join(mbtest.SRCDIR, "tests", "integration", "scripts", "http_server.lua")
 
-# How long a client waits before a connection counts as open: only where more would be an answer that never comes.
+# How long a client waits for more, once something came, before a connection counts as open.
 QUIET = 0.25
 
 
@@ -88,11 +88,11 @@ def exchange(server, parts):
                 until(lambda text=part.text: text in mbtest.read_file(server.report), part.text)
             else:
                 client.send(part)
-        client.sock.settimeout(QUIET)
         got, how = b"", "open"
         try:
             while data := client.sock.recv(65536):
                 got += data
+                client.sock.settimeout(QUIET)
             how = "eof"
         except ConnectionResetError:
             how = "reset"

@@ -1,6 +1,7 @@
 """Shared objects that are preloaded into mb-handle, where they stand between it and libc; and what the tests that try a
 fault at every point have in common."""
 
+import itertools
 import os
 
 import mbtest
@@ -46,3 +47,19 @@ def report(faults):
     if faults:
         more = [f"and {len(faults) - FAULTS_MAX} more"] if len(faults) > FAULTS_MAX else []
         raise Failed("\n".join(faults[:FAULTS_MAX] + more))
+
+
+# A sweep tries each point, unless $MB_SWEEP_STEP says that it tries each so many-th only: .ci/run says so where a run
+# takes long. $MB_SWEEP_TURN, a number that changes from run to run, chooses which; each sweep of a file begins one
+# further than the one before, so that no run leaves out the same everywhere.
+STEP = int(os.environ.get("MB_SWEEP_STEP") or 1)
+TURN = int(os.environ.get("MB_SWEEP_TURN") or 0)
+_sweeps = itertools.count()
+
+
+def points(first, distance=1):
+    """The points of a sweep, without an end: numbers from first on that are so far apart, or each STEP-th of them."""
+    begin = (TURN + next(_sweeps)) % STEP
+    if STEP > 1:
+        mbtest.diagnose(f"one point of {STEP}, from number {begin} on, which turn {TURN} has chosen")
+    return itertools.count(first + begin * distance, STEP * distance)
