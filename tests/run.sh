@@ -4,7 +4,7 @@
 #
 # Usage: sh tests/run.sh [--build] [BUILD-DIR [CONFIGURE-ARGUMENT...]]      (default: build/tests)
 #
-# With --build, the tests are built, but do not run.
+# With --build, the tests are built, but do not run. $MB_TESTS, if it is set, has those to run (TESTS of the Makefile).
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -117,7 +117,7 @@ rm -f test-suite.log
 made=0
 # Twice as many at once as there are processors: tests wait more than they work. Bounds of time grow with that.
 export MB_LOAD=2
-make -s -j$((2 * $(nproc))) check || made=$?
+make -s -j$((2 * $(nproc))) check ${MB_TESTS:+"TESTS=$MB_TESTS"} || made=$?
 if [ ! -f test-suite.log ]; then
   echo "the tests could not be built" >&2
   finish 0 1

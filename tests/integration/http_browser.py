@@ -345,7 +345,7 @@ def _():
     browser.open(BASE + "/")
     browser.click("#download")
     path = os.path.join(browser.downloads, "webapp.lua")
-    until(lambda: os.path.exists(path), "the file is there")
+    until(lambda: mbtest.read_file(path), "the file is there")  # it is empty until the download is renamed to it
     equal(mbtest.read_file(path), mbtest.read_file(EXAMPLE), "what was saved")
 
 

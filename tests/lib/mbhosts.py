@@ -45,6 +45,7 @@ class UserManager(mbtest.Process):
             # its links to the home, which belongs to the test.
             "SYSTEMD_UNIT_PATH": f"{self.units}:{mbtest.tmp('home')}/.config/systemd/user:/usr/lib/systemd/user",
             "LANG": "C.UTF-8",
+            **{name: value for name, value in os.environ.items() if name == "ASAN_OPTIONS"},  # for the services
             **env,
         }
         os.makedirs(self.env["HOME"], exist_ok=True)

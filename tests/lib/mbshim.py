@@ -50,10 +50,10 @@ def report(faults):
 
 
 # A sweep tries each point, unless $MB_SWEEP_STEP says that it tries each so many-th only: .ci/run says so where a run
-# takes long. $MB_SWEEP_TURN, a number that changes from run to run, chooses which; each sweep of a file begins one
+# takes long. $MB_TURN, a number that changes from run to run, chooses which; each sweep of a file begins one
 # further than the one before, so that no run leaves out the same everywhere.
 STEP = int(os.environ.get("MB_SWEEP_STEP") or 1)
-TURN = int(os.environ.get("MB_SWEEP_TURN") or 0)
+TURN = int(os.environ.get("MB_TURN") or 0)
 _sweeps = itertools.count()
 
 

@@ -40,7 +40,7 @@ def is_sanitized():
 # .ci/run has only each so many-th file look for leaks, by turns: under AddressSanitizer that takes longer than the program.
 # The turns of the points in a sweep (oomlib.py) are the lower digits of the same number.
 _LEAKS_STEP = int(os.environ.get("MB_LEAKS_STEP") or 1)
-_turn = int(os.environ.get("MB_SWEEP_TURN") or 0) // int(os.environ.get("MB_SWEEP_STEP") or 1)
+_turn = int(os.environ.get("MB_TURN") or 0) // int(os.environ.get("MB_SWEEP_STEP") or 1)
 if (_turn + zlib.crc32(os.path.basename(sys.argv[0]).encode())) % _LEAKS_STEP:
     os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
 
