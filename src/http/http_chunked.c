@@ -143,12 +143,14 @@ static const char *framing_byte(struct mb_http_chunked *c, char byte) {
 static const char *count_byte(struct mb_http_chunked *c) {
   bool trailer = c->state == TRAILER_NAME || c->state == TRAILER_VALUE;
   if (!trailer && (c->state < SIZE || c->state >= SIZE_LF)) return NULL; /* line ends */
+  /* A size may be padded to any width that one needs. */
+  bool padded = c->state == SIZE || c->state == PAD;
   c->line++;
-  if (c->state != SIZE || c->line > MB_HTTP_CHUNK_DIGITS) c->extra++;
+  if (!padded || c->line > MB_HTTP_CHUNK_DIGITS) c->extra++;
   if (c->line > MB_HTTP_CHUNK_LINE_MAX) return "too long a line in a chunked body";
   if (c->extra <= MB_HTTP_CHUNK_EXTRA_MAX) return NULL;
-  return c->state == SIZE ? "too many zeros before chunk sizes"
-                          : "too many chunk extensions and trailers";
+  return padded ? "too many zeros or blanks around chunk sizes"
+                : "too many chunk extensions and trailers";
 }
 
 static bool refuse(struct mb_http_chunked *c, struct mb_http_refusal *refusal, int status,

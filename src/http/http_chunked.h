@@ -22,7 +22,7 @@ struct mb_http_chunked {
   int state;      /* a value of the enum in http_chunked.c */
   uint64_t left;  /* content of this chunk still to come */
   unsigned line;  /* bytes of this line of framing */
-  unsigned extra; /* bytes of extensions, trailers and needless zeros so far */
+  unsigned extra; /* bytes of extensions, trailers, and needless zeros and blanks so far */
 };
 
 #define MB_HTTP_CHUNKED_INIT ((struct mb_http_chunked){0})

@@ -21,7 +21,8 @@ void mb_channel_drop_held(struct mb_channel *c);
 
 /*
  * Returns a descriptor for poll(2), with POLLIN, that is ready when something comes behind the byte that is
- * held; -1 when it has come already. Gives the byte away when the system has no such descriptor.
+ * held; -1 when it has come already. Gives the byte away when that would keep the peer from sending, or the
+ * system has no such descriptor.
  */
 int mb_channel_edge(struct mb_channel *c);
 

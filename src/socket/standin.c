@@ -22,6 +22,9 @@
 #define COLLECT_USEC  1000000
 #define COLLECT_SHARE 20
 
+/* So long a program waits for its connection when it asks a closed listener. */
+#define IDLE_USEC 10000
+
 static struct {
   const char *style;        /* as --style names the library */
   struct mb_handle *handle; /* the connect handler's argument keeps it; NULL: no program runs */
@@ -72,6 +75,13 @@ static void collect(lua_State *L) {
 bool mb_standin_over(lua_State *L) {
   if (mb_standin_serving()) collect(L);
   return standin.taken && !mb_standin_serving();
+}
+
+bool mb_standin_idle(void) {
+  struct mb_handle *h = standin.handle;
+  if (h->in_eof && mb_buf_len(&h->in) == 0 && h->out.len == 0) return true;
+  mb_handle_wait(h, POLLIN, false, mb_now_usec() + IDLE_USEC);
+  return false;
 }
 
 void mb_standin_turn(lua_State *L, const void *wait) {

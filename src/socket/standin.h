@@ -75,6 +75,13 @@ bool mb_standin_listens(void);
 bool mb_standin_over(lua_State *L);
 
 /*
+ * Waits for input of the accepted connection, a moment at most: a program that asks a closed listener again and
+ * again does not take a whole processor for that. Returns whether the connection has nothing left to wait for: the
+ * end of its input was read, and all output was sent.
+ */
+bool mb_standin_idle(void);
+
+/*
  * Called by a wait that is over at once, as no connection can come any more. The program gets one more turn,
  * so that it can do what it does between two connections: when it comes to the same wait again, the process
  * ends, or, if the program has not accepted the connection, an error is thrown.

@@ -22,6 +22,12 @@
 /* A healthy close drops at most this amount of unread input: it does not wait for a client that sends for ever. */
 #define DROP_MAX_BYTES (1024 * 1024)
 
+/*
+ * While a byte of it is unread, all of a piece counts against the peer's SO_SNDBUF: poll(2) tells the peer that
+ * it can send while four times its pieces fit. Those of so many bytes fit in the smallest one that Linux has.
+ */
+#define HELD_PIECE_MAX 192
+
 /* Returns how many bytes of input the system has; SIZE_MAX when it cannot tell. */
 static size_t unread(const struct mb_channel *c) {
   int count;
@@ -32,6 +38,7 @@ void mb_channel_drop_held(struct mb_channel *c) {
   char byte;
   if (!c->held) return;
   c->held = false;
+  c->piece = 0;
   while (recv(c->in_fd, &byte, 1, MSG_DONTWAIT) < 0) {
     /* The byte is there: it must neither come twice nor make a reset of a healthy end. */
     if (errno != EINTR && !(errno == EAGAIN && unread(c) > 0)) return;
@@ -52,13 +59,12 @@ static int open_edge(const struct mb_channel *c) {
 
 int mb_channel_edge(struct mb_channel *c) {
   struct epoll_event event;
-  if (!c->edge_fd) {
-    int fd = open_edge(c);
-    if (fd < 0) {
-      mb_channel_drop_held(c);
-      return c->in_fd;
-    }
-    c->edge_fd = fd;
+  bool blocks = c->piece > HELD_PIECE_MAX;
+  if (!blocks && !c->edge_fd) c->edge_fd = open_edge(c);
+  if (blocks || c->edge_fd < 0) {
+    mb_channel_drop_held(c);
+    if (c->edge_fd < 0) c->edge_fd = 0;
+    return c->in_fd;
   }
   epoll_wait(c->edge_fd, &event, 1, 0); /* what has come until now is looked at here */
   return unread(c) > 1 || peers_end(c) ? -1 : c->edge_fd;
@@ -80,7 +86,8 @@ static ssize_t read_and_hold(struct mb_channel *c, char *data, size_t size) {
 
 /*
  * Looks for what comes behind the byte that is held. Returns 1 when the byte has to be given away, as there is
- * more, or the connection failed; 0 at the peer's end, before which nothing has come; or -EAGAIN.
+ * more, it may keep the peer from sending, or the connection failed; 0 at the peer's end, before which nothing has
+ * come; or -EAGAIN.
  */
 static int look_behind_held(struct mb_channel *c, bool wait) {
   for (;;) {
@@ -88,6 +95,7 @@ static int look_behind_held(struct mb_channel *c, bool wait) {
     int end = peers_end(c);
     if (end < 0 || end & POLLERR) return 1;
     if (end > 0) return unread(c) > 1; /* it may have come just before the end */
+    if (c->piece > HELD_PIECE_MAX) return 1;
     if (!wait) return -EAGAIN;
     int fd = mb_channel_edge(c);
     int r = fd >= 0 ? mb_fd_poll(fd, POLLIN, MB_NO_DEADLINE) : 0;
@@ -103,11 +111,15 @@ static ssize_t read_keeping(struct mb_channel *c, char *data, size_t len, bool w
     if (r <= 0) return r;
     mb_channel_drop_held(c);
     size_t there = unread(c);
+    if (there == 0) c->piece = 0;
     ssize_t n = there > 0 && there <= len
                     ? read_and_hold(c, data, there)
                     : recv(c->in_fd, data, len, MSG_DONTWAIT | (there == 0 ? MSG_PEEK : 0));
     if (there == 0 && n > 0) continue; /* it has come just now */
-    if (n >= 0) return n;
+    if (n >= 0) {
+      c->piece += (size_t)n;
+      return n;
+    }
     r = mb_fd_try_again(c->in_fd, POLLIN, wait);
     if (r < 0) return r;
   }

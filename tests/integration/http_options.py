@@ -429,6 +429,7 @@ def _():
     wrong += ['{[""] = "b"}', '{[true] = "x"}']
     for name in ("Content-Length", "content-length", "Transfer-Encoding", "TRANSFER-ENCODING", "Connection", "connection"):
         wrong += [f'"{name}: 1"', f'{{"{name}: 1"}}', f'{{{{"{name}", "1"}}}}', f'{{["{name}"] = "1"}}']
+    wrong += ['"Upgrade: h2c"', '{upgrade = "h2c"}']
     refusals(*((f"f, {{static_headers = {value}}}", "static_headers") for value in wrong))
     for value in ('"B: c\\nA: \\0"', '{["A"] = "\\0"}', '{{"B", "c"}, {"A", "\\0"}}'):
         refusals((f"f, {{static_headers = {value}}}", ('static_headers: "A": ', "control characters")))

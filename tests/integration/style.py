@@ -67,7 +67,7 @@ local server = assert(socket.bind("*", 0))
 ACCEPTS = 'local socket = require "socket"\nlocal server = assert(socket.bind("*", 0))\nlocal client = server:accept()\n'
 
 
-def run(text, *args, pair=tcp_pair, said=b"", status=0, options=(LUASOCKET,)):
+def run(text, *args, pair=tcp_pair, said=b"", shut=False, status=0, options=(LUASOCKET,)):
     """Runs the program on a connection; returns what the client receives, how that ends, and the log."""
     client, conn = pair()
     with client, conn:
@@ -75,6 +75,8 @@ def run(text, *args, pair=tcp_pair, said=b"", status=0, options=(LUASOCKET,)):
         conn.close()
         if said:
             client.send(said)
+        if shut:
+            client.finish()
         got = client.end()
         equal(child.wait(), status, f"exit status; log: {child.log()!r}")
     return got[0].decode(), got[1], child.log()
@@ -549,6 +551,10 @@ def _():
         equal(run(text % ("", wait)), ("served", "eof", ""), wait)
     open_still = 'for _ = 1, 20 do assert(select(2, server:accept()) == "closed") end'
     equal(run(text % (open_still, "server:accept()")), ("served", "eof", ""), "while the connection is open")
+    polls = "local begun = socket.gettime() " + open_still + " assert(socket.gettime() - begun > 0.1)"
+    equal(run(text % (polls, "server:accept()")), ("served", "eof", ""), "asking takes no whole processor")
+    at_end = 'client:receive("*l") client:send((select(2, client:receive("*l")))) while true do server:accept() end'
+    equal(run(text % (at_end, ""), said=b"line\n", shut=True), ("closed", "eof", ""), "the end of its input was read")
     text = 'local server = require("socket").bind("*", 0) server:close() while true do server:accept() end'
     _, how, log = run(text, status=70)
     check(how == "reset" and "has closed its listener, and has not accepted the connection" in log, f"{how} {log!r}")

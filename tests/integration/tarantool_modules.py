@@ -163,6 +163,9 @@ equal(os.clock() - start < 5, true, "the place in long lines is found in a momen
 local f = function() local x = json.decode("[") return x end
 equal(select(2, pcall(f)):match(":(%d+): Expected"), tostring(debug.getinfo(f, "S").linedefined), "the caller's line")
 says("excessively sparse array", json.encode, {[1000] = 1}, {encode_sparse_convert = false})
+for _, key in ipairs {"007", "0x10", " 5 ", "1e2", "7"} do
+  equal(json.encode({[key] = 1}), ('{"%s":1}'):format(key), "a key that is a string")
+end
 equal(json.encode({[1000] = 1}, {encode_sparse_ratio = 0}):len(), 4 * 1000 + 998, "without a ratio")
 """
     )

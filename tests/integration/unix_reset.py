@@ -4,6 +4,7 @@ that half of a response does not pass for a whole one; by itself, and through a 
 
 import http.client
 import os
+import select
 import signal
 import socket
 import sys
@@ -64,6 +65,18 @@ def _():
         ends(HTTP % (PART + "request.socket:reset()"), GET, b"xxx", "reset", 0, hold)
         post = b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"
         ends(HTTP % ("local _ = request.body " + PART + "error('mine')"), post, b"xxx", "reset", 70, hold)
+
+
+@test("HTTP/1.0 behind HTTP/1.1 is not served; a protocol behind a 101 keeps the reset")
+def _():
+    page = 'request:send_status(200) if request.path == "cut" then request:send_data("x") request:flush() error("mine") end'
+    newer = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    got = ends(HTTP % (page + ' request:send_data("abc")'), newer + b"\r\nGET /cut HTTP/1.0\r\n\r\n", b"abc", "eof", 0)
+    equal(got.count(b"HTTP/1.1 200"), 1, f"responses: {got}")
+    offer = newer + b"Connection: upgrade\r\nUpgrade: foo\r\n\r\n"
+    upgrade = 'request:send_status(101) request:send_header("Upgrade", "foo") request:finish_headers() '
+    for end, how, status in (("", "eof", 0), ("request.socket:reset()", "reset", 0), ("error('mine')", "reset", 70)):
+        ends(HTTP % (upgrade + f"request.socket:write('part') request.socket:flush() {end}"), offer, b"part", how, status)
 
 
 @test("mb.http_server, too: a function that throws, and one that resets the connection")
@@ -146,6 +159,34 @@ def _():
     for fd in ("socket", "socket.fd"):
         steps = (("reads", mbhandler.send("a")), ("waits", mbhandler.send("b")))
         mbhandler.turns(body.replace("FD", fd), *steps, pairs=mbhandler.UNIX)
+
+
+@test("a client that sends when poll says that it can, with any SO_SNDBUF, sends all")
+def _():
+    body = b"x" * 200000
+    head = b"POST / HTTP/1.0\r\nContent-Length: %d\r\n" % len(body)
+    wait = "socket:read_nb(1) moonbridge_io.poll({[socket] = true}, nil, 60)"
+    for size in (1, 8192, 65536):
+        for text, data, want in (
+            (RAW % 'socket:write("got " .. #socket:read(200000))', body, b"got 200000"),
+            (RAW % f'for _ = 1, 3 do {wait} end socket:read(199990) socket:write("got")', body, b"got"),
+            (HTTP % 'request:send_status(200) request:send_data("got " .. #request.body)', head + b"\r\n" + body, b"got 200000"),
+            (HTTP % 'request:send_status(200) request:send_data("got " .. #request.body)',
+             head + b"X: " + b"y" * 300 + b"\r\n\r\n" + body, b"got 200000"),
+        ):  # fmt: skip
+            client, conn = local_pair()
+            with client:
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+                child = Serving(conn, script(text))
+                conn.close()
+                client.sock.setblocking(False)
+                while data:
+                    ready = select.select([], [client.sock], [], mbtest.DEADLINE)[1]
+                    check(ready, f"SO_SNDBUF {size}: {len(data)} bytes cannot be sent by {text}")
+                    data = data[client.sock.send(data[:1000]) :]
+                client.sock.setblocking(True)
+                got, end = client.end()
+                equal((got[-len(want) :], end, child.wait()), (want, "eof", 0), f"SO_SNDBUF {size}: the end of {text}")
 
 
 @test("a script that looks whether its client is still there does not lose the reset, and sees the client's end")

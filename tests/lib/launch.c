@@ -17,7 +17,8 @@ int main(int argc, char **argv) {
   snprintf(self, sizeof self, "%ld", (long)getpid());
   if (argc < 4) return 127;
   if (*argv[1] && setenv("LISTEN_FDS", argv[1], 1)) return 127;
-  if (*argv[2] && setenv("LISTEN_PID", strcmp(argv[2], "self") == 0 ? self : argv[2], 1)) return 127;
+  if (*argv[2] && setenv("LISTEN_PID", strcmp(argv[2], "self") == 0 ? self : argv[2], 1))
+    return 127;
   if (prctl(PR_SET_PDEATHSIG, SIGKILL)) return 127;
   execv(argv[3], argv + 3);
   return 127;

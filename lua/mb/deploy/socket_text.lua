@@ -30,6 +30,9 @@ NoDelay=yes
 ]]
 
 local BACKLOG_OF_TCP = "# Clients beyond the first of a burst wait in the kernel, and try again after 1 s.\nBacklog=64"
+local BACKLOG_OF_BOTH = "# TCP clients beyond the first of a burst wait in the kernel, and try again after 1 s. A client of\n"
+  .. "# the Unix socket that finds no room is told so at once: if many come there, give it a script of its own.\n"
+  .. "Backlog=64"
 local BACKLOG_OF_LOCAL = "# A local client that finds no room is told so at once: there is room for all.\nBacklog=1024"
 
 local LOCAL = [[
@@ -144,7 +147,10 @@ return function(plan, unit)
     REOPENING,
     "\n[Socket]\n",
     listen_text(list),
-    BRAKES:format(has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL, has_tcp and 500 or 200),
+    BRAKES:format(
+      has_tcp and has_local and BACKLOG_OF_BOTH or has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL,
+      has_tcp and 500 or 200
+    ),
     limits_text(plan, list),
   }
   -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.

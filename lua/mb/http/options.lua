@@ -46,6 +46,7 @@ local function add_header(headers, name, value)
   if not line then return ("%q: %s"):format(name, wrong) end
   local lower = name:lower()
   if OURS[lower] then return name .. " is not for scripts to set" end
+  if lower == "upgrade" then return name .. " belongs to a 101 or 426 response, and not to each" end
   headers.dated = headers.dated or lower == "date"
   headers[#headers + 1] = line
 end

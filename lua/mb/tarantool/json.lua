@@ -69,8 +69,14 @@ end
 local function put_map(out, t, depth, settings)
   local separator = "{"
   for key, value in pairs(t) do
-    local text = math.tointeger(key) and ('"%d"'):format(key) or type(key) == "string" and text_of(key)
-    if not text then error("table key must be a number or string", 0) end
+    local text
+    if type(key) == "string" then
+      text = text_of(key)
+    elseif math.tointeger(key) then
+      text = ('"%d"'):format(key)
+    else
+      error("table key must be a number or string", 0)
+    end
     out[#out + 1] = separator .. text .. ":"
     put(out, value, depth, settings)
     separator = ","

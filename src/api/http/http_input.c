@@ -182,6 +182,14 @@ static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head,
 }
 
 /*
+ * Returns whether a response shows by itself whether it is whole: since HTTP/1.1 its framing does. What another
+ * protocol does, behind a 101, is unknown.
+ */
+static bool shows_its_end(const struct mb_http_head *head) {
+  return head->minor > 0 && mb_http_upgrade_wrong(head) != NULL;
+}
+
+/*
  * input:head(receive)
  * Reads the next request's head. receive: false to look only at bytes that were received before.
  * Returns method, path (nil for "*"), query (nil for "*"), minor version, whether the client keeps
@@ -233,8 +241,14 @@ static int input_head(lua_State *L) {
     in->head.field_count = 0;
     return refuse_head(L, in, in->head_bytes, size);
   }
-  /* Since HTTP/1.1 the framing of a response shows whether it is whole. */
-  if (in->head.minor > 0) mb_handle_keep_no_byte(h);
+  if (h->io.keeps_last && shows_its_end(&in->head)) {
+    mb_handle_keep_no_byte(h);
+    in->framed = true;
+  } else if (in->framed && in->head.minor == 0) {
+    lua_pushnil(L); /* nothing would tell its client of half a response */
+    lua_pushliteral(L, "end");
+    return 2;
+  }
   begin_body(in);
   return push_head(L, in);
 }

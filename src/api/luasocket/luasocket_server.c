@@ -77,7 +77,8 @@ void mb_luasocket_wait_in_vain(lua_State *L, const void *wait, int64_t deadline)
 
 /* Accepts on a server that the program has closed. */
 static int accept_closed(lua_State *L, const struct mb_luasocket *server) {
-  if (mb_standin_pending() || mb_standin_over(L)) mb_standin_turn(L, server);
+  if (mb_standin_active() && (mb_standin_pending() || mb_standin_over(L) || mb_standin_idle()))
+    mb_standin_turn(L, server);
   return mb_luasocket_fail(L, "closed");
 }
 
