@@ -30,9 +30,10 @@ NoDelay=yes
 ]]
 
 local BACKLOG_OF_TCP = "# Clients beyond the first of a burst wait in the kernel, and try again after 1 s.\nBacklog=64"
-local BACKLOG_OF_BOTH = "# TCP clients beyond the first of a burst wait in the kernel, and try again after 1 s. A client of\n"
-  .. "# the Unix socket that finds no room is told so at once: if many come there, give it a script of its own.\n"
-  .. "Backlog=64"
+local BACKLOG_OF_BOTH = [[
+# TCP clients beyond the first of a burst wait in the kernel, and try again after 1 s. A client of the Unix
+# socket that finds no room is told so at once: if many come there, give it a script of its own.
+Backlog=64]]
 local BACKLOG_OF_LOCAL = "# A local client that finds no room is told so at once: there is room for all.\nBacklog=1024"
 
 local LOCAL = [[
