@@ -27,7 +27,7 @@ struct mb_channel {
    */
   bool keeps_last; /* it does so from the next read on */
   bool held;       /* the next byte in the system was read already */
-  size_t piece;    /* the piece of the peer's that it belongs to has no more bytes than this */
+  size_t piece;    /* what the peer has sent together with that byte: so many bytes at most */
   int edge_fd;     /* of mb_channel_edge; 0: not opened */
 };
 

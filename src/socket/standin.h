@@ -75,9 +75,9 @@ bool mb_standin_listens(void);
 bool mb_standin_over(lua_State *L);
 
 /*
- * Waits for input of the accepted connection, a moment at most: a program that asks a closed listener again and
- * again does not take a whole processor for that. Returns whether the connection has nothing left to wait for: the
- * end of its input was read, and all output was sent.
+ * Returns whether the accepted connection has nothing left to wait for: the end of its input was read, and all
+ * output was sent. Otherwise waits for its input, at most 10 ms, so that a program that asks a closed listener
+ * again and again does not take a whole processor.
  */
 bool mb_standin_idle(void);
 

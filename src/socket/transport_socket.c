@@ -23,8 +23,9 @@
 #define DROP_MAX_BYTES (1024 * 1024)
 
 /*
- * While a byte of it is unread, all of a piece counts against the peer's SO_SNDBUF: poll(2) tells the peer that
- * it can send while four times its pieces fit. Those of so many bytes fit in the smallest one that Linux has.
+ * A piece is what the peer has sent by one call. While one byte of it is unread, all of it counts against the
+ * peer's SO_SNDBUF, and poll(2) tells the peer that it can send only while four times that amount fits. A piece
+ * of this many bytes fits in the smallest SO_SNDBUF of Linux.
  */
 #define HELD_PIECE_MAX 192
 

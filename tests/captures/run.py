@@ -54,7 +54,7 @@ def case(name):
         compare(*replay([script], {"stdin": f}, "input from the recording"))
 
 
-# .ci/run tries each so many-th only where a start takes a second, by turns.
+# With $MB_CAPTURES_STEP, as under valgrind, where a start takes a second, one of so many is replayed. $MB_TURN chooses.
 STEP, TURN = (int(os.environ.get(name) or default) for name, default in (("MB_CAPTURES_STEP", 1), ("MB_TURN", 0)))
 for path in sorted(glob.glob(os.path.join(HERE, "*.lua")))[TURN % STEP :: STEP]:
     case_name = os.path.basename(path)[: -len(".lua")]

@@ -22,7 +22,7 @@ mbspace.enter(cgroup=True)
 
 # What is tried here is the manager, whose processor time is not that of the tests beside.
 os.setpriority(os.PRIO_PROCESS, 0, -10)
-SECONDS = 7  # that a crowd stays
+SECONDS = 7  # how long a crowd stays
 journal = mbspace.Journal()
 manager = mbhosts.UserManager(SYSTEMD_LOG_TARGET="journal")
 manager.systemctl("set-environment", f"MB_SCRIPT={os.path.join(mbtest.SRCDIR, 'docs', 'examples', 'hello.lua')}")
@@ -94,8 +94,8 @@ def pace(where):
 
 
 def withstands(unit, where, crowd, polite=None):
-    """What the bounds of docs/deploy/limits.txt are on any machine, which has its own pace: so many starts of the manager.
-    Beside other tests, which take both processors now and then, there are three attempts."""
+    """The bounds of docs/deploy/limits.txt, as so many starts of the manager: each machine has its own pace. Beside other
+    tests, which take both processors now and then, there are three attempts."""
     for more in reversed(range(1 if mbtest.SLOWNESS == 1 else 3)):
         starts = pace(where)
         units, sockets, rate = meets(unit, where, crowd, polite)

@@ -21,7 +21,7 @@ if subprocess.run([LUA, "-e", "require 'http.server'"], env=DEBIAN, check=False,
     mbtest.bail("Debian's lua-http missing")
 PROGRAM = os.path.join(mbtest.SRCDIR, "tests", "integration", "scripts", "http_server.lua")
 
-# How long a client waits for more, once something came, before a connection counts as open.
+# How long a client waits for more, behind what has come, before the connection counts as open.
 QUIET = 0.25
 
 

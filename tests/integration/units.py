@@ -291,6 +291,9 @@ def _():
     ):
         for name, value in {**all_of_them, **wanted}.items():
             equal(manager.prop(unit, name), value, f"{name} of {unit}")
+    for name in ("set-tcp", "set-local", "set-mixed"):
+        says = "if many come there, give it a script of its own" in mbtest.read_file(f"{manager.units}/{name}.socket")
+        equal(says, name == "set-mixed", f"{name}.socket says what its Unix socket lacks")
 
 
 def settings(text):

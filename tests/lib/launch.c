@@ -2,7 +2,7 @@
  * Starts a program for mbtest.Child: python's own fork copies the tables of all its memory, which takes longer than the
  * program. The child is killed when the test ends, whatever ends it.
  * Usage: launch LISTEN_FDS LISTEN_PID PROGRAM [ARGUMENT]...
- * Sets these variables, if they are not empty; "self" is the process id of the program.
+ * Sets each of the two variables whose argument is not empty; "self" stands for the process id of the program.
  */
 #define _GNU_SOURCE
 #include <signal.h>

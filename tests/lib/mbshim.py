@@ -49,9 +49,9 @@ def report(faults):
         raise Failed("\n".join(faults[:FAULTS_MAX] + more))
 
 
-# A sweep tries each point, unless $MB_SWEEP_STEP says that it tries each so many-th only: .ci/run says so where a run
-# takes long. $MB_TURN, a number that changes from run to run, chooses which; each sweep of a file begins one
-# further than the one before, so that no run leaves out the same everywhere.
+# A sweep tries each point. With $MB_SWEEP_STEP, which .ci/run sets, it tries one of so many: $MB_TURN, a number that
+# changes from commit to commit, chooses which. Each sweep of a file begins one point further than the one before, so
+# that a run does not leave out the same points everywhere.
 STEP = int(os.environ.get("MB_SWEEP_STEP") or 1)
 TURN = int(os.environ.get("MB_TURN") or 0)
 _sweeps = itertools.count()

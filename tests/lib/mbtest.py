@@ -37,8 +37,8 @@ def is_sanitized():
         return False
 
 
-# .ci/run has only each so many-th file look for leaks, by turns: under AddressSanitizer that takes longer than the program.
-# The turns of the points in a sweep (oomlib.py) are the lower digits of the same number.
+# With $MB_LEAKS_STEP only some files look for leaks, which takes longer than the program: one of so many, and $MB_TURN
+# chooses which. The points of a sweep (mbshim.py) depend on the lower digits of that number, this on the others.
 _LEAKS_STEP = int(os.environ.get("MB_LEAKS_STEP") or 1)
 _turn = int(os.environ.get("MB_TURN") or 0) // int(os.environ.get("MB_SWEEP_STEP") or 1)
 if (_turn + zlib.crc32(os.path.basename(sys.argv[0]).encode())) % _LEAKS_STEP:
@@ -247,7 +247,7 @@ class Process:
                 self.popen.wait()
 
 
-# What a test has from its parent is not for its own children: make's pipes.
+# A test's children must not have what its parent has left open: make's pipes.
 for _fd in map(int, os.listdir("/proc/self/fd")):
     with contextlib.suppress(OSError):  # that of the directory is closed
         os.set_inheritable(_fd, _fd < 3)
@@ -276,7 +276,7 @@ class Child:
         sys.stdout.flush()
         self.status = None
         with contextlib.ExitStack() as copies:
-            # Above all numbers that the child has, so that none is replaced before it was copied.
+            # The copies have higher numbers than the child's own: no number is taken before its file was copied.
             high = {n: fcntl.fcntl(f, fcntl.F_DUPFD_CLOEXEC, 100) for n, f in fds.items()}
             for fd in high.values():
                 copies.callback(os.close, fd)

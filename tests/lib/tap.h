@@ -20,8 +20,8 @@ void tap_str(const char *got, const char *want, const char *format, ...)
 void tap_bytes(const void *got, size_t got_len, const void *want, size_t want_len,
                const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* How far a loop over everything goes at a time: 1; under valgrind ($MB_VALGRIND), which is 50 times slower and has its
- * say after a part of them, `coarse`. */
+/* Returns the step of a loop over all values: 1, or `coarse` under valgrind ($MB_VALGRIND is "true"), which is 50 times
+ * slower. */
 unsigned tap_step(unsigned coarse);
 
 /* Prints the plan. Returns what main is to return. */

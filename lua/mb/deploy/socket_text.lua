@@ -143,15 +143,13 @@ return function(plan, unit)
   if #list == 0 then return nil end
   local has_tcp = any(list, function(a) return not is_local(a) end)
   local has_local = any(list, is_local)
+  local backlog = not has_tcp and BACKLOG_OF_LOCAL or has_local and BACKLOG_OF_BOTH or BACKLOG_OF_TCP
   local text = {
     service_text.head(plan, unit, "connections"),
     REOPENING,
     "\n[Socket]\n",
     listen_text(list),
-    BRAKES:format(
-      has_tcp and has_local and BACKLOG_OF_BOTH or has_tcp and BACKLOG_OF_TCP or BACKLOG_OF_LOCAL,
-      has_tcp and 500 or 200
-    ),
+    BRAKES:format(backlog, has_tcp and 500 or 200),
     limits_text(plan, list),
   }
   -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.

@@ -39,9 +39,8 @@ struct mb_http_input {
   struct mb_buf stash; /* content that was received while nobody wanted it yet */
   uint64_t count; /* bytes of heads and bodies that the input has received, with their framing */
   bool moved;     /* something was received since a method has returned "block" */
-  bool
-      framed; /* on a Unix socket, a request has come whose response shows by itself whether it is whole */
-  bool refused; /* the request cannot be read any further; refusal says why */
+  bool framed;    /* on a Unix socket, a request has come that shows_its_end */
+  bool refused;   /* the request cannot be read any further; refusal says why */
   struct mb_http_refusal refusal;
   struct mb_http_parts *parts; /* NULL: the body is not read as multipart/form-data */
   /* why the body will be refused, once somebody has looked; NULL: nothing is wrong */
