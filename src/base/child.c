@@ -176,9 +176,9 @@ static int start_guarded(const char *const argv[], const int stdio[3], struct mb
       mb_child_abandon(guard);
       return 0;
     }
-    close(child->guard_fd);
-    kill(guard->pid, SIGKILL);
+    kill(guard->pid, SIGKILL); /* before the pipe ends: a guard that sees that starts sleep(1) */
     reap(guard->pid, 0, NULL);
+    close(child->guard_fd);
   }
   free(guard);
   return r;
