@@ -150,16 +150,19 @@ static void check_plain(struct mb_span text, enum fuzz_split split) {
   fuzz_text_free(&want);
 }
 
-/* Adds a text without its line ends, and with "<" for "\x3c". */
+/* Adds a text without its line ends, and with "<" for "\x3c", also where a line ends within that. */
 static void add_undisguised(struct fuzz_text *to, struct mb_span text) {
-  while (text.size > 0) {
-    bool disguised = begins_with(text, "\\x3c");
-    if (text.data[0] != '\n')
-      fuzz_add(to, disguised ? (struct mb_span){"<", 1} : (struct mb_span){text.data, 1});
+  struct fuzz_text joined = FUZZ_TEXT_INIT;
+  while (text.size > 0) fuzz_add(&joined, fuzz_take_line(&text));
+  struct mb_span rest = fuzz_text_span(&joined);
+  while (rest.size > 0) {
+    bool disguised = begins_with(rest, "\\x3c");
+    fuzz_add(to, disguised ? (struct mb_span){"<", 1} : (struct mb_span){rest.data, 1});
     size_t len = disguised ? 4 : 1;
-    text.data += len;
-    text.size -= len;
+    rest.data += len;
+    rest.size -= len;
   }
+  fuzz_text_free(&joined);
 }
 
 static void check_journal(struct mb_span text, enum fuzz_split split) {
