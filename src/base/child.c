@@ -177,8 +177,8 @@ static int start_guarded(const char *const argv[], const int stdio[3], struct mb
       return 0;
     }
     kill(guard->pid, SIGKILL); /* before the pipe ends: a guard that sees that starts sleep(1) */
-    reap(guard->pid, 0, NULL);
     close(child->guard_fd);
+    reap(guard->pid, 0, NULL);
   }
   free(guard);
   return r;
