@@ -141,7 +141,11 @@ def connections(app):
     form = "%{response_code} %{num_connects}\n"
     again = Answer("-w", form, *outputs, *urls)
     equal(again.printed, "200 1\n200 0\n404 0\n200 0\n200 0\n", "five requests, one connection")
-    discarded = Answer("-w", form, "-o", os.devnull, "-d", "x" * 100000, app + "nothing", app)
+    for _ in range(10):
+        discarded = Answer("-v", "-w", form, "-o", os.devnull, "-d", "x" * 100000, app + "nothing", app)
+        # An error that curl reads before it has sent all makes it stop and close: on a busy machine it may.
+        if "stop sending" not in discarded.said:
+            break
     equal(discarded.printed, "404 1\n405 0\n", "a request body that nobody wants, twice")
     mixed = ["-w", form, "-I", app, "--next", "-sS", "-w", form, "-o", os.devnull, "-T", file_of("t", b"12345"), app + "upload"]
     equal(Answer(*mixed, "--next", "-sS", "-w", form, "-o", os.devnull, app).printed, "200 1\n200 0\n200 0\n", "HEAD, PUT, GET")
