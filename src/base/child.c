@@ -176,7 +176,7 @@ static int start_guarded(const char *const argv[], const int stdio[3], struct mb
       mb_child_abandon(guard);
       return 0;
     }
-    kill(guard->pid, SIGKILL); /* before the pipe ends: a guard that sees that starts sleep(1) */
+    kill(guard->pid, SIGKILL); /* first: at the end of its pipe the guard would start sleep(1) */
     close(child->guard_fd);
     reap(guard->pid, 0, NULL);
   }

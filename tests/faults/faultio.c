@@ -7,6 +7,7 @@
  * A rule is CALL[,CALL]... FAULT WHEN [fd=NUMBER]
  * CALL   a name of CALLS or OTHER_CALLS, or of a group
  * FAULT  the name of an errno; or short, with max=N: the call moves N bytes at most
+ *        or late: the call comes 50 ms later, and does what it was asked for
  * WHEN   once=N   the Nth call only
  *        from=N   the Nth and all later ones
  *        storm=N  all except one of N; nobody can foresee which one, or a loop of calls could starve
@@ -100,7 +101,9 @@ static const struct {
     ERRNO(EPERM),        ERRNO(EPIPE),        ERRNO(EPROTO),      ERRNO(ETIMEDOUT),
 };
 
-#define SHORT (-1) /* in place of an errno */
+enum { SHORT = -1, LATE = -2 }; /* in place of an errno */
+
+#define LATE_USEC 50000
 
 #define DESCRIPTORS_MAX 512 /* how many numbers are looked at */
 
@@ -111,7 +114,7 @@ static FILE *(*real_fopen)(const char *, const char *);
 
 struct rule {
   uint64_t calls;
-  int error; /* or SHORT */
+  int error; /* or SHORT, or LATE */
   enum { ONCE, FROM, STORM, MAX } when;
   unsigned long n;
   int fd; /* -1: any */
@@ -151,6 +154,7 @@ static uint64_t parse_call(const char *name) {
 
 static int parse_fault(const char *name) {
   if (strcmp(name, "short") == 0) return SHORT;
+  if (strcmp(name, "late") == 0) return LATE;
   for (size_t i = 0; i < sizeof errnos / sizeof *errnos; i++) {
     if (strcmp(errnos[i].name, name) == 0) return errnos[i].number;
   }
@@ -248,6 +252,10 @@ static bool fails_to_move(enum call call, int fd, size_t len) {
     if (is_spared(call, fd, len, rule->error)) continue;
     if (!applies(rule, __atomic_add_fetch(&counts->calls[i], 1, __ATOMIC_RELAXED))) continue;
     count_hit(rule);
+    if (rule->error == LATE) {
+      usleep(LATE_USEC);
+      continue;
+    }
     errno = rule->error;
     return true;
   }

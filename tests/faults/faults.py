@@ -748,7 +748,10 @@ def _():
     failed("EAGAIN", "cat: ", once("vfork EAGAIN once=" .. n, mio.exec, guarded, "cat"))
     same(holdings(), before)
   end
+  -- The guard is killed before it learns of the end, and so begins nothing.
+  faults("kill late once=1")
   is(nil, "/no/such/program: No such file or directory", 2)(mio.exec(guarded, "/no/such/program"))
+  if faults("") < 1 then error("not met: kill") end
   same(holdings(), before)
   -- In the child, on the way to the program; the report of it may be interrupted.
   for _, rule in ipairs { "dup2 EBUSY once=1", "dup2 EBUSY once=2", "dup2 EBUSY once=3", "dup3 EBUSY once=1" } do

@@ -143,7 +143,7 @@ def connections(app):
     equal(again.printed, "200 1\n200 0\n404 0\n200 0\n200 0\n", "five requests, one connection")
     for _ in range(10):
         discarded = Answer("-v", "-w", form, "-o", os.devnull, "-d", "x" * 100000, app + "nothing", app)
-        # An error that curl reads before it has sent all makes it stop and close: on a busy machine it may.
+        # On a busy machine curl may read the error before it has sent everything: then it stops, and closes.
         if "stop sending" not in discarded.said:
             break
     equal(discarded.printed, "404 1\n405 0\n", "a request body that nobody wants, twice")

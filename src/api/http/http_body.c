@@ -1,40 +1,17 @@
-/* The content of a request body, without its framing. */
+/* The methods of the input object that give Lua the content of a request body. */
 #include "api/http/http_body.h"
 
-#include <errno.h>
 #include <lauxlib.h>
 #include <string.h>
 
+#include "api/http/http_content.h"
 #include "api/http/http_fields.h"
 #include "api/http/http_input.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
-/* One receive asks for this many bytes, or for the rest of a body with a length if that is less. */
-#define RECEIVE_BYTES 65536
-
 /* A buffer up to this size keeps its memory for the next pieces. */
-#define LARGE_BYTES (4 * RECEIVE_BYTES)
-
-/* Chunks are joined up to this size. */
-#define JOINED_BYTES 4096
-
-static const char too_large[] = "the request body is too large";
-
-enum content {
-  CONTENT_BYTES,
-  CONTENT_END,
-  CONTENT_BLOCK,
-  CONTENT_REFUSED, /* in->refusal says why; final */
-  CONTENT_FAILED,  /* an error of the connection */
-};
-
-/* Content in its place: in the stash, or in the handle's buffer. */
-struct piece {
-  struct mb_span span;
-  bool stashed;
-  int error; /* -errno of CONTENT_FAILED */
-};
+#define LARGE_BYTES (4 * MB_HTTP_RECEIVE_BYTES)
 
 int mb_http_push_refusal(lua_State *L, const struct mb_http_refusal *refusal) {
   lua_pushnil(L);
@@ -52,12 +29,12 @@ int mb_http_push_failure(lua_State *L, int r) {
   return 4;
 }
 
-static int push_state(lua_State *L, struct mb_http_input *in, enum content state,
-                      const struct piece *piece) {
-  if (state == CONTENT_REFUSED) return mb_http_push_refusal(L, &in->refusal);
-  if (state == CONTENT_FAILED) return mb_http_push_failure(L, piece->error);
+static int push_state(lua_State *L, struct mb_http_input *in, enum mb_http_content state,
+                      const struct mb_http_piece *piece) {
+  if (state == MB_HTTP_CONTENT_REFUSED) return mb_http_push_refusal(L, &in->refusal);
+  if (state == MB_HTTP_CONTENT_FAILED) return mb_http_push_failure(L, piece->error);
   lua_pushnil(L);
-  if (state == CONTENT_END) {
+  if (state == MB_HTTP_CONTENT_END) {
     lua_pushliteral(L, "end");
     return 2;
   }
@@ -66,144 +43,6 @@ static int push_state(lua_State *L, struct mb_http_input *in, enum content state
   in->moved = false;
   return 3;
 }
-
-static enum content refuse(struct mb_http_input *in, int status, const char *why) {
-  in->refused = true;
-  in->refusal = (struct mb_http_refusal){status, why};
-  return CONTENT_REFUSED;
-}
-
-/* ---- framing ---- */
-
-/* Finds the received content of a body with a length. */
-static enum content find_by_length(struct mb_http_input *in, struct mb_span *ret) {
-  const struct mb_buf *received = &in->handle->in;
-  size_t len = mb_buf_len(received);
-  if (in->head.length > in->body_limit) return refuse(in, 413, too_large);
-  if (len == 0) return CONTENT_BLOCK;
-  *ret = (struct mb_span){mb_buf_bytes(received), len < in->left ? len : (size_t)in->left};
-  return CONTENT_BYTES;
-}
-
-static enum content find_chunked(struct mb_http_input *in, struct mb_span *ret) {
-  struct mb_buf *received = &in->handle->in;
-  size_t framing, content;
-  if (mb_buf_len(received) == 0) return CONTENT_BLOCK;
-  if (!mb_http_chunked_next(&in->chunked, mb_buf_bytes(received), mb_buf_len(received), &framing,
-                            &content, &in->refusal)) {
-    return refuse(in, in->refusal.status, in->refusal.why);
-  }
-  mb_buf_take(received, framing);
-  if (mb_http_chunked_ended(&in->chunked)) {
-    in->ended = true;
-    return CONTENT_END;
-  }
-  if (content == 0) return CONTENT_BLOCK;
-  if (content > in->body_limit - in->received) return refuse(in, 413, too_large);
-  *ret = (struct mb_span){mb_buf_bytes(received), content};
-  return CONTENT_BYTES;
-}
-
-bool mb_http_input_foresees_refusal(struct mb_http_input *in) {
-  const struct mb_buf *received = &in->handle->in;
-  struct mb_span rest = {mb_buf_bytes(received), mb_buf_len(received)};
-  struct mb_http_chunked chunked = in->chunked; /* a copy, which reads ahead */
-  uint64_t left = in->body_limit - in->received;
-  if (in->refused || in->ended || in->head.framing != MB_HTTP_CHUNKED) return in->refused;
-  while (rest.size > 0 && !mb_http_chunked_ended(&chunked) && !in->foreseen) {
-    struct mb_http_refusal refusal;
-    size_t framing, content;
-    if (!mb_http_chunked_next(&chunked, rest.data, rest.size, &framing, &content, &refusal)) {
-      in->foreseen = refusal.why;
-    } else if (content > left) {
-      in->foreseen = too_large;
-    } else {
-      mb_http_chunked_take(&chunked, content);
-      mb_http_take(&rest, framing + content);
-      left -= content;
-    }
-  }
-  return in->foreseen;
-}
-
-/*
- * Finds the next content from the client; receives when the buffer holds none. Throws when memory runs out.
- */
-static enum content next_received(lua_State *L, struct mb_http_input *in, struct piece *ret) {
-  struct mb_handle *h = in->handle;
-  bool chunked = in->head.framing == MB_HTTP_CHUNKED;
-  ret->stashed = false;
-  for (;;) {
-    if (in->refused) return CONTENT_REFUSED;
-    if (in->ended) return CONTENT_END;
-    enum content found = chunked ? find_chunked(in, &ret->span) : find_by_length(in, &ret->span);
-    if (found != CONTENT_BLOCK) return found;
-    size_t wanted = !chunked && in->left < RECEIVE_BYTES ? (size_t)in->left : RECEIVE_BYTES;
-    ssize_t n = mb_handle_receive(L, h, wanted, false);
-    if (n == -EAGAIN) return CONTENT_BLOCK;
-    if (n == 0) return refuse(in, 400, "the request body ended early");
-    if (n < 0) {
-      ret->error = (int)n;
-      return CONTENT_FAILED;
-    }
-    in->moved = true;
-    in->count += (uint64_t)n;
-  }
-}
-
-/*
- * Takes `count` bytes of the piece. The bytes stay valid until the buffer is used again: the caller copies
- * them before anything else runs.
- */
-static void take(struct mb_http_input *in, const struct piece *piece, size_t count) {
-  if (piece->stashed) {
-    mb_buf_take(&in->stash, count);
-    return;
-  }
-  mb_buf_take(&in->handle->in, count);
-  in->received += count;
-  if (in->head.framing == MB_HTTP_CHUNKED) {
-    mb_http_chunked_take(&in->chunked, count);
-    return;
-  }
-  in->left -= count;
-  if (in->left == 0) in->ended = true;
-}
-
-/* Moves a received piece to the stash. Throws when memory runs out. */
-static void stash(lua_State *L, struct mb_http_input *in, const struct piece *piece) {
-  size_t room, size = piece->span.size;
-  if (mb_state_reserve(L, &in->stash, size)) {
-    mb_handle_check_open(L, in->handle);
-    return; /* a finalizer may have read from the socket, so the caller looks at it anew */
-  }
-  memcpy(mb_buf_room(&in->stash, &room), piece->span.data, size);
-  mb_buf_added(&in->stash, size);
-  take(in, piece, size);
-}
-
-/*
- * Finds the next content: first the stash, then what the client sends. Joins small chunks in the stash, as
- * a string for each would cost many times its size.
- * apart  true: chunks are not joined, except those already in the stash
- */
-static enum content next_content(lua_State *L, struct mb_http_input *in, bool apart,
-                                 struct piece *ret) {
-  if (apart && mb_buf_len(&in->stash) == 0) return next_received(L, in, ret);
-  while (mb_buf_len(&in->stash) < JOINED_BYTES) {
-    enum content state = next_received(L, in, ret);
-    bool small = state == CONTENT_BYTES && in->head.framing == MB_HTTP_CHUNKED &&
-                 ret->span.size < JOINED_BYTES;
-    if (mb_buf_len(&in->stash) == 0 && !small) return state;
-    if (!small) break;
-    stash(L, in, ret);
-  }
-  ret->span = (struct mb_span){mb_buf_bytes(&in->stash), mb_buf_len(&in->stash)};
-  ret->stashed = true;
-  return CONTENT_BYTES;
-}
-
-/* ---- methods ---- */
 
 /* Frees the memory of an empty buffer when it is more than the next pieces need. */
 static void free_large(struct mb_http_input *in, struct mb_buf *b) {
@@ -241,15 +80,15 @@ static size_t check_most(lua_State *L) {
 int mb_http_input_read(lua_State *L) {
   struct mb_http_input *in = open_input(L);
   size_t most = check_most(L);
-  struct piece piece;
-  enum content state = next_content(L, in, lua_toboolean(L, 3), &piece);
-  if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
+  struct mb_http_piece piece;
+  enum mb_http_content state = mb_http_content_next(L, in, lua_toboolean(L, 3), &piece);
+  if (state != MB_HTTP_CONTENT_BYTES) return push_state(L, in, state, &piece);
   size_t size = piece.span.size < most ? piece.span.size : most;
   if (piece.stashed && size == mb_buf_len(&in->stash)) {
     fit_large(in, &in->stash);
     piece.span.data = mb_buf_bytes(&in->stash);
   }
-  take(in, &piece, size);
+  mb_http_content_take(in, &piece, size);
   lua_pushlstring(L, piece.span.data, size);
   if (piece.stashed && mb_buf_len(&in->stash) == 0) free_large(in, &in->stash);
   return 1;
@@ -257,19 +96,20 @@ int mb_http_input_read(lua_State *L) {
 
 /*
  * input:stash()
- * Receives the content that is there and keeps it for later. Stops after RECEIVE_BYTES, as a fast client
+ * Receives the content that is there and keeps it for later. Stops after MB_HTTP_RECEIVE_BYTES, as a fast client
  * could go on for ever.
  * Returns how many bytes the stash holds, if there was content; otherwise the same as read.
  */
 int mb_http_input_stash(lua_State *L) {
   struct mb_http_input *in = open_input(L);
   size_t before = mb_buf_len(&in->stash);
-  struct piece piece;
-  enum content state;
+  struct mb_http_piece piece;
+  enum mb_http_content state;
   do {
-    state = next_received(L, in, &piece);
-    if (state == CONTENT_BYTES) stash(L, in, &piece);
-  } while (state == CONTENT_BYTES && mb_buf_len(&in->stash) - before < RECEIVE_BYTES);
+    state = mb_http_content_receive(L, in, &piece);
+    if (state == MB_HTTP_CONTENT_BYTES) mb_http_content_stash(L, in, &piece);
+  } while (state == MB_HTTP_CONTENT_BYTES &&
+           mb_buf_len(&in->stash) - before < MB_HTTP_RECEIVE_BYTES);
   if (mb_buf_len(&in->stash) == before) return push_state(L, in, state, &piece);
   lua_pushinteger(L, (lua_Integer)mb_buf_len(&in->stash));
   return 1;
@@ -281,10 +121,10 @@ int mb_http_input_stash(lua_State *L) {
  */
 int mb_http_input_discard(lua_State *L) {
   struct mb_http_input *in = open_input(L);
-  struct piece piece;
-  enum content state = next_content(L, in, false, &piece);
-  if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
-  take(in, &piece, piece.span.size);
+  struct mb_http_piece piece;
+  enum mb_http_content state = mb_http_content_next(L, in, false, &piece);
+  if (state != MB_HTTP_CONTENT_BYTES) return push_state(L, in, state, &piece);
+  mb_http_content_take(in, &piece, piece.span.size);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -316,7 +156,7 @@ int mb_http_input_multipart(lua_State *L) {
   char boundary[MB_MULTIPART_BOUNDARY_MAX];
   int size = type ? mb_multipart_boundary(type->value, boundary) : 0;
   if (size < 0) {
-    refuse(in, 400, "multipart/form-data without a valid boundary");
+    mb_http_content_refuse(in, 400, "multipart/form-data without a valid boundary");
     return mb_http_push_refusal(L, &in->refusal);
   }
   if (size > 0 && !in->parts) {
@@ -383,7 +223,7 @@ static int push_event(lua_State *L, struct mb_http_input *in, enum mb_multipart_
       lua_pushliteral(L, "part end");
       return 1;
     case MB_MULTIPART_REFUSED:
-      refuse(in, m->refusal.status, m->refusal.why);
+      mb_http_content_refuse(in, m->refusal.status, m->refusal.why);
       return mb_http_push_refusal(L, &in->refusal);
     default:
       return 0;
@@ -409,12 +249,12 @@ int mb_http_input_part(lua_State *L) {
   luaL_argcheck(L, in->parts, 1, "not read as multipart/form-data");
   if (in->parts->held.size > 0) return push_held(L, in, most);
   for (;;) {
-    struct piece piece;
-    enum content state = next_content(L, in, false, &piece);
-    if (state == CONTENT_END && !mb_multipart_is_closed(&in->parts->reader)) {
-      state = refuse(in, 400, "multipart/form-data without its closing delimiter");
+    struct mb_http_piece piece;
+    enum mb_http_content state = mb_http_content_next(L, in, false, &piece);
+    if (state == MB_HTTP_CONTENT_END && !mb_multipart_is_closed(&in->parts->reader)) {
+      state = mb_http_content_refuse(in, 400, "multipart/form-data without its closing delimiter");
     }
-    if (state != CONTENT_BYTES) return push_state(L, in, state, &piece);
+    if (state != MB_HTTP_CONTENT_BYTES) return push_state(L, in, state, &piece);
     struct mb_span rest = piece.span;
     if (rest.size > most) rest.size = most;
     size_t offered = rest.size;
@@ -423,7 +263,7 @@ int mb_http_input_part(lua_State *L) {
       continue; /* a finalizer may have read from the socket */
     }
     enum mb_multipart_event event = mb_multipart_next(&in->parts->reader, &rest);
-    take(in, &piece, offered - rest.size);
+    mb_http_content_take(in, &piece, offered - rest.size);
     int results = push_event(L, in, event, most, keep);
     if (results > 0) return results;
   }

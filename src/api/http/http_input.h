@@ -57,12 +57,6 @@ int mb_http_input_new(lua_State *L);
 void mb_http_input_open(lua_State *L);
 
 /*
- * Returns whether the request body is refused, or will be, as far as it has been received: then no other
- * request can follow. Takes no bytes: what comes before the fault can still be read.
- */
-bool mb_http_input_foresees_refusal(struct mb_http_input *in);
-
-/*
  * Returns why a 101 must not answer the request that was read last, as a short static text; NULL: it may.
  * protocols  those that the 101 names in Upgrade; data NULL: they are not known yet
  */

@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
+#include "api/http/http_content.h"
 #include "api/http/http_input.h"
 #include "api/http/http_response_output.h"
 #include "http/http_date.h"
@@ -231,7 +232,7 @@ static void append_framing(lua_State *L, struct mb_http_response *r, const uint6
 /* Makes the response the last one if the request body is wrong, as far as that is known by now. */
 static void end_after_bad_body(lua_State *L, struct mb_http_response *r) {
   mb_http_response_push_of_wire(L, "input");
-  if (mb_http_input_foresees_refusal(mb_http_input_at(L, -1)))
+  if (mb_http_content_foresees_refusal(mb_http_input_at(L, -1)))
     mb_http_response_end_connection(L, r);
   lua_pop(L, 1);
 }
