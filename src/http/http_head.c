@@ -232,10 +232,12 @@ static bool check_expect(struct reader *r, struct mb_span list) {
 /*
  * Two of them could be read in two ways: as a form by us, and as something else by who has checked the
  * request before us (RFC 9110, sections 5.3 and 8.3). Both may be the same: nobody sends that in good faith.
+ * A proxy may have made one line of the two. A comma behind the type may stand in a parameter.
  */
 static bool check_type(struct reader *r, struct mb_span value) {
-  (void)value;
-  if (r->has_type) return refuse(r->refusal, 400, "more than one Content-Type field");
+  struct mb_span type = mb_http_take_until(&value, ';');
+  bool is_list = type.size > 0 && memchr(type.data, ',', type.size);
+  if (r->has_type || is_list) return refuse(r->refusal, 400, "more than one Content-Type field");
   r->has_type = true;
   return true;
 }

@@ -41,6 +41,14 @@ static bool only(struct mb_span span, const char *set) {
   return true;
 }
 
+/* Returns whether a Content-Type has a comma before its parameters. */
+static bool is_list_of_types(struct mb_span value) {
+  for (size_t i = 0; i < value.size && value.data[i] != ';'; i++) {
+    if (value.data[i] == ',') return true;
+  }
+  return false;
+}
+
 static bool is(struct mb_span span, const char *word) {
   return span.size == strlen(word) && strncasecmp(span.data, word, span.size) == 0;
 }
@@ -252,7 +260,7 @@ static void read_field(struct mb_span line, struct head_reference *r, struct sum
       if (!only(list.items[i], TOKEN)) r->may_refuse = true;
     }
   } else if (is(name, "content-type")) {
-    s->types++;
+    s->types += is_list_of_types(value) ? 2 : 1;
   } else if (is(name, "expect") && r->minor > 0) {
     split_list(value, true, &list);
     for (size_t i = 0; i < list.count; i++) {

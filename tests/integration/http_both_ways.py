@@ -255,7 +255,7 @@ def _():
     options = f"minimum_output_chunk_size = {2 * SIZE}"
     for data in framings(DATA):
         for pair in PAIRS.values():
-            with served(body, options, pair=pair, log="the body was not read") as (client, _):
+            with served(body, options, pair=pair, log="call request:consume_input() in POST /") as (client, _):
                 client.send(data)
                 check(client.response().body == LARGE, "the response is whole")
 

@@ -72,7 +72,8 @@ local function stream_handler(request, name)
     local found, left = entry.find(name, streams.steps)
     if left == nil then
       request._wire:fail("the names of the form's fields take too long to compare", 413, true,
-        (" (stream_post_params: with the pattern %q; one that begins with ^ takes less)"):format(entry.pattern))
+        (" (stream_post_params: with the pattern %q%s)"):format(entry.pattern,
+          entry.pattern:find("^^") and "" or "; one that begins with ^ takes less"))
     end
     streams.steps = left
     if found then return entry.handler end
@@ -106,7 +107,10 @@ local function check_kept(wire, size)
 end
 
 local function check_counted(wire, good)
-  if not good then wire:fail("too many, too long or colliding parameters in the request body", 413) end
+  if not good then
+    wire:fail("too many, too long or colliding parameters in the request body", 413, true,
+      " (see LIMITS in moonbridge_http(3))")
+  end
 end
 
 local function nothing() end

@@ -59,10 +59,10 @@ local function describe(c)
 end
 
 -- Warns of a body that was not read: a script that registers stream handlers may expect that no other call is needed.
-function closing.warn_of_unread(request)
-  if request._streams or request._raw_stream then
+function closing.warn_of_unread(c)
+  if c.request._streams or c.request._raw_stream then
     core.log("warning", "http: stream handlers were registered, but the body was not read: " ..
-      "call request:consume_input()")
+      "call request:consume_input()" .. describe(c))
   end
 end
 

@@ -31,7 +31,7 @@ end
 local function answer(callback, request, c, has_body)
   if has_body then intake().move(c, "receiving") end
   callback(request)
-  if c.consumer and request._body == "unread" then closing().warn_of_unread(request) end
+  if c.consumer and request._body == "unread" then closing().warn_of_unread(c) end
   if not core.is_open(c.socket) then return end
   if c.state ~= "over" then intake().move(c, "dropping") end
   if c.fault then error(c.fault.message, 0) end

@@ -135,7 +135,7 @@ static void accepted(void) {
        "GET|/||(none)|1.0 none 0"},
 
       {"Content-Type",
-       POST "Content-Type: a/b, c/d\r\nContent-Types: e\r\nX-Content-Type: f\r\n\r\n",
+       POST "Content-Type: a/b; c=\"d, e\"\r\nContent-Types: e\r\nX-Content-Type: f\r\n\r\n",
        "POST|/||a|1.1 none 0 keep"},
       {"other fields of one value twice",
        GET "Range: a\r\nRange: b\r\nContent-Range: a\r\n"
@@ -337,6 +337,8 @@ static const struct refused refused[] = {
     REFUSED(POST "Content-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400, TYPES),
     REFUSED(POST "Content-Type: a/b\r\nX: y\r\ncontent-TYPE: a/b\r\n\r\n", 400, TYPES),
     REFUSED(POST "Content-Type:\r\nContent-Type:\r\n\r\n", 400, TYPES),
+    REFUSED(POST "Content-Type: a/b, c/d\r\n\r\n", 400, TYPES),
+    REFUSED(POST "Content-Type: a/b,c/d; e=f\r\n\r\n", 400, TYPES),
     REFUSED("GET / HTTP/1.0\r\nContent-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400, TYPES),
 
     REFUSED(GET "Connection: \"close\"\r\n\r\n", 400, "bad Connection field"),
