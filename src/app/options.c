@@ -303,6 +303,22 @@ static bool advise(const char *word, bool taken, char error[MB_OPTIONS_ERROR_MAX
   return false;
 }
 
+/*
+ * Writes the options that begin like a word, as "--one, --other", when there are several.
+ * Returns whether there are.
+ */
+static bool list_alike(const char *word, char text[MB_OPTIONS_ERROR_MAX]) {
+  size_t len = strcspn(word, "="), at = 0;
+  int count = 0;
+  for (const struct mb_option *row = mb_options; row < mb_options + MB_OPTIONS; row++) {
+    if (strncmp(row->name, word + 2, len - 2) != 0) continue;
+    at += (size_t)snprintf(text + at, MB_OPTIONS_ERROR_MAX - at, "%s--%s", count ? ", " : "",
+                           row->name);
+    count++;
+  }
+  return count > 1;
+}
+
 /* Describes why getopt_long refused a word; given is the word that it looked at last. */
 static void describe_wrong(int c, const char *given, char error[MB_OPTIONS_ERROR_MAX]) {
   if (c == ':') {
@@ -310,8 +326,13 @@ static void describe_wrong(int c, const char *given, char error[MB_OPTIONS_ERROR
   } else if (optopt > ' ' && optopt < 127) {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown option -%c; try mb-handle --help", optopt);
   } else if (strncmp(given, "--", 2) == 0) {
-    snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown or wrong option %s; try mb-handle --help",
-             given);
+    char alike[MB_OPTIONS_ERROR_MAX];
+    if (is_abbreviation(given, strcspn(given, "=")) && list_alike(given, alike)) {
+      snprintf(error, MB_OPTIONS_ERROR_MAX, "option %s may be one of %s", given, alike);
+    } else {
+      snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown or wrong option %s; try mb-handle --help",
+               given);
+    }
   } else {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown option; try mb-handle --help");
   }

@@ -41,15 +41,25 @@ static void log_no_match(lua_State *L, const struct mb_script *script,
   lua_pop(L, 1);
 }
 
+/* Returns why a recording cannot be opened, by the result of mb_record_open. */
+static const char *why_not_recorded(int r) {
+  switch (r) {
+    case -EINVAL:
+      return "not a regular file of its own";
+    case -ELOOP:
+      return "it is a symbolic link";
+    case -EPERM:
+      return "it belongs to another user, or has another name (a hard link)";
+    default:
+      return strerror(-r);
+  }
+}
+
 /* A recording that fails never disturbs the connection. */
 static void open_record(struct mb_handle *h, const char *name) {
   int fd = mb_record_open(name, mb_handle_fd(h));
   if (fd < 0) {
-    const char *why = fd == -EINVAL ? "not a regular file of its own"
-                      : fd == -EPERM
-                          ? "it belongs to another user, or has another name (a hard link)"
-                          : strerror(-fd);
-    mb_log(LOG_WARNING, "--record: cannot record to %s: %s", name, why);
+    mb_log(LOG_WARNING, "--record: cannot record to %s: %s", name, why_not_recorded(fd));
     return;
   }
   h->record_fd = fd;

@@ -82,23 +82,25 @@ static bool is_abstract(const struct mb_addr *addr) {
  */
 static const char *why_not(const struct mb_handle *h, const char *trust) {
   if (is_abstract(&h->local))
-    return "an abstract socket has no permissions: anybody on this machine could forge one";
+    return "an abstract socket has no permissions: anybody on this machine could send a false "
+           "header";
   if (mb_handle_is_replay(h) || mb_trust_contains(trust, &h->remote, mb_handle_fd(h))) return NULL;
   if (h->remote.any.sa_family == AF_UNIX) {
     if (!mb_trust_is_open(&h->local) || mb_trust_is_own_peer(mb_handle_fd(h))) return NULL;
-    return "everybody may connect to its socket, and forge one: let only the proxy connect "
-           "(SocketMode=0660 and SocketGroup=), or put " MB_TRUST_UNIX " into proxy_trust";
+    return "everybody may connect to its socket, and could send a false header: let only the proxy "
+           "connect (SocketMode=0660 and SocketGroup=), or put " MB_TRUST_UNIX " into proxy_trust";
   }
   return trust ? "it is not in proxy_trust"
                : "without proxy_trust only loopback addresses are believed";
 }
 
 static void refuse(struct taking *t) {
-  char peer[MB_ADDR_LABEL_MAX];
-  mb_addr_peer_label(mb_handle_fd(t->handle), &t->handle->remote, peer);
+  char peer[MB_ADDR_LABEL_MAX] = "";
+  bool replay = mb_handle_is_replay(t->handle);
+  if (!replay) mb_addr_peer_label(mb_handle_fd(t->handle), &t->handle->remote, peer);
   /* A port scanner or a load balancer's check connects and sends nothing: that is no news. */
-  mb_log(t->silent ? LOG_INFO : LOG_NOTICE, "PROXY protocol: connection from %s refused: %s", peer,
-         t->wrong);
+  mb_log(t->silent ? LOG_INFO : LOG_NOTICE, "PROXY protocol: %s%s refused: %s",
+         replay ? "the replay" : "connection from ", peer, t->wrong);
   mb_handle_reset(t->handle);
 }
 

@@ -5,12 +5,14 @@
 #include "socket/timeout.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <lauxlib.h>
 #include <lualib.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
 
@@ -60,8 +62,9 @@ static const struct mb_timeout_label usual = {"timeout: time is up", NULL, 0};
 static const struct mb_timeout_label of_last = {
     "timeout: the finalizers (__gc) of the script took too long after its end", NULL, 0};
 
-static const struct mb_timeout_label of_silence = {
-    "silence: no byte came or went for as long as --silence-timeout allows", NULL, 0};
+static char about_silence[48];
+static struct mb_timeout_label of_silence = {"silence: no byte came or went for ", about_silence,
+                                             0};
 
 static volatile sig_atomic_t has_gone_on; /* an alarm has come, and no time was up */
 
@@ -106,8 +109,13 @@ static bool goes_on(const struct mb_channel *connection,
   if (silence_ends <= now) {
     int64_t silence = connection ? connection->transport->silence(connection) : -1;
     int64_t left = silence_usec - silence * 1000;
-    *ret_label = &of_silence;
-    if (silence >= 0 && left <= 0) return false;
+    if (silence >= 0 && left <= 0) {
+      of_silence.about_size =
+          (size_t)snprintf(about_silence, sizeof about_silence, "%" PRId64 " s (--silence-timeout)",
+                           silence_usec / 1000000);
+      *ret_label = &of_silence;
+      return false;
+    }
     silence_ends = silence >= 0 ? now + left : MB_NO_DEADLINE;
   }
   arm();

@@ -189,10 +189,27 @@ static void push_without_ours(lua_State *L, const char *traceback) {
   lua_pushliteral(L, "");
 }
 
+/* Pushes the line of the script that runs, as "app.lua:3: "; an empty string when none is known. */
+static void push_place(lua_State *L) {
+  lua_Debug ar;
+  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline <= 0) continue; /* ours, or C */
+    lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+    return;
+  }
+  lua_pushliteral(L, "");
+}
+
 /* Message handler: makes a text of the error and its traceback. */
 static int with_traceback(lua_State *L) {
   lua_settop(L, 1);
   mb_error_text_push(L, 1);
+  if (lua_istable(L, 1)) { /* to a string error() has added it */
+    push_place(L);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
   if (!push_kept(L)) luaL_traceback(L, L, NULL, 1);
   push_without_ours(L, lua_tostring(L, -1));
   lua_remove(L, -2);

@@ -168,10 +168,16 @@ def _():
     mbtest.write_file(victim, "precious")
     os.link(victim, second)
     echo = "socket:write((socket:read()))"
-    for name in (fifo, link, second, "/dev/null", "/no/such/directory/x"):
+    for name, why in (
+        (fifo, "No such device or address"),
+        (link, "it is a symbolic link"),
+        (second, "it belongs to another user, or has another name (a hard link)"),
+        ("/dev/null", "not a regular file of its own"),
+        ("/no/such/directory/x", "No such file or directory"),
+    ):
         status, out, log = replay(echo, "--record", name, stdin=b"data")
         equal((status, out), (0, b"data"), f"answer when recording to {name}")
-        check("--record: cannot record" in log, log)
+        equal(log, f"mb-handle: --record: cannot record to {name}: {why}\n", "the log")
     equal(mbtest.read_file(victim), "precious", "the link's target")
     record = mbtest.tmp("record")
     done = subprocess.run(
@@ -308,7 +314,7 @@ def _():
     equal(keepalive_of(mbtest.local_pair), (0,), "a Unix socket")
 
 
-SILENT = "silence: no byte came or went for as long as --silence-timeout allows, connection reset"
+SILENT = "silence: no byte came or went for 1 s (--silence-timeout), connection reset"
 
 
 def silent(body, pair=tcp_pair):

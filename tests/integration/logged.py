@@ -164,6 +164,7 @@ def _():
     ):
         lines = replay(text, status)
         check(CODE in lines[0] and "0x" not in lines[0], f"{text}: {lines}")
+        check(f".lua:1: {CODE}" in lines[0], f"{text}: {lines}")
     post = request("/", "POST", None, ["Content-Length: 4"]) + b"body"
     in_callback = "request:stream_request_body(function() error({code = 5}) end) request:consume_input()"
     for body in ("error({code = 5})", in_callback):

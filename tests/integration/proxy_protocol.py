@@ -387,6 +387,8 @@ def _():
     ):
         done = mbtest.replay("--proxy-protocol", ANY, stdin=stdin)
         equal((done.returncode, done.stdout, done.stderr), (0, want, b""), f"replay of {stdin}")
+    done = mbtest.replay("--proxy-protocol", ANY, stdin=b"PROXY TCP4 nonsense\r\n")
+    check(done.stderr.startswith(b"mb-handle: PROXY protocol: the replay refused: "), f"log: {done.stderr}")
 
 
 @test("prepare and finish do not run for a connection that is refused")

@@ -313,7 +313,9 @@ int main(void) {
   refused("--hand s.lua", "write --handlers DIR");
   refused("--script s.lua", "a script is written without an option");
   refused("--po 80", "unknown or wrong option --po;");
-  refused("--proxy s.lua", "unknown or wrong option --proxy;");
+  refused("--check=yes s.lua", "unknown or wrong option --check=yes;");
+  refused("--proxy s.lua", "option --proxy may be one of --proxy-protocol, --proxy-trust");
+  refused("--t=5 s.lua", "option --t=5 may be one of --tcp-keepalive, --timeout");
   tap_ok(parse("--listener=8 s.lua") && o.listener == 8, "--listener, in full, is ours");
   tap_ok(parse("--listener 8 s.lua --listen 9") && o.listener == 8 && o.nargs == 2,
          "behind the script nothing is looked at");
