@@ -10,6 +10,7 @@
 #include "api/http/http_server_upgrade.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
+#include "api/luasocket/luasocket_udp.h"
 #include "api/mb/log_module.h"
 #include "api/mb/scheduler_core.h"
 #include "api/mb/style.h"
@@ -31,6 +32,7 @@ static const luaL_Reg native[] = {
     {"mb.log", mb_log_module_open},
     {"mb.luasocket", mb_luasocket_open},
     {"mb.luasocket.dns", mb_luasocket_dns_open},
+    {"mb.luasocket.udp.port", mb_luasocket_udp_open},
     {"mb.scheduler.core", mb_scheduler_core_open},
     {"mb.style", mb_style_open},
     {"mb.tarantool.core", mb_tarantool_core_open},

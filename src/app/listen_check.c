@@ -189,24 +189,14 @@ static const char *push_names(lua_State *L, unsigned owner) {
   return lua_tostring(L, -1);
 }
 
-/*
- * Names the unknown key on top but one of the stack, and the fields that there are: throws where it is
- * misplaced, and otherwise logs a warning, as Moonbridge passes over what it does not know, and
- * applications have fields of their own. The warning comes with each connection, and has not the value,
- * which may be a secret.
- */
-static void unknown(lua_State *L, const char *where, unsigned owner) {
+/* Throws when the unknown key on top but one of the stack is misplaced; names the fields that there are. */
+static void check_is_placed(lua_State *L, const char *where, unsigned owner) {
   int top = lua_gettop(L), key = top - 1;
+  if (!is_misplaced(L, key)) return;
   const char *names = push_names(L, owner);
-  if (is_misplaced(L, key)) {
-    const char *quote = lua_type(L, key) == LUA_TSTRING ? "\"" : "";
-    luaL_error(L, "listen: %sunknown field %s%s%s (its value is %s): expected one of %s", where,
-               quote, luaL_tolstring(L, key, NULL), quote, luaL_tolstring(L, top, NULL), names);
-  }
-  luaL_where(L, 1);
-  mb_log(LOG_WARNING, "%slisten: %sunknown field \"%s\" is passed over: expected one of %s",
-         lua_tostring(L, -1), where, lua_tostring(L, key), names);
-  lua_settop(L, top);
+  const char *quote = lua_type(L, key) == LUA_TSTRING ? "\"" : "";
+  luaL_error(L, "listen: %sunknown field %s%s%s (its value is %s): expected one of %s", where,
+             quote, luaL_tolstring(L, key, NULL), quote, luaL_tolstring(L, top, NULL), names);
 }
 
 /* Throws when the key at index, in the table of the call, says which connections a listener is for. */
@@ -235,6 +225,61 @@ static bool is_place(lua_State *L, int index, lua_Integer count) {
   return key >= 1 && key <= count;
 }
 
+/* So many characters a name has at least that may stand for a longer one. */
+#define HINT_MIN 4
+
+/*
+ * Replaces the name on top of the stack by the table's next unknown field in the order of the alphabet; nil: by the
+ * first. Returns false when there is none.
+ */
+static bool next_unknown(lua_State *L, int index, unsigned owner) {
+  int last = lua_gettop(L), least = last + 1;
+  lua_pushnil(L);
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    int key = lua_gettop(L) - 1;
+    if (lua_type(L, key) != LUA_TSTRING || field_of(L, key, owner)) continue;
+    if (!lua_isnil(L, last) && !lua_compare(L, last, key, LUA_OPLT)) continue;
+    if (!lua_isnil(L, least) && !lua_compare(L, key, least, LUA_OPLT)) continue;
+    lua_pushvalue(L, key);
+    lua_replace(L, least);
+  }
+  lua_replace(L, last);
+  return !lua_isnil(L, last);
+}
+
+/* Pushes a name in quotation marks, and the field that may be meant: one whose name begins with it. */
+static void push_unknown(lua_State *L, const char *name, unsigned owner) {
+  const struct mb_listen_field *f = NULL;
+  size_t len = strlen(name);
+  while ((f = mb_listen_next(f, owner)) != NULL && (len < HINT_MIN || strncmp(f->name, name, len)))
+    continue;
+  lua_pushfstring(L, f ? "\"%s\" (%s?)" : "\"%s\"", name, f ? f->name : NULL);
+}
+
+/*
+ * Logs a warning that names the unknown fields of the table at index, and the fields that there are: Moonbridge passes
+ * over what it does not know, and applications have fields of their own. The warning comes with each connection, and has
+ * not the values, which may be secrets.
+ */
+static void warn_of_unknown(lua_State *L, int index, const char *where, unsigned owner) {
+  int count = 0, top = lua_gettop(L);
+  lua_pushliteral(L, "");
+  lua_pushnil(L);
+  while (next_unknown(L, index, owner)) {
+    lua_pushvalue(L, -2);
+    lua_pushstring(L, count++ ? ", " : "");
+    push_unknown(L, lua_tostring(L, -3), owner);
+    lua_concat(L, 3);
+    lua_replace(L, -3);
+  }
+  const char *names = push_names(L, owner);
+  luaL_where(L, 1);
+  mb_log(LOG_WARNING, "%slisten: %sunknown field%s %s %s passed over: expected one of %s",
+         lua_tostring(L, -1), where, count > 1 ? "s" : "", lua_tostring(L, top + 1),
+         count > 1 ? "are" : "is", names);
+  lua_settop(L, top);
+}
+
 _Static_assert(MB_LISTEN_FIELDS <= 32, "a set of fields fits into 32 bits");
 
 /*
@@ -246,6 +291,7 @@ _Static_assert(MB_LISTEN_FIELDS <= 32, "a set of fields fits into 32 bits");
 static void check_fields(lua_State *L, int index, const char *where, unsigned owner,
                          lua_Integer count) {
   uint32_t present = 0; /* a bit for each row. Asking for all would make a string of each name. */
+  bool has_unknown = false;
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     int key = lua_gettop(L) - 1;
     const struct mb_listen_field *f = field_of(L, key, owner);
@@ -253,9 +299,11 @@ static void check_fields(lua_State *L, int index, const char *where, unsigned ow
       present |= UINT32_C(1) << (f - mb_listen_fields);
     } else if (!is_place(L, key, count)) {
       if (owner == MB_FIELD_OF_CALL) check_is_outer(L, key);
-      unknown(L, where, owner);
+      check_is_placed(L, where, owner);
+      has_unknown = true;
     }
   }
+  if (has_unknown) warn_of_unknown(L, index, where, owner);
   /* In the order of the rows, as a table has none: the same call always has the same error. */
   for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
     if (!f->required && !(present >> (f - mb_listen_fields) & 1)) continue;

@@ -65,5 +65,9 @@ int mb_own_name_search(lua_State *L, lua_CFunction searcher, const char *script)
     }
     lua_settop(L, searchers);
   }
-  return luaL_error(L, "module '%s' not found: %s is the script itself", name, script);
+  return luaL_error(
+      L,
+      "module '%s' not found: %s is the script itself; a module of that name may be in another "
+      "directory, which the environment variable LUA_PATH names as \"/DIRECTORY/?.lua;;\"",
+      name, script);
 }

@@ -25,6 +25,9 @@
 /* So long a program waits for its connection when it asks a closed listener. */
 #define IDLE_USEC 10000
 
+/* So long all pauses of a program together may take after the connection has ended. */
+#define PAUSES_USEC 60000000
+
 static struct {
   const char *style;        /* as --style names the library */
   struct mb_handle *handle; /* the connect handler's argument keeps it; NULL: no program runs */
@@ -34,6 +37,8 @@ static struct {
   int64_t collect_at;           /* monotonic microseconds: the garbage is not collected before */
   const void *turns[TURNS_MAX]; /* the waits that have returned after the connection's end */
   size_t nturns;
+  int64_t pause_began; /* monotonic microseconds; 0: no pause after the connection's end */
+  int64_t paused;      /* so many microseconds such pauses have taken */
 } standin;
 
 static const char connection_key; /* its address is the registry's key of the socket object */
@@ -94,6 +99,21 @@ void mb_standin_turn(lua_State *L, const void *wait) {
   } else {
     luaL_error(L, "the program has closed its listener, and has not accepted the connection");
   }
+}
+
+int64_t mb_standin_pause(lua_State *L, int64_t deadline) {
+  standin.pause_began = 0;
+  if (!mb_standin_over(L)) return deadline;
+  standin.pause_began = mb_now_usec();
+  int64_t last = standin.pause_began + PAUSES_USEC - standin.paused;
+  return deadline < last ? deadline : last;
+}
+
+void mb_standin_paused(lua_State *L) {
+  if (standin.pause_began == 0) return;
+  standin.paused += mb_now_usec() - standin.pause_began;
+  standin.pause_began = 0;
+  if (standin.paused >= PAUSES_USEC) mb_standin_exit(L);
 }
 
 int mb_standin_fd(void) {

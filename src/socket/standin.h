@@ -7,6 +7,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/addr.h"
 
@@ -88,6 +89,17 @@ bool mb_standin_idle(void);
  * wait  the address of what the program waits for
  */
 void mb_standin_turn(lua_State *L, const void *wait);
+
+/*
+ * A program begins to pause: it sleeps, or waits for a listener to which nobody can come. Once the connection is
+ * over, all pauses together may take 60 seconds, as a program that does nothing but pause would stay for ever.
+ * deadline  monotonic microseconds, or MB_NO_DEADLINE
+ * Returns when the pause must end: at the deadline or earlier. May throw.
+ */
+int64_t mb_standin_pause(lua_State *L, int64_t deadline);
+
+/* The pause has ended. Ends the process when the pauses have taken all of their time. */
+void mb_standin_paused(lua_State *L);
 
 /* Ends the connection in a healthy way, if it is still open. */
 void mb_standin_close(void);

@@ -140,6 +140,19 @@ def _():
             check(got.startswith(want_line) and got.count("\n") == 1, f"{got!r}, expected {want_line!r}")
 
 
+@test("several unknown fields are one warning, in the order of the alphabet, with the fields that may be meant")
+def _():
+    for fields, want in (
+        ("idle_time = 1,", 'field "idle_time" (idle_timeout?) is'),
+        ("zeta = 1, idle_time = 2, con = 3, Beta = 4, alpha = 5,",
+         'fields "Beta", "alpha", "con", "idle_time" (idle_timeout?), "zeta" are'),
+    ):
+        path = script(f"listen{{ {fields} {{ proto = 'tcp', port = 1 }}, connect = print }}")
+        got = mbtest.replay("--check", path).stderr.decode()
+        line = f"mb-handle: {path}:1: listen: unknown {want} passed over: expected one of prepare, "
+        check(got.startswith(line) and got.count("\n") == 1, f"{got!r}, expected {line!r}")
+
+
 # As WebMCP and LiquidFeedback call it: one connect for all kinds of work, and their own fields beside those of listen.
 APPLICATION = """
 assert(_MOONBRIDGE_VERSION)

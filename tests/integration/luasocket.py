@@ -418,6 +418,32 @@ def _():
     run(body, says=says)
 
 
+@test("a port may be a float with an integer value, or the text of one, wherever there is one")
+def _():
+    body = """
+    local server = assert(luasocket.bind("127.0.0.1", 0.0)) local _, number = server:getsockname()
+    for _, port in ipairs {number, number / 1, number .. ".0", number .. ".000"} do
+      local out = assert(luasocket.connect("127.0.0.1", port, "127.0.0.1", 0.0)) server:accept():close() out:close()
+      out = luasocket.tcp() assert(out:bind("127.0.0.1", "0.0")) assert(out:connect("127.0.0.1", port)) server:accept()
+      say(math.type(port), select(2, out:getpeername()) == number)
+    end
+    say(luasocket.tcp():bind("127.0.0.1", number / 1))
+    local u = luasocket.udp() assert(u:setsockname("127.0.0.1", 0.0)) local _, port = u:getsockname()
+    assert(luasocket.udp():sendto("one", "127.0.0.1", port / 1)) say((u:receive()))
+    local v = luasocket.udp4() assert(v:setpeername("127.0.0.1", port .. ".0")) v:send("two") say((u:receive()))
+    assert(v:setpeername("*")) assert(v:sendto("three", "127.0.0.1", port)) say((u:receive()))
+    for _, port in ipairs {80.5, "80.", ".0", "80.01", "80x", 1e15, 65536.0, -1.0} do
+      local message = select(2, luasocket.connect("127.0.0.1", port))
+      say(message, message:match(": port .*") == select(2, v:sendto("x", "127.0.0.1", port)):match(": port .*"))
+    end
+    local _, message = pcall(function() v:sendto("x", "127.0.0.1") end) say((message:gsub("^.-:%d+: ", "")))
+    """
+    none = 'service not supported for socket type: port "%s" true'
+    says = ("integer true", "float true", "nil true", "nil true", "nil address already in use", "one", "two", "three")
+    says += tuple(none % port for port in ("80.5", "80.", ".0", "80.01", "80x", "1e+15", "65536", "-1.0"))
+    run(body, says=says + ("bad argument #3 to 'sendto' (string expected, got no value)",))
+
+
 @test("UDP is LuaSocket's own; where that is not installed, calling it says which package to install")
 def _():
     body = """

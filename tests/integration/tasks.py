@@ -70,6 +70,23 @@ def _():
     check(status == 78 and "any connection" in log, f"a script that returns a function: {status}, {log!r}")
 
 
+@test("a handler of generate_handler's says that it was called without a connection")
+def _():
+    text = 'local handler = require "moonbridge_http".generate_handler(function() end)\nlisten{ %s, connect = %s }'
+    own = 'generate_handler: connect was called for %s "%s", which has no connection: it needs another connect, '
+    own += "in a listen{} of its own"
+    other = "generate_handler: the handler expects a socket, got "
+    listeners = '{ proto = "interval", name = "tick", delay = 1 }, { proto = "main" }'
+    for option, name, connect, want in (
+        ("--interval", "tick", "handler", own % ("interval", "tick")),
+        ("--main", "main", "handler", own % ("main", "main")),
+        ("--main", "main", "function() handler() end", other + "nil"),
+        ("--main", "main", "function() handler({interval = 1}) end", other + "table"),
+    ):
+        status, log = run(option, name, script(text % (listeners, connect)))
+        equal((status, log.splitlines()[0]), (70, "mb-handle: " + want), f"{option} {connect}; log: {log!r}")
+
+
 @test("an error in a handler: its traceback, exit 70, and finish runs; not after one in prepare")
 def _():
     for where, lines, absent in (

@@ -12,8 +12,25 @@ local function load_core()
   return open()
 end
 
+-- The position of the port in the arguments of the methods that take one.
+local port_at = {sendto = 4, setpeername = 3, setsockname = 3}
+
+-- Makes the methods of both classes take ports as our TCP objects do.
+local function take_ports()
+  local port, classes = require "mb.luasocket.udp.port", debug.getregistry()
+  for _, class in ipairs {"udp{connected}", "udp{unconnected}"} do
+    local methods = classes[class].__index
+    for name, at in pairs(port_at) do
+      if methods[name] then methods[name] = port(methods[name], at) end
+    end
+  end
+end
+
 local core, message = load_core()
-if core then return {udp = core.udp, udp4 = core.udp4, udp6 = core.udp6} end
+if core then
+  take_ports()
+  return {udp = core.udp, udp4 = core.udp4, udp6 = core.udp6}
+end
 
 local function missing(name)
   return function() error("socket." .. name .. " is LuaSocket's own, and " .. message, 2) end

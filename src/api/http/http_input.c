@@ -22,8 +22,24 @@ struct mb_http_input *mb_http_input_at(lua_State *L, int index) {
   return luaL_checkudata(L, index, INPUT_TYPE);
 }
 
+/* Throws: the handler was called with something else than a socket, such as what an interval's connect gets. */
+static void has_no_connection(lua_State *L) {
+  static const char *const kinds[] = {"interval", "main"};
+  for (size_t i = 0; lua_istable(L, 1) && i < sizeof kinds / sizeof *kinds; i++) {
+    lua_pushstring(L, kinds[i]);
+    if (lua_rawget(L, 1) == LUA_TSTRING)
+      luaL_error(L,
+                 "generate_handler: connect was called for %s \"%s\", which has no connection: it "
+                 "needs another connect, in a listen{} of its own",
+                 kinds[i], lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
+  luaL_error(L, "generate_handler: the handler expects a socket, got %s", luaL_typename(L, 1));
+}
+
 int mb_http_input_new(lua_State *L) {
-  struct mb_handle *h = mb_handle_at(L, 1);
+  struct mb_handle *h = mb_handle_test(L, 1);
+  if (!h) has_no_connection(L);
   struct mb_http_input *in = lua_newuserdata(L, sizeof *in);
   /* The fields of the head are left out: they are 4 KiB, and are written before they are read. */
   memset(in, 0, offsetof(struct mb_http_input, head));

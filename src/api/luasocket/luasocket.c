@@ -38,9 +38,10 @@ static int module_gettime(lua_State *L) {
 
 /* socket.sleep(seconds): sleeps; a signal does not cut it short. */
 static int module_sleep(lua_State *L) {
-  int64_t end = mb_now_usec() + mb_usec_of(luaL_checknumber(L, 1));
+  int64_t end = mb_standin_pause(L, mb_now_usec() + mb_usec_of(luaL_checknumber(L, 1)));
   struct timespec until = {.tv_sec = end / 1000000, .tv_nsec = end % 1000000 * 1000};
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
+  mb_standin_paused(L);
   return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "api/luasocket/luasocket_address.h"
 
 #include <errno.h>
+#include <lauxlib.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -11,19 +12,39 @@
 #include "socket/standin.h"
 #include "state/state.h"
 
-/* Returns whether a port is a number above 65535: getaddrinfo would take its value modulo 65536. */
-static bool is_out_of_range(const char *port) {
+void mb_luasocket_trim_port(lua_State *L, int index) {
+  if (!lua_isstring(L, index)) return;
+  const char *port = lua_tostring(L, index);
+  size_t digits = strspn(port, "0123456789");
+  if (digits == 0 || port[digits] != '.') return;
+  const char *fraction = port + digits + 1;
+  if (*fraction == '\0' || fraction[strspn(fraction, "0")] != '\0') return;
+  lua_pushlstring(L, port, digits);
+  lua_replace(L, index);
+}
+
+const char *mb_luasocket_port(lua_State *L, int index) {
+  mb_luasocket_trim_port(L, index);
+  return luaL_checkstring(L, index);
+}
+
+const char *mb_luasocket_no_port(lua_State *L, const char *port) {
+  return lua_pushfstring(L, "%s: port \"%s\"", mb_luasocket_gai_error(EAI_SERVICE), port);
+}
+
+bool mb_luasocket_is_out_of_range(const char *port) {
   size_t digits = strspn(port, "0123456789");
   return port[digits] == '\0' && (digits > 5 || (digits == 5 && strcmp(port, "65535") > 0));
 }
 
-const char *mb_luasocket_resolve(const char *host, const char *port, int family, bool passive,
-                                 struct addrinfo **ret) {
+const char *mb_luasocket_resolve(lua_State *L, const char *host, const char *port, int family,
+                                 bool passive, struct addrinfo **ret) {
   struct addrinfo hints = {
       .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0};
-  if (is_out_of_range(port)) return mb_luasocket_gai_error(EAI_SERVICE);
+  if (mb_luasocket_is_out_of_range(port)) return mb_luasocket_no_port(L, port);
   if (strcmp(host, "*") == 0) host = NULL;
   int code = getaddrinfo(host, port, &hints, ret);
+  if (code == EAI_SERVICE) return mb_luasocket_no_port(L, port);
   return code == 0 ? NULL : mb_luasocket_gai_error(code);
 }
 

@@ -31,8 +31,9 @@ struct entry {
 struct selection {
   struct entry *entries; /* in the userdata at MEMORY */
   size_t count, capacity;
-  bool dirty;   /* something is ready without a wait */
-  bool in_vain; /* a server is in it to which no connection can come */
+  bool dirty;       /* something is ready without a wait */
+  bool in_vain;     /* a server is in it to which no connection can come */
+  bool connections; /* an entry is a connection */
 };
 
 /* ---- collecting ---- */
@@ -110,7 +111,7 @@ static void add_connection(lua_State *L, struct selection *all, int set, lua_Int
   }
   struct entry *e = add(L, all, interest.fds[0].fd, set, index);
   e->events = interest.fds[0].events;
-  e->connection = true;
+  e->connection = all->connections = true;
 }
 
 static void add_element(lua_State *L, struct selection *all, int set, lua_Integer index) {
@@ -223,6 +224,23 @@ static bool is_in_vain(const struct selection *all, int64_t deadline) {
   return all->in_vain || (mb_standin_active() && deadline == MB_NO_DEADLINE);
 }
 
+/*
+ * Returns whether the wait is a pause of a program with --style: it waits for nothing, or for servers in vain. A
+ * program that waits for its connection as well is at work.
+ */
+static bool is_pause(const struct selection *all) {
+  if (all->dirty) return false;
+  if (all->count == 0) return true;
+  return all->in_vain && !(all->connections && mb_standin_serving());
+}
+
+static int pause_and_report(lua_State *L, struct selection *all, int64_t deadline) {
+  if (!is_pause(all)) return wait_and_report(L, all, deadline);
+  int r = wait_and_report(L, all, mb_standin_pause(L, deadline));
+  mb_standin_paused(L);
+  return r;
+}
+
 static int push_outcome(lua_State *L, const char *error) {
   lua_settop(L, CAN_SEND);
   if (!error) return 2;
@@ -255,7 +273,7 @@ int mb_luasocket_select(lua_State *L) {
     mb_luasocket_wait_in_vain(L, &waits, deadline);
     return push_outcome(L, "timeout");
   }
-  int r = wait_and_report(L, &all, deadline);
+  int r = pause_and_report(L, &all, deadline);
   if (r == 0 && all.in_vain && mb_standin_over(L)) mb_standin_turn(L, &waits);
   return push_outcome(L, r < 0 ? "select failed" : r == 0 ? "timeout" : NULL);
 }

@@ -107,7 +107,7 @@ static const char *stand_in(lua_State *L, struct mb_luasocket *s, const struct a
 static const char *bind_to(lua_State *L, struct mb_luasocket *s, const char *host,
                            const char *port) {
   struct addrinfo *list;
-  const char *error = mb_luasocket_resolve(host, port, s->family, true, &list);
+  const char *error = mb_luasocket_resolve(L, host, port, s->family, true, &list);
   if (error) return error;
   error = mb_standin_active() ? stand_in(L, s, list) : bind_socket(L, s, list);
   freeaddrinfo(list);
@@ -121,7 +121,7 @@ static const char *bind_to(lua_State *L, struct mb_luasocket *s, const char *hos
 int mb_luasocket_method_bind(lua_State *L) {
   struct mb_luasocket *s = mb_luasocket_check(L, MB_LUASOCKET_MASTER);
   const char *host = luaL_checkstring(L, 2);
-  const char *error = bind_to(L, s, host, luaL_checkstring(L, 3));
+  const char *error = bind_to(L, s, host, mb_luasocket_port(L, 3));
   return error ? mb_luasocket_fail(L, error) : mb_luasocket_done(L);
 }
 
@@ -159,11 +159,11 @@ static const char *serve_at(lua_State *L, const struct addrinfo *address, const 
  */
 int mb_luasocket_bind(lua_State *L) {
   const char *host = luaL_checkstring(L, 1);
-  const char *port = luaL_checkstring(L, 2);
+  const char *port = mb_luasocket_port(L, 2);
   int backlog = (int)luaL_optnumber(L, 3, MB_LUASOCKET_BACKLOG);
   struct addrinfo *list;
   if (strcmp(host, "*") == 0) host = "0.0.0.0";
-  const char *error = mb_luasocket_resolve(host, "0", AF_UNSPEC, true, &list);
+  const char *error = mb_luasocket_resolve(L, host, "0", AF_UNSPEC, true, &list);
   if (error) return mb_luasocket_fail(L, error);
   lua_settop(L, 3);
   for (const struct addrinfo *a = list; a; a = a->ai_next) {
@@ -233,7 +233,7 @@ static int try_addresses(lua_State *L, struct mb_luasocket *s, const struct addr
 }
 
 /*
- * Connects the object at an index. Returns NULL or a message. The object becomes a client in both cases,
+ * Connects the object at an index. Returns NULL or a message, which may be on the stack. The object becomes a client in both cases,
  * unless it is a server or is connected already.
  */
 static const char *connect_to(lua_State *L, int object, const char *host, const char *port,
@@ -245,7 +245,7 @@ static const char *connect_to(lua_State *L, int object, const char *host, const 
     s->fd = mb_handle_fd(s->h); /* tries again with the same socket */
   }
   struct addrinfo *list;
-  const char *error = mb_luasocket_resolve(host, port, family, false, &list);
+  const char *error = mb_luasocket_resolve(L, host, port, family, false, &list);
   if (!error) {
     int r = try_addresses(L, s, list);
     freeaddrinfo(list);
@@ -273,7 +273,7 @@ static const char *bind_in_truth(lua_State *L, struct mb_luasocket *s) {
 int mb_luasocket_method_connect(lua_State *L) {
   struct mb_luasocket *s = mb_luasocket_any(L);
   const char *host = luaL_checkstring(L, 2);
-  const char *port = luaL_checkstring(L, 3);
+  const char *port = mb_luasocket_port(L, 3);
   const char *error = NULL;
   if ((s->stands_in || s->elsewhere) && s->class == MB_LUASOCKET_MASTER)
     error = bind_in_truth(L, s);
@@ -283,15 +283,15 @@ int mb_luasocket_method_connect(lua_State *L) {
 
 static int connect_from(lua_State *L, int family) {
   const char *host = luaL_checkstring(L, 1);
-  const char *port = luaL_checkstring(L, 2);
+  const char *port = mb_luasocket_port(L, 2);
   const char *local_host = luaL_optstring(L, 3, NULL);
-  const char *local_port = luaL_optstring(L, 4, "0");
+  const char *local_port = lua_isnoneornil(L, 4) ? "0" : mb_luasocket_port(L, 4);
   const char *error = NULL;
   struct mb_luasocket *s = push_master(L, family);
   int object = lua_gettop(L);
   if (local_host) {
     struct addrinfo *list;
-    error = mb_luasocket_resolve(local_host, local_port, family, true, &list);
+    error = mb_luasocket_resolve(L, local_host, local_port, family, true, &list);
     if (!error) {
       error = bind_socket(L, s, list);
       freeaddrinfo(list);

@@ -1,0 +1,107 @@
+/* src/socket/standin.c: how long a program may pause after the end of its connection, by a clock of this test's own. */
+#include "socket/standin.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../lib/peers.h"
+#include "../../lib/tap.h"
+#include "base/fdio.h"
+#include "socket/handle.h"
+#include "state/state.h"
+
+#define SECOND 1000000
+#define BOUND  (60 * (int64_t)SECOND)
+
+static struct mb_state state;
+static lua_State *L;
+static int64_t now = 1000 * (int64_t)SECOND;
+
+/* Comes before that of libc. */
+int clock_gettime(clockid_t clock, struct timespec *ret) {
+  (void)clock;
+  *ret = (struct timespec){.tv_sec = now / SECOND, .tv_nsec = now % SECOND * 1000};
+  return 0;
+}
+
+/* Begins a program whose connection is this one. */
+static void begin(int fd) {
+  struct mb_handle *h = mb_handle_new(L);
+  mb_handle_attach(h, mb_channel_of(fd, fd, MB_FD_TCP));
+  mb_standin_begin(L, "luasocket");
+}
+
+static void accept_and_drop(void) {
+  if (!mb_standin_take(L)) tap_bail("nothing to accept");
+  lua_pop(L, 1);
+}
+
+/* Pauses for so many seconds. Returns whether the pause may last so long. */
+static bool pause_for(double seconds) {
+  int64_t deadline = now + (int64_t)(seconds * SECOND);
+  int64_t end = mb_standin_pause(L, deadline);
+  now = end;
+  mb_standin_paused(L);
+  return end == deadline;
+}
+
+/* Returns the exit status of a copy of this process that pauses so many times; 99 when it goes on after that. */
+static int status_of_pauses(int count, double seconds) {
+  pid_t child = fork();
+  if (child < 0) tap_bail("fork");
+  if (child == 0) {
+    for (int i = 0; i < count; i++) pause_for(seconds);
+    _exit(99);
+  }
+  int status;
+  if (waitpid(child, &status, 0) != child || !WIFEXITED(status)) tap_bail("the child");
+  return WEXITSTATUS(status);
+}
+
+static void no_bound(const char *when) {
+  tap_ok(pause_for(3600), "%s: a pause may be long", when);
+  tap_ok(mb_standin_pause(L, MB_NO_DEADLINE) == MB_NO_DEADLINE, "%s: it may be endless", when);
+  mb_standin_paused(L);
+}
+
+static void after_the_end(void) {
+  tap_ok(mb_standin_pause(L, MB_NO_DEADLINE) == now + BOUND, "an endless pause has an end");
+  mb_standin_paused(L);
+  tap_ok(pause_for(20), "a pause that fits lasts as long as it is meant to");
+  now += 3600 * (int64_t)SECOND;
+  tap_ok(pause_for(39.9), "time between the pauses does not count");
+  tap_int(mb_standin_pause(L, now + SECOND) - now, SECOND / 10, "the next gets what is left");
+  tap_int(status_of_pauses(1, 0.05), 99, "while time is left the program goes on");
+  tap_int(status_of_pauses(2, 0.05), 0, "when all of it is used the process ends with 0");
+  tap_int(status_of_pauses(1, 3600), 0, "in the middle of a pause, too");
+}
+
+static int open_types(lua_State *l) {
+  mb_handle_open(l);
+  return 0;
+}
+
+int main(void) {
+  signal(SIGPIPE, SIG_IGN);
+  L = mb_state_new(&state);
+  if (!L) tap_bail("no Lua state");
+  mb_state_open(L, "test.lua");
+  lua_pushcfunction(L, open_types);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK) tap_bail(lua_tostring(L, -1));
+  int pair[2];
+  peers_tcp(pair);
+  no_bound("without a program");
+  begin(pair[0]);
+  no_bound("before it accepts");
+  accept_and_drop();
+  no_bound("while the connection is open");
+  mb_standin_close();
+  after_the_end();
+  mb_standin_forget();
+  lua_close(L);
+  close(pair[1]);
+  return tap_done();
+}
