@@ -8,6 +8,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "app/options_advice.h"
 #include "base/fdio.h"
 #include "base/proxy_trust.h"
 
@@ -72,40 +73,9 @@ const struct mb_option mb_options[MB_OPTIONS] = {
 
 _Static_assert(IN(carried) < NOWHERE, "an offset fits into its byte");
 
-/*
- * What people write who know other programs, and what to write in place of it. An abbreviation that may
- * stand for such a word, too, is refused: --listen 8080 is no --listener 8080.
- */
-static const struct {
-  char word[16]; /* "-x" or "--word" */
-  char advice[MB_OPTIONS_ERROR_MAX - 16];
-} foreign[] = {
-#define LISTENS                                                                               \
-  "mb-handle does not listen, the service manager does: systemctl start mb@PORT.socket; or, " \
-  "to try a script, systemd-socket-activate --accept -l PORT mb-handle SCRIPT"
-    {"--address", LISTENS},
-    {"--bind", LISTENS},
-    {"--host", LISTENS},
-    {"--listen", LISTENS},
-    {"--port", LISTENS},
-    {"-l", LISTENS},
-    {"-p", LISTENS},
-    {"--handler",
-     "write --handlers DIR for a directory of scripts; a script is written without an option: "
-     "mb-handle SCRIPT"},
-    {"--script", "a script is written without an option: mb-handle SCRIPT"},
-    {"-h", "write --help"},
-    {"-?", "write --help"},
-    {"-V", "write --version"},
-    {"-v", "write --version, or --log-level=debug"},
-    {"-c", "write --check"},
-#undef LISTENS
-};
-
 enum { FIRST_ROW = 256 /* above all characters */, RANGE_MAX = 64 };
 
-/* Returns the row of an option; NULL when there is no such option. */
-static const struct mb_option *find(const char *name, size_t len) {
+const struct mb_option *mb_options_find(const char *name, size_t len) {
   for (const struct mb_option *row = mb_options; row < mb_options + MB_OPTIONS; row++) {
     if (strlen(row->name) == len && memcmp(row->name, name, len) == 0) return row;
   }
@@ -245,7 +215,7 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
     return true;
   }
   bool makes_text = mb_options_make_text(o);
-  if (makes_text && o->handlers != find("handlers", 8)->fallback) {
+  if (makes_text && o->handlers != mb_options_find("handlers", 8)->fallback) {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s is told the script: --handlers does not go with it",
              mode_name(o->mode));
     return true;
@@ -282,62 +252,6 @@ static void carry(struct mb_options *o, const struct mb_option *row, const char 
   if (i == o->ncarried) o->ncarried++;
 }
 
-/* Returns whether a word is a long option of ours that is not written in full. */
-static bool is_abbreviation(const char *word, size_t len) {
-  return len > 2 && strncmp(word, "--", 2) == 0 && !find(word + 2, len - 2);
-}
-
-/*
- * Describes what to write in place of a word that another program may have, and returns true.
- * taken  getopt_long takes the word for an option of ours
- */
-static bool advise(const char *word, bool taken, char error[MB_OPTIONS_ERROR_MAX]) {
-  size_t len = word[0] == '-' && word[1] != '-' ? 2 : strcspn(word, "=");
-  if (taken && !is_abbreviation(word, len)) return false;
-  for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
-    size_t whole = strlen(foreign[i].word);
-    if (len > whole || (!taken && len < whole) || memcmp(word, foreign[i].word, len) != 0) continue;
-    snprintf(error, MB_OPTIONS_ERROR_MAX, "%.*s: %s", (int)len, word, foreign[i].advice);
-    return true;
-  }
-  return false;
-}
-
-/*
- * Writes the options that begin like a word, as "--one, --other", when there are several.
- * Returns whether there are.
- */
-static bool list_alike(const char *word, char text[MB_OPTIONS_ERROR_MAX]) {
-  size_t len = strcspn(word, "="), at = 0;
-  int count = 0;
-  for (const struct mb_option *row = mb_options; row < mb_options + MB_OPTIONS; row++) {
-    if (strncmp(row->name, word + 2, len - 2) != 0) continue;
-    at += (size_t)snprintf(text + at, MB_OPTIONS_ERROR_MAX - at, "%s--%s", count ? ", " : "",
-                           row->name);
-    count++;
-  }
-  return count > 1;
-}
-
-/* Describes why getopt_long refused a word; given is the word that it looked at last. */
-static void describe_wrong(int c, const char *given, char error[MB_OPTIONS_ERROR_MAX]) {
-  if (c == ':') {
-    snprintf(error, MB_OPTIONS_ERROR_MAX, "option %s needs a value; try mb-handle --help", given);
-  } else if (optopt > ' ' && optopt < 127) {
-    snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown option -%c; try mb-handle --help", optopt);
-  } else if (strncmp(given, "--", 2) == 0) {
-    char alike[MB_OPTIONS_ERROR_MAX];
-    if (is_abbreviation(given, strcspn(given, "=")) && list_alike(given, alike)) {
-      snprintf(error, MB_OPTIONS_ERROR_MAX, "option %s may be one of %s", given, alike);
-    } else {
-      snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown or wrong option %s; try mb-handle --help",
-               given);
-    }
-  } else {
-    snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown option; try mb-handle --help");
-  }
-}
-
 bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
                       char ret_error[MB_OPTIONS_ERROR_MAX]) {
   struct mb_options o = {0};
@@ -354,10 +268,10 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
   int c, at = 1; /* the word that getopt_long looks at: there is no group of short options */
   /* "+" leaves the words behind the script alone; ":" tells a missing value from a wrong option. */
   while ((c = getopt_long(argc, argv, "+:", table, NULL)) != -1) {
-    if (advise(argv[at], c != '?', ret_error)) return false;
+    if (mb_options_advise(argv[at], c != '?', ret_error)) return false;
     at = optind;
     if (c < FIRST_ROW) {
-      describe_wrong(c, optind > 0 && optind <= argc ? argv[optind - 1] : "", ret_error);
+      mb_options_describe_wrong(c, optind > 0 && optind <= argc ? argv[optind - 1] : "", ret_error);
       return false;
     }
     const struct mb_option *row = &mb_options[c - FIRST_ROW];
@@ -384,7 +298,7 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
 
 bool mb_options_is_one(const char *word) {
   if (strncmp(word, "--", 2) != 0) return false;
-  return find(word + 2, strcspn(word + 2, "=")) != NULL;
+  return mb_options_find(word + 2, strcspn(word + 2, "=")) != NULL;
 }
 
 void mb_options_help(FILE *to) {

@@ -89,6 +89,9 @@ struct mb_option {
 #define MB_OPTIONS 22
 extern const struct mb_option mb_options[MB_OPTIONS];
 
+/* Returns the row of an option by the first `len` bytes of name; NULL when there is no such option. */
+const struct mb_option *mb_options_find(const char *name, size_t len);
+
 /*
  * Reads the command line.
  * ret_error  says what is wrong, in one line, when it returns false

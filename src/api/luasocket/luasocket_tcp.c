@@ -233,8 +233,8 @@ static int try_addresses(lua_State *L, struct mb_luasocket *s, const struct addr
 }
 
 /*
- * Connects the object at an index. Returns NULL or a message, which may be on the stack. The object becomes a client in both cases,
- * unless it is a server or is connected already.
+ * Connects the object at an index. Returns NULL or a message, which may be on the stack. The object becomes a
+ * client in both cases, unless it is a server or is connected already.
  */
 static const char *connect_to(lua_State *L, int object, const char *host, const char *port,
                               int family) {
