@@ -416,6 +416,50 @@ while s:readable() do local c = s:accept() fiber.create(function(c) ({handler})(
         if not leaks else "local socket, fiber = require 'socket', require 'fiber'\n" + text, want, want)
 
 
+QUEUE = """
+local socket, fiber = require 'socket', require 'fiber'
+local q = fiber.channel(10)
+fiber.create(function() while true do print('worked on ' .. q:get()) end end)
+local function listener()
+  local s = socket('AF_INET', 'SOCK_STREAM', 'tcp') assert(s:bind('127.0.0.1', 0)) s:listen(5) return s
+end
+local function server(handler) assert(socket.tcp_server('127.0.0.1', 0, handler)) end
+"""
+
+# What a program does -> what it prints. The connection sends "job".
+WORK_AFTER_THE_CLOSE = (
+    ("""local ms = listener()
+while true do
+  if ms:readable(0.1) then local c = ms:accept() local l = c:read(3) c:close() q:put(l) else print('idle ' .. q:count()) end
+end""", "worked on job\nidle 0\n"),
+    ("server(function(s) q:put(s:read(3)) end)", "worked on job\n"),
+    ("server(function(s) s:close() print(1) fiber.sleep(0) print(2) fiber.yield() print(3) end)", "1\n2\n3\n"),
+    ("server(function(s) s:close() fiber.new(function() print('f') fiber.new(print, 'g') end) end)", "f\ng\n"),
+    ("local c = listener():accept() c:close() fiber.new(function() fiber.yield() q:put('job') end)", "worked on job\n"),
+    # The main program is made ready, by a fiber that is made ready, too.
+    ("""local a, b = fiber.channel(), fiber.channel() fiber.create(function() local x = a:get() fiber.yield() b:put(x) end)
+server(function(s) s:close() a:put('x') end) print(b:get()) fiber.sleep(0) fiber.new(print, 'y') fiber.sleep(1000)""", "x\ny\n"),
+    ("""local c = listener() fiber.create(function() c:accept():close() c:accept() end)
+for i = 1, 3 do fiber.sleep(0) end print('slept') fiber.sleep(1000)""", "slept\n"),
+    # Signals, ends, cancels and wake-ups.
+    ("""local c = fiber.cond()
+local f = fiber.create(function() c:wait() print('signalled') end) f:set_joinable(true)
+fiber.create(function() f:join() print('joined') end)
+local cancelled = fiber.create(function() pcall(fiber.sleep, 1000) print('cancelled') end)
+local woken = fiber.create(function() fiber.sleep(1000) print('woken') end)
+server(function(s) s:close() c:signal() cancelled:cancel() woken:wakeup() end)""", "signalled\ncancelled\nwoken\njoined\n"),
+    # What always can run, or waits for a time, does not keep the process.
+    ("fiber.create(function() while true do fiber.yield() end end) server(function(s) s:close() end) while true do fiber.sleep(0) end", ""),
+    ("server(function(s) s:close() fiber.sleep(1000) print('never') end)", ""),
+)
+
+
+@test("--style: what can run when the connection ends does run, and what that wakes; what always can is stopped")
+def _():
+    for text, log in WORK_AFTER_THE_CLOSE:
+        serves(tcp_pair(), QUEUE + text, b"job", b"", log)
+
+
 @test("--style: a fiber that is cancelled while it waits for another connection does not end the others")
 def _():
     text = r"""

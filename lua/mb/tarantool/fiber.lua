@@ -107,6 +107,7 @@ function fiber.yield()
   if scheduler:current() then
     coroutine.yield()
   else
+    waiting.outside = waiting.outside + 1
     scheduler:step(0)
   end
   fiber.testcancel()
