@@ -899,6 +899,9 @@ list(socket.getaddrinfo("127.0.0.1", 80, {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("127.0.0.1", "80", {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("127.0.0.1", "http", {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("127.0.0.1", 80)) --! protocol
+list(socket.getaddrinfo("127.0.0.1", "80" + 0, {type = "SOCK_STREAM"}))
+list(socket.getaddrinfo("127.0.0.1", 160 / 2, {type = "SOCK_STREAM"}))
+list(socket.getaddrinfo("127.0.0.1", ".0", {type = "SOCK_STREAM"})) --! message
 list(socket.getaddrinfo("127.0.0.1", nil, {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("::1", 80, {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("127.0.0.1", 80, 1, {type = "SOCK_DGRAM"}))

@@ -426,7 +426,7 @@ end
 local function server(handler) assert(socket.tcp_server('127.0.0.1', 0, handler)) end
 """
 
-# What a program does -> what it prints. The connection sends "job".
+# What a program does -> what it prints. The client sends "job" to one that reads.
 WORK_AFTER_THE_CLOSE = (
     ("""local ms = listener()
 while true do
@@ -457,7 +457,7 @@ server(function(s) s:close() c:signal() cancelled:cancel() woken:wakeup() end)""
 @test("--style: what can run when the connection ends does run, and what that wakes; what always can is stopped")
 def _():
     for text, log in WORK_AFTER_THE_CLOSE:
-        serves(tcp_pair(), QUEUE + text, b"job", b"", log)
+        serves(tcp_pair(), QUEUE + text, b"job" if "read(3)" in text else b"", b"", log, finish=False)
 
 
 @test("--style: a fiber that is cancelled while it waits for another connection does not end the others")
@@ -514,6 +514,18 @@ end
         served.client.send(b"hello\n")
         equal(served.client.end(), (b"hello\n", "eof"), "answer")
         equal(served.child.wait(), 0, "exit status")
+
+
+@test("--style: a port that the program calculates may be a float")
+def _():
+    for call in (
+        "socket.tcp_server('127.0.0.1', PORT, function(s) s:write('hello') end)",
+        "socket.tcp_server('localhost', PORT, function(s) s:write('hello') end)",
+        "(function() local s = socket.bind('127.0.0.1', PORT) s:listen() return s:accept():write('hello') end)()",
+    ):
+        client, conn = tcp_pair()
+        call = call.replace("PORT", f"'{conn.getsockname()[1]}' + 0")
+        serves((client, conn), "local socket = require 'socket' assert(" + call + ")", b"", b"hello", finish=False)
 
 
 @test("--style: over a Unix socket")
