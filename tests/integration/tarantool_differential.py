@@ -224,6 +224,7 @@ REASONS = {
     "reset": ("the connection, reset", lambda theirs, own: "ECONNRESET" in own or (theirs, own) == ("true", "false")),
     "channel": ("a closed channel", lambda theirs, own: (theirs, own) in (("nil", "1"), ("0", "1"))),
     "null": ("null in JSON's objects", lambda theirs, own: (theirs, own) == ("true", "false")),
+    "big": ("JSON's integers from 2^63", lambda theirs, own: own in ("1.2345678901235e+19", '"12345678901234567168"')),
     "setting": ("unknown setting of json", lambda theirs, own: not failed(theirs) and own.startswith("throws")),
     "ipv6": ("uri.format of IPv6", lambda theirs, own: (theirs, own) == ('"::1:80"', '"[::1]:80"')),
     "empty": ("an empty datagram", lambda theirs, own: (theirs, own) == ("true | 0 nil", "0 | 0 nil")),
@@ -1512,6 +1513,11 @@ e(0.1)
 e(1 / 3)
 e(1e15)
 e(2 ^ 53)
+e(2 ^ 63)
+e(2 ^ 64 - 2048)
+e(2 ^ 64)
+e(-2 ^ 63)
+e(-2 ^ 63 - 2048)
 e(1e20)
 e(1e100)
 e(-0.0)
@@ -1527,6 +1533,12 @@ e(true)
 e({false})
 e(print)
 e({print})
+json.decode(e(fiber.self())).name, json.decode(e({fiber.self()}))[1].id == fiber.id()
+json.decode(e(fiber.self())).status, e(fiber.create(function() end))
+! local s, port = listener()
+json.decode(e(s)).name.port == port, json.decode(e(s)).fd == s:fd(), json.decode(e(s)).peer
+! s:close()
+e(s)
 e({true, "x", 2, {}})
 e(setmetatable({}, {__serialize = "map"}))
 e(setmetatable({1, 2}, {__serialize = "map"})):gsub("[12]", "N")
@@ -1641,6 +1653,18 @@ takes("[nan]", {decode_invalid_numbers = false})
 d("nan") ~= d("nan")
 d("inf")
 d("-inf")
+takes("NaN")
+takes("[NAN]")
+takes("-NaN")
+takes("-nan")
+takes("Inf")
+takes("[INF]")
+takes("-Inf")
+takes("infinity")
+takes("-Infinity")
+d("9223372036854775807") == 2 ^ 63 - 1, d("-9223372036854775808") == -2 ^ 63
+d("12345678901234567890") --! big
+json.encode(d("12345678901234567890")) --! big
 """)
 
 group("bit", r"""
@@ -1714,6 +1738,10 @@ parse("http://host?x=1")
 parse("http://host#f")
 parse("http://host/?")
 parse("http://h:")
+parse("\209\130.\209\128\209\132:80")
+parse("host:80/\195\164")
+parse("/tmp/\195\164")
+parse("host\255")
 parse("./x")
 parse("?q")
 parse("#f")

@@ -204,11 +204,12 @@ def _():
 local log = require("mb.tarantool").log
 log.info({code = 5, list = {1, "two"}}) log.error({})
 log.info(setmetatable({print}, {__tostring = function() return "own" end}))
+log.info(require("mb.tarantool").fiber.self())
 """
     log = prints(text, "log")
     lines = [line.partition(": ")[2] for line in log.splitlines()]
     equal(json.loads(lines[0]), {"code": 5, "list": [1, "two"]}, "a table")
-    equal(lines[1:], ["[]", "own"], "an empty one, and one that has no JSON")
+    equal(lines[1:], ["[]", "own", "fiber: 101 (main)"], "an empty one, one that has no JSON, and a fiber")
 
 
 @test("string and table: additions are loaded when one is called; a metatable of the program's stays")

@@ -148,6 +148,13 @@ function methods:__index(key)
   return methods[key]
 end
 
+-- For JSON.
+function methods:__serialize()
+  local status = self:status()
+  if status == "dead" then return "the fiber is dead" end
+  return {id = self._id, name = self._name, status = status}
+end
+
 function methods:__tostring() return ("fiber: %d (%s)"):format(self._id, self._name) end
 
 function methods:id() return check(self)._id end
