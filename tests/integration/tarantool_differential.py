@@ -1704,6 +1704,37 @@ math.abs(clock.bench(function() end)[1]) < 1
 clock.nosuch
 """)
 
+group("additions to Lua's tables, and global functions", r"""
+! local u = "a\195\164\195\182b"
+utf8.sub(u, 1), utf8.sub(u, 2, 3), utf8.sub(u, -2), utf8.sub(u, -3, -2), utf8.sub(u, 0), utf8.sub(u, 2, 1), utf8.sub(u, 5)
+utf8.sub(u, 4, 9), utf8.sub(u, -9), utf8.sub(u, -9, 2), utf8.sub(u, -9, -3), utf8.sub("", 1), utf8.sub(u, 2, -1)
+utf8.sub(u, 1, 0), utf8.sub(u, 3, 3), utf8.sub(u, 2.7, 3.2), utf8.sub("a\255b", 2, 2), utf8.sub(5, 1), utf8.sub(u, -1e10, 1e10)
+utf8.sub()
+utf8.sub(u)
+utf8.sub(u, 1, "x")
+utf8.next(u), utf8.next(u, 2), utf8.next(u, 4)
+utf8.next(u, 3)
+utf8.next(u, 7)
+utf8.next(u, -1), utf8.next(5)
+utf8.next("")
+utf8.next()
+#table.new(5, 5), next(table.new(1, 1))
+table.new()
+require("table.new") == table.new
+! local full = {1, 2, x = 3} require("table.clear")(full)
+next(full)
+tonumber64("12"), tonumber64("0x1f"), tonumber64(12.5), tonumber64("ff", 16), tonumber64(" 12 "), tonumber64("-5")
+tonumber64("x"), tonumber64("12.5"), tonumber64("1e3"), tonumber64(""), tonumber64({}), tonumber64(nil)
+tonumber64("9223372036854775807") == 2 ^ 63 - 1
+dostring("return ...", 1, 2)
+dostring("return 1, nil")
+pcall(dostring, "x x") == false, pcall(dostring) == false
+dostring("error('told', 0)")
+debug.sourcefile():match("%.lua$"), debug.sourcefile() == debug.sourcedir() .. debug.sourcefile():match("/[^/]*$")
+dostring("local file, directory = debug.sourcefile(), debug.sourcedir() return file, directory")
+type(_TARANTOOL), _TARANTOOL:match("^%d%.%d%.")
+""")
+
 group("uri", r"""
 ! local uri = require "uri" local parse, format = uri.parse, uri.format
 ! local all = {scheme = "http", login = "u", password = "p", host = "h", service = "80", path = "/x", query = "q"}

@@ -37,4 +37,7 @@ local log = functions("")
 -- new(name): returns the same functions; the name of a module comes first in each of their lines.
 function log.new(name) return functions(tostring(name) .. ": ") end
 
-return log
+-- What Tarantool has there besides.
+local function missing(_, name) return require "mb.tarantool.absent".find("log", name) end
+
+return setmetatable(log, {__index = missing})
