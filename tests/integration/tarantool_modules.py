@@ -215,6 +215,20 @@ log.info(require("mb.tarantool").fiber.self())
     equal(lines[1:], ["[]", "own", "fiber: 101 (main)"], "an empty one, one that has no JSON, and a fiber")
 
 
+@test("digest: a hash that OpenSSL does not have is an error that names it, at the caller")
+def _():
+    good(
+        r"""
+package.preload["openssl.digest"] = function() return {new = function() error("digest.new: iL:386:error:0308010C") end} end
+for _, name in ipairs{"md4", "md4_hex"} do
+  local f = function() local text = mb.digest[name]("a") return text end
+  local line, _, message = debug.getinfo(f, "S").linedefined, pcall(f)
+  equal(message:match(":" .. line .. ": (.*)"), "digest." .. name .. ": this system's OpenSSL has no md4", message)
+end
+"""
+    )
+
+
 @test("a function of Tarantool that is missing throws an error that names it, when it is called; a probe of any other is nil")
 def _():
     good(

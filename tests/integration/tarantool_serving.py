@@ -328,6 +328,9 @@ local clock = require "moonbridge_io".timeref
 local s = socket('AF_INET', 'SOCK_STREAM', 'tcp')
 local function say(...) print(...) end
 say(s:bind("127.0.0.1", PORT + 1), s:error(), s:errno() == errno.EADDRNOTAVAIL)
+say(errno.strerror() == s:error(), errno.strerror(errno()) == s:error()) -- as most programs ask
+socket('AF_INET', 'SOCK_STREAM', 'tcp'):sysconnect("127.0.0.1", 1)
+say(errno.strerror())
 local other = socket('AF_INET', 'SOCK_STREAM', 'tcp') -- what a client may do, and a listener not
 say(other:bind("127.0.0.2", 0), other:listen(1), (other:error():gsub(":%d+: the", ": the")), other:name().host)
 say(s:bind("0.0.0.0", PORT), s:listen(1), s:error())
@@ -347,6 +350,8 @@ s:readable(0)
 say("never")
 """.replace("PORT", str(port))
     log = f"""false\tcannot bind to 127.0.0.1:{port + 1}: the connection came in on 127.0.0.1:{port}, and with --style=tarantool a program serves nothing else\ttrue
+true\ttrue
+Connection refused
 true\tfalse\tcannot bind to 127.0.0.2: the connection came in on 127.0.0.1:{port}, and with --style=tarantool a program serves nothing else\t127.0.0.2
 true\ttrue\tnil
 0.0.0.0\ttrue\tAF_INET

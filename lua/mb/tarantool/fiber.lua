@@ -215,8 +215,13 @@ fiber.set_joinable = methods.set_joinable
 
 -- kill(id): cancels the fiber with this number; id may also be a fiber.
 function fiber.kill(id)
-  local f = type(id) == "number" and by_id[id] or id
-  if getmetatable(f) ~= methods or f._done then error("the fiber is dead", 2) end
+  local f = id
+  if type(id) == "number" then
+    f = by_id[id]
+  elseif getmetatable(id) ~= methods then
+    error("bad argument #1: expected a fiber or its number, got " .. type(id), 2)
+  end
+  if not f or f._done then error("the fiber is dead", 2) end
   f:cancel()
 end
 
