@@ -37,6 +37,9 @@ function scheduler:count() return self.task_count end
 
 function scheduler:empty() return self.task_count == 0 end
 
+-- Returns how many tasks can run; the running one does not count.
+function scheduler:runnable() return self.last - self.first + 1 end
+
 local function make_runnable(self, waiter, result)
   local last = self.last + 1
   self.last, self.queue[last], self.results[last] = last, waiter, result

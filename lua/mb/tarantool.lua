@@ -19,7 +19,7 @@ local names = {
 -- The modules that box has as well. No file of the program takes their place.
 local in_box = {"errno", "fiber", "log", "socket"}
 
-local function load(t, key)
+local function load_module(t, key)
   local name = names[key]
   if not name then return nil end
   local module = require(name)
@@ -27,7 +27,7 @@ local function load(t, key)
   return module
 end
 
-setmetatable(tarantool, {__index = load})
+setmetatable(tarantool, {__index = load_module})
 
 -- wrap(socket): returns the connect handler's socket, or another of ours, as Tarantool's socket object. Only its
 -- close() closes it; the garbage collector does not.
@@ -54,7 +54,7 @@ local box_meta = {}
 
 function box_meta.__index(t, key)
   for _, name in ipairs(in_box) do
-    if name == key then return load(t, key) end
+    if name == key then return load_module(t, key) end
   end
   if key == "NULL" then return require "mb.tarantool.core".null end
   require "mb.tarantool.absent".check_field(key) -- no tail call: it blames the caller
@@ -74,21 +74,44 @@ end
 -- The last searcher: for a module of Tarantool that is nowhere.
 local function search_absent(name) return require "mb.tarantool.absent".search(name) end
 
--- Tarantool's additions to the tables string and table are loaded when a program calls the first of them.
--- What a metatable of such a table has given before, it still gives.
-local extended = {}
+-- Returns a searcher for files that does not take another module, which the system has installed, for Tarantool's.
+local function without_others(searcher)
+  return function(name)
+    local loader, path = searcher(name)
+    if type(path) ~= "string" or path:sub(1, 5) ~= "/usr/" then return loader, path end
+    return require "mb.tarantool.absent".search_other(name, path) or loader, path
+  end
+end
+
+local function set_searchers(searchers)
+  if searchers[#searchers] == search_absent then return end
+  for i = 3, #searchers do searchers[i] = without_others(searchers[i]) end -- behind ours, and package.preload
+  searchers[#searchers + 1] = search_absent
+end
+
+-- Tarantool's additions to Lua's tables are loaded when a program first looks for a name that Lua does not have.
+local extended = {"debug", "os", "string", "table", "utf8"}
+
+local metas = {} -- the metatable that each had before; false: none
+
+local additions = {
+  __index = function(library, key) return require "mb.tarantool.extras".find(library, key, metas[library]) end,
+}
+
 local function add_extras(name)
   local library = _G[name]
-  if extended[library] then return end
-  extended[library] = true
-  local before = getmetatable(library)
-  setmetatable(library, {__index = function(_, key)
-    local extra = require "mb.tarantool.extras"[name][key]
-    if extra ~= nil or not before then return extra end
-    local found = setmetatable({}, before)[key]
-    if found ~= nil then return found end
-    return rawget(library, key) -- Lua 5.1's names, which the one before has set
-  end})
+  local before = getmetatable(library) or false
+  if before == additions then return end
+  metas[library] = before
+  setmetatable(library, additions)
+end
+
+local function set_globals()
+  if rawget(_G, "_TARANTOOL") ~= nil then return end
+  rawset(_G, "_TARANTOOL", "2.6.0-mb-handle") -- whose interface this is
+  for _, name in ipairs{"dostring", "tonumber64"} do
+    rawset(_G, name, function(...) return require "mb.tarantool.extras"[name](...) end)
+  end
 end
 
 -- install(): from now on, require returns these modules under their names in Tarantool, and the global box has those
@@ -101,8 +124,7 @@ function tarantool.install()
   for _, name in ipairs(in_box) do
     package.preload[name] = function() return tarantool[name] end
   end
-  local searchers = package.searchers
-  if searchers[#searchers] ~= search_absent then searchers[#searchers + 1] = search_absent end
+  set_searchers(package.searchers)
   -- luacheck: globals box
   if type(_G.box) == "table" then
     for _, name in ipairs(in_box) do box[name] = tarantool[name] end
@@ -111,8 +133,8 @@ function tarantool.install()
   end
   if rawget(box, "cfg") == nil then box.cfg = cfg end
   package.preload.box = function() return box end
-  add_extras("string")
-  add_extras("table")
+  for _, name in ipairs(extended) do add_extras(name) end
+  set_globals()
   local style = require "mb.style"
   if style.active() then
     style.at_end(function() require "mb.tarantool.listener".run_rest() end)

@@ -135,6 +135,8 @@ end
 equal(socket.getaddrinfo('nosuch', 80), nil, "no such name") equal(errno(), errno.ENXIO, "errno")
 equal(select(2, socket.getaddrinfo('nosuch', 80)), "Name or service not known", "message")
 equal(socket.getaddrinfo('many', 'nosuch'), nil, "no such service")
+for _, port in ipairs{80, "80", 160 / 2, "80" + 0, "80.0"} do equal(list('127.0.0.1', port)[1].port, 80, "a port") end
+equal(socket.getaddrinfo('127.0.0.1', 80.5), nil, "no port") equal(socket.getaddrinfo('127.0.0.1', '.0'), nil, "no port")
 """
         )
 

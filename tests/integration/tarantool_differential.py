@@ -224,6 +224,7 @@ REASONS = {
     "reset": ("the connection, reset", lambda theirs, own: "ECONNRESET" in own or (theirs, own) == ("true", "false")),
     "channel": ("a closed channel", lambda theirs, own: (theirs, own) in (("nil", "1"), ("0", "1"))),
     "null": ("null in JSON's objects", lambda theirs, own: (theirs, own) == ("true", "false")),
+    "big": ("JSON's integers from 2^63", lambda theirs, own: own in ("1.2345678901235e+19", '"12345678901234567168"')),
     "setting": ("unknown setting of json", lambda theirs, own: not failed(theirs) and own.startswith("throws")),
     "ipv6": ("uri.format of IPv6", lambda theirs, own: (theirs, own) == ('"::1:80"', '"[::1]:80"')),
     "empty": ("an empty datagram", lambda theirs, own: (theirs, own) == ("true | 0 nil", "0 | 0 nil")),
@@ -899,6 +900,9 @@ list(socket.getaddrinfo("127.0.0.1", 80, {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("127.0.0.1", "80", {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("127.0.0.1", "http", {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("127.0.0.1", 80)) --! protocol
+list(socket.getaddrinfo("127.0.0.1", "80" + 0, {type = "SOCK_STREAM"}))
+list(socket.getaddrinfo("127.0.0.1", 160 / 2, {type = "SOCK_STREAM"}))
+list(socket.getaddrinfo("127.0.0.1", ".0", {type = "SOCK_STREAM"})) --! message
 list(socket.getaddrinfo("127.0.0.1", nil, {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("::1", 80, {type = "SOCK_STREAM"}))
 list(socket.getaddrinfo("127.0.0.1", 80, 1, {type = "SOCK_DGRAM"}))
@@ -1354,6 +1358,10 @@ fiber.kill(f:id())
 ! fiber.sleep(0)
 said()
 fiber.kill(999999)
+fiber.kill()
+fiber.cancel(nil)
+fiber.cancel("x")
+fiber.kill({})
 pcall(fiber.testcancel)
 fiber.testcancel()
 ! f = fiber.create(function() fiber.sleep(5) say("woken") end)
@@ -1509,6 +1517,11 @@ e(0.1)
 e(1 / 3)
 e(1e15)
 e(2 ^ 53)
+e(2 ^ 63)
+e(2 ^ 64 - 2048)
+e(2 ^ 64)
+e(-2 ^ 63)
+e(-2 ^ 63 - 2048)
 e(1e20)
 e(1e100)
 e(-0.0)
@@ -1524,6 +1537,12 @@ e(true)
 e({false})
 e(print)
 e({print})
+json.decode(e(fiber.self())).name, json.decode(e({fiber.self()}))[1].id == fiber.id()
+json.decode(e(fiber.self())).status, e(fiber.create(function() end))
+! local s, port = listener()
+json.decode(e(s)).name.port == port, json.decode(e(s)).fd == s:fd(), json.decode(e(s)).peer
+! s:close()
+e(s)
 e({true, "x", 2, {}})
 e(setmetatable({}, {__serialize = "map"}))
 e(setmetatable({1, 2}, {__serialize = "map"})):gsub("[12]", "N")
@@ -1638,6 +1657,18 @@ takes("[nan]", {decode_invalid_numbers = false})
 d("nan") ~= d("nan")
 d("inf")
 d("-inf")
+takes("NaN")
+takes("[NAN]")
+takes("-NaN")
+takes("-nan")
+takes("Inf")
+takes("[INF]")
+takes("-Inf")
+takes("infinity")
+takes("-Infinity")
+d("9223372036854775807") == 2 ^ 63 - 1, d("-9223372036854775808") == -2 ^ 63
+d("12345678901234567890") --! big
+json.encode(d("12345678901234567890")) --! big
 """)
 
 group("bit", r"""
@@ -1677,6 +1708,37 @@ math.abs(clock.bench(function() end)[1]) < 1
 clock.nosuch
 """)
 
+group("additions to Lua's tables, and global functions", r"""
+! local u = "a\195\164\195\182b"
+utf8.sub(u, 1), utf8.sub(u, 2, 3), utf8.sub(u, -2), utf8.sub(u, -3, -2), utf8.sub(u, 0), utf8.sub(u, 2, 1), utf8.sub(u, 5)
+utf8.sub(u, 4, 9), utf8.sub(u, -9), utf8.sub(u, -9, 2), utf8.sub(u, -9, -3), utf8.sub("", 1), utf8.sub(u, 2, -1)
+utf8.sub(u, 1, 0), utf8.sub(u, 3, 3), utf8.sub(u, 2.7, 3.2), utf8.sub("a\255b", 2, 2), utf8.sub(5, 1), utf8.sub(u, -1e10, 1e10)
+utf8.sub()
+utf8.sub(u)
+utf8.sub(u, 1, "x")
+utf8.next(u), utf8.next(u, 2), utf8.next(u, 4)
+utf8.next(u, 3)
+utf8.next(u, 7)
+utf8.next(u, -1), utf8.next(5)
+utf8.next("")
+utf8.next()
+#table.new(5, 5), next(table.new(1, 1))
+table.new()
+require("table.new") == table.new
+! local full = {1, 2, x = 3} require("table.clear")(full)
+next(full)
+tonumber64("12"), tonumber64("0x1f"), tonumber64(12.5), tonumber64("ff", 16), tonumber64(" 12 "), tonumber64("-5")
+tonumber64("x"), tonumber64("12.5"), tonumber64("1e3"), tonumber64(""), tonumber64({}), tonumber64(nil)
+tonumber64("9223372036854775807") == 2 ^ 63 - 1
+dostring("return ...", 1, 2)
+dostring("return 1, nil")
+pcall(dostring, "x x") == false, pcall(dostring) == false
+dostring("error('told', 0)")
+debug.sourcefile():match("%.lua$"), debug.sourcefile() == debug.sourcedir() .. debug.sourcefile():match("/[^/]*$")
+dostring("local file, directory = debug.sourcefile(), debug.sourcedir() return file, directory")
+type(_TARANTOOL), _TARANTOOL:match("^%d%.%d%.")
+""")
+
 group("uri", r"""
 ! local uri = require "uri" local parse, format = uri.parse, uri.format
 ! local all = {scheme = "http", login = "u", password = "p", host = "h", service = "80", path = "/x", query = "q"}
@@ -1711,6 +1773,10 @@ parse("http://host?x=1")
 parse("http://host#f")
 parse("http://host/?")
 parse("http://h:")
+parse("\209\130.\209\128\209\132:80")
+parse("host:80/\195\164")
+parse("/tmp/\195\164")
+parse("host\255")
 parse("./x")
 parse("?q")
 parse("#f")

@@ -67,6 +67,8 @@ end
     text = 'mb.install() print(require("clock").time() > 1e9)'
     for args in (), ("--style=tarantool",):
         equal(prints(text, "named", *args, name="clock.lua"), "true\n", f"a script clock.lua {args}")
+    mbtest.write_file(tmp("client/http", "client.lua"), "return {own = true}")
+    equal(prints('mb.install() print(require("http.client").own)', "client"), "true\n", "a name of Debian's lua-http")
     mbtest.write_file(tmp("broken", "json.lua"), "return {")
     log = prints('mb.install() print(select(2, pcall(require, "json")))', "broken")
     equal("json.lua:1: unexpected symbol near <eof>" in log, True, f"the fault of such a file: {log!r}")
@@ -79,7 +81,8 @@ def _():
 mb.install() mb.install()
 for name, advice in pairs{
   ["net.box"] = "there is no database here", msgpack = "lua-messagepack", fio = "lua-posix", yaml = "lua-yaml",
-  ffi = "Lua 5.3 has no ffi", console = "no console", tarantool = "mb-handle",
+  ffi = "Lua 5.3 has no ffi", console = "no console", tarantool = "mb-handle", help = "console",
+  ["http.client"] = "lua-http", ["internal.argparse"] = "arg", -- also where Debian's package lua-http is installed
 } do
   local f = function() local module = require(name) return module end
   local good, message = pcall(f)
@@ -204,11 +207,49 @@ def _():
 local log = require("mb.tarantool").log
 log.info({code = 5, list = {1, "two"}}) log.error({})
 log.info(setmetatable({print}, {__tostring = function() return "own" end}))
+log.info(require("mb.tarantool").fiber.self())
 """
     log = prints(text, "log")
     lines = [line.partition(": ")[2] for line in log.splitlines()]
     equal(json.loads(lines[0]), {"code": 5, "list": [1, "two"]}, "a table")
-    equal(lines[1:], ["[]", "own"], "an empty one, and one that has no JSON")
+    equal(lines[1:], ["[]", "own", "fiber: 101 (main)"], "an empty one, one that has no JSON, and a fiber")
+
+
+@test("digest: a hash that OpenSSL does not have is an error that names it, at the caller")
+def _():
+    good(
+        r"""
+package.preload["openssl.digest"] = function() return {new = function() error("digest.new: iL:386:error:0308010C") end} end
+for _, name in ipairs{"md4", "md4_hex"} do
+  local f = function() local text = mb.digest[name]("a") return text end
+  local line, _, message = debug.getinfo(f, "S").linedefined, pcall(f)
+  equal(message:match(":" .. line .. ": (.*)"), "digest." .. name .. ": this system's OpenSSL has no md4", message)
+end
+"""
+    )
+
+
+@test("a function of Tarantool that is missing throws an error that names it, when it is called; a probe of any other is nil")
+def _():
+    good(
+        r"""
+mb.install()
+for _, name in ipairs{"utf8.upper", "utf8.lower", "utf8.isalpha", "utf8.casecmp", "os.environ", "os.setenv", "log.level",
+  "log.rotate"} do
+  local library, key = name:match("(.*)%.(.*)")
+  local missing = (_G[library] or require(library))[key]
+  local f = function() missing() return 1 end
+  local line, _, message = debug.getinfo(f, "S").linedefined, pcall(f)
+  equal(tostring(message):match(":" .. line .. ": (.*) is not in mb.tarantool: "), name, message)
+end
+for _, library in ipairs{"debug", "os", "string", "table", "utf8", "log"} do
+  equal((_G[library] or require(library)).nosuch, nil, library)
+end
+says("box.error: use error", function() return box.error end)
+equal(_TARANTOOL:match("^%d%.%d"), "2.6", "version")
+"""
+    )
+    good("equal(_TARANTOOL, nil, 'without install()') equal(os.setenv, nil, 'without install()')")
 
 
 @test("string and table: additions are loaded when one is called; a metatable of the program's stays")

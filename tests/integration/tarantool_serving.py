@@ -328,6 +328,9 @@ local clock = require "moonbridge_io".timeref
 local s = socket('AF_INET', 'SOCK_STREAM', 'tcp')
 local function say(...) print(...) end
 say(s:bind("127.0.0.1", PORT + 1), s:error(), s:errno() == errno.EADDRNOTAVAIL)
+say(errno.strerror() == s:error(), errno.strerror(errno()) == s:error()) -- as most programs ask
+socket('AF_INET', 'SOCK_STREAM', 'tcp'):sysconnect("127.0.0.1", 1)
+say(errno.strerror())
 local other = socket('AF_INET', 'SOCK_STREAM', 'tcp') -- what a client may do, and a listener not
 say(other:bind("127.0.0.2", 0), other:listen(1), (other:error():gsub(":%d+: the", ": the")), other:name().host)
 say(s:bind("0.0.0.0", PORT), s:listen(1), s:error())
@@ -347,6 +350,8 @@ s:readable(0)
 say("never")
 """.replace("PORT", str(port))
     log = f"""false\tcannot bind to 127.0.0.1:{port + 1}: the connection came in on 127.0.0.1:{port}, and with --style=tarantool a program serves nothing else\ttrue
+true\ttrue
+Connection refused
 true\tfalse\tcannot bind to 127.0.0.2: the connection came in on 127.0.0.1:{port}, and with --style=tarantool a program serves nothing else\t127.0.0.2
 true\ttrue\tnil
 0.0.0.0\ttrue\tAF_INET
@@ -416,6 +421,50 @@ while s:readable() do local c = s:accept() fiber.create(function(c) ({handler})(
         if not leaks else "local socket, fiber = require 'socket', require 'fiber'\n" + text, want, want)
 
 
+QUEUE = """
+local socket, fiber = require 'socket', require 'fiber'
+local q = fiber.channel(10)
+fiber.create(function() while true do print('worked on ' .. q:get()) end end)
+local function listener()
+  local s = socket('AF_INET', 'SOCK_STREAM', 'tcp') assert(s:bind('127.0.0.1', 0)) s:listen(5) return s
+end
+local function server(handler) assert(socket.tcp_server('127.0.0.1', 0, handler)) end
+"""
+
+# What a program does -> what it prints. The client sends "job" to one that reads.
+WORK_AFTER_THE_CLOSE = (
+    ("""local ms = listener()
+while true do
+  if ms:readable(0.1) then local c = ms:accept() local l = c:read(3) c:close() q:put(l) else print('idle ' .. q:count()) end
+end""", "worked on job\nidle 0\n"),
+    ("server(function(s) q:put(s:read(3)) end)", "worked on job\n"),
+    ("server(function(s) s:close() print(1) fiber.sleep(0) print(2) fiber.yield() print(3) end)", "1\n2\n3\n"),
+    ("server(function(s) s:close() fiber.new(function() print('f') fiber.new(print, 'g') end) end)", "f\ng\n"),
+    ("local c = listener():accept() c:close() fiber.new(function() fiber.yield() q:put('job') end)", "worked on job\n"),
+    # The main program is made ready, by a fiber that is made ready, too.
+    ("""local a, b = fiber.channel(), fiber.channel() fiber.create(function() local x = a:get() fiber.yield() b:put(x) end)
+server(function(s) s:close() a:put('x') end) print(b:get()) fiber.sleep(0) fiber.new(print, 'y') fiber.sleep(1000)""", "x\ny\n"),
+    ("""local c = listener() fiber.create(function() c:accept():close() c:accept() end)
+for i = 1, 3 do fiber.sleep(0) end print('slept') fiber.sleep(1000)""", "slept\n"),
+    # Signals, ends, cancels and wake-ups.
+    ("""local c = fiber.cond()
+local f = fiber.create(function() c:wait() print('signalled') end) f:set_joinable(true)
+fiber.create(function() f:join() print('joined') end)
+local cancelled = fiber.create(function() pcall(fiber.sleep, 1000) print('cancelled') end)
+local woken = fiber.create(function() fiber.sleep(1000) print('woken') end)
+server(function(s) s:close() c:signal() cancelled:cancel() woken:wakeup() end)""", "signalled\ncancelled\nwoken\njoined\n"),
+    # What always can run, or waits for a time, does not keep the process.
+    ("fiber.create(function() while true do fiber.yield() end end) server(function(s) s:close() end) while true do fiber.sleep(0) end", ""),
+    ("server(function(s) s:close() fiber.sleep(1000) print('never') end)", ""),
+)
+
+
+@test("--style: what can run when the connection ends does run, and what that wakes; what always can is stopped")
+def _():
+    for text, log in WORK_AFTER_THE_CLOSE:
+        serves(tcp_pair(), QUEUE + text, b"job" if "read(3)" in text else b"", b"", log, finish=False)
+
+
 @test("--style: a fiber that is cancelled while it waits for another connection does not end the others")
 def _():
     text = r"""
@@ -470,6 +519,18 @@ end
         served.client.send(b"hello\n")
         equal(served.client.end(), (b"hello\n", "eof"), "answer")
         equal(served.child.wait(), 0, "exit status")
+
+
+@test("--style: a port that the program calculates may be a float")
+def _():
+    for call in (
+        "socket.tcp_server('127.0.0.1', PORT, function(s) s:write('hello') end)",
+        "socket.tcp_server('localhost', PORT, function(s) s:write('hello') end)",
+        "(function() local s = socket.bind('127.0.0.1', PORT) s:listen() return s:accept():write('hello') end)()",
+    ):
+        client, conn = tcp_pair()
+        call = call.replace("PORT", f"'{conn.getsockname()[1]}' + 0")
+        serves((client, conn), "local socket = require 'socket' assert(" + call + ")", b"", b"hello", finish=False)
 
 
 @test("--style: over a Unix socket")

@@ -21,14 +21,22 @@ local function hex(text) return (text:gsub(".", function(char) return ("%02x"):f
 
 -- ---- hashes ----
 
+-- Returns a hash of lua-luaossl for a function of the module. Errors blame the caller of that function.
+local function new_hash(name, user)
+  local good, hash = pcall(openssl("digest", user, 4).new, name)
+  if good then return hash end
+  error(("digest.%s: this system's OpenSSL has no %s"):format(user, name), 3)
+end
+
 for _, name in ipairs{"md4", "md5", "sha1", "sha224", "sha256", "sha384", "sha512"} do
   digest[name] = function(text)
     check_string(text, name)
-    return openssl("digest", name).new(name):final(text)
+    local hash = new_hash(name, name)
+    return hash:final(text)
   end
   digest[name .. "_hex"] = function(text)
     check_string(text, name .. "_hex")
-    return hex(openssl("digest", name .. "_hex").new(name):final(text))
+    return hex(new_hash(name, name .. "_hex"):final(text))
   end
 end
 

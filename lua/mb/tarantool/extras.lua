@@ -1,6 +1,6 @@
--- The functions that Tarantool adds to the tables string and table.
+-- The functions that Tarantool adds to Lua's tables.
 
-local extras = {string = {}, table = {}}
+local extras = {debug = {}, os = {}, string = {}, table = {}, utf8 = {}}
 
 local strings, tables = extras.string, extras.table
 
@@ -117,7 +117,18 @@ function strings.fromhex(s)
   return (s:gsub("..", function(digits) return string.char(tonumber(digits, 16)) end))
 end
 
--- ---- copies of tables ----
+-- ---- tables ----
+
+-- new(array_size, hash_size): the sizes are of use to LuaJIT only.
+function tables.new(array_size, hash_size)
+  check(array_size, "number", "new", 1)
+  check(hash_size, "number", "new", 2)
+  return {}
+end
+
+function tables.clear(t)
+  for key in pairs(check(t, "table", "clear", 1)) do t[key] = nil end
+end
 
 -- copy(value): returns a table with the same fields, and the same metatable; what is no table, as it is.
 function tables.copy(value)
@@ -141,5 +152,75 @@ end
 
 -- deepcopy(value): also copies the tables in it, each once.
 function tables.deepcopy(value) return deep_copy(value, {}) end
+
+-- ---- characters ----
+
+-- sub(s, [first], [last]): as string.sub, in characters. A byte that is no UTF-8 counts as one.
+function extras.utf8.sub(s, first, last)
+  s = type(s) == "number" and tostring(s) or check(s, "string", "sub", 1)
+  local _, length = s:gsub("[^\x80-\xbf]", "")
+  first, last = check(first, "number", "sub", 2), last == nil and -1 or check(last, "number", "sub", 3)
+  if first < 0 then first = first + length + 1 end
+  if last < 0 then last = last + length + 1 end
+  first, last = math.max(first, 1), math.min(last, length)
+  if first > last then return "" end
+  first, last = math.floor(first), math.floor(last)
+  return s:sub(utf8.offset(s, first), utf8.offset(s, last + 1) - 1)
+end
+
+-- next(s, [at]): returns the offset behind a character, and its number; nothing at the end.
+function extras.utf8.next(s, at)
+  s, at = type(s) == "number" and tostring(s) or check(s, "string", "next", 1), at or 1
+  if at < 0 then at = at + #s + 1 end
+  if at < 1 or at > #s then return end
+  local good, code = pcall(utf8.codepoint, s, at)
+  if good then return at + #utf8.char(code), code end
+end
+
+-- ---- the program's files ----
+
+-- sourcefile([level]): returns the path of the caller's file, or nil; level is that of debug.getinfo.
+function extras.debug.sourcefile(level)
+  local info = debug.getinfo(level or 2, "S")
+  return info and info.source:match "^@(.*)$"
+end
+
+function extras.debug.sourcedir(level)
+  local path = extras.debug.sourcefile(level and level + 1 or 3)
+  return path and path:match "^(.+)/[^/]*$" or "."
+end
+
+-- ---- global functions ----
+
+-- tonumber64(value, [base]): integers of 64 bits are numbers here.
+function extras.tonumber64(value, ...)
+  local number = tonumber(value, ...)
+  if type(value) == "string" and math.type(number) == "float" and value:find "[^%d%s]" then return nil end
+  return number
+end
+
+-- dostring(text, ...): runs a chunk.
+function extras.dostring(text, ...)
+  local chunk, message = load(text)
+  if not chunk then error(message, 2) end
+  return chunk(...)
+end
+
+-- ---- the metatable of Lua's tables ----
+
+-- find(library, key, [before]): returns what one of Lua's tables has in Tarantool, or what its earlier metatable gives.
+function extras.find(library, key, before)
+  local name
+  for _, known in ipairs{"debug", "os", "string", "table", "utf8"} do
+    if package.loaded[known] == library then name = known end
+  end
+  local found = name and extras[name][key]
+  if found == nil and before then
+    found = setmetatable({}, before)[key]
+    if found == nil then found = rawget(library, key) end -- Lua 5.1's names, which that metatable has set
+  end
+  if found ~= nil or not name then return found end
+  return require "mb.tarantool.absent".find(name, key)
+end
 
 return extras

@@ -107,6 +107,7 @@ function fiber.yield()
   if scheduler:current() then
     coroutine.yield()
   else
+    waiting.outside = waiting.outside + 1
     scheduler:step(0)
   end
   fiber.testcancel()
@@ -145,6 +146,13 @@ function methods:__index(key)
     return storage
   end
   return methods[key]
+end
+
+-- For JSON.
+function methods:__serialize()
+  local status = self:status()
+  if status == "dead" then return "the fiber is dead" end
+  return {id = self._id, name = self._name, status = status}
 end
 
 function methods:__tostring() return ("fiber: %d (%s)"):format(self._id, self._name) end
@@ -207,8 +215,13 @@ fiber.set_joinable = methods.set_joinable
 
 -- kill(id): cancels the fiber with this number; id may also be a fiber.
 function fiber.kill(id)
-  local f = type(id) == "number" and by_id[id] or id
-  if getmetatable(f) ~= methods or f._done then error("the fiber is dead", 2) end
+  local f = id
+  if type(id) == "number" then
+    f = by_id[id]
+  elseif getmetatable(id) ~= methods then
+    error("bad argument #1: expected a fiber or its number, got " .. type(id), 2)
+  end
+  if not f or f._done then error("the fiber is dead", 2) end
   f:cancel()
 end
 

@@ -14,6 +14,7 @@ local DEFAULTS = {
 }
 -- The most that a setting may ask for: levels of nesting, and digits, of which a number has no more.
 local DEPTH_MAX, PRECISION_MAX = 1000, 17
+local INT64_END, UINT64_END = 2 ^ 63, 2 ^ 64 -- behind the greatest integers
 
 local find, sub, byte = string.find, string.sub, string.byte
 
@@ -31,6 +32,7 @@ local function text_of(value) return '"' .. value:gsub('["\\/%c]', escaped) .. '
 local function number_text(value, settings)
   local integer = math.tointeger(value)
   if integer then return ("%d"):format(integer) end
+  if value >= INT64_END and value < UINT64_END then return ("%.0f"):format(value) end
   if value ~= value or value == math.huge or value == -math.huge then
     if settings.encode_invalid_as_nil then return "null" end
     if not settings.encode_invalid_numbers then error("number must not be NaN or Inf", 0) end
@@ -178,7 +180,7 @@ local function word_at(s, at, settings)
   if word and WORDS[word] ~= nil then return WORDS[word], at + #word end
   local is_negative = byte(s, at) == 0x2d
   word = word or is_negative and s:match("^%a+", at + 1)
-  local number = settings.decode_invalid_numbers and INVALID[word and word:lower()]
+  local number = settings.decode_invalid_numbers and word and INVALID[word]
   if not number then wrong(s, at, "a value") end
   if is_negative then return -number, at + 1 + #word end
   return number, at + #word

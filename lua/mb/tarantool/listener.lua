@@ -9,17 +9,35 @@ local listener = {}
 -- The fibers that wait for another connection, which will not come. A cancelled fiber leaves the table, too.
 local waiters = {}
 
--- Ends the program, after one more turn for the fibers that the connection's end has woken.
-local function finish()
+-- The most rounds of the fibers that can run when the connection is over. One that always can, such as a loop of
+-- fiber.yield(), must not keep the process.
+local ROUNDS_MAX = 10000
+
+local ending = 0 -- how many fibers are in run_ready
+
+-- Runs the fibers that can run, and those that they wake, until none can. Does not wait.
+local function run_ready()
   local scheduler = waiting.scheduler
-  if scheduler and not scheduler:current() then scheduler:step(0) end
-  style.finish()
+  if not scheduler then return end
+  local in_fiber = scheduler:current()
+  if in_fiber then ending = ending + 1 end
+  local idle, seen = 0, waiting.outside
+  for _ = 1, ROUNDS_MAX do
+    if in_fiber then coroutine.yield() else scheduler:step(0) end
+    -- One idle round is not enough: a fiber can have woken the main program, which runs after the round.
+    local others = scheduler:runnable() - ending + (in_fiber and 1 or 0)
+    idle = others == 0 and waiting.outside == seen and idle + 1 or 0
+    if idle == 2 then break end
+    seen = waiting.outside
+  end
+  if in_fiber then ending = ending - 1 end
 end
 
 -- Returns whether any fiber is left that does not wait here.
 local function others_are_left()
   local scheduler = waiting.scheduler
   if not scheduler then return false end
+  if scheduler:runnable() > 0 then return true end -- also one that has been cancelled, and is in the table still
   local waiting_here = scheduler:current() and 1 or 0
   for _ in pairs(waiters) do waiting_here = waiting_here + 1 end
   return scheduler:count() > waiting_here
@@ -47,7 +65,9 @@ function listener.wait(c, deadline)
   while not style.pending() do
     if c:is_closed() then return false end
     if style.over() then
-      if not deadline then finish() end
+      run_ready()
+      if c:is_closed() then return false end
+      if not deadline then style.finish() end
       style.turn(c)
       return false
     end
@@ -55,7 +75,7 @@ function listener.wait(c, deadline)
     if in_fiber then
       wait_in_fiber(deadline)
     elseif not deadline and not others_are_left() then
-      finish()
+      style.finish()
     else
       wait_outside(deadline)
     end
@@ -71,7 +91,7 @@ function listener.run_rest()
   local scheduler = waiting.scheduler
   if not scheduler then return end
   while others_are_left() and (style.pending() or style.serving()) do scheduler:step() end
-  scheduler:step(0)
+  run_ready()
 end
 
 return listener

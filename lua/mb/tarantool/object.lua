@@ -66,6 +66,13 @@ function object:__tostring()
     peer and ", peer " .. object.address_text(peer) or "")
 end
 
+-- For JSON.
+function object:__serialize()
+  local c = self._core
+  if c:is_closed() then error("attempt to use closed socket", 0) end
+  return {fd = c:fd(), name = c:name(), peer = c:peer()}
+end
+
 function object.new(c, blocking) return setmetatable({_core = c, _blocking = blocking}, object) end
 
 function methods:close()

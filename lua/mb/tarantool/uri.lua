@@ -2,8 +2,8 @@
 
 local uri = {}
 
--- What no URI has: blanks, control characters, and some marks (RFC 3986, 2).
-local NOT_IN_URI = '[%z\1-\32\127"<>\\^`{|}]'
+-- What no URI has: blanks, control characters, some marks, and bytes that are not ASCII (RFC 3986, 2).
+local NOT_IN_URI = '[%z\1-\32"<>\\^`{|}\127-\255]'
 
 local function set_unix(parts, path)
   parts.host, parts.service, parts.unix = "unix/", path, path

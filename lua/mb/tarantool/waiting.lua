@@ -10,6 +10,7 @@ local SECONDS_MAX = 1e9
 local waiting = {
   scheduler = false,
   check = false, -- check(): set by the fibers; throws in one that was cancelled
+  outside = 0, -- how many waits outside of any fiber have begun
   -- Descriptor -> a socket of ours, which may hold input that the system has already handed over.
   handles = setmetatable({}, {__mode = "v"}),
   CANCELLED = "fiber is cancelled",
@@ -53,6 +54,7 @@ function waiting.wait(object, events, deadline, waiters)
     return poll({object or false}, {events}, object and 1 or 0, left)[1] or nil
   end
   if scheduler:current() then return wait_in_fiber(scheduler, object, events, deadline, waiters) end
+  waiting.outside = waiting.outside + 1
   -- The wait needs a fiber of its own, since only fibers can be woken.
   local done, ready = false, nil
   scheduler:spawn(function()
@@ -80,6 +82,7 @@ function waiting.park(list, deadline, value)
   if entry.task then
     scheduler:wait(nil, nil, deadline)
   else
+    waiting.outside = waiting.outside + 1
     while not entry.woken and not (deadline and timeref() >= deadline) do
       if scheduler:empty() then
         if not deadline then error("nobody is left who could end this wait", 0) end

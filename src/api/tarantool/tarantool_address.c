@@ -250,9 +250,22 @@ static int push_list(lua_State *L) {
   return 1;
 }
 
+/* Returns whether a port is a float, or the text of one: "24366.0" is what Lua makes of "24366" + 0. */
+static bool is_float(lua_State *L, int index) {
+  const char *text = lua_tostring(L, index);
+  size_t digits = text ? strspn(text, "0123456789") : 0;
+  return digits > 0 && strcmp(text + digits, ".0") == 0;
+}
+
 int mb_tarantool_getaddrinfo(lua_State *L) {
   struct addrinfo hints = {0}, *list;
   lua_settop(L, 3);
+  int is_integer = 0;
+  lua_Integer number = is_float(L, 2) ? lua_tointegerx(L, 2, &is_integer) : 0;
+  if (is_integer) {
+    lua_pushinteger(L, number);
+    lua_replace(L, 2);
+  }
   const char *host = luaL_optstring(L, 1, NULL);
   const char *port = luaL_optstring(L, 2, NULL);
   const char *wrong = check_hints(L, &hints);

@@ -159,14 +159,10 @@ int mb_tarantool_errnos(lua_State *L) {
   return 1;
 }
 
-int mb_tarantool_strerror(lua_State *L) {
-  lua_pushstring(L, strerror((int)luaL_checkinteger(L, 1)));
-  return 1;
-}
-
 /* ---- the last error ---- */
 
 static const char last_error_key; /* its address is the key of the number in the registry */
+static const char refusal_key; /* and this the key of the text, if the last EADDRNOTAVAIL has one */
 
 int mb_tarantool_errno(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &last_error_key) == LUA_TNIL) lua_pushinteger(L, 0);
@@ -177,12 +173,32 @@ int mb_tarantool_errno(lua_State *L) {
   return 1;
 }
 
+int mb_tarantool_strerror(lua_State *L) {
+  lua_Integer number = luaL_checkinteger(L, 1);
+  if (number == EADDRNOTAVAIL && lua_rawgetp(L, LUA_REGISTRYINDEX, &refusal_key) != LUA_TNIL)
+    return 1;
+  lua_pushstring(L, strerror((int)number));
+  return 1;
+}
+
 int mb_tarantool_push_error(lua_State *L, int r) {
   lua_pushinteger(L, -r);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &last_error_key);
+  if (r == -EADDRNOTAVAIL) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &refusal_key);
+  }
   lua_pushnil(L);
   lua_pushinteger(L, -r);
   return 2;
+}
+
+int mb_tarantool_push_refusal(lua_State *L, const char *message) {
+  mb_tarantool_push_error(L, -EADDRNOTAVAIL);
+  lua_pushstring(L, message);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &refusal_key);
+  return 3;
 }
 
 int mb_tarantool_push_outcome(lua_State *L, int r) {

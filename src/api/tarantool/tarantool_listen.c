@@ -42,12 +42,6 @@ int mb_tarantool_method_connected(lua_State *L) {
 
 /* ---- listening ---- */
 
-static int push_refusal(lua_State *L, const char *message) {
-  mb_tarantool_push_error(L, -EADDRNOTAVAIL);
-  lua_pushstring(L, message);
-  return 3;
-}
-
 /*
  * Returns whether a program may bind a stream socket to the address in order to connect from there. With
  * --style, only the call of listen shows whether the socket is for a listener.
@@ -73,7 +67,7 @@ int mb_tarantool_method_bind(lua_State *L) {
     s->pretended = true;
     return mb_tarantool_push_outcome(L, 0);
   }
-  if (is_listener && !may_be_client(&addr)) return push_refusal(L, message);
+  if (is_listener && !may_be_client(&addr)) return mb_tarantool_push_refusal(L, message);
   return mb_tarantool_push_outcome(L, bind(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno);
 }
 
@@ -95,7 +89,7 @@ int mb_tarantool_method_listen(lua_State *L) {
   struct mb_addr local = {.len = sizeof local.storage};
   if (mb_standin_active() && getsockname(s->fd, &local.any, &local.len) == 0 &&
       !is_unbound(&local) && !mb_standin_claims(&local, message))
-    return push_refusal(L, message);
+    return mb_tarantool_push_refusal(L, message);
   return mb_tarantool_push_outcome(L, listen(s->fd, (int)backlog) == 0 ? 0 : -errno);
 }
 
