@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The longest list of options that begin alike; more of them would help nobody. */
+#define ALIKE_MAX 160
+
 /*
  * What people write who know other programs, and what to write in place of it. An abbreviation that may
  * stand for such a word, too, is refused: --listen 8080 is no --listener 8080.
@@ -56,13 +59,14 @@ bool mb_options_advise(const char *word, bool taken, char error[MB_OPTIONS_ERROR
  * Writes the options that begin like a word, as "--one, --other", when there are several.
  * Returns whether there are.
  */
-static bool list_alike(const char *word, char text[MB_OPTIONS_ERROR_MAX]) {
+static bool list_alike(const char *word, char text[ALIKE_MAX]) {
   size_t len = strcspn(word, "="), at = 0;
   int count = 0;
+  text[0] = '\0';
   for (const struct mb_option *row = mb_options; row < mb_options + MB_OPTIONS; row++) {
     if (strncmp(row->name, word + 2, len - 2) != 0) continue;
-    at += (size_t)snprintf(text + at, MB_OPTIONS_ERROR_MAX - at, "%s--%s", count ? ", " : "",
-                           row->name);
+    if (at < ALIKE_MAX)
+      at += (size_t)snprintf(text + at, ALIKE_MAX - at, "%s--%s", count ? ", " : "", row->name);
     count++;
   }
   return count > 1;
@@ -74,9 +78,9 @@ void mb_options_describe_wrong(int c, const char *given, char error[MB_OPTIONS_E
   } else if (optopt > ' ' && optopt < 127) {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown option -%c; try mb-handle --help", optopt);
   } else if (strncmp(given, "--", 2) == 0) {
-    char alike[MB_OPTIONS_ERROR_MAX];
+    char alike[ALIKE_MAX];
     if (is_abbreviation(given, strcspn(given, "=")) && list_alike(given, alike)) {
-      snprintf(error, MB_OPTIONS_ERROR_MAX, "option %s may be one of %s", given, alike);
+      snprintf(error, MB_OPTIONS_ERROR_MAX, "option %.40s may be one of %s", given, alike);
     } else {
       snprintf(error, MB_OPTIONS_ERROR_MAX, "unknown or wrong option %s; try mb-handle --help",
                given);

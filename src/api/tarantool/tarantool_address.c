@@ -261,9 +261,9 @@ int mb_tarantool_getaddrinfo(lua_State *L) {
   struct addrinfo hints = {0}, *list;
   lua_settop(L, 3);
   int is_integer = 0;
-  lua_Integer number = is_float(L, 2) ? lua_tointegerx(L, 2, &is_integer) : 0;
+  lua_Integer whole = is_float(L, 2) ? lua_tointegerx(L, 2, &is_integer) : 0;
   if (is_integer) {
-    lua_pushinteger(L, number);
+    lua_pushinteger(L, whole);
     lua_replace(L, 2);
   }
   const char *host = luaL_optstring(L, 1, NULL);
