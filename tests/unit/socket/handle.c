@@ -24,6 +24,7 @@
 #include "socket/handle_methods.h"
 #include "socket/timeout.h"
 #include "state/state.h"
+#include "lua_state.h"
 
 /* What finalizers and error messages may need below the limit of memory. It is less than any buffer. */
 #define SPARE_BYTES 3000
@@ -552,18 +553,8 @@ static void output_ended(void) {
   end_all();
 }
 
-static int open_types(lua_State *l) {
-  mb_handle_open(l);
-  return 0;
-}
-
 int main(void) {
-  signal(SIGPIPE, SIG_IGN);
-  L = mb_state_new(&state);
-  if (!L) tap_bail("no Lua state");
-  mb_state_open(L, "test.lua");
-  lua_pushcfunction(L, open_types);
-  if (lua_pcall(L, 0, 0, 0) != LUA_OK) tap_bail(lua_tostring(L, -1));
+  L = new_lua_state(&state);
   finalizers();
   half_written();
   number_written();

@@ -21,6 +21,7 @@
 #include "socket/handle.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
+#include "lua_state.h"
 
 #define BOTH (POLLIN | POLLOUT)
 
@@ -588,18 +589,8 @@ static void sending_when_connected(void) {
   end_all();
 }
 
-static int open_types(lua_State *l) {
-  mb_handle_open(l);
-  return 0;
-}
-
 int main(void) {
-  signal(SIGPIPE, SIG_IGN);
-  L = mb_state_new(&state);
-  if (!L) tap_bail("no Lua state");
-  mb_state_open(L, "test.lua");
-  lua_pushcfunction(L, open_types);
-  if (lua_pcall(L, 0, 0, 0) != LUA_OK) tap_bail(lua_tostring(L, -1));
+  L = new_lua_state(&state);
   sockets();
   errors();
   ends();

@@ -12,6 +12,7 @@
 #include "base/fdio.h"
 #include "socket/handle.h"
 #include "state/state.h"
+#include "lua_state.h"
 
 #define SECOND 1000000
 #define BOUND  (60 * (int64_t)SECOND)
@@ -79,18 +80,8 @@ static void after_the_end(void) {
   tap_int(status_of_pauses(1, 3600), 0, "in the middle of a pause, too");
 }
 
-static int open_types(lua_State *l) {
-  mb_handle_open(l);
-  return 0;
-}
-
 int main(void) {
-  signal(SIGPIPE, SIG_IGN);
-  L = mb_state_new(&state);
-  if (!L) tap_bail("no Lua state");
-  mb_state_open(L, "test.lua");
-  lua_pushcfunction(L, open_types);
-  if (lua_pcall(L, 0, 0, 0) != LUA_OK) tap_bail(lua_tostring(L, -1));
+  L = new_lua_state(&state);
   int pair[2];
   peers_tcp(pair);
   no_bound("without a program");
