@@ -387,7 +387,7 @@ def _():
         ("listen{ {proto='tcp', port=0}, connect=print }\n", ":1: listen: listener 1: port: "),
         ("local x = 1\n", ": no handler: "),
         ("return 5\n", ": the script returned a number"),
-        ("error({})\n", ": "),
+        ("error({})\n", ":1: error object: {}"),
     ):
         path = script(text)
         for client, conn in (tcp_pair(), tcp_pair(socket.AF_INET6, "::1"), unix_pair(mbtest.tmp(f"load{next(unix)}.sock"))):
