@@ -151,7 +151,7 @@ static void check_outcome(const struct outcome *outcome, bool lost) {
 /* ---- the responses ---- */
 
 static bool is_refusal(int status) {
-  static const int refusals[] = {400, 408, 413, 414, 417, 431, 501, 505};
+  static const int refusals[] = {400, 408, 413, 414, 417, 421, 431, 501, 505};
   for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
     if (refusals[i] == status) return true;
   }
