@@ -19,6 +19,12 @@
 const struct mb_option mb_options[MB_OPTIONS] = {
     {"check", "", MB_OPTION_FLAG, NOWHERE, MB_MODE_CHECK, false, 0, 0, "", "",
      "load the script, print its listeners, and exit"},
+    {"dev", "", MB_OPTION_FLAG, IN(dev), MB_MODE_SERVE, false, 0, 0, "", "",
+     "with --serve: log requests, and load the script anew"},
+    {"exit-idle", "SECONDS", MB_OPTION_SECONDS, IN(exit_idle), MB_MODE_SERVE, true, 0,
+     MB_SECONDS_MAX, "", "a number of seconds", "end the pool after SECONDS without a connection"},
+    {"grace", "SECONDS", MB_OPTION_SECONDS, IN(grace), MB_MODE_SERVE, true, 0, MB_SECONDS_MAX, "",
+     "a number of seconds", "let connections end within SECONDS after SIGTERM (30)"},
     {"handlers", "DIR", MB_OPTION_TEXT, IN(handlers), MB_MODE_SERVE, false, 0, 0, MB_HANDLERS_DIR,
      "a directory", "look for PORT.lua, NAME.lua or default.lua in DIR"},
     {"help", "", MB_OPTION_FLAG, IN(help), MB_MODE_SERVE, false, 0, 0, "", "",
@@ -41,6 +47,8 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"memory-limit", "BYTES", MB_OPTION_BYTES, IN(memory_limit), MB_MODE_SERVE, true, 1, 0, "",
      "a number of bytes, or one with K, M or G behind it",
      "limit of the Lua state's memory (K, M, G)"},
+    {"pool", "", MB_OPTION_FLAG, IN(pool), MB_MODE_SERVE, false, 0, 0, "", "",
+     "with --units: a pool in place of Accept=yes"},
     {"proxy-protocol", "", MB_OPTION_FLAG, IN(proxy_protocol), MB_MODE_SERVE, true, 0, 0, "", "",
      "connections begin with a PROXY protocol header"},
     {"proxy-trust", "LIST", MB_OPTION_NETWORKS, IN(proxy_trust), MB_MODE_SERVE, true, 0, 0, "",
@@ -50,6 +58,9 @@ const struct mb_option mb_options[MB_OPTIONS] = {
     {"record", "FILE", MB_OPTION_FILE, IN(record), MB_MODE_SERVE, false, 0, 0, "",
      "a file name, with %p, %t and %% only",
      "write the connection's input to FILE (%p: pid, %t: time)"},
+    {"serve", "[=ADDRESS]", MB_OPTION_TEXT, IN(mode_value), MB_MODE_LISTEN, false, 0, 0, "",
+     "an address: PORT, IPv4-ADDRESS:PORT, [IPv6-ADDRESS]:PORT or a path",
+     "listen where the script says, or at ADDRESS, and serve"},
     {"silence-timeout", "SECONDS", MB_OPTION_INTEGER, IN(silence), MB_MODE_SERVE, true, 0,
      INT32_MAX, "3600", "a number of seconds",
      "end a silent TCP connection after SECONDS (3600; 0: never)"},
@@ -139,10 +150,20 @@ static bool is_pattern(const char *value) {
   return true;
 }
 
-/* Stores an option's value, NULL for a flag. Returns NULL, or what was expected. */
+/* Returns whether the option may stand without the value that it can have. */
+static bool is_optional(const struct mb_option *row) { return row->value[0] == '['; }
+
+/*
+ * Stores an option's value, NULL for a flag and for a value that was left out: a text is "" then.
+ * Returns NULL, or what was expected.
+ */
 static const char *store(struct mb_options *o, const struct mb_option *row, const char *value) {
   void *to = (char *)o + row->offset;
   bool right = true;
+  if (!value && row->type == MB_OPTION_TEXT) {
+    *(const char **)to = "";
+    return NULL;
+  }
   switch ((enum mb_option_type)row->type) {
     case MB_OPTION_FLAG:
       if (row->offset != NOWHERE) *(bool *)to = true;
@@ -197,13 +218,14 @@ bool mb_options_make_text(const struct mb_options *o) {
 }
 
 static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX]) {
+  bool serves = o->mode == MB_MODE_SERVE || o->mode == MB_MODE_LISTEN;
   const char *with = o->record ? "--record" : o->listener ? "--listener" : NULL;
-  if (o->mode != MB_MODE_SERVE && with) {
+  if (!serves && with) {
     snprintf(error, MB_OPTIONS_ERROR_MAX,
              "--%s serves no connection: it cannot be combined with %s", mode_name(o->mode), with);
     return true;
   }
-  bool asks_listen = o->mode != MB_MODE_SERVE && o->mode != MB_MODE_CHECK;
+  bool asks_listen = !serves && o->mode != MB_MODE_CHECK;
   if (o->style && (asks_listen || o->listener)) {
     snprintf(error, MB_OPTIONS_ERROR_MAX,
              "--style runs a program that has no listen{}: it cannot be combined with --%s",
@@ -223,6 +245,21 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
   if (makes_text && !o->script) {
     snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s needs a script: mb-handle --%s%s SCRIPT",
              mode_name(o->mode), mode_name(o->mode), o->mode == MB_MODE_UNITS ? " DIR" : "");
+    return true;
+  }
+  if (o->pool && o->mode != MB_MODE_UNITS) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX,
+             "--pool goes with --units; to serve without a service manager, write --serve");
+    return true;
+  }
+  if (o->dev && o->mode != MB_MODE_LISTEN) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX,
+             "--dev goes with --serve: mb-handle --serve --dev SCRIPT");
+    return true;
+  }
+  if (o->exit_idle > 0 && o->mode == MB_MODE_LISTEN) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX,
+             "--exit-idle does not go with --serve: nobody would start mb-handle again");
     return true;
   }
   if (o->proxy_trust && !o->proxy_protocol) {
@@ -259,7 +296,9 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
   for (int i = 0; i < MB_OPTIONS; i++) {
     const struct mb_option *row = &mb_options[i];
     table[i].name = row->name;
-    table[i].has_arg = row->value[0] ? required_argument : no_argument;
+    table[i].has_arg = is_optional(row) ? optional_argument
+                       : row->value[0]  ? required_argument
+                                        : no_argument;
     table[i].val = FIRST_ROW + i; /* values of their own: an abbreviation may be ambiguous */
     if (row->fallback[0]) store(&o, row, row->fallback);
   }
@@ -314,7 +353,8 @@ void mb_options_help(FILE *to) {
       "\n",
       to);
   for (const struct mb_option *row = mb_options; row < mb_options + MB_OPTIONS; row++) {
-    int used = fprintf(to, "  --%s%s%s", row->name, row->value[0] ? " " : "", row->value);
+    int used = fprintf(to, "  --%s%s%s", row->name, row->value[0] && !is_optional(row) ? " " : "",
+                       row->value);
     fprintf(to, "%*s %s\n", used < 24 ? 24 - used : 0, "", row->text);
   }
   fputs(

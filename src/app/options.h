@@ -15,38 +15,44 @@
 
 /* What the program does. */
 enum mb_mode {
-  MB_MODE_SERVE, /* it serves the connection that it was started for, or a replay */
+  MB_MODE_SERVE, /* it serves what it was started for: a connection, listening sockets, or a replay */
   MB_MODE_CHECK, /* this mode and those below serve no connection */
   MB_MODE_UNITS,
   MB_MODE_INETD,
   MB_MODE_XINETD,
   MB_MODE_INTERVAL,
   MB_MODE_MAIN,
+  MB_MODE_LISTEN, /* it listens by itself: --serve */
 };
 
 /* An option that the command line of a generated service repeats. */
 struct mb_carried {
   const char *name, *value; /* value NULL: the option takes none */
 };
-#define MB_CARRIED_MAX 9 /* at least as many as there are rows that are carried */
+#define MB_CARRIED_MAX 11 /* at least as many as there are rows that are carried */
 
 struct mb_options {
   bool help, version;
   enum mb_mode mode;
-  const char *mode_value; /* the directory of --units, the name of --interval and --main */
-  bool user;              /* the units are for a user manager */
-  const char *handlers;   /* directory of handler scripts */
-  const char *record;     /* file to write the connection's input to, or NULL */
-  int listener;           /* number of the listener to take, from 1; 0: the one that matches */
-  int silence;            /* seconds a TCP connection may be silent; 0: no limit */
-  double timeout;         /* seconds the process may run; 0: no limit */
-  int keepalive;          /* seconds until a vanished client is noticed; 0: as the socket is */
-  size_t memory_limit;    /* bytes the Lua state may hold; 0: no limit */
-  int log_level;          /* LOG_ERR … LOG_DEBUG */
-  int log_lines;          /* that the script of a connection may log within 30 s; 0: MB_LOG_LINES */
-  int log_journal;        /* 1: connections are logged with fields, in the journal's own protocol */
-  bool proxy_protocol;    /* connections begin with a proxy's header */
-  enum mb_style style;    /* of the script */
+  const char *
+      mode_value; /* of --units: the directory; --interval, --main: the name; --serve: the address, or "" */
+  bool user;            /* the units are for a user manager */
+  bool pool;            /* the units are for the pool */
+  bool dev;             /* --serve is for a person who writes the script */
+  double grace;         /* seconds that connections have when the pool ends; 0: not said */
+  double exit_idle;     /* seconds without a connection after which the pool ends; 0: it stays */
+  const char *handlers; /* directory of handler scripts */
+  const char *record;   /* file to write the connection's input to, or NULL */
+  int listener;         /* number of the listener to take, from 1; 0: the one that matches */
+  int silence;          /* seconds a TCP connection may be silent; 0: no limit */
+  double timeout;       /* seconds the process may run; 0: no limit */
+  int keepalive;        /* seconds until a vanished client is noticed; 0: as the socket is */
+  size_t memory_limit;  /* bytes the Lua state may hold; 0: no limit */
+  int log_level;        /* LOG_ERR … LOG_DEBUG */
+  int log_lines;        /* that the script of a connection may log within 30 s; 0: MB_LOG_LINES */
+  int log_journal;      /* 1: connections are logged with fields, in the journal's own protocol */
+  bool proxy_protocol;  /* connections begin with a proxy's header */
+  enum mb_style style;  /* of the script */
   const char *proxy_trust; /* whose header is taken: see proxy_trust.h; NULL: the listener's list */
   const char *script;      /* or NULL */
   char **args;             /* what follows the script */
@@ -75,8 +81,8 @@ enum mb_option_type {
 /* The strings are arrays: pointers would have to be relocated at every start. */
 struct mb_option {
   char name[16];
-  char value[8]; /* the name of the option's value in --help; "": it takes none */
-  uint8_t type;  /* enum mb_option_type */
+  char value[12]; /* its value in --help; "": it takes none; "[=NAME]": it may have one */
+  uint8_t type;   /* enum mb_option_type */
   uint8_t offset;
   uint8_t mode;       /* enum mb_mode: the option sets it; MB_MODE_SERVE: it sets none */
   bool carried;       /* the command line of a generated service repeats it */
@@ -86,7 +92,7 @@ struct mb_option {
   char text[60];      /* for --help */
 };
 
-#define MB_OPTIONS 22
+#define MB_OPTIONS 27
 extern const struct mb_option mb_options[MB_OPTIONS];
 
 /* Returns the row of an option by the first `len` bytes of name; NULL when there is no such option. */
