@@ -9,7 +9,7 @@ local http = {
   decode_uri = core.decode_uri,
 }
 
--- generate_handler(callback[, options]), in either order: returns a connect handler. If an option is wrong, throws an
+-- generate_handler(callback[, options]), in either order: returns a connect handler, which returns true. If an option is wrong, throws an
 -- error that names it.
 function http.generate_handler(callback, options)
   if callback == http then
@@ -31,7 +31,10 @@ function http.generate_handler(callback, options)
     checked = core.options()
   end
   local serve = require "mb.http.handler"
-  return function(socket) return serve(socket, callback, checked) end
+  return function(socket)
+    serve(socket, callback, checked)
+    return true -- the process may serve another connection
+  end
 end
 
 return http

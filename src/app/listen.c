@@ -40,20 +40,15 @@ static void *new_anchored(lua_State *L, size_t size) {
   return block;
 }
 
-/* Pops a string or nil. Returns the string, which the registry keeps from being collected, or NULL. */
+/* Pops a string. Returns it; the registry keeps it from being collected. */
 static const char *anchor_string(lua_State *L) {
   const char *text = lua_tostring(L, -1);
-  if (text) {
-    luaL_ref(L, LUA_REGISTRYINDEX);
-  } else {
-    lua_pop(L, 1);
-  }
+  luaL_ref(L, LUA_REGISTRYINDEX);
   return text;
 }
 
-/* Pops a list or nil. Returns the list's strings as one, with commas between them, or NULL. */
+/* Pops a list. Returns the list's strings as one, with commas between them. */
 static const char *anchor_list(lua_State *L) {
-  if (lua_isnil(L, -1)) return anchor_string(L);
   int list = lua_gettop(L);
   luaL_Buffer b;
   luaL_buffinit(L, &b);
@@ -67,17 +62,11 @@ static const char *anchor_list(lua_State *L) {
   return anchor_string(L);
 }
 
-static int ref_function(lua_State *L) {
-  if (!lua_isnil(L, -1)) return luaL_ref(L, LUA_REGISTRYINDEX);
-  lua_pop(L, 1);
-  return LUA_NOREF;
-}
-
-/* Pops a field's value, which was checked, or nil. Stores it as the field's type says. */
+/* Pops a field's value, which was checked. Stores it as the field's type says. */
 static void store(lua_State *L, const struct mb_listen_field *f, void *at) {
   switch ((enum mb_field_type)f->type) {
     case MB_FIELD_FUNCTION:
-      *(int *)at = ref_function(L);
+      *(int *)at = luaL_ref(L, LUA_REGISTRYINDEX);
       return;
     case MB_FIELD_TEXT:
     case MB_FIELD_HOST:
@@ -107,12 +96,13 @@ static void store(lua_State *L, const struct mb_listen_field *f, void *at) {
   lua_pop(L, 1);
 }
 
-/* Stores the fields of the table at index, which was checked, into the owner's struct. */
+/* Stores the fields of the table at index, which was checked, into the owner's struct, where those that are absent stay. */
 static void store_fields(lua_State *L, int index, unsigned owner, void *to) {
   for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, owner)) != NULL;) {
     if (f->offset == MB_FIELD_NOT_STORED) continue;
-    if (mb_listen_field(L, index, f->name) == LUA_TNIL && f->fallback[0]) {
+    if (mb_listen_field(L, index, f->name) == LUA_TNIL) {
       lua_pop(L, 1);
+      if (!f->fallback[0]) continue;
       lua_pushstring(L, f->fallback);
     }
     store(L, f, (char *)to + f->offset);
@@ -123,6 +113,8 @@ static struct mb_service *new_service(lua_State *L, struct listening *all) {
   struct mb_service *service = new_anchored(L, sizeof *service);
   service->number = ++all->calls;
   service->prepare = service->connect = service->finish = LUA_NOREF;
+  service->pre_fork = service->min_fork = MB_COUNT_NOT_SAID;
+  service->fork_delay = service->fork_error_delay = service->exit_delay = MB_PAUSE_NOT_SAID;
   return service;
 }
 
@@ -254,37 +246,37 @@ const char *mb_listen_name(const struct mb_listen_entry *entry) {
 
 /* ---- showing ---- */
 
-static void describe(const struct mb_listen_entry *l, char text[256]) {
+void mb_listen_describe_entry(const struct mb_listen_entry *l, char text[MB_LISTEN_TEXT_MAX]) {
   switch (l->proto) {
     case MB_PROTO_ANY:
       strcpy(text, "any connection");
       break;
     case MB_PROTO_LOCAL:
-      snprintf(text, 256, "local %s", l->text);
+      snprintf(text, MB_LISTEN_TEXT_MAX, "local %s", l->text);
       break;
     case MB_PROTO_INTERVAL:
-      snprintf(text, 256, "interval %s every %.14g s%s", l->text ? l->text : "(no name)", l->delay,
-               l->strict ? ", strict" : "");
+      snprintf(text, MB_LISTEN_TEXT_MAX, "interval %s every %.14g s%s",
+               l->text ? l->text : "(no name)", l->delay, l->strict ? ", strict" : "");
       break;
     case MB_PROTO_MAIN:
-      snprintf(text, 256, "main %s", l->text ? l->text : "(no name)");
+      snprintf(text, MB_LISTEN_TEXT_MAX, "main %s", l->text ? l->text : "(no name)");
       break;
     default:
-      snprintf(text, 256, strchr(l->text, ':') ? "%s [%s]:%d" : "%s %s:%d", mb_proto_name(l->proto),
-               l->text, (int)l->port);
+      snprintf(text, MB_LISTEN_TEXT_MAX, strchr(l->text, ':') ? "%s [%s]:%d" : "%s %s:%d",
+               mb_proto_name(l->proto), l->text, (int)l->port);
       break;
   }
   if (l->proxy_protocol) {
     size_t at = strlen(text);
-    snprintf(text + at, 256 - at, ", PROXY protocol");
+    snprintf(text + at, MB_LISTEN_TEXT_MAX - at, ", PROXY protocol");
   }
 }
 
 void mb_listen_print(lua_State *L, FILE *to) {
   int n = 0;
   for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
-    char text[256];
-    describe(l, text);
+    char text[MB_LISTEN_TEXT_MAX];
+    mb_listen_describe_entry(l, text);
     fprintf(to, "%d %s\n", ++n, text);
   }
 }
@@ -293,8 +285,8 @@ void mb_listen_describe(lua_State *L) {
   luaL_Buffer b;
   luaL_buffinit(L, &b);
   for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
-    char text[256];
-    describe(l, text);
+    char text[MB_LISTEN_TEXT_MAX];
+    mb_listen_describe_entry(l, text);
     luaL_addstring(&b, text);
     if (l->next) luaL_addstring(&b, ", ");
   }

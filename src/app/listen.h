@@ -20,8 +20,17 @@ struct mb_service {
   int number; /* of the call, from 1 */
   int prepare, connect, finish;
   lua_Integer memory_limit; /* bytes; 0: none */
-  lua_Integer max_fork;     /* processes at once; 0: not said */
+  /* What pool_policy.h makes of these holds in a pool, and max_fork in generated units, too. */
+  lua_Integer pre_fork, min_fork; /* MB_COUNT_NOT_SAID without the field */
+  lua_Integer max_fork;           /* 0: not said */
+  double fork_delay, fork_error_delay,
+      exit_delay;                    /* seconds; MB_PAUSE_NOT_SAID without the field */
+  double idle_timeout;               /* seconds; 0: none */
+  lua_Integer max_requests_per_fork; /* connections; 0: no limit */
 };
+
+#define MB_COUNT_NOT_SAID (-1)
+#define MB_PAUSE_NOT_SAID (-1.0)
 
 /* One listener. A userdata in the registry, as are the strings that it points to. */
 struct mb_listen_entry {
@@ -51,6 +60,11 @@ void mb_listen_close(lua_State *L, const char *reason);
  * May throw.
  */
 void mb_listen_any(lua_State *L);
+
+/* Writes a listener for a message: "tcp 127.0.0.1:80". */
+#define MB_LISTEN_TEXT_MAX 256
+void mb_listen_describe_entry(const struct mb_listen_entry *entry,
+                              char ret_text[MB_LISTEN_TEXT_MAX]);
 
 /*
  * Returns the first listener; the others follow in the order of their registration. A handler of any

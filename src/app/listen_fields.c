@@ -16,8 +16,7 @@
 
 #define IN_SERVICE(member) offsetof(struct mb_service, member)
 #define IN_ENTRY(member)   offsetof(struct mb_listen_entry, member)
-#define NOWHERE \
-  MB_FIELD_NOT_STORED /* the pool's settings: there is one process for one connection */
+#define NOWHERE            MB_FIELD_NOT_STORED /* what applications pass on, and what has no meaning here */
 
 #define PATH_MOST (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
@@ -31,25 +30,25 @@ const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS] = {
      "is called after connect"},
     {"memory_limit", MB_FIELD_BYTES, CALL, false, IN_SERVICE(memory_limit), "", 1, LUA_MAXINTEGER,
      "bytes that the Lua state may hold, from prepare on"},
-    {"pre_fork", MB_FIELD_INTEGER, CALL, false, NOWHERE, "", 0, INT32_MAX,
+    {"pre_fork", MB_FIELD_INTEGER, CALL, false, IN_SERVICE(pre_fork), "", 0, INT32_MAX,
      "idle processes that the pool keeps"},
-    {"min_fork", MB_FIELD_INTEGER, CALL, false, NOWHERE, "", 0, INT32_MAX,
+    {"min_fork", MB_FIELD_INTEGER, CALL, false, IN_SERVICE(min_fork), "", 0, INT32_MAX,
      "processes that the pool has at least"},
     {"max_fork", MB_FIELD_INTEGER, CALL, false, IN_SERVICE(max_fork), "", 1, INT32_MAX,
      "processes at once"},
-    {"fork_delay", MB_FIELD_PAUSE, CALL, false, NOWHERE, "", 0, 0,
+    {"fork_delay", MB_FIELD_PAUSE, CALL, false, IN_SERVICE(fork_delay), "", 0, 0,
      "seconds from one process of the pool to the next"},
-    {"fork_error_delay", MB_FIELD_PAUSE, CALL, false, NOWHERE, "", 0, 0,
+    {"fork_error_delay", MB_FIELD_PAUSE, CALL, false, IN_SERVICE(fork_error_delay), "", 0, 0,
      "seconds until the pool tries again to make a process"},
-    {"exit_delay", MB_FIELD_PAUSE, CALL, false, NOWHERE, "", 0, 0,
+    {"exit_delay", MB_FIELD_PAUSE, CALL, false, IN_SERVICE(exit_delay), "", 0, 0,
      "seconds from one idle process's end to the next one's"},
-    {"idle_timeout", MB_FIELD_PAUSE, CALL, false, NOWHERE, "", 0, 0,
+    {"idle_timeout", MB_FIELD_PAUSE, CALL, false, IN_SERVICE(idle_timeout), "", 0, 0,
      "seconds after which an idle process of the pool ends"},
     /* Later versions of Moonbridge's own applications pass these on with the rest. */
     {"min_requests_per_fork", MB_FIELD_INTEGER, CALL, false, NOWHERE, "", 0, INT32_MAX,
      "requests after which a process of the pool may end"},
-    {"max_requests_per_fork", MB_FIELD_INTEGER, CALL, false, NOWHERE, "", 1, INT32_MAX,
-     "requests after which a process of the pool has to end"},
+    {"max_requests_per_fork", MB_FIELD_INTEGER, CALL, false, IN_SERVICE(max_requests_per_fork), "",
+     1, INT32_MAX, "requests after which a process of the pool has to end"},
     {"http_options", MB_FIELD_TABLE, CALL, false, NOWHERE, "", 0, 0,
      "what the application gives to generate_handler"},
 

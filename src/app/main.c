@@ -1,6 +1,6 @@
 /*
- * mb-handle: serves the one connection that it was started for. This file decides the order of start-up
- * and the exit status.
+ * mb-handle: serves what it was started for: one connection, or listening sockets. This file decides the order
+ * of start-up and the exit status.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include "app/connection.h"
 #include "app/deploy.h"
 #include "app/options.h"
+#include "app/pool.h"
 #include "app/serve.h"
 #include "app/task.h"
 #include "base/activation.h"
@@ -42,17 +43,10 @@ static enum mb_exit failed(const char *what, int r) {
 }
 
 static enum mb_exit refuse(const struct mb_activation *activation) {
-  if (activation->given == MB_GIVEN_LISTENER) {
-    mb_log(LOG_ERR,
-           "fd %d is a listening socket: mb-handle serves one accepted connection (systemd: "
-           "Accept=yes; inetd: nowait)",
-           activation->fd);
-  } else {
-    mb_log(LOG_ERR,
-           "fd %d is not a stream socket: mb-handle serves connections (systemd: ListenStream=; "
-           "inetd: stream)",
-           activation->fd);
-  }
+  mb_log(LOG_ERR,
+         "fd %d is not a stream socket: mb-handle serves connections (systemd: ListenStream=; "
+         "inetd: stream)",
+         activation->fd);
   return MB_EXIT_CONFIG;
 }
 
@@ -103,8 +97,16 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
   struct mb_stdfds fds;
   r = mb_stdfds_take(&activation, &fds);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
-  if (activation.given == MB_GIVEN_LISTENER || activation.given == MB_GIVEN_DATAGRAM)
-    return refuse(&activation);
+  if (activation.given == MB_GIVEN_DATAGRAM) return refuse(&activation);
+  if (activation.given == MB_GIVEN_LISTENER)
+    return mb_pool_run(options, fds.in, activation.count ? activation.count : 1);
+  if (options->grace > 0 || options->exit_idle > 0) {
+    mb_log(
+        LOG_WARNING,
+        "--%s has no effect: it goes with listening sockets (systemd: Accept=no), and fd %d is %s",
+        options->grace > 0 ? "grace" : "exit-idle", activation.fd,
+        activation.given == MB_GIVEN_FILE ? "a file to replay" : "one connection");
+  }
   if (activation.count > 1) {
     mb_log(LOG_WARNING, "%d descriptors were handed over: fd %d is served, the others are not",
            activation.count, activation.fd);
@@ -114,8 +116,8 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
     if (mb_rare_isatty(fds.in))
       mb_log(LOG_NOTICE,
              "a replay from the terminal: what you type is what the client sends, Ctrl-D ends it; "
-             "to listen on a port: systemctl start mb@PORT.socket, or systemd-socket-activate "
-             "--accept -l PORT mb-handle SCRIPT");
+             "to serve clients: mb-handle --serve %s",
+             options->script ? options->script : "SCRIPT");
     return replay(options, &fds);
   }
   return serve_connection(options, fds.in);
@@ -123,7 +125,8 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
 
 /* Runs the modes that have no connection: descriptor 0 becomes /dev/null, and print writes to the log. */
 static enum mb_exit work(const struct mb_options *options, unsigned closed) {
-  bool task = options->mode == MB_MODE_INTERVAL || options->mode == MB_MODE_MAIN;
+  bool listens = options->mode == MB_MODE_LISTEN;
+  bool task = listens || options->mode == MB_MODE_INTERVAL || options->mode == MB_MODE_MAIN;
   if (!task && closed & 2) return failed("fd 1 is closed: there is nowhere to print to", -EBADF);
   const struct mb_activation none = {.given = MB_GIVEN_FILE};
   struct mb_stdfds fds;
@@ -132,7 +135,15 @@ static enum mb_exit work(const struct mb_options *options, unsigned closed) {
   if (!task) return mb_deploy(options, fds.out);
   close(fds.out);
   close(fds.in);
-  return mb_task_run(options);
+  if (!listens) return mb_task_run(options);
+  r = mb_activation_fds();
+  if (r == 0) return mb_pool_run(options, -1, 0);
+  if (r < 0) return failed("cannot use what LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES offer", r);
+  mb_log(LOG_ERR,
+         "--serve listens by itself, and %d sockets were handed over: leave out --serve, or start "
+         "it without them",
+         r);
+  return MB_EXIT_USAGE;
 }
 
 /* Answers --help and --version. */

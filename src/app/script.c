@@ -96,7 +96,7 @@ static enum mb_exit load_failed(lua_State *L, int lua_status) {
 static void describe_end(const struct mb_script *script, char text[NOT_SERVED_MAX]) {
   char label[MB_ADDR_LABEL_MAX];
   text[0] = '\0';
-  if (script->local->len == 0) return;
+  if (!script->is_waited_for) return;
   mb_addr_label(script->local, label);
   snprintf(text, NOT_SERVED_MAX, NOT_SERVED, label);
 }
@@ -227,18 +227,31 @@ static enum mb_exit with_state(struct mb_script *script, size_t limit, bool is_l
 }
 
 enum mb_exit mb_script_none(const struct mb_options *options, mb_script_body *body, void *context) {
-  static const struct mb_addr none;
-  struct mb_script script = {.options = options, .local = &none, .path = ""};
+  static const struct mb_addr no_address;
+  struct mb_script script = {.options = options, .local = &no_address, .path = ""};
   return with_state(&script, 0, false, body, context);
 }
 
-enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
-                           mb_script_body *body, void *context) {
-  static const struct mb_addr none;
+static enum mb_exit run(struct mb_script *script, mb_script_body *body, void *context) {
+  const struct mb_options *options = script->options;
   char path[PATH_MAX];
-  struct mb_script script = {.options = options, .local = local ? local : &none};
-  if (!find_script(&script, script.local, path)) return MB_EXIT_NO_SCRIPT;
+  if (!find_script(script, script->local, path)) return MB_EXIT_NO_SCRIPT;
   /* With --units and its like the limit belongs to the processes that the units start. */
   if (!mb_options_make_text(options)) mb_timeout_limit(options->timeout);
-  return with_state(&script, options->memory_limit, true, body, context);
+  return with_state(script, options->memory_limit, true, body, context);
+}
+
+static const struct mb_addr none;
+
+enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
+                           mb_script_body *body, void *context) {
+  struct mb_script script = {
+      .options = options, .local = local ? local : &none, .is_waited_for = local && local->len > 0};
+  return run(&script, body, context);
+}
+
+enum mb_exit mb_script_run_pool(const struct mb_options *options, const struct mb_addr *local,
+                                mb_script_body *body, void *context) {
+  struct mb_script script = {.options = options, .local = local ? local : &none};
+  return run(&script, body, context);
 }

@@ -6,6 +6,7 @@
 #define MB_SCRIPT_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 #include "app/options.h"
 #include "base/addr.h"
@@ -14,7 +15,8 @@
 struct mb_script {
   const struct mb_options *options;
   const char *path;
-  const struct mb_addr *local; /* of the connection; len 0: there is none */
+  const struct mb_addr *local; /* of the connection or the listener; len 0: there is none */
+  bool is_waited_for;          /* by a client, for an answer */
   int compiled;                /* status of luaL_loadfile */
 };
 
@@ -29,6 +31,10 @@ typedef enum mb_exit mb_script_body(lua_State *L, const struct mb_script *script
  */
 enum mb_exit mb_script_run(const struct mb_options *options, const struct mb_addr *local,
                            mb_script_body *body, void *context);
+
+/* Does the same for a listener: no client waits until the script is loaded. */
+enum mb_exit mb_script_run_pool(const struct mb_options *options, const struct mb_addr *local,
+                                mb_script_body *body, void *context);
 
 /* Calls body with a Lua state in which no script was loaded. Returns as mb_script_run does. */
 enum mb_exit mb_script_none(const struct mb_options *options, mb_script_body *body, void *context);

@@ -21,6 +21,7 @@ struct serving {
   struct mb_connection *connection;
   const struct mb_options *options;
   struct mb_handle *handle;
+  bool goes_on; /* connect has returned true */
 };
 
 /* Logs what the script offers and what came. */
@@ -93,7 +94,7 @@ static bool output_is_complete(const struct mb_handle *h) {
 static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, void *context) {
   struct serving *s = context;
   lua_pushvalue(L, -1);
-  int status = mb_service_connect(L, service);
+  int status = mb_service_connect(L, service, &s->goes_on);
   /* The peer learns of the end before the log does. */
   mb_handle_end(s->handle, status == LUA_OK);
   enum mb_exit exit = MB_EXIT_OK;
@@ -135,6 +136,20 @@ static bool take_proxy_header(lua_State *L, struct serving *s,
   return false;
 }
 
+/* Makes the handle of the connection, and takes a proxy's header off. Returns as take_proxy_header does. */
+static bool open_handle(lua_State *L, struct serving *s, const struct mb_listen_entry *listener,
+                        enum mb_exit *ret_exit) {
+  lua_pushcfunction(L, new_connection_handle);
+  lua_pushlightuserdata(L, s);
+  if (mb_state_call(L, 1, 1) != LUA_OK) {
+    mb_script_log_error(L);
+    *ret_exit = MB_EXIT_HANDLER;
+    return false;
+  }
+  s->handle = lua_touserdata(L, -1);
+  return take_proxy_header(L, s, listener, ret_exit);
+}
+
 static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
   struct serving *s = context;
   const struct mb_addr *local = &s->connection->local;
@@ -144,28 +159,46 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
     log_no_match(L, script, local);
     return MB_EXIT_CONFIG;
   }
-  lua_pushcfunction(L, new_connection_handle);
-  lua_pushlightuserdata(L, s);
-  if (mb_state_call(L, 1, 1) != LUA_OK) {
-    mb_script_log_error(L);
-    return MB_EXIT_HANDLER;
-  }
-  s->handle = lua_touserdata(L, -1);
   enum mb_exit exit = MB_EXIT_OK;
-  if (!take_proxy_header(L, s, listener, &exit)) return exit;
+  if (!open_handle(L, s, listener, &exit)) return exit;
   exit = mb_service_run(L, listener->service, run_connect, s);
   mb_handle_end(s->handle, false); /* still open when prepare has failed */
   return exit;
 }
 
-enum mb_exit mb_serve(const struct mb_options *options, struct mb_connection *connection) {
-  struct serving s = {.connection = connection, .options = options};
+/* Sets what guards the connection from a handler that never ends, and the log from one that writes without end. */
+static void guard(const struct mb_options *options, struct mb_connection *connection) {
   mb_timeout_guard(&connection->io);
   if (connection->io.kind == MB_FD_TCP) mb_timeout_silence(options->silence);
   /* A replay has its output to itself, and a reader who waits for all of it. */
   if (connection->local.len > 0)
     mb_log_limit(options->log_lines ? options->log_lines : MB_LOG_LINES);
+}
+
+enum mb_exit mb_serve(const struct mb_options *options, struct mb_connection *connection) {
+  struct serving s = {.connection = connection, .options = options};
+  guard(options, connection);
   enum mb_exit exit = mb_script_run(options, &connection->local, serve, &s);
   mb_connection_end(connection, (int)exit);
+  return exit;
+}
+
+enum mb_exit mb_serve_next(lua_State *L, const struct mb_options *options,
+                           const struct mb_listen_entry *listener, struct mb_connection *connection,
+                           bool *ret_goes_on) {
+  struct serving s = {.connection = connection, .options = options};
+  int top = lua_gettop(L);
+  mb_timeout_limit(options->timeout);
+  guard(options, connection);
+  enum mb_exit exit = MB_EXIT_OK;
+  if (open_handle(L, &s, listener, &exit)) {
+    exit = run_connect(L, listener->service, &s);
+    mb_timeout_clear();
+  } else {
+    s.goes_on = exit == MB_EXIT_OK; /* the client is at fault, and the script has not seen it */
+  }
+  lua_settop(L, top);
+  mb_connection_end(connection, (int)exit);
+  *ret_goes_on = s.goes_on;
   return exit;
 }

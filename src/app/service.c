@@ -29,8 +29,12 @@ enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service, mb_s
   return exit == MB_EXIT_OK ? finished : exit;
 }
 
-int mb_service_connect(lua_State *L, const struct mb_service *service) {
+int mb_service_connect(lua_State *L, const struct mb_service *service, bool *ret_goes_on) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, service->connect);
   lua_insert(L, -2);
-  return mb_state_call(L, 1, 0);
+  int status = mb_state_call(L, 1, 1);
+  if (status != LUA_OK) return status;
+  *ret_goes_on = lua_isboolean(L, -1) && lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return status;
 }

@@ -26,8 +26,10 @@ enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service, mb_s
 
 /*
  * Calls connect with the value on top of the stack, and pops that.
+ * ret_goes_on  is set when connect returns: whether it has returned true, and so the process may serve another
+ *              connection. Source: reference, example.lua.
  * Returns LUA_OK, or another status with the error on the stack.
  */
-int mb_service_connect(lua_State *L, const struct mb_service *service);
+int mb_service_connect(lua_State *L, const struct mb_service *service, bool *ret_goes_on);
 
 #endif

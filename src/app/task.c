@@ -19,14 +19,19 @@ static int new_table(lua_State *L) {
 
 static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, void *context) {
   const struct mb_listen_entry *l = context;
+  bool goes_on; /* of no interest: another run has a process of its own */
   lua_pushcfunction(L, new_table);
   lua_pushlightuserdata(L, (void *)mb_listen_name(l));
   lua_pushlightuserdata(L, l->proto == MB_PROTO_INTERVAL ? "interval" : "main");
   int status = mb_state_call(L, 2, 1);
-  if (status == LUA_OK) status = mb_service_connect(L, service);
+  if (status == LUA_OK) status = mb_service_connect(L, service, &goes_on);
   if (status == LUA_OK) return MB_EXIT_OK;
   mb_script_log_error(L);
   return MB_EXIT_HANDLER;
+}
+
+enum mb_exit mb_task_run_once(lua_State *L, const struct mb_listen_entry *entry) {
+  return mb_service_run(L, entry->service, run_connect, (void *)entry);
 }
 
 static enum mb_exit run(lua_State *L, const struct mb_script *script, void *context) {
@@ -45,7 +50,7 @@ static enum mb_exit run(lua_State *L, const struct mb_script *script, void *cont
     }
     found = l;
   }
-  if (found) return mb_service_run(L, found->service, run_connect, (void *)found);
+  if (found) return mb_task_run_once(L, found);
   mb_log(LOG_ERR, "%s: no %s %s: the script has: %s", script->path, kind, o->mode_value,
          mb_script_push_offer(L));
   lua_pop(L, 1);

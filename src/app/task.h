@@ -2,6 +2,9 @@
 #ifndef MB_TASK_H
 #define MB_TASK_H
 
+#include <lua.h>
+
+#include "app/listen.h"
 #include "app/options.h"
 #include "base/exits.h"
 
@@ -11,5 +14,8 @@
  * goes wrong.
  */
 enum mb_exit mb_task_run(const struct mb_options *options);
+
+/* Does the same for a listener of a script that is loaded. */
+enum mb_exit mb_task_run_once(lua_State *L, const struct mb_listen_entry *entry);
 
 #endif

@@ -25,6 +25,9 @@ static bool set_on(int fd, int level, int name, bool on) {
 
 static int bind_tcp(int fd, const struct addrinfo *address, const struct mb_listener_options *o) {
   /* Without SO_REUSEADDR bind fails while connections of an earlier listener are still ending. */
+  int v6only = 0;
+  if (o->both && address->ai_family == AF_INET6)
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only);
   if (!set_on(fd, SOL_SOCKET, SO_REUSEADDR, !o->no_reuseaddr) ||
       !set_on(fd, SOL_SOCKET, SO_REUSEPORT, o->reuseport) ||
       !set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only && address->ai_family == AF_INET6) ||
@@ -86,6 +89,15 @@ int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_optio
   if (r == 0) return fd;
   if (fd >= 0) close(fd);
   return r;
+}
+
+bool mb_listener_answers(const struct mb_addr *addr) {
+  int fd = open_socket(AF_UNIX);
+  if (fd < 0) return false;
+  /* EAGAIN: somebody listens, and has no time. */
+  bool answers = connect(fd, &addr->any, addr->len) == 0 || errno == EAGAIN;
+  close(fd);
+  return answers;
 }
 
 /* Returns whether an errno of accept(2) is about a lost connection or its network, not about us. */

@@ -13,6 +13,7 @@ struct mb_listener_options {
   bool reuseport; /* several listeners share the port, and the system spreads clients over them */
   int family;     /* TCP: AF_INET or AF_INET6 only; 0: either */
   bool v6only;    /* an IPv6 address takes no IPv4 clients */
+  bool both;      /* "::" takes IPv4 clients, whatever net.ipv6.bindv6only says */
   bool keep_file; /* fails with -EADDRINUSE when the socket file is there already */
   bool any_file;  /* removes a file that is no socket, too; no directory */
   int mask;       /* the umask while a socket file is made; 0: the process's own */
@@ -32,6 +33,9 @@ int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_o
  * Returns a descriptor, or -errno; -EEXIST when there is a file that is no socket, or a directory.
  */
 int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_options *options);
+
+/* Returns whether a server listens at the path of a Unix socket: a file alone does not say so. */
+bool mb_listener_answers(const struct mb_addr *addr);
 
 /*
  * Accepts a connection. A client that has gone before it was accepted is passed over.

@@ -4,28 +4,40 @@
 #include <signal.h>
 #include <stddef.h>
 
-static volatile sig_atomic_t has_come, is_new;
+/* caught: the script wants to know of it. held: it does not end the process, whether the script catches it or not. */
+static bool caught, held;
+static volatile sig_atomic_t has_come, is_new, has_ever_come;
 
 static void note(int signal_number) {
   (void)signal_number;
-  has_come = is_new = 1;
+  has_come = is_new = has_ever_come = 1;
 }
 
-static bool caught;
-
-void mb_sigterm_catch(void) {
-  if (caught) return;
+static bool install(void) {
   const struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
-  caught = sigaction(SIGTERM, &action, NULL) == 0;
+  bool done = sigaction(SIGTERM, &action, NULL) == 0;
   sigset_t set; /* the process that started us may have blocked it */
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigprocmask(SIG_UNBLOCK, &set, NULL);
+  return done;
 }
+
+void mb_sigterm_catch(void) {
+  if (caught) return;
+  caught = held || install();
+  if (has_ever_come) has_come = is_new = 1; /* the script learns of one that was held, too */
+}
+
+void mb_sigterm_hold(void) {
+  if (!held) held = install();
+}
+
+bool mb_sigterm_held(void) { return held && has_ever_come; }
 
 void mb_sigterm_forget(void) {
   if (!caught) return;
-  signal(SIGTERM, SIG_DFL);
+  if (!held) signal(SIGTERM, SIG_DFL);
   caught = false;
   has_come = is_new = 0;
 }

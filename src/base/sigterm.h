@@ -7,10 +7,16 @@
 /* Catches SIGTERM. From now on it does not end the process, but is noted. */
 void mb_sigterm_catch(void);
 
-/* Undoes mb_sigterm_catch: the next SIGTERM ends the process. Forgets those that have come. */
+/* Undoes mb_sigterm_catch: the next SIGTERM ends the process, unless it is held. The script has seen none. */
 void mb_sigterm_forget(void);
 
-/* Returns whether SIGTERM has come since mb_sigterm_catch. */
+/* From now on SIGTERM never ends this process. mb_sigterm_forget does not undo it. */
+void mb_sigterm_hold(void);
+
+/* Returns whether SIGTERM has come since mb_sigterm_hold. */
+bool mb_sigterm_held(void);
+
+/* Returns whether SIGTERM has come since mb_sigterm_catch; after mb_sigterm_hold, one that came before counts, too. */
 bool mb_sigterm_has_come(void);
 
 /*

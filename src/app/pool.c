@@ -1,0 +1,394 @@
+/*
+ * The first process of a pool: holds the listening sockets, starts a generation for each load of the script, and ends
+ * all of them. It has no Lua state, and so nothing of a script can end it.
+ */
+#include "app/pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/pool_channel.h"
+#include "app/pool_notify.h"
+#include "base/fdio.h"
+#include "base/log.h"
+
+/* A generation that has died is not started again earlier than that after its start. */
+#define RESTART_USEC 2000000
+/* Generations that drain, and those that died while children of theirs still served. */
+#define GENERATIONS_MAX 256
+
+enum generation_state {
+  LOADING,
+  SERVING,
+  DRAINING,
+  ORPHANED, /* the process has died, and children of it may still serve */
+};
+
+struct generation {
+  pid_t pid; /* also its process group */
+  enum generation_state state;
+  int channel; /* -1: closed */
+  int64_t began;
+  struct mb_pool_board *board;
+};
+
+struct pool {
+  const struct mb_options *options;
+  struct mb_pool_sockets sockets;
+  struct generation list[GENERATIONS_MAX];
+  int count;
+  uint64_t served_before; /* connections of generations that have ended */
+  int64_t last_before;    /* when the last of these came */
+  int least, most;        /* processes of the generation that serves */
+  int signals;
+  bool reload;        /* another load is wanted, once the one that runs has come to its end */
+  int64_t restart_at; /* MB_NO_DEADLINE: nothing is to be started again */
+  bool ending;
+  int64_t kill_at;
+  enum mb_exit exit;
+  struct mb_pool_notify notify;
+};
+
+static struct generation *in_state(struct pool *p, enum generation_state state) {
+  for (int i = 0; i < p->count; i++) {
+    if (p->list[i].state == state) return &p->list[i];
+  }
+  return NULL;
+}
+
+static void close_channel(struct generation *g) {
+  if (g->channel >= 0) close(g->channel);
+  g->channel = -1;
+}
+
+static void kill_group(const struct generation *g, int number) { kill(-g->pid, number); }
+
+/* ---- starting ---- */
+
+/* The process of a generation. Nothing of the first process is left in it but the sockets and the board. */
+static enum mb_exit be_generation(struct pool *p, struct mb_pool_board *board, int channel) {
+  sigset_t set;
+  sigfillset(&set);
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  setpgid(0, 0); /* Ctrl-C is for the first process; and all that is below can be killed at once */
+  close(p->signals);
+  for (int i = 0; i < p->count; i++) close_channel(&p->list[i]);
+  mb_pool_notify_forget();
+  const struct mb_generation_start start = {
+      .options = p->options, .sockets = &p->sockets, .board = board, .channel = channel};
+  return mb_pool_generation(&start);
+}
+
+/*
+ * Starts a generation.
+ * Returns 0 in its process, which has ended then, with *ret_exit; its process id; or -errno.
+ */
+static pid_t start(struct pool *p, enum mb_exit *ret_exit) {
+  int ends[2];
+  if (p->count == GENERATIONS_MAX) return -EAGAIN;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -errno;
+  struct mb_pool_board *board = mb_pool_board_new();
+  pid_t pid = board ? fork() : -1;
+  if (pid < 0) {
+    int r = board ? -errno : -ENOMEM;
+    mb_pool_board_free(board);
+    close(ends[0]);
+    close(ends[1]);
+    return r;
+  }
+  if (pid == 0) {
+    close(ends[0]);
+    *ret_exit = be_generation(p, board, ends[1]);
+    return 0;
+  }
+  close(ends[1]);
+  setpgid(pid, pid); /* it does so itself, too: a signal to the group must not come earlier */
+  p->list[p->count++] = (struct generation){
+      .pid = pid, .state = LOADING, .channel = ends[0], .began = mb_now_usec(), .board = board};
+  return pid;
+}
+
+/* ---- what generations say ---- */
+
+static void retire(struct generation *g) {
+  g->state = DRAINING;
+  kill(g->pid, SIGTERM);
+}
+
+/* A generation has told its sockets: they are kept for the next one. */
+static void keep_sockets(struct pool *p, const int *fds, int count) {
+  struct mb_pool_sockets *sockets = &p->sockets;
+  if (p->options->mode != MB_MODE_LISTEN) {
+    for (int i = 0; i < count; i++) close(fds[i]);
+    return;
+  }
+  mb_pool_sockets_close(sockets, false);
+  for (int i = 0; i < count; i++) {
+    struct mb_pool_socket *s = &sockets->list[sockets->count++];
+    *s = (struct mb_pool_socket){.fd = fds[i], .is_ours = true};
+    s->local.len = sizeof s->local.storage;
+    if (getsockname(s->fd, &s->local.any, &s->local.len) != 0) s->local.len = 0;
+  }
+}
+
+static void log_ready(const struct pool *p, bool again) {
+  char where[1024];
+  mb_pool_sockets_describe(&p->sockets, where, sizeof where);
+  mb_log(LOG_NOTICE, "pool: %s%s, %d to %d processes",
+         again ? "loaded anew, listening on " : "listening on ", where, p->least, p->most);
+}
+
+static void hear(struct pool *p, struct generation *g) {
+  struct mb_pool_ready ready;
+  int fds[MB_POOL_SOCKETS_MAX];
+  int r = mb_pool_channel_receive(g->channel, &ready, fds);
+  if (r == -EAGAIN) return;
+  if (r <= 0) { /* it ends, and will be reaped */
+    if (r < 0) mb_log(LOG_ERR, "pool: cannot hear of a loaded script: %s", strerror(-r));
+    close_channel(g);
+    if (r < 0) kill_group(g, SIGKILL);
+    return;
+  }
+  keep_sockets(p, fds, ready.nsockets);
+  struct generation *before = in_state(p, SERVING);
+  p->least = ready.least;
+  p->most = ready.most;
+  g->state = SERVING;
+  if (before) retire(before);
+  log_ready(p, before != NULL);
+  mb_pool_notify_ready(&p->notify);
+}
+
+/* ---- ends ---- */
+
+static void forget(struct pool *p, struct generation *g) {
+  close_channel(g);
+  p->served_before += g->board->served;
+  if (g->board->last > p->last_before) p->last_before = g->board->last;
+  mb_pool_board_free(g->board);
+  *g = p->list[--p->count];
+}
+
+static void log_death(const struct generation *g, int status) {
+  if (WIFSIGNALED(status)) {
+    mb_log(LOG_ERR,
+           "pool: process %d, which makes the others, was ended by signal %d (%s); it is "
+           "started again, and running connections go on",
+           (int)g->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+  } else {
+    mb_log(LOG_ERR,
+           "pool: process %d, which makes the others, ended with status %d; it is started again",
+           (int)g->pid, WEXITSTATUS(status));
+  }
+}
+
+/* A generation has ended before it served. */
+static void load_failed(struct pool *p, struct generation *g, int status) {
+  enum mb_exit exit = WIFEXITED(status) ? (enum mb_exit)WEXITSTATUS(status) : MB_EXIT_SYSTEM;
+  if (WIFSIGNALED(status) && !p->ending)
+    mb_log(LOG_ERR, "pool: the process that loaded the script was ended by signal %d (%s)",
+           WTERMSIG(status), strsignal(WTERMSIG(status)));
+  forget(p, g);
+  if (p->ending) return;
+  if (in_state(p, SERVING)) {
+    mb_log(LOG_ERR, "pool: the script was not loaded anew: the one that was loaded before goes on");
+    mb_pool_notify_ready(&p->notify);
+    return;
+  }
+  p->exit = exit == MB_EXIT_OK ? MB_EXIT_CONFIG : exit;
+  p->ending = true;
+}
+
+static void ended(struct pool *p, struct generation *g, int status) {
+  if (g->state == LOADING) {
+    load_failed(p, g, status);
+    return;
+  }
+  if (g->state == SERVING && !p->ending) {
+    log_death(g, status);
+    p->restart_at = g->began + RESTART_USEC;
+  }
+  g->state = ORPHANED;
+  close_channel(g);
+}
+
+/* Reaps generations, and the children of those that have died: this process is their parent then. */
+static void reap(struct pool *p) {
+  int status;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    for (int i = 0; i < p->count; i++) {
+      if (p->list[i].pid != pid || p->list[i].state == ORPHANED) continue;
+      ended(p, &p->list[i], status);
+      break;
+    }
+  }
+  for (int i = p->count - 1; i >= 0; i--) {
+    if (p->list[i].state == ORPHANED && kill(-p->list[i].pid, 0) != 0) forget(p, &p->list[i]);
+  }
+}
+
+static void end_all(struct pool *p, bool at_once) {
+  if (!p->ending) {
+    mb_pool_notify_stopping();
+    double grace = p->options->grace > 0 ? p->options->grace : MB_POOL_GRACE;
+    p->kill_at = mb_now_usec() + mb_usec_of(grace);
+  }
+  p->ending = true;
+  p->restart_at = MB_NO_DEADLINE;
+  for (int i = 0; i < p->count; i++) {
+    struct generation *g = &p->list[i];
+    if (at_once || g->state == LOADING) {
+      kill_group(g, SIGKILL);
+    } else if (g->state == ORPHANED) {
+      kill_group(g, SIGTERM);
+    } else {
+      retire(g);
+    }
+  }
+}
+
+static void read_signals(struct pool *p) {
+  struct signalfd_siginfo info;
+  while (read(p->signals, &info, sizeof info) == sizeof info) {
+    if (info.ssi_signo == SIGHUP) {
+      p->reload = true;
+    } else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
+      end_all(p, p->ending || (p->options->dev && info.ssi_signo == SIGINT));
+    }
+  }
+}
+
+/* ---- the loop ---- */
+
+/* Returns the numbers of all generations. */
+static struct mb_pool_numbers count(const struct pool *p) {
+  struct mb_pool_numbers n = {.served = p->served_before, .last = p->last_before};
+  for (int i = 0; i < p->count; i++) {
+    int states[MB_CHILD_KEPT + 1];
+    const struct mb_pool_board *board = p->list[i].board;
+    n.served += board->served;
+    if (board->last > n.last) n.last = board->last;
+    if (p->list[i].state == ORPHANED) continue; /* the slots are not kept any more */
+    mb_pool_board_count(board, -1, states);
+    n.busy += states[MB_CHILD_BUSY] + states[MB_CHILD_KEPT];
+    n.idle += states[MB_CHILD_STARTING] + states[MB_CHILD_IDLE];
+  }
+  return n;
+}
+
+/* Ends the pool when no connection has come for so long. Returns when to look again. */
+static int64_t look_for_idleness(struct pool *p, int64_t now) {
+  struct generation *serving = in_state(p, SERVING);
+  if (p->options->exit_idle <= 0 || p->ending || !serving) return MB_NO_DEADLINE;
+  struct mb_pool_numbers n = count(p);
+  int64_t from = n.last > serving->began ? n.last : serving->began;
+  int64_t span = mb_usec_of(p->options->exit_idle);
+  if (n.busy > 0) return now + span;
+  if (now < from + span) return from + span;
+  mb_log(LOG_NOTICE, "pool: no connection for %.14g s (--exit-idle): it ends",
+         p->options->exit_idle);
+  end_all(p, false);
+  return MB_NO_DEADLINE;
+}
+
+static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/*
+ * Does what is due. Returns when something is due again.
+ * ret_forked  true in the process of a generation, which has ended with p->exit
+ */
+static int64_t step(struct pool *p, bool *ret_forked) {
+  int64_t now = mb_now_usec();
+  bool restart = now >= p->restart_at;
+  if (p->ending && now >= p->kill_at) {
+    p->kill_at = MB_NO_DEADLINE;
+    if (p->count > 0)
+      mb_log(LOG_NOTICE, "pool: the grace is over: connections that are left are reset");
+    end_all(p, true);
+  }
+  if (!p->ending && (p->reload || restart) && !in_state(p, LOADING)) {
+    if (p->reload) mb_pool_notify_reloading();
+    p->reload = false;
+    p->restart_at = MB_NO_DEADLINE;
+    pid_t pid = start(p, &p->exit);
+    *ret_forked = pid == 0;
+    if (pid < 0) {
+      mb_log(LOG_ERR, "pool: cannot start a process: %s", strerror(-pid));
+      if (in_state(p, SERVING)) {
+        mb_pool_notify_ready(&p->notify);
+      } else {
+        p->restart_at = now + RESTART_USEC;
+      }
+    }
+  }
+  int64_t again_at = earlier(p->restart_at, look_for_idleness(p, now));
+  if (p->ending) again_at = p->kill_at;
+  struct mb_pool_numbers numbers = count(p);
+  return earlier(again_at, mb_pool_notify_status(&p->notify, &numbers, now));
+}
+
+static void wait_for_events(struct pool *p, int64_t deadline) {
+  struct pollfd fds[1 + GENERATIONS_MAX] = {{p->signals, POLLIN, 0}};
+  int n = p->count;
+  for (int i = 0; i < n; i++) fds[1 + i] = (struct pollfd){p->list[i].channel, POLLIN, 0};
+  if (mb_fd_poll_all(fds, 1 + (size_t)n, deadline) <= 0) return;
+  for (int i = 0; i < n; i++) {
+    if (fds[1 + i].revents && p->list[i].channel >= 0) hear(p, &p->list[i]);
+  }
+  if (fds[0].revents) read_signals(p);
+}
+
+static enum mb_exit loop(struct pool *p) {
+  bool forked = false;
+  for (;;) {
+    reap(p);
+    if (p->ending && p->count == 0) break;
+    int64_t again_at = step(p, &forked);
+    if (forked) return p->exit;
+    wait_for_events(p, again_at);
+  }
+  mb_pool_sockets_close(&p->sockets, true);
+  return p->exit;
+}
+
+static bool catch_signals(struct pool *p) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
+  sigaddset(&set, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  p->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  /* The children of a generation that dies become ours: they can be ended, and counted. */
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  return p->signals >= 0;
+}
+
+enum mb_exit mb_pool_run(const struct mb_options *options, int fd, int count) {
+  static struct pool p; /* 100 KiB, of which a page is used */
+  p.options = options;
+  p.restart_at = 0;
+  p.kill_at = MB_NO_DEADLINE;
+  enum mb_exit exit = mb_pool_sockets_take(&p.sockets, fd, count);
+  if (exit != MB_EXIT_OK) return exit;
+  if (!catch_signals(&p)) {
+    mb_log(LOG_ERR, "pool: cannot wait for signals: %s", strerror(errno));
+    return MB_EXIT_SYSTEM;
+  }
+  return loop(&p);
+}

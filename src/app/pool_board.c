@@ -1,0 +1,68 @@
+/* The memory that the processes of a pool share. */
+#include "app/pool_board.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+struct mb_pool_board *mb_pool_board_new(void) {
+  void *at = mmap(NULL, sizeof(struct mb_pool_board), PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return at == MAP_FAILED ? NULL : at;
+}
+
+void mb_pool_board_free(struct mb_pool_board *board) {
+  if (board) munmap(board, sizeof *board);
+}
+
+int mb_pool_board_take(struct mb_pool_board *board, int service) {
+  int n = board->nslots;
+  for (int i = 0; i < MB_POOL_CHILDREN_MAX; i++) {
+    struct mb_pool_slot *slot = &board->slots[i];
+    if (i < n && slot->state != MB_CHILD_NONE) continue;
+    slot->served = 0;
+    slot->pid = 0;
+    slot->service = service;
+    slot->state = MB_CHILD_STARTING;
+    if (i == n) board->nslots = n + 1;
+    return i;
+  }
+  return -1;
+}
+
+enum mb_child_state mb_pool_board_give(struct mb_pool_board *board, int slot) {
+  struct mb_pool_slot *s = &board->slots[slot];
+  int state = atomic_exchange(&s->state, MB_CHILD_NONE);
+  if (state == MB_CHILD_IDLE) atomic_fetch_sub(&board->services[s->service].idle, 1);
+  return (enum mb_child_state)state;
+}
+
+int mb_pool_board_find(const struct mb_pool_board *board, pid_t pid) {
+  int n = board->nslots;
+  for (int i = 0; i < n; i++) {
+    if (board->slots[i].pid == pid && board->slots[i].state != MB_CHILD_NONE) return i;
+  }
+  return -1;
+}
+
+bool mb_pool_board_set(struct mb_pool_board *board, int slot, enum mb_child_state state) {
+  struct mb_pool_slot *s = &board->slots[slot];
+  int service = s->service;
+  int before = atomic_exchange(&s->state, state);
+  if (state == MB_CHILD_IDLE && before != MB_CHILD_IDLE) {
+    atomic_fetch_add(&board->services[service].idle, 1);
+  } else if (state != MB_CHILD_IDLE && before == MB_CHILD_IDLE) {
+    int left = atomic_fetch_sub(&board->services[service].idle, 1) - 1;
+    return left < board->services[service].wake_below;
+  }
+  return false;
+}
+
+void mb_pool_board_count(const struct mb_pool_board *board, int service,
+                         int ret_counts[MB_CHILD_KEPT + 1]) {
+  memset(ret_counts, 0, (MB_CHILD_KEPT + 1) * sizeof *ret_counts);
+  int n = board->nslots;
+  for (int i = 0; i < n; i++) {
+    const struct mb_pool_slot *s = &board->slots[i];
+    if (service < 0 || s->service == service) ret_counts[s->state]++;
+  }
+}

@@ -1,0 +1,71 @@
+/*
+ * What the processes of a pool know of each other: memory that they share. Children write their own slot, their
+ * parent reads all of them. A process that is killed at any moment leaves the board usable.
+ */
+#ifndef MB_POOL_BOARD_H
+#define MB_POOL_BOARD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* More processes than that serve nobody faster; the sum of all max_fork is cut to it. */
+#define MB_POOL_CHILDREN_MAX 4096
+/* listen{} calls of a script, and its intervals and mains. */
+#define MB_POOL_SERVICES_MAX 64
+
+enum mb_child_state {
+  MB_CHILD_NONE,     /* the slot is free */
+  MB_CHILD_STARTING, /* it runs prepare */
+  MB_CHILD_IDLE,     /* it waits for a connection */
+  MB_CHILD_BUSY,     /* it serves a connection, or runs an interval or a main */
+  MB_CHILD_KEPT,     /* its connection waits for another request */
+};
+
+struct mb_pool_slot {
+  _Atomic int state;       /* enum mb_child_state; the child writes it, but for NONE and STARTING */
+  _Atomic int64_t since;   /* monotonic microseconds: when KEPT began */
+  _Atomic uint64_t served; /* connections */
+  pid_t pid;               /* the parent's, as is `service` */
+  int service;
+};
+
+struct mb_pool_board {
+  volatile bool draining;  /* every child ends after its connection */
+  _Atomic uint64_t served; /* connections whose end has come */
+  _Atomic int64_t last;    /* monotonic microseconds: when the last connection came or ended */
+  _Atomic int nslots;      /* slots from here on were never used */
+  struct {
+    _Atomic int idle; /* children in the state IDLE */
+    _Atomic int
+        wake_below; /* a child that leaves that state and less than so many in it wakes the parent */
+  } services[MB_POOL_SERVICES_MAX];
+  struct mb_pool_slot slots[MB_POOL_CHILDREN_MAX];
+};
+
+/* Makes a board that processes made by fork(2) from now on share. Pages that nobody uses take no memory. NULL: none. */
+struct mb_pool_board *mb_pool_board_new(void);
+
+void mb_pool_board_free(struct mb_pool_board *board);
+
+/* Takes a free slot for a child that is being made. Returns its number, or -1. */
+int mb_pool_board_take(struct mb_pool_board *board, int service);
+
+/* Frees the slot of a child that has ended, in whatever state it was. Returns that state. */
+enum mb_child_state mb_pool_board_give(struct mb_pool_board *board, int slot);
+
+/* Returns the slot of a process, or -1. */
+int mb_pool_board_find(const struct mb_pool_board *board, pid_t pid);
+
+/*
+ * A child changes its own state.
+ * Returns whether the parent wants to know.
+ */
+bool mb_pool_board_set(struct mb_pool_board *board, int slot, enum mb_child_state state);
+
+/* Counts the children of a service in each state. service -1: of all */
+void mb_pool_board_count(const struct mb_pool_board *board, int service,
+                         int ret_counts[MB_CHILD_KEPT + 1]);
+
+#endif

@@ -1,0 +1,191 @@
+/* A child of the pool: prepares, takes one connection after another, and finishes. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "app/connection.h"
+#include "app/pool.h"
+#include "app/script.h"
+#include "app/serve.h"
+#include "app/service.h"
+#include "base/drain.h"
+#include "base/fdio.h"
+#include "base/kept.h"
+#include "base/listener.h"
+#include "base/log.h"
+#include "socket/timeout.h"
+
+/* So long a child waits when the system has no descriptor or no memory for a connection. */
+#define NO_ROOM_USEC 200000
+
+struct child {
+  const struct mb_child_start *start;
+  const struct mb_service *service;
+  int epoll;
+  const struct mb_pool_socket *only; /* the socket, when there is one; else NULL */
+  uint64_t served;
+};
+
+/* What epoll reports of a descriptor that is no listener. */
+enum { DRAIN = -1, RETIRE = -2 };
+
+static void set_state(const struct child *c, enum mb_child_state state) {
+  const struct mb_child_start *start = c->start;
+  if (mb_pool_board_set(start->board, start->slot, state)) eventfd_write(start->wake_fd, 1);
+}
+
+static const struct child *current; /* for kept() */
+
+/* Notes that the connection waits for another request, or no longer does. */
+static void kept(bool is_kept) {
+  struct mb_pool_slot *slot = &current->start->board->slots[current->start->slot];
+  if (is_kept) slot->since = mb_now_usec();
+  slot->state = is_kept ? MB_CHILD_KEPT : MB_CHILD_BUSY;
+}
+
+static int watch(int epoll, int fd, uint32_t events, int what) {
+  struct epoll_event event = {.events = events, .data.fd = what};
+  return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+/* Each child has an epoll of its own: of those that wait, the system wakes one for a connection. */
+static int open_epoll(struct child *c) {
+  const struct mb_child_start *start = c->start;
+  c->epoll = epoll_create1(EPOLL_CLOEXEC);
+  if (c->epoll < 0) return -errno;
+  int r = watch(c->epoll, start->drain_fd, EPOLLIN, DRAIN);
+  if (r == 0) r = watch(c->epoll, start->retire_fd, EPOLLIN | EPOLLEXCLUSIVE, RETIRE);
+  int n = 0;
+  for (int i = 0; i < start->sockets->count && r == 0; i++) {
+    const struct mb_pool_socket *s = &start->sockets->list[i];
+    if (s->entry->service != c->service) continue;
+    r = watch(c->epoll, s->fd, EPOLLIN | EPOLLEXCLUSIVE, i);
+    c->only = n++ == 0 ? s : NULL;
+  }
+  return r;
+}
+
+/* Logs that no connection can be accepted, and waits: others would find the same. */
+static void wait_for_room(const struct child *c, int r) {
+  static bool logged;
+  if (!logged) mb_log(LOG_WARNING, "pool: cannot accept a connection: %s", strerror(-r));
+  logged = true;
+  mb_fd_poll(c->start->drain_fd, POLLIN, mb_now_usec() + NO_ROOM_USEC);
+}
+
+/* Accepts from a socket. Returns a descriptor, or -EAGAIN. */
+static int accept_from(const struct child *c, const struct mb_pool_socket *s) {
+  struct mb_addr remote;
+  int fd = mb_listener_accept(s->fd, false, &remote);
+  if (fd >= 0 || fd == -EAGAIN) return fd;
+  wait_for_room(c, fd);
+  return -EAGAIN;
+}
+
+/* Takes a connection that an event of epoll tells of. Returns as next_connection does, or -EAGAIN. */
+static int take(const struct child *c, int what, const struct mb_listen_entry **ret_entry) {
+  eventfd_t one;
+  if (what == DRAIN) return -ECANCELED;
+  if (what == RETIRE) return eventfd_read(c->start->retire_fd, &one) == 0 ? -ECANCELED : -EAGAIN;
+  const struct mb_pool_socket *s = &c->start->sockets->list[what];
+  *ret_entry = s->entry;
+  return accept_from(c, s);
+}
+
+/* As much of a time as epoll_wait takes. The caller asks again. */
+static int left_msec(int64_t usec) {
+  return usec < INT_MAX ? (int)(usec / 1000 + 1) : INT_MAX / 1000;
+}
+
+/* Waits for a connection. Returns a descriptor; -ECANCELED when the child has to end; or -errno. */
+static int next_connection(const struct child *c, const struct mb_listen_entry **ret_entry) {
+  int64_t idle_usec = mb_usec_of(c->service->idle_timeout);
+  int64_t deadline = idle_usec > 0 ? mb_now_usec() + idle_usec : MB_NO_DEADLINE;
+  if (c->only && c->served > 0 && !mb_drain_begun()) {
+    /* Under load the next one waits already. */
+    int fd = accept_from(c, c->only);
+    *ret_entry = c->only->entry;
+    if (fd != -EAGAIN) return fd;
+  }
+  while (!mb_drain_begun()) {
+    int64_t left = deadline == MB_NO_DEADLINE ? -1 : deadline - mb_now_usec();
+    if (deadline != MB_NO_DEADLINE && left <= 0) return -ECANCELED;
+    struct epoll_event event;
+    int n = epoll_wait(c->epoll, &event, 1, left < 0 ? -1 : left_msec(left));
+    if (n < 0 && errno != EINTR) return -errno;
+    if (n <= 0) continue;
+    int fd = take(c, event.data.fd, ret_entry);
+    if (fd != -EAGAIN) return fd;
+  }
+  return -ECANCELED;
+}
+
+/* Serves a connection. Returns whether another may follow. */
+static bool serve_one(lua_State *L, struct child *c, int fd, const struct mb_listen_entry *entry,
+                      enum mb_exit *ret_exit) {
+  const struct mb_options *o = c->start->options;
+  struct mb_pool_board *board = c->start->board;
+  struct mb_connection connection;
+  bool goes_on = true;
+  board->last = mb_now_usec();
+  int r = mb_connection_open(&connection, fd, o->log_journal, o->keepalive);
+  if (r == 0) {
+    *ret_exit = mb_serve_next(L, o, entry, &connection, &goes_on);
+  } else {
+    /* The client has gone, or the system cannot say who it is: the next one is served. */
+    if (r != -ENOTCONN)
+      mb_log(LOG_ERR, "cannot ask for the connection's addresses: %s", strerror(-r));
+    mb_connection_end(&connection, MB_EXIT_OK);
+  }
+  c->served++;
+  board->slots[c->start->slot].served = c->served;
+  board->last = mb_now_usec();
+  board->served++;
+  lua_Integer most = c->service->max_requests_per_fork;
+  return goes_on && *ret_exit == MB_EXIT_OK && (most == 0 || (lua_Integer)c->served < most);
+}
+
+static enum mb_exit turn(lua_State *L, const struct mb_service *service, void *context) {
+  struct child *c = context;
+  enum mb_exit exit = MB_EXIT_OK;
+  const struct mb_listen_entry *entry = NULL;
+  (void)service;
+  int fd;
+  do {
+    set_state(c, MB_CHILD_IDLE);
+    fd = next_connection(c, &entry);
+    if (fd == -ECANCELED) break;
+    set_state(c, MB_CHILD_BUSY);
+    if (fd < 0) {
+      mb_log(LOG_ERR, "pool: cannot wait for a connection: %s", strerror(-fd));
+      return MB_EXIT_SYSTEM;
+    }
+  } while (serve_one(L, c, fd, entry, &exit));
+  set_state(c, MB_CHILD_BUSY); /* finish may take its time */
+  return exit;
+}
+
+enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
+                           const struct mb_child_start *start) {
+  struct child c = {.start = start, .service = service};
+  unsigned seed;
+  /* Copies of one state would all have the same random numbers. */
+  if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == sizeof seed) srandom(seed);
+  int r = open_epoll(&c);
+  if (r < 0) {
+    mb_log(LOG_ERR, "pool: cannot watch the listening sockets: %s", strerror(-r));
+    return MB_EXIT_SYSTEM;
+  }
+  mb_drain_watch(start->drain_fd, &start->board->draining);
+  current = &c;
+  mb_kept_tell(kept);
+  enum mb_exit exit = mb_service_run(L, service, turn, &c);
+  mb_kept_tell(NULL);
+  close(c.epoll);
+  return exit;
+}

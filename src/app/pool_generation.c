@@ -1,0 +1,397 @@
+/*
+ * A generation: loads the script once, and makes and replaces children. A child leaves these functions by returning
+ * the status of its end through all of them, so that the Lua state is closed as everywhere else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/pool.h"
+#include "app/pool_channel.h"
+#include "app/pool_policy.h"
+#include "app/pool_tasks.h"
+#include "app/script.h"
+#include "base/fdio.h"
+#include "base/log.h"
+#include "socket/timeout.h"
+
+/* When all processes are busy, it is looked so often whether one of them only waits for another request. */
+#define FULL_USEC 20000
+/* A connection that has waited so long for another request makes place for one that waits to be accepted. */
+#define KEPT_USEC 100000
+
+struct service {
+  const struct mb_service *service;
+  struct mb_pool_policy policy;
+  bool watched; /* the wait that comes next ends when a connection waits */
+  bool full;
+};
+
+struct generation {
+  const struct mb_generation_start *start;
+  const struct mb_script *script;
+  struct service services[MB_POOL_SERVICES_MAX];
+  int nservices;
+  struct mb_pool_tasks tasks;
+  int signals, wake, retire; /* signalfd, eventfds */
+  int drain[2]; /* a pipe: its reading end is every child's, its other end ours alone */
+  bool draining;
+  int64_t
+      kill_at; /* after the first process has gone: when what is left is killed; else MB_NO_DEADLINE */
+  bool fork_failed; /* was logged */
+};
+
+/* ---- children ---- */
+
+/*
+ * Makes a child.
+ * service  its number; below 0: a task's
+ * Returns 0 in the child; its process id; or -errno.
+ */
+static pid_t make_process(struct generation *g, int service, int *ret_slot) {
+  int slot = mb_pool_board_take(g->start->board, service);
+  if (slot < 0) return -EAGAIN;
+  pid_t pid = fork();
+  int r = -errno;
+  *ret_slot = slot;
+  if (pid > 0) g->start->board->slots[slot].pid = pid;
+  if (pid < 0) mb_pool_board_give(g->start->board, slot);
+  return pid < 0 ? r : pid;
+}
+
+/* A child keeps what it needs, and its signals are those of a process that serves one connection. */
+static void become_child(struct generation *g) {
+  close(g->signals);
+  close(g->drain[1]);
+  close(g->start->channel);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static enum mb_exit run_child(lua_State *L, struct generation *g, int service, int slot) {
+  const struct mb_child_start start = {
+      .options = g->start->options,
+      .board = g->start->board,
+      .slot = slot,
+      .drain_fd = g->drain[0],
+      .retire_fd = g->retire,
+      .wake_fd = g->wake,
+      .sockets = g->start->sockets,
+  };
+  become_child(g);
+  if (service < 0) return mb_task_run_once(L, mb_pool_tasks_entry(&g->tasks, service));
+  return mb_pool_child(L, g->services[service].service, &start);
+}
+
+static void log_fork_failed(struct generation *g, int r) {
+  if (!g->fork_failed)
+    mb_log(LOG_WARNING, "pool: cannot make a process: %s; it is tried again after fork_error_delay",
+           strerror(-r));
+  g->fork_failed = true;
+}
+
+/* Returns how a child has ended. Logs an end that nobody else has logged. */
+static enum mb_pool_ended judge(pid_t pid, int status, enum mb_child_state state, uint64_t served) {
+  bool unprepared = state == MB_CHILD_STARTING;
+  if (WIFEXITED(status)) {
+    if (!unprepared) return MB_POOL_DONE;
+    if (WEXITSTATUS(status) == 0)
+      mb_log(LOG_WARNING, "pool: process %d ended within prepare, before its first connection",
+             (int)pid);
+    return MB_POOL_UNPREPARED;
+  }
+  int number = WTERMSIG(status);
+  /* timeout() has logged its end itself. */
+  if (number != SIGALRM)
+    mb_log(LOG_WARNING, "pool: process %d was ended by signal %d (%s)%s%s", (int)pid, number,
+           strsignal(number), WCOREDUMP(status) ? ", core dumped" : "",
+           unprepared                              ? " within prepare"
+           : state == MB_CHILD_BUSY                ? " while it served a connection"
+           : served == 0 && state != MB_CHILD_IDLE ? " before its first connection"
+                                                   : "");
+  return unprepared ? MB_POOL_UNPREPARED : MB_POOL_LOST;
+}
+
+static void reap(struct generation *g) {
+  struct mb_pool_board *board = g->start->board;
+  int status;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    int slot = mb_pool_board_find(board, pid);
+    if (slot < 0) continue; /* a program that a child has started and left behind */
+    int service = board->slots[slot].service;
+    uint64_t served = board->slots[slot].served;
+    enum mb_child_state state = mb_pool_board_give(board, slot);
+    int64_t now = mb_now_usec();
+    if (service < 0) {
+      mb_pool_tasks_ended(&g->tasks, service, status, now);
+    } else {
+      mb_pool_policy_ended(&g->services[service].policy, judge(pid, status, state, served), now);
+    }
+  }
+}
+
+static int count_children(const struct generation *g) {
+  int counts[MB_CHILD_KEPT + 1];
+  mb_pool_board_count(g->start->board, -1, counts);
+  return counts[MB_CHILD_STARTING] + counts[MB_CHILD_IDLE] + counts[MB_CHILD_BUSY] +
+         counts[MB_CHILD_KEPT];
+}
+
+/* ---- what a service needs now ---- */
+
+static bool owns(const struct service *s, const struct mb_pool_socket *socket) {
+  return socket->entry->service == s->service;
+}
+
+/* Returns whether a connection waits that nobody has accepted. */
+static bool has_waiting(const struct generation *g, const struct service *s) {
+  struct pollfd fds[MB_POOL_SOCKETS_MAX];
+  const struct mb_pool_sockets *sockets = g->start->sockets;
+  nfds_t n = 0;
+  for (int i = 0; i < sockets->count; i++) {
+    if (owns(s, &sockets->list[i])) fds[n++] = (struct pollfd){sockets->list[i].fd, POLLIN, 0};
+  }
+  return poll(fds, n, 0) > 0;
+}
+
+/* Ends the connection that has waited longest for another request, so that its process is free. */
+static void reclaim(const struct generation *g, int service, int64_t now) {
+  const struct mb_pool_board *board = g->start->board;
+  const struct mb_pool_slot *oldest = NULL;
+  int n = board->nslots;
+  for (int i = 0; i < n; i++) {
+    const struct mb_pool_slot *s = &board->slots[i];
+    if (s->service != service || s->state != MB_CHILD_KEPT) continue;
+    if (!oldest || s->since < oldest->since) oldest = s;
+  }
+  if (oldest && now - oldest->since >= KEPT_USEC) kill(oldest->pid, SIGTERM);
+}
+
+/*
+ * Does what the policy of a service says.
+ * Returns true in a child that has ended, with its status. Otherwise lowers *again_at to the time at which this is to
+ * be called again.
+ */
+static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_at,
+                 enum mb_exit *ret_exit) {
+  struct service *s = &g->services[number];
+  struct mb_pool_board *board = g->start->board;
+  struct mb_pool_step step;
+  /* A child that leaves its idle state from here on wakes us: it is counted here or it is heard. */
+  board->services[number].wake_below =
+      s->policy.limits.pre_fork > 1 ? s->policy.limits.pre_fork : 1;
+  int64_t now = mb_now_usec();
+  for (;;) {
+    int states[MB_CHILD_KEPT + 1];
+    mb_pool_board_count(board, number, states);
+    struct mb_pool_counts counts = {.starting = states[MB_CHILD_STARTING],
+                                    .idle = states[MB_CHILD_IDLE],
+                                    .busy = states[MB_CHILD_BUSY] + states[MB_CHILD_KEPT]};
+    if (counts.starting + counts.idle == 0) counts.waiting = has_waiting(g, s);
+    step = mb_pool_policy_next(&s->policy, &counts, now);
+    if (step.action == MB_POOL_WAIT) {
+      if (step.full && counts.waiting) reclaim(g, number, now);
+      break;
+    }
+    if (step.action == MB_POOL_RETIRE) {
+      eventfd_write(g->retire, 1);
+      break;
+    }
+    int slot;
+    pid_t pid = make_process(g, number, &slot);
+    if (pid == 0) {
+      *ret_exit = run_child(L, g, number, slot);
+      return true;
+    }
+    if (pid < 0) {
+      log_fork_failed(g, pid);
+      mb_pool_policy_fork_failed(&s->policy, now);
+    } else {
+      g->fork_failed = false;
+    }
+  }
+  s->watched = step.watch;
+  if (step.full) step.again_at = now + FULL_USEC;
+  if (step.again_at < *again_at) *again_at = step.again_at;
+  return false;
+}
+
+/* Starts the interval or main that is due. Returns true in a child that has ended, with its status. */
+static bool tend_tasks(lua_State *L, struct generation *g, int64_t *again_at,
+                       enum mb_exit *ret_exit) {
+  int64_t now = mb_now_usec();
+  int task;
+  while ((task = mb_pool_tasks_due(&g->tasks, now)) != 0) {
+    int slot;
+    pid_t pid = make_process(g, task, &slot);
+    if (pid == 0) {
+      *ret_exit = run_child(L, g, task, slot);
+      return true;
+    }
+    if (pid < 0) log_fork_failed(g, pid);
+    mb_pool_tasks_started(&g->tasks, task, pid > 0, now);
+  }
+  int64_t next = mb_pool_tasks_next(&g->tasks);
+  if (next < *again_at) *again_at = next;
+  return false;
+}
+
+/* ---- the end ---- */
+
+/* Children end after their connections, idle ones at once. */
+static void drain(struct generation *g) {
+  struct mb_pool_board *board = g->start->board;
+  if (g->draining) return;
+  g->draining = true;
+  board->draining = true;
+  close(g->drain[1]);
+  g->drain[1] = -1;
+  int n = board->nslots;
+  for (int i = 0; i < n; i++) {
+    const struct mb_pool_slot *s = &board->slots[i];
+    /* A script may wait for SIGTERM in poll; an interval or a main ends by it. */
+    if (s->state == MB_CHILD_BUSY || s->service < 0) {
+      if (s->pid > 0 && s->state != MB_CHILD_NONE) kill(s->pid, SIGTERM);
+    }
+  }
+}
+
+/* The first process has ended without a word: nobody will kill what does not end. */
+static void outlive(struct generation *g) {
+  double grace = g->start->options->grace > 0 ? g->start->options->grace : MB_POOL_GRACE;
+  close(g->start->channel);
+  g->kill_at = mb_now_usec() + mb_usec_of(grace);
+  drain(g);
+}
+
+static void read_signals(struct generation *g) {
+  struct signalfd_siginfo info;
+  while (read(g->signals, &info, sizeof info) == sizeof info) {
+    if (info.ssi_signo == SIGTERM) drain(g);
+  }
+}
+
+/* ---- the loop ---- */
+
+/* Waits until something has happened, and notes what. */
+static void wait_for_events(struct generation *g, int64_t deadline) {
+  enum { SIGNALS, WAKE, CHANNEL, FIXED };
+  struct pollfd fds[FIXED + MB_POOL_SOCKETS_MAX] = {
+      [SIGNALS] = {g->signals, POLLIN, 0},
+      [WAKE] = {g->wake, POLLIN, 0},
+      [CHANNEL] = {g->kill_at == MB_NO_DEADLINE ? g->start->channel : -1, POLLIN, 0},
+  };
+  size_t n = FIXED;
+  for (int i = 0; i < g->start->sockets->count && !g->draining; i++) {
+    const struct mb_pool_socket *socket = &g->start->sockets->list[i];
+    for (int j = 0; j < g->nservices; j++) {
+      if (g->services[j].watched && owns(&g->services[j], socket))
+        fds[n++] = (struct pollfd){socket->fd, POLLIN, 0};
+    }
+  }
+  int r = mb_fd_poll_all(fds, n, deadline);
+  if (r < 0)
+    mb_fd_poll_all(NULL, 0,
+                   mb_now_usec() + 1000000); /* no memory: it passes, or it is logged elsewhere */
+  if (r <= 0) return;
+  eventfd_t count;
+  if (fds[WAKE].revents) eventfd_read(g->wake, &count);
+  if (fds[SIGNALS].revents) read_signals(g);
+  if (fds[CHANNEL].revents) outlive(g);
+}
+
+static enum mb_exit loop(lua_State *L, struct generation *g) {
+  enum mb_exit exit = MB_EXIT_OK;
+  for (;;) {
+    int64_t again_at = g->kill_at;
+    reap(g);
+    if (g->draining) {
+      if (count_children(g) == 0) return MB_EXIT_OK;
+      if (mb_now_usec() >= g->kill_at)
+        kill(0, SIGKILL); /* the whole group, and so this process, too */
+    } else {
+      for (int i = 0; i < g->nservices; i++) {
+        if (tend(L, g, i, &again_at, &exit)) return exit;
+      }
+      if (tend_tasks(L, g, &again_at, &exit)) return exit;
+    }
+    wait_for_events(g, again_at);
+  }
+}
+
+/* ---- the beginning ---- */
+
+static bool open_descriptors(struct generation *g) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  g->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  g->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  g->retire = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
+  if (g->signals >= 0 && g->wake >= 0 && g->retire >= 0 && pipe2(g->drain, O_CLOEXEC) == 0)
+    return true;
+  mb_log(LOG_ERR, "pool: cannot begin: %s", strerror(errno));
+  return false;
+}
+
+static bool is_known(const struct generation *g, const struct mb_service *service) {
+  for (int i = 0; i < g->nservices; i++) {
+    if (g->services[i].service == service) return true;
+  }
+  return false;
+}
+
+/* Makes a pool for each call of listen{} that has a socket. */
+static bool find_services(struct generation *g, struct mb_pool_ready *ready) {
+  int processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
+  for (int i = 0; i < g->start->sockets->count; i++) {
+    const struct mb_service *service = g->start->sockets->list[i].entry->service;
+    if (is_known(g, service)) continue;
+    if (g->nservices == MB_POOL_SERVICES_MAX) {
+      mb_log(LOG_ERR, "%s: more than %d calls of listen{}", g->script->path, MB_POOL_SERVICES_MAX);
+      return false;
+    }
+    struct service *s = &g->services[g->nservices++];
+    s->service = service;
+    mb_pool_policy_init(&s->policy, service, processors > 0 ? processors : 1);
+    ready->least += s->policy.limits.min_fork;
+    ready->most += s->policy.limits.max_fork;
+  }
+  return true;
+}
+
+static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
+  struct generation g = {.start = context, .script = script, .kill_at = MB_NO_DEADLINE};
+  struct mb_pool_sockets *sockets = g.start->sockets;
+  struct mb_pool_ready ready = {0};
+  mb_timeout_forget(); /* --timeout is for the load, and then for each connection */
+  enum mb_exit exit = mb_pool_sockets_match(L, script->path, script->options, sockets);
+  if (exit != MB_EXIT_OK) return exit;
+  if (!find_services(&g, &ready) || !mb_pool_tasks_find(L, script, &g.tasks)) return MB_EXIT_CONFIG;
+  if (!open_descriptors(&g)) return MB_EXIT_SYSTEM;
+  ready.nsockets = sockets->count;
+  int r = mb_pool_channel_send(g.start->channel, &ready, sockets);
+  if (r < 0) {
+    mb_log(LOG_ERR, "pool: cannot tell that the script is loaded: %s", strerror(-r));
+    return MB_EXIT_SYSTEM;
+  }
+  return loop(L, &g);
+}
+
+enum mb_exit mb_pool_generation(const struct mb_generation_start *start) {
+  const struct mb_pool_sockets *sockets = start->sockets;
+  return mb_script_run_pool(start->options, sockets->count ? &sockets->list[0].local : NULL, serve,
+                            (void *)start);
+}

@@ -1,0 +1,66 @@
+/* What a pool tells the service manager. */
+#include "app/pool_notify.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fdio.h"
+#include "base/sd.h"
+
+/* A status that changes all the time is told so often. */
+#define STATUS_USEC 5000000
+
+static bool is_wanted(void) { return getenv("NOTIFY_SOCKET") != NULL; }
+
+void mb_pool_notify_ready(struct mb_pool_notify *notify) {
+  if (!is_wanted()) return;
+  mb_sd_notify("READY=1");
+  notify->watchdog_usec = (int64_t)mb_sd_watchdog_usec();
+  notify->status_at = notify->watchdog_at = 0;
+}
+
+void mb_pool_notify_reloading(void) {
+  if (!is_wanted()) return;
+  char text[64];
+  snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, mb_now_usec());
+  mb_sd_notify(text);
+}
+
+void mb_pool_notify_stopping(void) {
+  if (is_wanted()) mb_sd_notify("STOPPING=1");
+}
+
+static int64_t tell_status(struct mb_pool_notify *notify, const struct mb_pool_numbers *n,
+                           int64_t now) {
+  if (now < notify->status_at) return notify->status_at;
+  notify->status_at = now + STATUS_USEC;
+  if (memcmp(n, &notify->told, sizeof *n) == 0) return notify->status_at;
+  char text[160];
+  snprintf(text, sizeof text,
+           "STATUS=%d processes, %d of them with a connection; %" PRIu64 " connections served",
+           n->busy + n->idle, n->busy, n->served);
+  mb_sd_notify(text);
+  notify->told = *n;
+  return notify->status_at;
+}
+
+int64_t mb_pool_notify_status(struct mb_pool_notify *notify, const struct mb_pool_numbers *numbers,
+                              int64_t now) {
+  if (!is_wanted()) return MB_NO_DEADLINE;
+  int64_t status_at = tell_status(notify, numbers, now);
+  if (notify->watchdog_usec == 0) return status_at;
+  if (now >= notify->watchdog_at) {
+    mb_sd_notify("WATCHDOG=1");
+    notify->watchdog_at = now + notify->watchdog_usec / 2;
+  }
+  return status_at < notify->watchdog_at ? status_at : notify->watchdog_at;
+}
+
+void mb_pool_notify_forget(void) {
+  unsetenv("NOTIFY_SOCKET");
+  unsetenv("WATCHDOG_PID");
+  unsetenv("WATCHDOG_USEC");
+}

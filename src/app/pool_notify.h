@@ -1,0 +1,36 @@
+/* What a pool tells the service manager (Type=notify). Nothing is done, and no library loaded, where none asks. */
+#ifndef MB_POOL_NOTIFY_H
+#define MB_POOL_NOTIFY_H
+
+#include <stdint.h>
+
+/* What is told of all processes of a pool. */
+struct mb_pool_numbers {
+  int busy, idle;
+  uint64_t served; /* connections */
+  int64_t last;    /* monotonic microseconds: when the last of them came or ended; 0: none has */
+};
+
+struct mb_pool_notify {
+  int64_t watchdog_usec; /* how often the manager wants to hear from us; 0: it does not */
+  int64_t status_at, watchdog_at;
+  struct mb_pool_numbers told;
+};
+
+/* READY=1: the pool serves, for the first time or again. */
+void mb_pool_notify_ready(struct mb_pool_notify *notify);
+
+/* RELOADING=1, with the time, as Type=notify-reload wants it. */
+void mb_pool_notify_reloading(void);
+
+/* STOPPING=1 */
+void mb_pool_notify_stopping(void);
+
+/* Tells STATUS= and WATCHDOG=1 when it is time for them. Returns when it is time again. */
+int64_t mb_pool_notify_status(struct mb_pool_notify *notify, const struct mb_pool_numbers *numbers,
+                              int64_t now);
+
+/* A process of the pool that is not the first one tells nothing. */
+void mb_pool_notify_forget(void);
+
+#endif

@@ -1,0 +1,210 @@
+/* The listening sockets of a pool. */
+#include "app/pool_sockets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "app/script.h"
+#include "app/serve_address.h"
+#include "base/log.h"
+
+/* ---- what was handed over ---- */
+
+static bool has_value(int fd, int option, int wanted) {
+  int value = -1;
+  socklen_t len = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 && value == wanted;
+}
+
+static bool take_socket(struct mb_pool_sockets *sockets, int fd, bool is_ours) {
+  if (sockets->count == MB_POOL_SOCKETS_MAX) {
+    mb_log(LOG_ERR, "more than %d listening sockets", MB_POOL_SOCKETS_MAX);
+    return false;
+  }
+  struct mb_pool_socket *s = &sockets->list[sockets->count];
+  *s = (struct mb_pool_socket){.fd = fd, .is_ours = is_ours};
+  s->local.len = sizeof s->local.storage;
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || getsockname(fd, &s->local.any, &s->local.len) != 0) {
+    mb_log(LOG_ERR, "fd %d: %s", fd, strerror(errno));
+    return false;
+  }
+  /* A client may go between epoll and accept; and another process may take it. */
+  s->was_blocking = !(flags & O_NONBLOCK);
+  if (s->was_blocking && fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+    mb_log(LOG_ERR, "fd %d: cannot set O_NONBLOCK: %s", fd, strerror(errno));
+    return false;
+  }
+  sockets->count++;
+  return true;
+}
+
+enum mb_exit mb_pool_sockets_take(struct mb_pool_sockets *sockets, int fd, int count) {
+  for (int i = fd; i < fd + count; i++) {
+    if (!has_value(i, SO_TYPE, SOCK_STREAM) || !has_value(i, SO_ACCEPTCONN, 1)) {
+      mb_log(LOG_ERR,
+             "fd %d is no listening stream socket, and fd %d is one: a pool takes these only "
+             "(systemd: ListenStream=, Accept=no)",
+             i, fd);
+      return MB_EXIT_CONFIG;
+    }
+    if (!take_socket(sockets, i, false)) return MB_EXIT_SYSTEM;
+  }
+  return MB_EXIT_OK;
+}
+
+/* ---- which listener takes which ---- */
+
+static bool takes_connections(const struct mb_listen_entry *l) {
+  return l->proto != MB_PROTO_INTERVAL && l->proto != MB_PROTO_MAIN;
+}
+
+static bool has_socket(const struct mb_pool_sockets *sockets, const struct mb_listen_entry *l) {
+  for (int i = 0; i < sockets->count; i++) {
+    if (sockets->list[i].entry == l) return true;
+  }
+  return false;
+}
+
+static const char *offer(lua_State *L) { return mb_script_push_offer(L); }
+
+/* Opens a socket for a listener. */
+static enum mb_exit open_entry(lua_State *L, const char *script, const struct mb_options *options,
+                               const struct mb_listen_entry *l, struct mb_pool_sockets *sockets) {
+  char error[MB_SERVE_ADDRESS_ERROR_MAX];
+  bool any = l->proto == MB_PROTO_ANY || options->mode_value[0];
+  int fd = any ? mb_serve_address_open(options->mode_value, options->dev, error)
+               : mb_serve_entry_open(l, options->dev, error);
+  if (fd < 0) {
+    mb_log(LOG_ERR, "%s: %s", script, error);
+    return fd == -EINVAL ? MB_EXIT_USAGE : MB_EXIT_SYSTEM;
+  }
+  (void)L;
+  if (!take_socket(sockets, fd, true)) return MB_EXIT_SYSTEM;
+  sockets->list[sockets->count - 1].entry = l;
+  return MB_EXIT_OK;
+}
+
+/* Closes the sockets that no listener wants. */
+static void drop_unwanted(struct mb_pool_sockets *sockets) {
+  int kept = 0;
+  for (int i = 0; i < sockets->count; i++) {
+    if (sockets->list[i].entry) {
+      sockets->list[kept++] = sockets->list[i];
+    } else {
+      close(sockets->list[i].fd);
+    }
+  }
+  sockets->count = kept;
+}
+
+static enum mb_exit open_missing(lua_State *L, const char *script, const struct mb_options *options,
+                                 struct mb_pool_sockets *sockets) {
+  drop_unwanted(sockets);
+  bool is_told = options->mode_value[0] != '\0';
+  const struct mb_listen_entry *named = NULL;
+  int n = 0;
+  for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
+    n++;
+    if (!takes_connections(l) || (options->listener && n != options->listener)) continue;
+    if (is_told && !options->listener && l->proto != MB_PROTO_ANY) {
+      named = l;
+      continue;
+    }
+    if (has_socket(sockets, l)) continue;
+    enum mb_exit exit = open_entry(L, script, options, l, sockets);
+    if (exit != MB_EXIT_OK) return exit;
+  }
+  if (sockets->count > 0 && !named) return MB_EXIT_OK;
+  if (named) {
+    mb_log(LOG_ERR,
+           "%s: --serve=%s: the script says itself where it listens: %s; write --serve alone, or "
+           "choose one with --listener N",
+           script, options->mode_value, offer(L));
+  } else {
+    mb_log(LOG_ERR, "%s: no listener takes connections: the script has: %s", script, offer(L));
+  }
+  lua_pop(L, 1);
+  return MB_EXIT_CONFIG;
+}
+
+/* Logs each listener that has no socket. Returns whether all have one. */
+static bool all_have_one(lua_State *L, const char *script, int listener,
+                         const struct mb_pool_sockets *sockets) {
+  bool all = true;
+  int n = 0;
+  for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
+    n++;
+    if (!takes_connections(l) || has_socket(sockets, l) || (listener && n != listener)) continue;
+    char handed[1024], text[256];
+    mb_pool_sockets_describe(sockets, handed, sizeof handed);
+    mb_listen_describe_entry(l, text);
+    mb_log(LOG_ERR,
+           "%s: no socket was handed over for listener %d, %s: there is %s (systemd: one "
+           "ListenStream= for each)",
+           script, n, text, handed);
+    all = false;
+  }
+  return all;
+}
+
+enum mb_exit mb_pool_sockets_match(lua_State *L, const char *script,
+                                   const struct mb_options *options,
+                                   struct mb_pool_sockets *sockets) {
+  bool opens = options->mode == MB_MODE_LISTEN;
+  bool is_told = opens && options->mode_value[0];
+  int lost = 0;
+  for (int i = 0; i < sockets->count; i++) {
+    struct mb_pool_socket *s = &sockets->list[i];
+    s->entry = mb_listen_find(L, &s->local, s->fd, options->listener);
+    /* What --serve=ADDRESS has opened belongs to whoever takes any connection. */
+    if (s->entry && is_told && !options->listener && s->entry->proto != MB_PROTO_ANY)
+      s->entry = NULL;
+    if (s->entry || opens) continue;
+    char text[MB_ADDR_LABEL_MAX];
+    mb_addr_label(&s->local, text);
+    mb_log(LOG_ERR, "%s: no listener for the socket at %s (fd %d): the script has: %s", script,
+           text, s->fd, offer(L));
+    lua_pop(L, 1);
+    lost++;
+  }
+  if (opens) return open_missing(L, script, options, sockets);
+  return lost == 0 && all_have_one(L, script, options->listener, sockets) ? MB_EXIT_OK
+                                                                          : MB_EXIT_CONFIG;
+}
+
+/* ---- all of them ---- */
+
+void mb_pool_sockets_describe(const struct mb_pool_sockets *sockets, char *text, size_t size) {
+  size_t at = 0;
+  text[0] = '\0';
+  for (int i = 0; i < sockets->count && at < size; i++) {
+    char label[MB_ADDR_LABEL_MAX];
+    mb_addr_label(&sockets->list[i].local, label);
+    at += (size_t)snprintf(text + at, size - at, "%s%s", i ? ", " : "", label);
+  }
+}
+
+/* Removes the file of a Unix socket, if it has one. */
+static void remove_file(const struct mb_addr *local) {
+  char path[sizeof local->local.sun_path + 1];
+  if (local->any.sa_family == AF_UNIX && mb_addr_path(local, path) > 0 && path[0] != '@')
+    unlink(path);
+}
+
+void mb_pool_sockets_close(struct mb_pool_sockets *sockets, bool remove) {
+  for (int i = 0; i < sockets->count; i++) {
+    const struct mb_pool_socket *s = &sockets->list[i];
+    if (remove && s->is_ours) remove_file(&s->local);
+    if (remove && s->was_blocking) {
+      int flags = fcntl(s->fd, F_GETFL);
+      if (flags >= 0) fcntl(s->fd, F_SETFL, flags & ~O_NONBLOCK);
+    }
+    close(s->fd);
+  }
+  sockets->count = 0;
+}
