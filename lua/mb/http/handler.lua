@@ -23,7 +23,7 @@ end
 local function next_head(c, first)
   -- Right after a response the next head is not there yet: waiting is cheaper than looking.
   local method, path, query, minor, keepalive, has_body, expects = c.input:head(first)
-  if not method then return c:await_head(path, query, minor, keepalive) end
+  if not method then return c:await_head(first, path, query, minor, keepalive) end
   return method, path, query, minor, keepalive, has_body, expects
 end
 

@@ -7,6 +7,7 @@
 #include "api/http/http_content.h"
 #include "api/http/http_input.h"
 #include "api/http/http_response_output.h"
+#include "base/drain.h"
 #include "http/http_date.h"
 #include "http/http_reason.h"
 #include "http/http_span.h"
@@ -246,6 +247,8 @@ void mb_http_response_end_head(lua_State *L, struct mb_http_response *r, const u
   if (lua_toboolean(L, -1)) mb_http_response_end_connection(L, r);
   lua_pop(L, 2);
   if (r->has_body) end_after_bad_body(L, r);
+  /* The process ends after this connection: the client sends its next request to another. */
+  if (mb_drain_begun()) mb_http_response_end_connection(L, r);
   append_framing(L, r, size);
   if (r->code == 101) {
     mb_http_response_end_connection(L, r); /* another protocol follows, which is the script's */

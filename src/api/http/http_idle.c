@@ -1,0 +1,66 @@
+/*
+ * Waits for another request. A process of a pool tells the others that nothing is lost when it ends now, and ends the
+ * connection when it is told to.
+ */
+#include "api/http/http_idle.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/drain.h"
+#include "base/fdio.h"
+#include "base/kept.h"
+#include "socket/handle.h"
+#include "socket/handle_methods.h"
+
+/* A client that was silent for so long has most likely no request on its way. */
+#define SILENT_USEC 100000
+
+/* Waits once. Returns 1 when input has come or ended, 0 when something else may have, or -errno. */
+static int wait_once(struct mb_handle *h, bool drains, int64_t deadline) {
+  struct mb_interest interest = mb_handle_interest(h, POLLIN, false);
+  if (interest.ready) return 1;
+  struct pollfd fds[3];
+  memcpy(fds, interest.fds, sizeof interest.fds);
+  fds[interest.count] = (struct pollfd){.fd = drains ? -1 : mb_drain_fd(), .events = POLLIN};
+  int64_t left = deadline == MB_NO_DEADLINE ? -1 : deadline - mb_now_usec();
+  struct timespec span = {.tv_sec = left / 1000000, .tv_nsec = left % 1000000 * 1000};
+  if (deadline != MB_NO_DEADLINE && left < 0) span = (struct timespec){0};
+  int r = ppoll(fds, (nfds_t)interest.count + 1, deadline == MB_NO_DEADLINE ? NULL : &span, NULL);
+  if (r < 0) return errno == EINTR ? 0 : -errno;
+  return mb_handle_ready(h, &interest, fds) ? 1 : 0;
+}
+
+static int await(struct mb_handle *h, int64_t deadline) {
+  int64_t began = mb_now_usec();
+  bool drains = false;
+  for (;;) {
+    struct pollfd told = {.fd = mb_drain_fd(), .events = POLLIN};
+    if (!drains && (mb_drain_begun() || (told.fd >= 0 && poll(&told, 1, 0) > 0))) {
+      drains = true;
+      if (began + SILENT_USEC < deadline) deadline = began + SILENT_USEC;
+    }
+    int r = wait_once(h, drains, deadline);
+    if (r != 0) return r;
+    if (mb_now_usec() >= deadline) return 0;
+  }
+}
+
+int mb_http_await_request(lua_State *L) {
+  struct mb_handle *h = mb_handle_at(L, 1);
+  lua_Number seconds = luaL_checknumber(L, 2);
+  int64_t deadline =
+      seconds > MB_SECONDS_MAX ? MB_NO_DEADLINE : mb_now_usec() + mb_usec_of(seconds);
+  mb_kept_set(true);
+  int r = await(h, deadline);
+  mb_kept_set(false);
+  if (r >= 0) {
+    lua_pushboolean(L, r > 0);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushfstring(L, "poll: %s", strerror(-r));
+  return 2;
+}
