@@ -21,6 +21,7 @@
 #include "app/pool_notify.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "base/rare.h"
 
 /* A generation that has died is not started again earlier than that after its start. */
 #define RESTART_USEC 2000000
@@ -83,7 +84,8 @@ static enum mb_exit be_generation(struct pool *p, struct mb_pool_board *board, i
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigprocmask(SIG_BLOCK, &set, NULL);
-  setpgid(0, 0); /* Ctrl-C is for the first process; and all that is below can be killed at once */
+  mb_rare_setpgid(
+      0, 0); /* Ctrl-C is for the first process; and all that is below can be killed at once */
   close(p->signals);
   for (int i = 0; i < p->count; i++) close_channel(&p->list[i]);
   mb_pool_notify_forget();
@@ -99,7 +101,7 @@ static enum mb_exit be_generation(struct pool *p, struct mb_pool_board *board, i
 static pid_t start(struct pool *p, enum mb_exit *ret_exit) {
   int ends[2];
   if (p->count == GENERATIONS_MAX) return -EAGAIN;
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -errno;
+  if (MB_RARE(socketpair)(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -errno;
   struct mb_pool_board *board = mb_pool_board_new();
   pid_t pid = board ? fork() : -1;
   if (pid < 0) {
@@ -115,7 +117,8 @@ static pid_t start(struct pool *p, enum mb_exit *ret_exit) {
     return 0;
   }
   close(ends[1]);
-  setpgid(pid, pid); /* it does so itself, too: a signal to the group must not come earlier */
+  mb_rare_setpgid(pid,
+                  pid); /* it does so itself, too: a signal to the group must not come earlier */
   p->list[p->count++] = (struct generation){
       .pid = pid, .state = LOADING, .channel = ends[0], .began = mb_now_usec(), .board = board};
   return pid;
@@ -187,7 +190,7 @@ static void log_death(const struct generation *g, int status) {
     mb_log(LOG_ERR,
            "pool: process %d, which makes the others, was ended by signal %d (%s); it is "
            "started again, and running connections go on",
-           (int)g->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+           (int)g->pid, WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
   } else {
     mb_log(LOG_ERR,
            "pool: process %d, which makes the others, ended with status %d; it is started again",
@@ -200,7 +203,7 @@ static void load_failed(struct pool *p, struct generation *g, int status) {
   enum mb_exit exit = WIFEXITED(status) ? (enum mb_exit)WEXITSTATUS(status) : MB_EXIT_SYSTEM;
   if (WIFSIGNALED(status) && !p->ending)
     mb_log(LOG_ERR, "pool: the process that loaded the script was ended by signal %d (%s)",
-           WTERMSIG(status), strsignal(WTERMSIG(status)));
+           WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
   forget(p, g);
   if (p->ending) return;
   if (in_state(p, SERVING)) {
@@ -373,9 +376,9 @@ static bool catch_signals(struct pool *p) {
   sigaddset(&set, SIGHUP);
   sigaddset(&set, SIGCHLD);
   sigprocmask(SIG_BLOCK, &set, NULL);
-  p->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  p->signals = MB_RARE(signalfd)(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
   /* The children of a generation that dies become ours: they can be ended, and counted. */
-  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  mb_rare_prctl(PR_SET_CHILD_SUBREAPER, 1);
   return p->signals >= 0;
 }
 

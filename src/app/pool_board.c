@@ -1,17 +1,18 @@
 /* The memory that the processes of a pool share. */
 #include "app/pool_board.h"
+#include "base/rare.h"
 
 #include <string.h>
 #include <sys/mman.h>
 
 struct mb_pool_board *mb_pool_board_new(void) {
-  void *at = mmap(NULL, sizeof(struct mb_pool_board), PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void *at = MB_RARE(mmap)(NULL, sizeof(struct mb_pool_board), PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   return at == MAP_FAILED ? NULL : at;
 }
 
 void mb_pool_board_free(struct mb_pool_board *board) {
-  if (board) munmap(board, sizeof *board);
+  if (board) MB_RARE(munmap)(board, sizeof *board);
 }
 
 int mb_pool_board_take(struct mb_pool_board *board, int service) {

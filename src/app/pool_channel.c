@@ -1,5 +1,6 @@
 /* The message of a generation: it comes whole, with its descriptors, or not at all. */
 #include "app/pool_channel.h"
+#include "base/rare.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,7 +42,7 @@ int mb_pool_channel_receive(int channel, struct mb_pool_ready *ret_ready, int *r
                            .msg_controllen = sizeof control.bytes};
   ssize_t n;
   do {
-    n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    n = MB_RARE(recvmsg)(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
   if (n < 0) return errno == ECONNRESET ? 0 : -errno;
   if (n == 0) return 0;

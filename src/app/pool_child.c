@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include "base/kept.h"
 #include "base/listener.h"
 #include "base/log.h"
+#include "base/rare.h"
 #include "socket/timeout.h"
 
 /* So long a child waits when the system has no descriptor or no memory for a connection. */
@@ -34,9 +34,15 @@ struct child {
 /* What epoll reports of a descriptor that is no listener. */
 enum { DRAIN = -1, RETIRE = -2 };
 
+/* Adds 1 to an eventfd. When that is not possible, it is readable all the same. */
+static void wake(int fd) {
+  const uint64_t one = 1;
+  if (write(fd, &one, sizeof one) < 0) return;
+}
+
 static void set_state(const struct child *c, enum mb_child_state state) {
   const struct mb_child_start *start = c->start;
-  if (mb_pool_board_set(start->board, start->slot, state)) eventfd_write(start->wake_fd, 1);
+  if (mb_pool_board_set(start->board, start->slot, state)) wake(start->wake_fd);
 }
 
 static const struct child *current; /* for kept() */
@@ -89,9 +95,9 @@ static int accept_from(const struct child *c, const struct mb_pool_socket *s) {
 
 /* Takes a connection that an event of epoll tells of. Returns as next_connection does, or -EAGAIN. */
 static int take(const struct child *c, int what, const struct mb_listen_entry **ret_entry) {
-  eventfd_t one;
+  uint64_t one;
   if (what == DRAIN) return -ECANCELED;
-  if (what == RETIRE) return eventfd_read(c->start->retire_fd, &one) == 0 ? -ECANCELED : -EAGAIN;
+  if (what == RETIRE) return read(c->start->retire_fd, &one, sizeof one) > 0 ? -ECANCELED : -EAGAIN;
   const struct mb_pool_socket *s = &c->start->sockets->list[what];
   *ret_entry = s->entry;
   return accept_from(c, s);
@@ -175,7 +181,7 @@ enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
   struct child c = {.start = start, .service = service};
   unsigned seed;
   /* Copies of one state would all have the same random numbers. */
-  if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == sizeof seed) srandom(seed);
+  if (MB_RARE(getrandom)(&seed, sizeof seed, GRND_NONBLOCK) == sizeof seed) srandom(seed);
   int r = open_epoll(&c);
   if (r < 0) {
     mb_log(LOG_ERR, "pool: cannot watch the listening sockets: %s", strerror(-r));

@@ -21,6 +21,7 @@
 #include "app/script.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "base/rare.h"
 #include "socket/timeout.h"
 
 /* When all processes are busy, it is looked so often whether one of them only waits for another request. */
@@ -113,7 +114,7 @@ static enum mb_pool_ended judge(pid_t pid, int status, enum mb_child_state state
   /* timeout() has logged its end itself. */
   if (number != SIGALRM)
     mb_log(LOG_WARNING, "pool: process %d was ended by signal %d (%s)%s%s", (int)pid, number,
-           strsignal(number), WCOREDUMP(status) ? ", core dumped" : "",
+           MB_RARE(strsignal)(number), WCOREDUMP(status) ? ", core dumped" : "",
            unprepared                              ? " within prepare"
            : state == MB_CHILD_BUSY                ? " while it served a connection"
            : served == 0 && state != MB_CHILD_IDLE ? " before its first connection"
@@ -157,11 +158,11 @@ static bool owns(const struct service *s, const struct mb_pool_socket *socket) {
 static bool has_waiting(const struct generation *g, const struct service *s) {
   struct pollfd fds[MB_POOL_SOCKETS_MAX];
   const struct mb_pool_sockets *sockets = g->start->sockets;
-  nfds_t n = 0;
+  size_t n = 0;
   for (int i = 0; i < sockets->count; i++) {
     if (owns(s, &sockets->list[i])) fds[n++] = (struct pollfd){sockets->list[i].fd, POLLIN, 0};
   }
-  return poll(fds, n, 0) > 0;
+  return mb_fd_poll_once(fds, n, 0) > 0;
 }
 
 /* Ends the connection that has waited longest for another request, so that its process is free. */
@@ -187,6 +188,7 @@ static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_
   struct service *s = &g->services[number];
   struct mb_pool_board *board = g->start->board;
   struct mb_pool_step step;
+  const uint64_t one = 1;
   /* A child that leaves its idle state from here on wakes us: it is counted here or it is heard. */
   board->services[number].wake_below =
       s->policy.limits.pre_fork > 1 ? s->policy.limits.pre_fork : 1;
@@ -204,7 +206,7 @@ static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_
       break;
     }
     if (step.action == MB_POOL_RETIRE) {
-      eventfd_write(g->retire, 1);
+      if (write(g->retire, &one, sizeof one) < 0) break; /* it is asked again */
       break;
     }
     int slot;
@@ -304,8 +306,9 @@ static void wait_for_events(struct generation *g, int64_t deadline) {
     mb_fd_poll_all(NULL, 0,
                    mb_now_usec() + 1000000); /* no memory: it passes, or it is logged elsewhere */
   if (r <= 0) return;
-  eventfd_t count;
-  if (fds[WAKE].revents) eventfd_read(g->wake, &count);
+  uint64_t count;
+  if (fds[WAKE].revents)
+    while (read(g->wake, &count, sizeof count) > 0) continue;
   if (fds[SIGNALS].revents) read_signals(g);
   if (fds[CHANNEL].revents) outlive(g);
 }
@@ -337,9 +340,9 @@ static bool open_descriptors(struct generation *g) {
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGCHLD);
   sigprocmask(SIG_BLOCK, &set, NULL);
-  g->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-  g->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  g->retire = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
+  g->signals = MB_RARE(signalfd)(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  g->wake = MB_RARE(eventfd)(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  g->retire = MB_RARE(eventfd)(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
   if (g->signals >= 0 && g->wake >= 0 && g->retire >= 0 && pipe2(g->drain, O_CLOEXEC) == 0)
     return true;
   mb_log(LOG_ERR, "pool: cannot begin: %s", strerror(errno));
@@ -355,7 +358,7 @@ static bool is_known(const struct generation *g, const struct mb_service *servic
 
 /* Makes a pool for each call of listen{} that has a socket. */
 static bool find_services(struct generation *g, struct mb_pool_ready *ready) {
-  int processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
+  int processors = (int)MB_RARE(sysconf)(_SC_NPROCESSORS_ONLN);
   for (int i = 0; i < g->start->sockets->count; i++) {
     const struct mb_service *service = g->start->sockets->list[i].entry->service;
     if (is_known(g, service)) continue;

@@ -7,6 +7,7 @@
 #include "app/listen.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "base/rare.h"
 
 /* So long after a main has failed it is started again, when fork_error_delay does not say otherwise. */
 #define ERROR_DELAY 2.0
@@ -74,7 +75,7 @@ void mb_pool_tasks_ended(struct mb_pool_tasks *tasks, int task, int status, int6
   }
   if (WIFSIGNALED(status) && WTERMSIG(status) != SIGALRM && WTERMSIG(status) != SIGTERM)
     mb_log(LOG_WARNING, "pool: %s %s was ended by signal %d (%s)", mb_proto_name(t->entry->proto),
-           mb_listen_name(t->entry), WTERMSIG(status), strsignal(WTERMSIG(status)));
+           mb_listen_name(t->entry), WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
 }
 
 int64_t mb_pool_tasks_next(const struct mb_pool_tasks *tasks) {

@@ -23,18 +23,23 @@ int64_t mb_usec_of(double seconds) {
   return (double)usec < seconds * 1e6 ? usec + 1 : usec;
 }
 
+int mb_fd_poll_once(struct pollfd *fds, size_t count, int64_t deadline) {
+  int timeout_ms = -1;
+  if (deadline != MB_NO_DEADLINE) {
+    int64_t left = deadline - mb_now_usec();
+    if (left < 0) left = 0;
+    int64_t ms = (left + 999) / 1000;
+    timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
+  }
+  int n = poll(fds, count, timeout_ms);
+  return n < 0 ? -errno : n;
+}
+
 int mb_fd_poll_all(struct pollfd *fds, size_t count, int64_t deadline) {
   for (;;) {
-    int timeout_ms = -1;
-    if (deadline != MB_NO_DEADLINE) {
-      int64_t left = deadline - mb_now_usec();
-      if (left < 0) left = 0;
-      int64_t ms = (left + 999) / 1000;
-      timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
-    }
-    int n = poll(fds, count, timeout_ms);
-    if (n > 0 || (n == 0 && timeout_ms != INT_MAX)) return n;
-    if (n < 0 && errno != EINTR) return -errno;
+    int n = mb_fd_poll_once(fds, count, deadline);
+    if (n == 0 && (deadline == MB_NO_DEADLINE || mb_now_usec() < deadline)) continue;
+    if (n != -EINTR) return n;
   }
 }
 

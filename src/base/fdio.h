@@ -37,6 +37,14 @@ int64_t mb_usec_of(double seconds);
 struct pollfd;
 
 /*
+ * Waits until poll(2) reports events of one of the descriptors, once.
+ * count     0: just waits
+ * deadline  monotonic microseconds, or MB_NO_DEADLINE; a wait may end before a deadline that is weeks away
+ * Returns how many descriptors have events, 0 at the deadline, or -errno; -EINTR after a signal.
+ */
+int mb_fd_poll_once(struct pollfd *fds, size_t count, int64_t deadline);
+
+/*
  * Waits until poll(2) reports events of one of the descriptors; a signal does not end the wait.
  * count     0: just waits
  * deadline  monotonic microseconds, or MB_NO_DEADLINE

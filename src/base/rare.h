@@ -6,6 +6,7 @@
 #ifndef MB_RARE_H
 #define MB_RARE_H
 
+#include <dlfcn.h>
 #include <stdbool.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -43,6 +44,12 @@ static inline int mb_rare_chdir(const char *path) { return (int)syscall(SYS_chdi
 static inline int mb_rare_prctl(int option, unsigned long value) {
   return (int)syscall(SYS_prctl, option, value, 0UL, 0UL, 0UL);
 }
+
+/*
+ * A function of the C library that is looked up when it is called: MB_RARE(mmap)(...). Each call looks it up again. It is
+ * there, as it is a part of the C library.
+ */
+#define MB_RARE(name) ((__typeof__(&name))dlsym(RTLD_DEFAULT, #name))
 
 /* isatty(3): nothing but a terminal has the size of a window. */
 static inline bool mb_rare_isatty(int fd) {

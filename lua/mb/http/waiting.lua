@@ -3,7 +3,6 @@
 
 local io = require "moonbridge_io"
 
-local await_request = require "mb.http.core".await_request
 local poll, timeref = io.poll, io.timeref
 
 local after = require "mb.http.wire".after
@@ -41,15 +40,6 @@ function waiting:head_state(state, detail, reason, is_proxy_header)
   return detail
 end
 
--- Waits until something comes, and at most until the limit. first: for the first request of the connection. While it
--- waits for another one, the process may be told to end. Returns false when nothing has come.
-function waiting:await_input(first, limit)
-  if first then return self:wait(self.set, nil, limit) end
-  local come, message = await_request(self.socket, limit - timeref())
-  if come == nil then error("http: " .. message, 0) end
-  return come
-end
-
 -- Waits for a request head, after the input has said that there is none yet. first: it is that of the first request.
 -- Returns the results of the input's head method; or nil and why no other request comes: "ended" (the client has ended
 -- its output) or "silent" (its time is over).
@@ -57,7 +47,7 @@ function waiting:await_head(first, state, detail, reason, is_proxy_header)
   local limit = after(self.options.idle_timeout)
   local begun = self:head_state(state, detail, reason, is_proxy_header)
   while begun == false do
-    if not self:await_input(first, limit) then return nil, "silent" end
+    if not self.input:await(limit - timeref(), first) then return nil, "silent" end
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
     if method then return method, path, query, minor, keepalive, has_body, expects end
     begun = self:head_state(path, query, minor, keepalive)

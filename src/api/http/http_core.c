@@ -4,7 +4,6 @@
 #include <lauxlib.h>
 
 #include "api/http/http_fields.h"
-#include "api/http/http_idle.h"
 #include "api/http/http_input.h"
 #include "api/http/http_list.h"
 #include "api/http/http_options.h"
@@ -186,7 +185,6 @@ static int is_delivered(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"await_request", mb_http_await_request},
     {"call", call},
     {"date", mb_http_response_date},
     {"decode_uri", decode_uri},

@@ -9,11 +9,11 @@
 #include <poll.h>
 #include <string.h>
 
+#include "api/http/http_input.h"
 #include "base/drain.h"
 #include "base/fdio.h"
 #include "base/kept.h"
 #include "socket/handle.h"
-#include "socket/handle_methods.h"
 
 /* A client that was silent for so long has most likely no request on its way. */
 #define SILENT_USEC 100000
@@ -25,20 +25,18 @@ static int wait_once(struct mb_handle *h, bool drains, int64_t deadline) {
   struct pollfd fds[3];
   memcpy(fds, interest.fds, sizeof interest.fds);
   fds[interest.count] = (struct pollfd){.fd = drains ? -1 : mb_drain_fd(), .events = POLLIN};
-  int64_t left = deadline == MB_NO_DEADLINE ? -1 : deadline - mb_now_usec();
-  struct timespec span = {.tv_sec = left / 1000000, .tv_nsec = left % 1000000 * 1000};
-  if (deadline != MB_NO_DEADLINE && left < 0) span = (struct timespec){0};
-  int r = ppoll(fds, (nfds_t)interest.count + 1, deadline == MB_NO_DEADLINE ? NULL : &span, NULL);
-  if (r < 0) return errno == EINTR ? 0 : -errno;
+  int r = mb_fd_poll_once(fds, (size_t)interest.count + 1, deadline);
+  if (r < 0) return r == -EINTR ? 0 : r;
   return mb_handle_ready(h, &interest, fds) ? 1 : 0;
 }
 
-static int await(struct mb_handle *h, int64_t deadline) {
+/* Waits for another request. Returns 1, 0 at the deadline or when the process is to end, or -errno. */
+static int await_next(struct mb_handle *h, int64_t deadline) {
   int64_t began = mb_now_usec();
   bool drains = false;
   for (;;) {
     struct pollfd told = {.fd = mb_drain_fd(), .events = POLLIN};
-    if (!drains && (mb_drain_begun() || (told.fd >= 0 && poll(&told, 1, 0) > 0))) {
+    if (!drains && (mb_drain_begun() || (told.fd >= 0 && mb_fd_poll_once(&told, 1, 0) > 0))) {
       drains = true;
       if (began + SILENT_USEC < deadline) deadline = began + SILENT_USEC;
     }
@@ -48,19 +46,20 @@ static int await(struct mb_handle *h, int64_t deadline) {
   }
 }
 
-int mb_http_await_request(lua_State *L) {
-  struct mb_handle *h = mb_handle_at(L, 1);
+int mb_http_input_await(lua_State *L) {
+  struct mb_handle *h = mb_http_input_at(L, 1)->handle;
   lua_Number seconds = luaL_checknumber(L, 2);
   int64_t deadline =
       seconds > MB_SECONDS_MAX ? MB_NO_DEADLINE : mb_now_usec() + mb_usec_of(seconds);
-  mb_kept_set(true);
-  int r = await(h, deadline);
-  mb_kept_set(false);
-  if (r >= 0) {
-    lua_pushboolean(L, r > 0);
-    return 1;
+  int r;
+  if (lua_toboolean(L, 3)) {
+    r = mb_handle_wait(h, POLLIN, false, deadline);
+  } else {
+    mb_kept_set(true);
+    r = await_next(h, deadline);
+    mb_kept_set(false);
   }
-  lua_pushnil(L);
-  lua_pushfstring(L, "poll: %s", strerror(-r));
-  return 2;
+  if (r < 0) return luaL_error(L, "http: poll: %s", strerror(-r));
+  lua_pushboolean(L, r > 0);
+  return 1;
 }

@@ -1,15 +1,16 @@
-/* Waits for another request on a connection that is kept. */
+/* Waits for a request. */
 #ifndef MB_HTTP_IDLE_H
 #define MB_HTTP_IDLE_H
 
 #include <lua.h>
 
 /*
- * core.await_request(socket, seconds)
- * Waits until input comes, for so many seconds; math.huge: for ever. When the process is to end (drain.h), it waits
- * only for a client that has been silent for a moment: one that sends its next request right now gets its answer.
- * Returns whether input has come, or ended; or nil, message.
+ * input:await(seconds, first)
+ * Waits until input comes, for so many seconds; math.huge: for ever. first: it is the first of the connection. When
+ * the process is to end (drain.h), it waits for another request only until the client was silent for a moment: a
+ * request that is on its way gets its answer.
+ * Returns whether input has come, or has ended. Throws when the system cannot wait.
  */
-int mb_http_await_request(lua_State *L);
+int mb_http_input_await(lua_State *L);
 
 #endif

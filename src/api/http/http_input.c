@@ -8,6 +8,7 @@
 
 #include "api/http/http_body.h"
 #include "api/http/http_fields.h"
+#include "api/http/http_idle.h"
 #include "api/http/http_list.h"
 #include "http/http_upgrade.h"
 #include "socket/handle_methods.h"
@@ -348,6 +349,7 @@ const char *mb_http_input_upgrade_wrong(const struct mb_http_input *in, struct m
 /* ---- the type ---- */
 
 static const luaL_Reg methods[] = {
+    {"await", mb_http_input_await},
     {"cookies", mb_http_input_cookies},
     {"count", input_count},
     {"discard", mb_http_input_discard},

@@ -1,6 +1,6 @@
 /*
  * Input from an HTTP client, as an object for the Lua modules: heads, body content without its framing, the
- * events of multipart/form-data. It never waits: its methods return "block", and Lua decides what to wait
+ * events of multipart/form-data. But for await, no method waits: it returns "block", and Lua decides what to wait
  * for, how long, and what to answer.
  */
 #ifndef MB_HTTP_INPUT_H
