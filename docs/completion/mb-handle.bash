@@ -8,16 +8,16 @@ _mb_handle_values() { # OPTION CUR: completes an option's value; fails for an op
     --log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning notice info debug' -- "$2") ;;
     --style) mapfile -t COMPREPLY < <(compgen -W 'luasocket tarantool lua-http' -- "$2") ;;
     --interval | --listener | --log-lines | --main | --memory-limit | --proxy-trust) ;;
-    --silence-timeout | --tcp-keepalive | --timeout) ;;
+    --exit-idle | --grace | --silence-timeout | --tcp-keepalive | --timeout) ;;
     *) return 1 ;;
   esac
 }
 
 _mb_handle() {
   local cur=${COMP_WORDS[COMP_CWORD]} i option=
-  local options='--check --handlers --help --inetd --interval --listener --log-format --log-level --log-lines
-    --main --memory-limit --proxy-protocol --proxy-trust --record --silence-timeout --style --tcp-keepalive
-    --timeout --units --user --version --xinetd'
+  local options='--check --dev --exit-idle --grace --handlers --help --inetd --interval --listener --log-format --log-level --log-lines
+    --main --memory-limit --pool --proxy-protocol --proxy-trust --record --serve --silence-timeout --style
+    --tcp-keepalive --timeout --units --user --version --xinetd'
   COMPREPLY=()
   [[ $cur != '=' ]] || cur=
   # The word before it may be an option that waits for its value. All words behind the script belong to the script.
