@@ -7,13 +7,22 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/http/http_request_log.h"
 #include "base/log.h"
 #include "base/log_printed.h"
 #include "base/sigterm.h"
 #include "socket/standin.h"
 #include "socket/timeout.h"
 
+/* The requests of a connection have their lines, however it ends. */
+static void watch_requests(void) {
+  if (!mb_http_request_log_is_on()) return;
+  mb_http_request_log_connection();
+  mb_connection_log_watch(mb_http_request_log_end);
+}
+
 int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int keepalive) {
+  watch_requests();
   mb_sigterm_forget(); /* the script before may have caught it, and may need that up to its very end */
   c->io = mb_channel_of(fd, fd, mb_fd_kind_of(fd));
   /* Half an answer must not look like a whole one. */
@@ -30,6 +39,7 @@ int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int kee
 }
 
 void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd) {
+  watch_requests();
   c->io = mb_channel_of(in_fd, out_fd, MB_FD_FILE);
   c->local.len = c->remote.len = 0;
   c->log.wanted = false;
@@ -52,6 +62,7 @@ static void reset_locale(void) {
 void mb_connection_end(struct mb_connection *c, int status) {
   mb_timeout_guard(NULL);
   close_channel(&c->io);
+  mb_http_request_log_end(); /* of those that a script has dropped */
   mb_connection_log_end(&c->log, status);
   /* The script's last words, while its time limit holds: a log that nobody reads may block. */
   fflush(stdout);

@@ -36,12 +36,16 @@ static void set_fields(struct mb_connection_end *end, const struct mb_addr *addr
   if (port) snprintf(end->port, sizeof end->port, "%u", port);
 }
 
+static void (*before_end)(void); /* NULL: nothing */
+
 static void at_exit(int status, void *unused) {
   (void)unused;
+  if (before_end) before_end();
   if (current) mb_connection_log_end(current, status & 0xff); /* os.exit takes any number */
 }
 
 static void at_alarm(const char *how) {
+  if (before_end) before_end();
   if (current) mb_connection_log_end_by(current, how);
 }
 
@@ -50,6 +54,12 @@ static bool catch_exit(void) {
   static bool caught;
   if (!caught) caught = on_exit(at_exit, NULL) == 0;
   return caught;
+}
+
+void mb_connection_log_watch(void (*before)(void)) {
+  catch_exit(); /* without memory for that, an exit leaves no line */
+  before_end = before;
+  mb_timeout_at_end(at_alarm);
 }
 
 void mb_connection_log_begin(struct mb_connection_log *log, int fd, const struct mb_addr *local,

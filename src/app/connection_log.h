@@ -28,6 +28,12 @@ struct mb_connection_log {
 };
 
 /*
+ * Has a function called when the process exits, or the alarm of timeout() goes off, before the line for the
+ * connection's end is written.
+ */
+void mb_connection_log_watch(void (*before)(void));
+
+/*
  * Notes the time and the addresses of a connection that begins, if its end will be logged. When the
  * process exits (by os.exit too) or the alarm of timeout() goes off, it writes the line, if nobody has.
  * log  stays where it is until its end is logged

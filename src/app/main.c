@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/http/http_request_log.h"
 #include "app/connection.h"
 #include "app/deploy.h"
 #include "app/options.h"
@@ -80,6 +81,15 @@ static enum mb_exit replay(const struct mb_options *options, const struct mb_std
   return mb_serve(options, &connection);
 }
 
+/* Opens the request log, where there is to be one, before descriptor 1 becomes the log. */
+static void open_request_log(const struct mb_options *options,
+                             const struct mb_activation *activation, unsigned closed) {
+  if (!options->access_log) return;
+  int fd = mb_stdfds_has_stdout(activation, closed) ? STDOUT_FILENO : -1;
+  if (options->access_log == MB_HTTP_ACCESS_DEV) fd = STDERR_FILENO;
+  mb_http_request_log_open(options->access_log, fd, options->log_journal);
+}
+
 static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
   struct mb_activation activation;
   int r = mb_activation_find(&activation);
@@ -94,6 +104,7 @@ static enum mb_exit serve(const struct mb_options *options, unsigned closed) {
     if (r < 0) return failed("cannot read a replay from fd 0", r);
   }
 
+  open_request_log(options, &activation, closed);
   struct mb_stdfds fds;
   r = mb_stdfds_take(&activation, &fds);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);

@@ -17,6 +17,9 @@
 
 /* In the order of --help. */
 const struct mb_option mb_options[MB_OPTIONS] = {
+    {"access-log", "[=FORMAT]", MB_OPTION_CHOICE, IN(access_log), MB_MODE_SERVE, true,
+     MB_HTTP_ACCESS_COMBINED, MB_HTTP_ACCESS_JSON, "", "combined or json",
+     "a line for each HTTP request: combined (default) or json"},
     {"check", "", MB_OPTION_FLAG, NOWHERE, MB_MODE_CHECK, false, 0, 0, "", "",
      "load the script, print its listeners, and exit"},
     {"dev", "", MB_OPTION_FLAG, IN(dev), MB_MODE_SERVE, false, 0, 0, "", "",
@@ -154,7 +157,8 @@ static bool is_pattern(const char *value) {
 static bool is_optional(const struct mb_option *row) { return row->value[0] == '['; }
 
 /*
- * Stores an option's value, NULL for a flag and for a value that was left out: a text is "" then.
+ * Stores an option's value, NULL for a flag and for a value that was left out: a text is "" then, and a choice
+ * the first one.
  * Returns NULL, or what was expected.
  */
 static const char *store(struct mb_options *o, const struct mb_option *row, const char *value) {
@@ -162,6 +166,10 @@ static const char *store(struct mb_options *o, const struct mb_option *row, cons
   bool right = true;
   if (!value && row->type == MB_OPTION_TEXT) {
     *(const char **)to = "";
+    return NULL;
+  }
+  if (!value && row->type == MB_OPTION_CHOICE) {
+    *(int *)to = (int)row->least;
     return NULL;
   }
   switch ((enum mb_option_type)row->type) {
@@ -331,6 +339,7 @@ bool mb_options_parse(int argc, char **argv, struct mb_options *ret,
     o.nargs = argc - optind - 1;
   }
   if (conflict(&o, ret_error)) return false;
+  if (o.dev && !o.access_log) o.access_log = MB_HTTP_ACCESS_DEV;
   *ret = o;
   return true;
 }

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #define SOCKET_PATH "/run/systemd/journal/socket"
-#define MESSAGE_MAX 4096
+/* The longest are those of the request log: a whole line, and its fields. */
+#define MESSAGE_MAX 12288
 
 struct message {
   char bytes[MESSAGE_MAX];
@@ -45,7 +46,8 @@ static bool add_field(struct message *m, const struct mb_journal_field *field) {
 }
 
 int mb_journal_send(const struct mb_journal_field *fields, size_t count) {
-  struct message message = {.size = 0};
+  struct message message; /* its bytes are not cleared: most messages are short */
+  message.size = 0;
   for (size_t i = 0; i < count; i++) {
     if (!add_field(&message, &fields[i])) return -EMSGSIZE;
   }

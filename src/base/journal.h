@@ -12,7 +12,7 @@ struct mb_journal_field {
 /*
  * Sends one message. It is async-signal-safe and never waits.
  * Returns 0, or -errno: -ENOENT or -ECONNREFUSED when there is no journal, -EAGAIN when the journal
- * does not keep up, -EMSGSIZE when the message has more than 4 KiB.
+ * does not keep up, -EMSGSIZE when the message has more than 12 KiB.
  * Source: systemd's "Native Journal Protocol", which is stable.
  */
 int mb_journal_send(const struct mb_journal_field *fields, size_t count);

@@ -117,3 +117,12 @@ size_t mb_log_printed(const char *text, size_t len, bool ends) {
 void mb_log_end_printed(const char *with) {
   if (is_open) mb_log_printed(with, strlen(with), true);
 }
+
+void mb_log_whole(const char *text, size_t len) {
+  char line[PREFIX_MAX + MB_LOG_WHOLE_MAX + 1];
+  size_t size = 0;
+  if (log_target == MB_LOG_SYSLOG) size = begin(line, LOG_INFO);
+  if (is_open) line[size++] = '\n';
+  memcpy(line + size, text, len);
+  put(line, size + len);
+}

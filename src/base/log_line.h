@@ -38,6 +38,14 @@ void mb_log_line(int level, const char *indent, const char *text, size_t len, si
  */
 size_t mb_log_printed(const char *text, size_t len, bool ends);
 
+/*
+ * Writes a line of ASCII without control characters, given without its newline, in one piece whatever its size, as
+ * a script would print it: at every --log-level, and with the level info. Changes errno.
+ * len  at most MB_LOG_WHOLE_MAX
+ */
+#define MB_LOG_WHOLE_MAX 4096
+void mb_log_whole(const char *text, size_t len);
+
 /* Ends the line of which only a piece is written, if there is one: with this text and a newline. */
 void mb_log_end_printed(const char *with);
 

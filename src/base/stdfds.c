@@ -128,6 +128,14 @@ static int above_stdio(int fd) {
   return copy < 0 ? -errno : copy;
 }
 
+bool mb_stdfds_has_stdout(const struct mb_activation *activation, unsigned closed) {
+  struct stat given;
+  if (closed & 1u << STDOUT_FILENO) return false;
+  if (!activation) return true;
+  if (activation->given == MB_GIVEN_FILE) return false;
+  return fstat(activation->fd, &given) == 0 && !is_socket(STDOUT_FILENO, &given);
+}
+
 int mb_stdfds_take(const struct mb_activation *activation, struct mb_stdfds *ret) {
   int in = above_stdio(activation->fd);
   if (in < 0) return in;

@@ -28,6 +28,14 @@ struct mb_stdfds {
 int mb_stdfds_prepare(unsigned *ret_closed);
 
 /*
+ * Returns whether descriptor 1 is for output of our own: it was open, and is neither the connection (or the
+ * listening socket) that we were given, nor the output of a replay. Has to be called before mb_stdfds_take.
+ * activation  NULL: we were given nothing
+ * closed      as mb_stdfds_prepare has returned it
+ */
+bool mb_stdfds_has_stdout(const struct mb_activation *activation, unsigned closed);
+
+/*
  * Takes over the descriptors that we were given. If they stood on 0, it becomes /dev/null; 1 becomes a
  * copy of 2 (the log). What is printed goes there by the rules of the log (log_printed.h).
  * Returns 0, or -errno with ret untouched.

@@ -87,6 +87,9 @@ CASES = (
     ("--log-level deb", ["--log-level", "debug"]),
     ("--log-level=war", ["--log-level=warning"]),
     ("--log-format jou", ["--log-format", "journal"]),
+    ("--access-log=js", ["--access-log=json"]),
+    ("--access-log ap", ["--access-log", "app.lua"]),
+    ("--access-log=json ap", ["--access-log=json", "app.lua"]),
     ("--style tar", ["--style", "tarantool"]),
     ("--units scr", {"--units scripts/", "--units scripts"}),
     ("--units=scr", {"--units=scripts/", "--units=scripts"}),
@@ -131,10 +134,10 @@ def _():
     in_zsh = re.findall(r"(?m)^  ['\"](?:\$\{(?:mode|listens)\}|\(- \*\))?(--[a-z-]+)", mbtest.read_file(f"{COMPLETION}/_mb-handle"))
     equal(sorted(in_zsh), sorted(options), "zsh's options")
     # An option that takes a value waits for it in both.
-    with_value = re.findall(r"(?m)^  (--[a-z-]+) [A-Z]+", text)
+    with_value = re.findall(r"(?m)^  (--[a-z-]+)(?: |\[=)[A-Z]+", text)
     values = re.search(r"(?s)_mb_handle_values\(\).*?\n}", mbtest.read_file(f"{COMPLETION}/mb-handle.bash"))[0]
     equal(sorted(re.findall(r"--[a-z-]+", values)), sorted(with_value), "bash's options with a value")
-    in_zsh = re.findall(r"(--[a-z-]+)=\[", mbtest.read_file(f"{COMPLETION}/_mb-handle"))
+    in_zsh = re.findall(r"(--[a-z-]+)=-?\[", mbtest.read_file(f"{COMPLETION}/_mb-handle"))
     equal(sorted(in_zsh), sorted(with_value), "zsh's options with a value")
 
 

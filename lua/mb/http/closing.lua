@@ -23,9 +23,7 @@ function closing.linger(c)
   socket:close()
 end
 
-local function send_refusal(c, status, reason)
-  local title = ("%d %s"):format(status, core.reason(status))
-  local body = title .. (reason and ": " .. reason or "") .. "\n"
+local function send_refusal(c, title, body)
   if c.state ~= "over" then require "mb.http.intake".move(c, "deaf") end
   local typed = ("\n" .. c.static):lower():find("\ncontent-type:", 1, true)
   c:flush("HTTP/1.1 ", title, "\r\n", c.static, c.static_date and "" or core.date(),
@@ -37,7 +35,10 @@ end
 -- Sends a short response that refuses the request, and closes. reason: a text for the client, or nil.
 function closing.refuse(c, status, reason)
   c.deadline = wire.after(c.options.stall_timeout or c.options.drain_timeout)
-  local sent = pcall(send_refusal, c, status, reason)
+  local title = ("%d %s"):format(status, core.reason(status))
+  local body = title .. (reason and ": " .. reason or "") .. "\n"
+  local sent = pcall(send_refusal, c, title, body)
+  if core.log_request then core.log_refusal(c.input, status, sent and not c.input:is_head() and #body or 0) end
   if sent then
     closing.linger(c)
   else
@@ -90,6 +91,7 @@ end
 -- Ends the connection after a response that cannot be taken back. The client gets to read it only if it is whole.
 local function abandon(c)
   local whole = c.request and c.response:is_whole() and core.is_writable(c.socket) and c.socket:flush_nb() == 0
+  if core.log_request then core.log_request(c.input, c.request and c.response) end
   if whole then closing.linger(c) else c.socket:reset() end
 end
 
@@ -113,6 +115,8 @@ function closing.end_badly(c, err, callback)
     else
       closing.refuse(c, 500)
     end
+  elseif core.log_request then
+    core.log_request(c.input, request and c.response)
   end
   if request then request.faulty, request._wire = true, wire.ENDED end
   if ours then

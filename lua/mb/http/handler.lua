@@ -8,6 +8,8 @@ local wire = require "mb.http.wire"
 -- response_timeout.
 local GRACE_SECONDS = 1
 
+local log_request = core.log_request -- nil without a request log
+
 -- Loaded when something goes wrong.
 local function closing() return require "mb.http.closing" end
 
@@ -61,6 +63,7 @@ local function serve_one(c, callback, first)
     closing().end_badly(c, err, callback)
     return false
   end
+  if log_request then log_request(c.input, response) end -- the script may have closed the connection in the middle
   local more = core.is_open(c.socket) and response:keeps_connection()
   local ended, wrong = c.input:is_ended()
   if not ended then more = closing().end_body(c, more, wrong) end

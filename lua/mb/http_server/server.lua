@@ -7,6 +7,8 @@ local io = require "moonbridge_io"
 
 local poll, timeref = io.poll, io.timeref
 
+if core.log_request then require "mb.http_server.request_log" end
+
 local server = {}
 local mt = {__name = "http.server", __index = server}
 

@@ -127,16 +127,17 @@ local function describe(self)
   return target .. (client and (" (client %s)"):format(client) or "")
 end
 
--- Sends a response that has only a status; with a reason, also a short text.
+-- Sends a response that has only a status; with a reason, also a short text. Returns whether it was sent, and the size
+-- of the text.
 local function answer(request, status, reason)
   local head = headers.new()
   head:append(":status", tostring(status))
-  if not reason then return request:write_headers(head, true) end
+  if not reason then return request:write_headers(head, true), 0 end
   local body = ("%d %s: %s\n"):format(status, core.reason(status), reason)
   head:append("content-type", "text/plain; charset=utf-8")
   head:append("content-length", tostring(#body))
   head:append("connection", "close")
-  return request:write_headers(head, false) and request:write_chunk(body, true)
+  return request:write_headers(head, false) and request:write_chunk(body, true), #body
 end
 
 -- Logs a fault of the client, once. about: as describe gives it.
@@ -275,7 +276,9 @@ function trouble:head_failed(state, detail, why, is_proxy_header)
   lost(self, message, number, status)
   if status and core.is_writable(self.socket) then
     local stream = require "mb.http_server.stream"
-    answer(stream.new(self, self.input:is_head() and "HEAD" or "GET", 1, false, true, false), status, reason)
+    local is_head = self.input:is_head()
+    local sent, size = answer(stream.new(self, is_head and "HEAD" or "GET", 1, false, true, false), status, reason)
+    if core.log_request then core.log_refusal(self.input, status, sent and not is_head and size or 0) end
   end
   core.log("info", ("http_server: %s%s%s%s"):format(status and status .. ": " or "", message, note, describe(self)))
   local server = self.server

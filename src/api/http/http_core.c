@@ -7,6 +7,7 @@
 #include "api/http/http_input.h"
 #include "api/http/http_list.h"
 #include "api/http/http_options.h"
+#include "api/http/http_request_log.h"
 #include "api/http/http_response.h"
 #include "base/log.h"
 #include "http/http_form.h"
@@ -222,5 +223,6 @@ int mb_http_core_open(lua_State *L) {
   mb_http_input_open(L);
   mb_http_response_open(L);
   luaL_newlib(L, functions);
+  if (mb_http_request_log_is_on()) mb_http_request_log_functions(L);
   return 1;
 }

@@ -10,6 +10,7 @@
 #include "api/http/http_fields.h"
 #include "api/http/http_idle.h"
 #include "api/http/http_list.h"
+#include "api/http/http_request_log.h"
 #include "http/http_upgrade.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
@@ -55,6 +56,7 @@ int mb_http_input_new(lua_State *L) {
   luaL_setmetatable(L, INPUT_TYPE);
   lua_pushvalue(L, 1);
   lua_setuservalue(L, -2);
+  if (mb_http_request_log_is_on()) mb_http_request_log_attach(L, in);
   return 1;
 }
 
@@ -69,6 +71,7 @@ static void free_body(struct mb_http_input *in) {
 
 static int input_gc(lua_State *L) {
   struct mb_http_input *in = mb_http_input_at(L, 1);
+  mb_http_request_log_detach(in);
   free_body(in);
   mb_alloc(in->handle->alloc, in->head_bytes, in->head_capacity, 0);
   in->head_bytes = NULL;
@@ -193,6 +196,10 @@ static bool parse_head(struct mb_http_input *in, size_t size) {
  */
 static int refuse_head(lua_State *L, struct mb_http_input *in, const char *head, size_t size) {
   in->refused = true;
+  if (in->log) {
+    bool is_taken = head == in->head_bytes;
+    mb_http_request_log_refused(in->log, (struct mb_span){is_taken ? head : NULL, size});
+  }
   mb_http_push_refusal(L, &in->refusal);
   lua_pushboolean(L, is_proxy_header(head, size));
   return 5;
@@ -233,6 +240,7 @@ static int input_head(lua_State *L) {
       lua_pushliteral(L, "tls");
       return 2;
     }
+    if (in->log) mb_http_request_log_looked(in->log, mb_buf_len(&h->in) > 0);
     found = find_head(in, &size);
     if (found != 0) break;
     ssize_t n = receive ? mb_handle_receive(L, h, SIZE_MAX, false) : -EAGAIN;
@@ -241,6 +249,7 @@ static int input_head(lua_State *L) {
       /* A CR alone may come from an empty line, which belongs to no request. */
       bool begun = len > 1 || (len == 1 && *mb_buf_bytes(&h->in) != '\r');
       h->in_short = len > 0 && n != 0; /* poll waits for more */
+      if (in->log) mb_http_request_log_waits(in->log);
       lua_pushnil(L);
       lua_pushstring(L, n == 0 ? "end" : "block");
       lua_pushboolean(L, begun);
@@ -267,6 +276,7 @@ static int input_head(lua_State *L) {
     return 2;
   }
   begin_body(in);
+  if (in->log) mb_http_request_log_begin(in->log);
   return push_head(L, in);
 }
 

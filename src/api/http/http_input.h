@@ -20,10 +20,13 @@ struct mb_http_parts {
   struct mb_buf value; /* the content of a part that is kept, so far */
 };
 
+struct mb_http_request_log;
+
 struct mb_http_input {
-  struct mb_handle *handle; /* kept alive as the user value */
-  size_t head_limit;        /* bytes of a request head */
-  uint64_t body_limit;      /* bytes of content */
+  struct mb_handle *handle;        /* kept alive as the user value */
+  struct mb_http_request_log *log; /* NULL: there is no request log */
+  size_t head_limit;               /* bytes of a request head */
+  uint64_t body_limit;             /* bytes of content */
 
   /* The head of the current request. It is a copy, as the handle's buffer moves on. */
   void *head_bytes;

@@ -176,8 +176,8 @@ static int finish(lua_State *L) {
     /* An error may have ended an earlier wait for the client. */
     mb_http_response_push_of_wire(L, "socket");
     if (mb_handle_at(L, -1)->out.len > 0)
-      mb_http_response_drain(L, 0, mb_http_response_nothing_more);
-    return 0;
+      mb_http_response_drain(L, 0, mb_http_response_handed_over);
+    return mb_http_response_handed_over(L, LUA_OK, 0);
   }
   check_size(L, r, MB_HTTP_RESPONSE_FINISH, 0);
   check_named(L, r, MB_HTTP_RESPONSE_FINISH);
@@ -188,14 +188,14 @@ static int finish(lua_State *L) {
   }
   if (r->code == 101 && !r->head_pending) {
     r->state = MB_HTTP_RESPONSE_FINISHED; /* the connection is the script's */
-    return 0;
+    return mb_http_response_handed_over(L, LUA_OK, 0);
   }
   r->state = MB_HTTP_RESPONSE_BROKEN;
   /* A script that knows of HEAD sends no body, so that the size of a body is unknown. */
   bool known = !(r->is_head && r->sent == 0);
   if (r->head_pending) mb_http_response_end_head(L, r, known ? &r->sent : NULL);
-  mb_http_response_emit(L, r, 0, true, MB_HTTP_RESPONSE_FINISHED, mb_http_response_nothing_more);
-  return 0;
+  mb_http_response_emit(L, r, 0, true, MB_HTTP_RESPONSE_FINISHED, mb_http_response_handed_over);
+  return mb_http_response_handed_over(L, LUA_OK, 0);
 }
 
 /*

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/http/http_input.h"
+#include "api/http/http_request_log.h"
 #include "api/http/http_response_head.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
@@ -59,6 +61,24 @@ int mb_http_response_nothing_more(lua_State *L, int status, lua_KContext ctx) {
   return 0;
 }
 
+/* Tells the request log that the head goes out. The stack is that of a method. */
+static void log_head(lua_State *L, const struct mb_http_response *r) {
+  mb_http_response_push_of_wire(L, "input");
+  mb_http_request_log_head(mb_http_input_at(L, -1), r->code, mb_buf_len(&r->head));
+  lua_pop(L, 1);
+}
+
+int mb_http_response_handed_over(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  if (!mb_http_request_log_is_on()) return 0;
+  const struct mb_http_response *r = luaL_checkudata(L, 2, MB_HTTP_RESPONSE_TYPE);
+  mb_http_response_push_of_wire(L, "input");
+  uint64_t sent = r->is_head || mb_http_response_is_bodyless(r) ? 0 : r->sent;
+  mb_http_request_log_done(mb_http_input_at(L, -1), r->code == 101 ? NULL : &sent);
+  return 0;
+}
+
 void mb_http_response_emit(lua_State *L, struct mb_http_response *r, int data, bool flush,
                            unsigned next, lua_KFunction then) {
   r->state = MB_HTTP_RESPONSE_BROKEN;
@@ -68,6 +88,7 @@ void mb_http_response_emit(lua_State *L, struct mb_http_response *r, int data, b
   size_t size = mb_buf_len(&r->body) + (data ? lua_rawlen(L, data) : 0);
   if (r->head_pending) {
     r->head_pending = false;
+    if (mb_http_request_log_is_on() && next != MB_HTTP_RESPONSE_START) log_head(L, r);
     queue_gathered(L, h, &r->head);
   }
   if (r->chunked && size > 0) {

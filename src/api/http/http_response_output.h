@@ -31,6 +31,9 @@ void mb_http_response_drain(lua_State *L, lua_Integer most, lua_KFunction then);
 /* Ends a method that returns nothing. */
 int mb_http_response_nothing_more(lua_State *L, int status, lua_KContext ctx);
 
+/* Ends a method that has handed the last byte of a response to the system: the request log gets its line. */
+int mb_http_response_handed_over(lua_State *L, int status, lua_KContext ctx);
+
 /* Queues bytes as they are. Collects garbage when memory runs out, and throws when that does not help. */
 void mb_http_response_queue(lua_State *L, struct mb_handle *h, const char *bytes, size_t size);
 

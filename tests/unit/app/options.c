@@ -108,10 +108,26 @@ static const struct mb_option *entry; /* of the line that is looked at */
 static const struct mb_option *documented[2 * MB_OPTIONS];
 static int ndocumented;
 
-/* A word of ".It Fl Fl handlers Ar dir". */
+static bool is_optional(const struct mb_option *row) { return row->value[0] == '['; }
+
+/* Returns whether a word is the name of the row's value: FORMAT, also of "[=FORMAT]". */
+static bool is_value(const struct mb_option *row, const char *word) {
+  const char *value = row->value + (is_optional(row) ? 2 : 0);
+  size_t len = strcspn(value, "]");
+  return len > 0 && strlen(word) == len && strncasecmp(word, value, len) == 0;
+}
+
+/* A word of ".It Fl Fl handlers Ar dir", or of ".It Fl Fl access-log Ns Op = Ns Ar format". */
 static void take(const char *word) {
-  if (strcmp(word, "Ar") == 0) return;
-  if (entry && entry->value[0] && strcasecmp(word, entry->value) == 0) {
+  static const char *const macros[] = {"Ar", "Ns", "Op", "="};
+  for (size_t i = 0; i < sizeof macros / sizeof *macros; i++) {
+    if (strcmp(word, macros[i]) != 0) continue;
+    if (i > 0)
+      tap_ok(entry && is_optional(entry), "%s: its value may be left out",
+             entry ? entry->name : "");
+    return;
+  }
+  if (entry && is_value(entry, word)) {
     entry = NULL; /* its value has come */
     return;
   }
@@ -129,7 +145,8 @@ static void choices_are_documented(const char *manual, const struct mb_option *r
   words_of(row, words);
   for (char *word; (word = strsep(&rest, " ")) != NULL;) {
     tap_ok(strstr(text, word) != NULL, "%s: the manual has %s", row->name, word);
-    bool is_first = row->least == 0 && word == words; /* 0 is what an option is set to without it */
+    /* 0 is what an option is set to without it, and the first word what it is set to without a value. */
+    bool is_first = (row->least == 0 || is_optional(row)) && word == words;
     bool is_default = row->fallback[0] ? strcmp(row->fallback, word) == 0 : is_first;
     tap_ok(manual_has(text, "%s\n(the default", word) == is_default,
            "%s: the manual says whether %s is the default", row->name, word);
@@ -171,13 +188,17 @@ static void the_completions_have_each_option(void) {
   tap_int(ncompleted, MB_OPTIONS, "bash completes as many options as there are");
   for (const struct mb_option *row = mb_options; row < end; row++) {
     char choices[96];
-    tap_ok(manual_has(zsh, "--%s%s[", row->name, row->value[0] ? "=" : ""),
+    const char *behind = is_optional(row) ? "=-" : row->value[0] ? "=" : "";
+    tap_ok(manual_has(zsh, "--%s%s[", row->name, behind),
            "%s: zsh completes it, and knows whether it takes a value", row->name);
     if (row->type != MB_OPTION_CHOICE) continue;
     words_of(row, choices);
     tap_ok(manual_has(bash, "--%s) mapfile -t COMPREPLY < <(compgen -W '%s'", row->name, choices),
            "%s: bash completes %s", row->name, choices);
     tap_ok(manual_has(zsh, ":(%s)", choices), "%s: so does zsh", row->name);
+    if (!is_optional(row)) continue;
+    tap_ok(manual_has(zsh, "--%s=-[", row->name) && manual_has(bash, " --%s ", row->name),
+           "%s: both know that its value stands behind a =", row->name);
   }
   free(words);
   free(zsh);
@@ -225,6 +246,24 @@ int main(void) {
   tap_ok(parse("--log-level error") && o.log_level == LOG_ERR, "--log-level error");
   tap_ok(parse("--log-lines 7") && o.log_lines == 7, "--log-lines");
 
+  tap_ok(parse("s.lua") && o.access_log == MB_HTTP_ACCESS_NONE, "no request log");
+  tap_ok(parse("--access-log s.lua") && o.access_log == MB_HTTP_ACCESS_COMBINED &&
+             strcmp(o.script, "s.lua") == 0,
+         "--access-log: the next word is no value");
+  tap_ok(parse("--access-log=combined") && o.access_log == MB_HTTP_ACCESS_COMBINED,
+         "--access-log=combined");
+  tap_ok(parse("--access-log=json") && o.access_log == MB_HTTP_ACCESS_JSON, "--access-log=json");
+  tap_ok(parse("--access-log=json --access-log s.lua") &&
+             o.access_log == MB_HTTP_ACCESS_COMBINED && o.ncarried == 1,
+         "the last --access-log holds");
+  tap_str(o.carried[0].value, NULL, "and is carried without a value");
+  tap_ok(parse("--serve --dev s.lua") && o.access_log == MB_HTTP_ACCESS_DEV,
+         "--serve --dev has a log of its own");
+  tap_ok(parse("--serve --dev --access-log s.lua") && o.access_log == MB_HTTP_ACCESS_COMBINED,
+         "unless another is asked for");
+  tap_ok(parse("--serve s.lua") && o.access_log == MB_HTTP_ACCESS_NONE, "--serve has none");
+  refused("--access-log=dev s.lua", "--access-log: expected combined or json, got \"dev\"");
+  refused("--access-log= s.lua", "--access-log: expected combined or json, got \"\"");
   tap_ok(parse("--log-format journal") && o.log_journal, "--log-format journal");
   tap_ok(parse("--log-format journal --log-format plain") && !o.log_journal, "the last one holds");
   tap_ok(parse("--style tarantool s.lua") && o.style == MB_STYLE_TARANTOOL, "--style");
@@ -278,9 +317,9 @@ int main(void) {
   tap_str(o.carried[1].value, NULL, "as the option is");
   tap_str(o.carried[2].value, "info", "the last");
   parse(
-      "--log-format plain --log-level info --log-lines 1 --memory-limit 1 --proxy-protocol "
+      "--access-log --log-format plain --log-level info --log-lines 1 --memory-limit 1 --proxy-protocol "
       "--proxy-trust ::1 --silence-timeout 9 --tcp-keepalive 9 --timeout 1 s.lua");
-  tap_int(o.ncarried, 9, "there is room for all of them");
+  tap_int(o.ncarried, 10, "there is room for all of them");
 
   /* What other programs have. */
   static const char *const listens[] = {
