@@ -16,9 +16,9 @@ static const struct {
   char word[16]; /* "-x" or "--word" */
   char advice[MB_OPTIONS_ERROR_MAX - 16];
 } foreign[] = {
-#define LISTENS                                                                               \
-  "mb-handle does not listen, the service manager does: systemctl start mb@PORT.socket; or, " \
-  "to try a script, systemd-socket-activate --accept -l PORT mb-handle SCRIPT"
+#define LISTENS                                                                                   \
+  "write --serve=PORT, --serve=ADDRESS:PORT or --serve=PATH, to try a script or in a container: " \
+  "mb-handle --serve=8080 SCRIPT; as a service, systemctl start mb-pool@PORT.socket"
     {"--address", LISTENS},
     {"--bind", LISTENS},
     {"--host", LISTENS},

@@ -282,13 +282,23 @@ int main(void) {
       {"--units /d s.lua", "/d", MB_MODE_UNITS},      {"--inetd s.lua", NULL, MB_MODE_INETD},
       {"--xinetd s.lua", NULL, MB_MODE_XINETD},       {"--main m s.lua", "m", MB_MODE_MAIN},
       {"--interval i s.lua", "i", MB_MODE_INTERVAL},  {"s.lua", NULL, MB_MODE_SERVE},
-      {"--main a --main b s.lua", "b", MB_MODE_MAIN},
+      {"--main a --main b s.lua", "b", MB_MODE_MAIN}, {"--serve s.lua", "", MB_MODE_LISTEN},
+      {"--serve=8080 s.lua", "8080", MB_MODE_LISTEN},
   };
   for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
     tap_ok(parse(modes[i].line) && o.mode == modes[i].mode, "%s: the mode", modes[i].line);
     tap_str(o.mode_value, modes[i].value, "%s: its value", modes[i].line);
   }
   tap_ok(parse("--units /d --user s.lua") && o.user, "--user");
+  tap_ok(parse("--units /d --pool s.lua") && o.pool, "--pool");
+  tap_ok(parse("--grace 1.5 --exit-idle 60") && o.grace == 1.5 && o.exit_idle == 60,
+         "--grace and --exit-idle");
+  refused("--serve= s.lua", "--serve: expected an address");
+  refused("--pool s.lua", "--pool goes with --units");
+  refused("--dev s.lua", "--dev goes with --serve");
+  refused("--serve --exit-idle 5 s.lua", "--exit-idle does not go with --serve");
+  refused("--serve --units /d s.lua", "--units cannot be combined with --serve");
+  refused("--grace 0 s.lua", "more than 0");
   refused("--units /d --inetd s.lua", "--inetd cannot be combined with --units");
   refused("--main a --interval b s.lua", "--interval cannot be combined with --main");
   refused("--main a --record f s.lua", "--main serves no connection");
@@ -340,9 +350,9 @@ int main(void) {
   };
   for (size_t i = 0; i < sizeof listens / sizeof *listens; i++)
     refused(listens[i],
-            "mb-handle does not listen, the service manager does: systemctl start mb@PORT.socket");
-  refused("--listen=8080 s.lua", "--listen: mb-handle does not listen");
-  refused("-p8080", "-p: mb-handle does not listen");
+            "write --serve=PORT, --serve=ADDRESS:PORT or --serve=PATH");
+  refused("--listen=8080 s.lua", "--listen: write --serve=PORT");
+  refused("-p8080", "-p: write --serve=PORT");
   refused("-h", "-h: write --help");
   refused("-?", "-?: write --help");
   refused("-V", "-V: write --version");
@@ -351,7 +361,7 @@ int main(void) {
   refused("--handler /h s.lua", "write --handlers DIR");
   refused("--hand s.lua", "write --handlers DIR");
   refused("--script s.lua", "a script is written without an option");
-  refused("--po 80", "unknown or wrong option --po;");
+  refused("--po 80", "--po: write --serve=PORT"); /* --port, or --pool */
   refused("--check=yes s.lua", "unknown or wrong option --check=yes;");
   refused("--proxy s.lua", "option --proxy may be one of --proxy-protocol, --proxy-trust");
   refused("--t=5 s.lua", "option --t=5 may be one of --tcp-keepalive, --timeout");
