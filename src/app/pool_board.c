@@ -51,6 +51,10 @@ bool mb_pool_board_set(struct mb_pool_board *board, int slot, enum mb_child_stat
   int before = atomic_exchange(&s->state, state);
   if (state == MB_CHILD_IDLE && before != MB_CHILD_IDLE) {
     atomic_fetch_add(&board->services[service].idle, 1);
+    if (before == MB_CHILD_STARTING) {
+      atomic_fetch_add(&board->services[service].prepared, 1);
+      return board->services[service].wake_prepared;
+    }
   } else if (state != MB_CHILD_IDLE && before == MB_CHILD_IDLE) {
     int left = atomic_fetch_sub(&board->services[service].idle, 1) - 1;
     return left < board->services[service].wake_below;

@@ -37,7 +37,9 @@ struct mb_pool_board {
   _Atomic int64_t last;    /* monotonic microseconds: when the last connection came or ended */
   _Atomic int nslots;      /* slots from here on were never used */
   struct {
-    _Atomic int idle; /* children in the state IDLE */
+    _Atomic int idle;           /* children in the state IDLE */
+    _Atomic unsigned prepared;  /* how many have left the state STARTING for it so far */
+    _Atomic bool wake_prepared; /* such a child wakes the parent */
     _Atomic int
         wake_below; /* a child that leaves that state and less than so many in it wakes the parent */
   } services[MB_POOL_SERVICES_MAX];

@@ -192,13 +192,15 @@ static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_
   /* A child that leaves its idle state from here on wakes us: it is counted here or it is heard. */
   board->services[number].wake_below =
       s->policy.limits.pre_fork > 1 ? s->policy.limits.pre_fork : 1;
+  board->services[number].wake_prepared = s->policy.probing;
   int64_t now = mb_now_usec();
   for (;;) {
     int states[MB_CHILD_KEPT + 1];
     mb_pool_board_count(board, number, states);
     struct mb_pool_counts counts = {.starting = states[MB_CHILD_STARTING],
                                     .idle = states[MB_CHILD_IDLE],
-                                    .busy = states[MB_CHILD_BUSY] + states[MB_CHILD_KEPT]};
+                                    .busy = states[MB_CHILD_BUSY] + states[MB_CHILD_KEPT],
+                                    .prepared = board->services[number].prepared};
     if (counts.starting + counts.idle == 0) counts.waiting = has_waiting(g, s);
     step = mb_pool_policy_next(&s->policy, &counts, now);
     if (step.action == MB_POOL_WAIT) {

@@ -42,7 +42,10 @@ void mb_pool_policy_ended(struct mb_pool_policy *policy, enum mb_pool_ended how,
     policy->owed++;
     return;
   }
-  if (how == MB_POOL_UNPREPARED) policy->blocked_until = now + policy->limits.fork_error_delay;
+  if (how == MB_POOL_UNPREPARED) {
+    policy->blocked_until = now + policy->limits.fork_error_delay;
+    policy->probing = true;
+  }
   if (how == MB_POOL_LOST && policy->lost++ == 0)
     policy->forgive_at = now + policy->limits.fork_error_delay;
 }
@@ -74,37 +77,49 @@ static bool is_wanted(const struct mb_pool_policy *policy, const struct mb_pool_
   return few || demanded || ready + policy->lost < policy->limits.pre_fork;
 }
 
-/* Returns whether an idle process is let go now. Sets exit_at while there are too many. */
+/* Returns whether an idle process is let go now: while there are more than min_fork, one may be each exit_delay. */
 static bool retires(struct mb_pool_policy *policy, const struct mb_pool_counts *counts,
                     int64_t now) {
   const struct mb_pool_limits *limits = &policy->limits;
   int all = counts->starting + counts->idle + counts->busy;
-  if (counts->idle <= limits->pre_fork || all <= limits->min_fork) {
+  if (all <= limits->min_fork) {
     policy->exit_at = 0;
     return false;
   }
   bool due = policy->exit_at != 0 && now >= policy->exit_at;
   if (due || policy->exit_at == 0) policy->exit_at = now + limits->exit_delay;
-  return due;
+  return due && counts->idle > limits->pre_fork;
+}
+
+/* Returns whether no process may be made now. Sets *again_at when that ends by itself. */
+static bool is_blocked(const struct mb_pool_policy *policy, const struct mb_pool_counts *counts,
+                       int64_t now, int64_t *again_at) {
+  if (now < policy->blocked_until) {
+    *again_at = earlier(*again_at, policy->blocked_until);
+    return true;
+  }
+  return policy->probing && counts->starting > 0; /* its outcome wakes us */
 }
 
 struct mb_pool_step mb_pool_policy_next(struct mb_pool_policy *policy,
                                         const struct mb_pool_counts *counts, int64_t now) {
   forgive(policy, now);
+  if (counts->prepared != policy->prepared) policy->probing = false;
+  policy->prepared = counts->prepared;
   struct mb_pool_step step = {.again_at = policy->lost ? policy->forgive_at : MB_NO_DEADLINE};
   int ready = counts->starting + counts->idle;
   int room = policy->limits.max_fork - ready - counts->busy - policy->lost;
-  bool blocked = now < policy->blocked_until, at_once;
-  bool wanted = is_wanted(policy, counts, &at_once);
+  bool at_once, wanted = is_wanted(policy, counts, &at_once), blocked = false;
   if (!wanted) policy->owed = 0;
   if (wanted && room > 0) {
+    blocked = is_blocked(policy, counts, now, &step.again_at);
     if (!blocked && (at_once || now >= policy->spare_at)) {
       if (policy->owed > 0) policy->owed--;
       policy->spare_at = now + policy->limits.fork_delay;
       step.action = MB_POOL_FORK;
       return step;
     }
-    step.again_at = earlier(step.again_at, blocked ? policy->blocked_until : policy->spare_at);
+    if (!blocked) step.again_at = earlier(step.again_at, policy->spare_at);
   }
   if (retires(policy, counts, now)) {
     step.action = MB_POOL_RETIRE;

@@ -18,10 +18,11 @@ struct mb_pool_limits {
 
 /* What there is. */
 struct mb_pool_counts {
-  int starting; /* processes that run prepare */
-  int idle;     /* that wait for a connection */
-  int busy;     /* all others */
-  bool waiting; /* a connection waits in a listener */
+  int starting;      /* processes that run prepare */
+  int idle;          /* that wait for a connection */
+  int busy;          /* all others */
+  bool waiting;      /* a connection waits in a listener */
+  unsigned prepared; /* how many have come out of prepare so far */
 };
 
 /* Why a process has ended. */
@@ -39,7 +40,10 @@ struct mb_pool_policy {
   int64_t spare_at;      /* no spare process is made before */
   int64_t blocked_until; /* no process at all */
   int64_t forgive_at;    /* one that was lost may be replaced from here on */
-  int64_t exit_at;       /* an idle process that is too much is let go; 0: there is none */
+  int64_t
+      exit_at;  /* an idle process that is too much is let go; 0: there are no more than min_fork */
+  bool probing; /* prepare has failed: one process at a time, until one comes out of it */
+  unsigned prepared; /* of the counts before */
 };
 
 enum mb_pool_action {

@@ -104,6 +104,13 @@ static void shrinking(void) {
   for (int i = 0; i < 5; i++) now += 60 * SECOND, run(&step);
   tap_int(there.idle, 2, "min_fork stays");
   tap_int(step.again_at, MB_NO_DEADLINE, "and no timer runs");
+  begin(1, 2, 8);
+  there.busy = 5;
+  tap_int(run(&step), 1, "all are busy, and so there is a spare one");
+  tap_int(step.again_at, now + 60 * SECOND, "nobody tells when they are idle: it is asked again");
+  there.idle += there.busy, there.busy = 0, now += 60 * SECOND;
+  run(&step);
+  tap_int(there.idle, 5, "then one goes");
 }
 
 static void losses(void) {
@@ -131,7 +138,14 @@ static void losses(void) {
   tap_int(run(&step), 0, "after a prepare that failed there is none at all");
   tap_ok(step.again_at == now + 2 * SECOND && !step.watch, "until fork_error_delay is over");
   now += 2 * SECOND;
-  tap_int(run(NULL), 4, "then there are");
+  there.waiting = false, there.starting = 1; /* it is made next, and does not get ready at once */
+  tap_int(run(NULL), 0, "then one at a time");
+  there.starting = 0;
+  ended(MB_POOL_UNPREPARED, 1);
+  tap_int(run(NULL), 0, "and when that fails, too, none again");
+  now += 2 * SECOND;
+  there.idle = 1, there.prepared++;
+  tap_int(run(NULL), 3, "once one is ready, as many as are wanted");
   begin(1, 2, 6);
   mb_pool_policy_fork_failed(&policy, now);
   there.waiting = true;
