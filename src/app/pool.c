@@ -198,52 +198,7 @@ static void log_death(const struct generation *g, int status) {
   }
 }
 
-/* A generation has ended before it served. */
-static void load_failed(struct pool *p, struct generation *g, int status) {
-  enum mb_exit exit = WIFEXITED(status) ? (enum mb_exit)WEXITSTATUS(status) : MB_EXIT_SYSTEM;
-  if (WIFSIGNALED(status) && !p->ending)
-    mb_log(LOG_ERR, "pool: the process that loaded the script was ended by signal %d (%s)",
-           WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
-  forget(p, g);
-  if (p->ending) return;
-  if (in_state(p, SERVING)) {
-    mb_log(LOG_ERR, "pool: the script was not loaded anew: the one that was loaded before goes on");
-    mb_pool_notify_ready(&p->notify);
-    return;
-  }
-  p->exit = exit == MB_EXIT_OK ? MB_EXIT_CONFIG : exit;
-  p->ending = true;
-}
-
-static void ended(struct pool *p, struct generation *g, int status) {
-  if (g->state == LOADING) {
-    load_failed(p, g, status);
-    return;
-  }
-  if (g->state == SERVING && !p->ending) {
-    log_death(g, status);
-    p->restart_at = g->began + RESTART_USEC;
-  }
-  g->state = ORPHANED;
-  close_channel(g);
-}
-
-/* Reaps generations, and the children of those that have died: this process is their parent then. */
-static void reap(struct pool *p) {
-  int status;
-  pid_t pid;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    for (int i = 0; i < p->count; i++) {
-      if (p->list[i].pid != pid || p->list[i].state == ORPHANED) continue;
-      ended(p, &p->list[i], status);
-      break;
-    }
-  }
-  for (int i = p->count - 1; i >= 0; i--) {
-    if (p->list[i].state == ORPHANED && kill(-p->list[i].pid, 0) != 0) forget(p, &p->list[i]);
-  }
-}
-
+/* Ends all generations after their connections, or at once. */
 static void end_all(struct pool *p, bool at_once) {
   if (!p->ending) {
     mb_pool_notify_stopping();
@@ -261,6 +216,53 @@ static void end_all(struct pool *p, bool at_once) {
     } else {
       retire(g);
     }
+  }
+}
+
+/* A generation has ended before it served. */
+static void load_failed(struct pool *p, struct generation *g, int status) {
+  enum mb_exit exit = WIFEXITED(status) ? (enum mb_exit)WEXITSTATUS(status) : MB_EXIT_SYSTEM;
+  if (WIFSIGNALED(status) && !p->ending)
+    mb_log(LOG_ERR, "pool: the process that loaded the script was ended by signal %d (%s)",
+           WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
+  forget(p, g);
+  if (p->ending) return;
+  if (in_state(p, SERVING)) {
+    mb_log(LOG_ERR, "pool: the script was not loaded anew: the one that was loaded before goes on");
+    mb_pool_notify_ready(&p->notify);
+    return;
+  }
+  p->exit = exit == MB_EXIT_OK ? MB_EXIT_CONFIG : exit;
+  end_all(p, false);
+}
+
+static void ended(struct pool *p, struct generation *g, int status) {
+  if (g->state == LOADING) {
+    load_failed(p, g, status);
+    return;
+  }
+  if (g->state == SERVING && !p->ending) {
+    log_death(g, status);
+    p->restart_at = g->began + RESTART_USEC;
+  }
+  g->state = ORPHANED;
+  close_channel(g);
+  if (p->ending) kill_group(g, SIGTERM); /* programs that a script has left behind */
+}
+
+/* Reaps generations, and the children of those that have died: this process is their parent then. */
+static void reap(struct pool *p) {
+  int status;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    for (int i = 0; i < p->count; i++) {
+      if (p->list[i].pid != pid || p->list[i].state == ORPHANED) continue;
+      ended(p, &p->list[i], status);
+      break;
+    }
+  }
+  for (int i = p->count - 1; i >= 0; i--) {
+    if (p->list[i].state == ORPHANED && kill(-p->list[i].pid, 0) != 0) forget(p, &p->list[i]);
   }
 }
 

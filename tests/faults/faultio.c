@@ -48,7 +48,7 @@
 
 /* Each of these is a function of libc. A function of the same name in this file comes before it. */
 #define CALLS(X)                                                                               \
-  X(accept4) X(bind) X(close) X(connect) X(dup2) X(dup3) X(fcntl) X(getpeername)               \
+  X(accept4) X(bind) X(close) X(connect) X(dup2) X(dup3) X(fcntl) X(fork) X(getpeername)       \
   X(getsockname) X(getsockopt) X(kill) X(listen) X(lstat) X(open) X(pipe2) X(poll) X(ppoll)    \
   X(pread) X(read) X(recv) X(send) X(sendfile) X(sendmsg) X(setsockopt) X(shutdown) X(socket)  \
   X(unlink) X(vfork) X(waitid) X(waitpid) X(write) X(writev)
@@ -561,10 +561,15 @@ int unlink(const char *path) {
   return fails(CALL_unlink, -1) ? -1 : real_unlink(path);
 }
 
+pid_t fork(void) {
+  ready();
+  return fails(CALL_fork, -1) ? -1 : real_fork();
+}
+
 /* This is fork: a function in front of vfork would return twice, the second time to a frame that is gone. */
 pid_t vfork(void) {
   ready();
-  return fails(CALL_vfork, -1) ? -1 : fork();
+  return fails(CALL_vfork, -1) ? -1 : real_fork();
 }
 
 int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {

@@ -31,6 +31,7 @@ listen{{pre_fork=4, min_fork=8, max_fork={MAX_FORK}, fork_delay=0.01, fork_error
   connect = function(socket)
     local served = socket:read(100, "\\n")
     socket:flush(pid, "\\n")
+    if served == "slow\\n" then require("moonbridge_io").poll(nil, nil, 0.05) end
     socket:write(body, ".\\n")
     return served ~= "end\\n"
   end}}
@@ -49,7 +50,7 @@ class Load:
 
     def begin(self):
         sock = socket.create_connection(self.where, mbtest.DEADLINE)
-        sock.sendall(random.choice((b"on\n", b"on\n", b"end\n")))
+        sock.sendall(b"slow\n" if random.random() < 0.02 else random.choice((b"on\n", b"on\n", b"end\n")))
         limit = random.randrange(SIZE) if self.aborts and random.random() < 0.05 else None
         self.open[sock.fileno()] = [sock, b"", limit, time.monotonic()]
         self.epoll.register(sock.fileno(), select.EPOLLIN)
