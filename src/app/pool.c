@@ -204,6 +204,9 @@ static void end_all(struct pool *p, bool at_once) {
     mb_pool_notify_stopping();
     double grace = p->options->grace > 0 ? p->options->grace : MB_POOL_GRACE;
     p->kill_at = mb_now_usec() + mb_usec_of(grace);
+    struct generation *serving = in_state(p, SERVING);
+    if (serving && p->options->mode == MB_MODE_LISTEN)
+      mb_pool_sockets_stop(&p->sockets, serving->board);
   }
   p->ending = true;
   p->restart_at = MB_NO_DEADLINE;

@@ -14,6 +14,7 @@
 #include "app/listen.h"
 #include "app/options.h"
 #include "app/pool_board.h"
+#include "app/pool_policy.h"
 #include "app/pool_sockets.h"
 #include "base/exits.h"
 
@@ -63,5 +64,9 @@ struct mb_child_start {
 /* Prepares and serves the connections that come in on the sockets of a service, as long as connect returns true. */
 enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
                            const struct mb_child_start *start);
+
+/* Returns how a child has ended, for its parent. Logs an end that nobody else has logged. */
+enum mb_pool_ended mb_pool_child_ended(pid_t pid, int status, enum mb_child_state state,
+                                       uint64_t served);
 
 #endif

@@ -71,3 +71,22 @@ void mb_pool_board_count(const struct mb_pool_board *board, int service,
     if (service < 0 || s->service == service) ret_counts[s->state]++;
   }
 }
+
+int mb_pool_board_children(const struct mb_pool_board *board) {
+  int counts[MB_CHILD_KEPT + 1];
+  mb_pool_board_count(board, -1, counts);
+  return counts[MB_CHILD_STARTING] + counts[MB_CHILD_IDLE] + counts[MB_CHILD_BUSY] +
+         counts[MB_CHILD_KEPT];
+}
+
+const struct mb_pool_slot *mb_pool_board_kept_longest(const struct mb_pool_board *board,
+                                                      int service) {
+  const struct mb_pool_slot *oldest = NULL;
+  int n = board->nslots;
+  for (int i = 0; i < n; i++) {
+    const struct mb_pool_slot *s = &board->slots[i];
+    if (s->service != service || s->state != MB_CHILD_KEPT) continue;
+    if (!oldest || s->since < oldest->since) oldest = s;
+  }
+  return oldest;
+}

@@ -12,6 +12,8 @@
 
 /* More processes than that serve nobody faster; the sum of all max_fork is cut to it. */
 #define MB_POOL_CHILDREN_MAX 4096
+/* As many as systemd and a script are likely to have. */
+#define MB_POOL_SOCKETS_MAX 64
 /* listen{} calls of a script, and its intervals and mains. */
 #define MB_POOL_SERVICES_MAX 64
 
@@ -32,7 +34,9 @@ struct mb_pool_slot {
 };
 
 struct mb_pool_board {
-  volatile bool draining;  /* every child ends after its connection */
+  volatile bool draining; /* every child ends after its connection */
+  volatile bool
+      clearing; /* the sockets end, and children take what waits in them before they end */
   _Atomic uint64_t served; /* connections whose end has come */
   _Atomic int64_t last;    /* monotonic microseconds: when the last connection came or ended */
   _Atomic int nslots;      /* slots from here on were never used */
@@ -43,6 +47,7 @@ struct mb_pool_board {
     _Atomic int
         wake_below; /* a child that leaves that state and less than so many in it wakes the parent */
   } services[MB_POOL_SERVICES_MAX];
+  _Atomic bool cleared[MB_POOL_SOCKETS_MAX]; /* nothing waits in the socket, nor ever will again */
   struct mb_pool_slot slots[MB_POOL_CHILDREN_MAX];
 };
 
@@ -65,6 +70,13 @@ int mb_pool_board_find(const struct mb_pool_board *board, pid_t pid);
  * Returns whether the parent wants to know.
  */
 bool mb_pool_board_set(struct mb_pool_board *board, int slot, enum mb_child_state state);
+
+/* Returns how many children there are. */
+int mb_pool_board_children(const struct mb_pool_board *board);
+
+/* Returns the child of the service whose connection has waited longest for another request, or NULL. */
+const struct mb_pool_slot *mb_pool_board_kept_longest(const struct mb_pool_board *board,
+                                                      int service);
 
 /* Counts the children of a service in each state. service -1: of all */
 void mb_pool_board_count(const struct mb_pool_board *board, int service,

@@ -165,6 +165,8 @@ static enum mb_exit turn(lua_State *L, const struct mb_service *service, void *c
   do {
     set_state(c, MB_CHILD_IDLE);
     fd = next_connection(c, &entry);
+    if (fd == -ECANCELED)
+      fd = mb_pool_sockets_clear(c->start->sockets, c->service, c->start->board, &entry);
     if (fd == -ECANCELED) break;
     set_state(c, MB_CHILD_BUSY);
     if (fd < 0) {

@@ -28,6 +28,8 @@
 #define FULL_USEC 20000
 /* A connection that has waited so long for another request makes place for one that waits to be accepted. */
 #define KEPT_USEC 100000
+/* So long the sockets are kept for clients whose connection is being made when the pool is told to end. */
+#define CLEAR_USEC 200000
 
 struct service {
   const struct mb_service *service;
@@ -45,6 +47,8 @@ struct generation {
   int signals, wake, retire; /* signalfd, eventfds */
   int drain[2]; /* a pipe: its reading end is every child's, its other end ours alone */
   bool draining;
+  int64_t clear_until; /* while it drains: the sockets end then, or when nothing waits in them any
+                          more; 0: they have ended, or others accept from them */
   int64_t
       kill_at; /* after the first process has gone: when what is left is killed; else MB_NO_DEADLINE */
   bool fork_failed; /* was logged */
@@ -71,7 +75,7 @@ static pid_t make_process(struct generation *g, int service, int *ret_slot) {
 /* A child keeps what it needs, and its signals are those of a process that serves one connection. */
 static void become_child(struct generation *g) {
   close(g->signals);
-  close(g->drain[1]);
+  if (g->drain[1] >= 0) close(g->drain[1]);
   close(g->start->channel);
   sigset_t none;
   sigemptyset(&none);
@@ -100,28 +104,6 @@ static void log_fork_failed(struct generation *g, int r) {
   g->fork_failed = true;
 }
 
-/* Returns how a child has ended. Logs an end that nobody else has logged. */
-static enum mb_pool_ended judge(pid_t pid, int status, enum mb_child_state state, uint64_t served) {
-  bool unprepared = state == MB_CHILD_STARTING;
-  if (WIFEXITED(status)) {
-    if (!unprepared) return MB_POOL_DONE;
-    if (WEXITSTATUS(status) == 0)
-      mb_log(LOG_WARNING, "pool: process %d ended within prepare, before its first connection",
-             (int)pid);
-    return MB_POOL_UNPREPARED;
-  }
-  int number = WTERMSIG(status);
-  /* timeout() has logged its end itself. */
-  if (number != SIGALRM)
-    mb_log(LOG_WARNING, "pool: process %d was ended by signal %d (%s)%s%s", (int)pid, number,
-           MB_RARE(strsignal)(number), WCOREDUMP(status) ? ", core dumped" : "",
-           unprepared                              ? " within prepare"
-           : state == MB_CHILD_BUSY                ? " while it served a connection"
-           : served == 0 && state != MB_CHILD_IDLE ? " before its first connection"
-                                                   : "");
-  return unprepared ? MB_POOL_UNPREPARED : MB_POOL_LOST;
-}
-
 static void reap(struct generation *g) {
   struct mb_pool_board *board = g->start->board;
   int status;
@@ -136,16 +118,10 @@ static void reap(struct generation *g) {
     if (service < 0) {
       mb_pool_tasks_ended(&g->tasks, service, status, now);
     } else {
-      mb_pool_policy_ended(&g->services[service].policy, judge(pid, status, state, served), now);
+      mb_pool_policy_ended(&g->services[service].policy,
+                           mb_pool_child_ended(pid, status, state, served), now);
     }
   }
-}
-
-static int count_children(const struct generation *g) {
-  int counts[MB_CHILD_KEPT + 1];
-  mb_pool_board_count(g->start->board, -1, counts);
-  return counts[MB_CHILD_STARTING] + counts[MB_CHILD_IDLE] + counts[MB_CHILD_BUSY] +
-         counts[MB_CHILD_KEPT];
 }
 
 /* ---- what a service needs now ---- */
@@ -156,25 +132,12 @@ static bool owns(const struct service *s, const struct mb_pool_socket *socket) {
 
 /* Returns whether a connection waits that nobody has accepted. */
 static bool has_waiting(const struct generation *g, const struct service *s) {
-  struct pollfd fds[MB_POOL_SOCKETS_MAX];
-  const struct mb_pool_sockets *sockets = g->start->sockets;
-  size_t n = 0;
-  for (int i = 0; i < sockets->count; i++) {
-    if (owns(s, &sockets->list[i])) fds[n++] = (struct pollfd){sockets->list[i].fd, POLLIN, 0};
-  }
-  return mb_fd_poll_once(fds, n, 0) > 0;
+  return mb_pool_sockets_have_waiting(g->start->sockets, s->service, g->start->board);
 }
 
 /* Ends the connection that has waited longest for another request, so that its process is free. */
 static void reclaim(const struct generation *g, int service, int64_t now) {
-  const struct mb_pool_board *board = g->start->board;
-  const struct mb_pool_slot *oldest = NULL;
-  int n = board->nslots;
-  for (int i = 0; i < n; i++) {
-    const struct mb_pool_slot *s = &board->slots[i];
-    if (s->service != service || s->state != MB_CHILD_KEPT) continue;
-    if (!oldest || s->since < oldest->since) oldest = s;
-  }
+  const struct mb_pool_slot *oldest = mb_pool_board_kept_longest(g->start->board, service);
   if (oldest && now - oldest->since >= KEPT_USEC) kill(oldest->pid, SIGTERM);
 }
 
@@ -258,6 +221,12 @@ static void drain(struct generation *g) {
   if (g->draining) return;
   g->draining = true;
   board->draining = true;
+  if (board->clearing) {
+    g->clear_until = mb_now_usec() + CLEAR_USEC;
+    /* Processes are made only for connections that wait. */
+    for (int i = 0; i < g->nservices; i++)
+      g->services[i].policy.limits.pre_fork = g->services[i].policy.limits.min_fork = 0;
+  }
   close(g->drain[1]);
   g->drain[1] = -1;
   int n = board->nslots;
@@ -275,6 +244,8 @@ static void outlive(struct generation *g) {
   double grace = g->start->options->grace > 0 ? g->start->options->grace : MB_POOL_GRACE;
   close(g->start->channel);
   g->kill_at = mb_now_usec() + mb_usec_of(grace);
+  if (!g->draining && g->start->options->mode == MB_MODE_LISTEN)
+    mb_pool_sockets_stop(g->start->sockets, g->start->board);
   drain(g);
 }
 
@@ -296,8 +267,9 @@ static void wait_for_events(struct generation *g, int64_t deadline) {
       [CHANNEL] = {g->kill_at == MB_NO_DEADLINE ? g->start->channel : -1, POLLIN, 0},
   };
   size_t n = FIXED;
-  for (int i = 0; i < g->start->sockets->count && !g->draining; i++) {
+  for (int i = 0; i < g->start->sockets->count && (!g->draining || g->clear_until); i++) {
     const struct mb_pool_socket *socket = &g->start->sockets->list[i];
+    if (g->start->board->cleared[i]) continue;
     for (int j = 0; j < g->nservices; j++) {
       if (g->services[j].watched && owns(&g->services[j], socket))
         fds[n++] = (struct pollfd){socket->fd, POLLIN, 0};
@@ -315,19 +287,42 @@ static void wait_for_events(struct generation *g, int64_t deadline) {
   if (fds[CHANNEL].revents) outlive(g);
 }
 
+/* Calls tend for each service. Returns as it does. */
+static bool tend_all(lua_State *L, struct generation *g, int64_t *again_at,
+                     enum mb_exit *ret_exit) {
+  for (int i = 0; i < g->nservices; i++) {
+    if (tend(L, g, i, again_at, ret_exit)) return true;
+  }
+  return false;
+}
+
+/* Makes processes for the connections that wait in the sockets, and then ends these. Returns as tend does. */
+static bool clear(lua_State *L, struct generation *g, int64_t *again_at, enum mb_exit *ret_exit) {
+  if (tend_all(L, g, again_at, ret_exit)) return true;
+  if (mb_now_usec() < g->clear_until) {
+    if (g->clear_until < *again_at) *again_at = g->clear_until;
+    return false;
+  }
+  for (int i = 0; i < g->nservices; i++) {
+    if (has_waiting(g, &g->services[i])) return false;
+  }
+  mb_pool_sockets_end(g->start->sockets);
+  g->clear_until = 0;
+  return false;
+}
+
 static enum mb_exit loop(lua_State *L, struct generation *g) {
   enum mb_exit exit = MB_EXIT_OK;
   for (;;) {
     int64_t again_at = g->kill_at;
     reap(g);
     if (g->draining) {
-      if (count_children(g) == 0) return MB_EXIT_OK;
+      if (g->clear_until && clear(L, g, &again_at, &exit)) return exit;
+      if (!g->clear_until && mb_pool_board_children(g->start->board) == 0) return MB_EXIT_OK;
       if (mb_now_usec() >= g->kill_at)
         kill(0, SIGKILL); /* the whole group, and so this process, too */
     } else {
-      for (int i = 0; i < g->nservices; i++) {
-        if (tend(L, g, i, &again_at, &exit)) return exit;
-      }
+      if (tend_all(L, g, &again_at, &exit)) return exit;
       if (tend_tasks(L, g, &again_at, &exit)) return exit;
     }
     wait_for_events(g, again_at);

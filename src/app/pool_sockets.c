@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,7 +11,12 @@
 
 #include "app/script.h"
 #include "app/serve_address.h"
+#include "base/fdio.h"
+#include "base/listener.h"
 #include "base/log.h"
+
+/* So long a process waits when the system has no room for a connection. */
+#define NO_ROOM_USEC 200000
 
 /* ---- what was handed over ---- */
 
@@ -194,6 +200,52 @@ static void remove_file(const struct mb_addr *local) {
   char path[sizeof local->local.sun_path + 1];
   if (local->any.sa_family == AF_UNIX && mb_addr_path(local, path) > 0 && path[0] != '@')
     unlink(path);
+}
+
+void mb_pool_sockets_stop(struct mb_pool_sockets *sockets, struct mb_pool_board *board) {
+  for (int i = 0; i < sockets->count; i++) {
+    struct mb_pool_socket *s = &sockets->list[i];
+    mb_listener_stop(s->fd);
+    if (s->is_ours) remove_file(&s->local);
+    s->is_ours = false;
+  }
+  board->clearing = true;
+}
+
+int mb_pool_sockets_clear(const struct mb_pool_sockets *sockets, const struct mb_service *service,
+                          struct mb_pool_board *board, const struct mb_listen_entry **ret_entry) {
+  for (int i = 0; board->clearing && i < sockets->count; i++) {
+    const struct mb_pool_socket *s = &sockets->list[i];
+    struct mb_addr remote;
+    if (s->entry->service != service || board->cleared[i]) continue;
+    int fd = mb_listener_accept(s->fd, false, &remote);
+    if (fd >= 0) {
+      *ret_entry = s->entry;
+      return fd;
+    }
+    /* poll(2) calls a Unix socket that is stopped ready for ever. */
+    if (fd == -EINVAL || s->local.any.sa_family == AF_UNIX) board->cleared[i] = true;
+    /* No descriptor, no memory: the process that comes next would find the same at once. */
+    if (fd != -EINVAL && fd != -EAGAIN) mb_fd_poll_all(NULL, 0, mb_now_usec() + NO_ROOM_USEC);
+  }
+  return -ECANCELED;
+}
+
+void mb_pool_sockets_end(const struct mb_pool_sockets *sockets) {
+  for (int i = 0; i < sockets->count; i++) mb_listener_end(sockets->list[i].fd);
+}
+
+bool mb_pool_sockets_have_waiting(const struct mb_pool_sockets *sockets,
+                                  const struct mb_service *service,
+                                  const struct mb_pool_board *board) {
+  struct pollfd fds[MB_POOL_SOCKETS_MAX];
+  size_t n = 0;
+  for (int i = 0; i < sockets->count; i++) {
+    const struct mb_pool_socket *s = &sockets->list[i];
+    if (s->entry->service == service && !board->cleared[i])
+      fds[n++] = (struct pollfd){s->fd, POLLIN, 0};
+  }
+  return n > 0 && mb_fd_poll_once(fds, n, 0) > 0;
 }
 
 void mb_pool_sockets_close(struct mb_pool_sockets *sockets, bool remove) {

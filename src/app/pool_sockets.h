@@ -7,19 +7,17 @@
 
 #include "app/listen.h"
 #include "app/options.h"
+#include "app/pool_board.h"
 #include "base/addr.h"
 #include "base/exits.h"
 
 struct mb_pool_socket {
   int fd;
   struct mb_addr local;
-  bool is_ours;                        /* opened here: its file is removed at the end */
+  bool is_ours;                        /* opened here: its file, if any, is removed at the end */
   bool was_blocking;                   /* its description had no O_NONBLOCK */
   const struct mb_listen_entry *entry; /* who takes its connections; NULL: not known yet */
 };
-
-/* As many as systemd and a script are likely to have. */
-#define MB_POOL_SOCKETS_MAX 64
 
 struct mb_pool_sockets {
   struct mb_pool_socket list[MB_POOL_SOCKETS_MAX];
@@ -42,6 +40,28 @@ enum mb_exit mb_pool_sockets_match(lua_State *L, const char *script,
 
 /* Writes the addresses for a message: "127.0.0.1:80, /run/x.sock". */
 void mb_pool_sockets_describe(const struct mb_pool_sockets *sockets, char *text, size_t size);
+
+/* Returns whether a connection waits in a socket of the service. */
+bool mb_pool_sockets_have_waiting(const struct mb_pool_sockets *sockets,
+                                  const struct mb_service *service,
+                                  const struct mb_pool_board *board);
+
+/*
+ * The pool ends, and with it the sockets of its own: from now on clients are refused, but those that wait are still to
+ * be accepted. Removes the files at once, so that another pool may begin to listen there.
+ */
+void mb_pool_sockets_stop(struct mb_pool_sockets *sockets, struct mb_pool_board *board);
+
+/*
+ * Accepts a connection that waits in a socket of the service, after mb_pool_sockets_stop. Notes on the board that a
+ * socket is cleared.
+ * Returns a descriptor, with the listener; or -ECANCELED.
+ */
+int mb_pool_sockets_clear(const struct mb_pool_sockets *sockets, const struct mb_service *service,
+                          struct mb_pool_board *board, const struct mb_listen_entry **ret_entry);
+
+/* Ends the sockets for all processes of the pool. */
+void mb_pool_sockets_end(const struct mb_pool_sockets *sockets);
 
 /* Closes the sockets. remove: removes the files of our own, and gives the others their O_NONBLOCK back. */
 void mb_pool_sockets_close(struct mb_pool_sockets *sockets, bool remove);

@@ -2,7 +2,9 @@
 #include "base/listener.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -134,3 +136,34 @@ int mb_listener_accept(int fd, bool wait, struct mb_addr *ret_remote) {
     if (r < 0) return r;
   }
 }
+
+/*
+ * shutdown(2) alone would reset who waits in a TCP socket. So the socket first gets a filter that passes all but the
+ * beginning of a connection: a segment with SYN and without ACK. A kernel without filters loses what comes between the
+ * last accept and the end.
+ */
+static void refuse_beginnings(int fd) {
+  enum { FLAGS_AT = 13 /* in the TCP header, where a filter begins to count */ };
+  static struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+  };
+  const struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+void mb_listener_stop(int fd) {
+  int family = AF_UNSPEC;
+  socklen_t len = sizeof family;
+  getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
+  if (family == AF_UNIX) {
+    shutdown(fd, SHUT_RD);
+  } else {
+    refuse_beginnings(fd);
+  }
+}
+
+void mb_listener_end(int fd) { shutdown(fd, SHUT_RDWR); }

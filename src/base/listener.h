@@ -44,4 +44,14 @@ bool mb_listener_answers(const struct mb_addr *addr);
  */
 int mb_listener_accept(int fd, bool wait, struct mb_addr *ret_remote);
 
+/*
+ * Begins to end a listening socket, for all processes that have it: those who wait in it can still be accepted, and
+ * nobody joins them but clients that were on their way. At a Unix socket others are refused. At a TCP port the system
+ * is silent, and they try again after a second, by themselves.
+ */
+void mb_listener_stop(int fd);
+
+/* Ends a listening socket, for all processes that have it. Others are refused, and who still waits is reset. */
+void mb_listener_end(int fd);
+
 #endif

@@ -1,0 +1,30 @@
+/* Says how a child of the pool has ended. */
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "app/pool.h"
+#include "base/log.h"
+#include "base/rare.h"
+
+enum mb_pool_ended mb_pool_child_ended(pid_t pid, int status, enum mb_child_state state,
+                                       uint64_t served) {
+  bool unprepared = state == MB_CHILD_STARTING;
+  if (WIFEXITED(status)) {
+    if (!unprepared) return MB_POOL_DONE;
+    if (WEXITSTATUS(status) == 0)
+      mb_log(LOG_WARNING, "pool: process %d ended within prepare, before its first connection",
+             (int)pid);
+    return MB_POOL_UNPREPARED;
+  }
+  int number = WTERMSIG(status);
+  /* timeout() has logged its end itself. */
+  if (number != SIGALRM)
+    mb_log(LOG_WARNING, "pool: process %d was ended by signal %d (%s)%s%s", (int)pid, number,
+           MB_RARE(strsignal)(number), WCOREDUMP(status) ? ", core dumped" : "",
+           unprepared                              ? " within prepare"
+           : state == MB_CHILD_BUSY                ? " while it served a connection"
+           : served == 0 && state != MB_CHILD_IDLE ? " before its first connection"
+                                                   : "");
+  return unprepared ? MB_POOL_UNPREPARED : MB_POOL_LOST;
+}
