@@ -304,7 +304,8 @@ static bool clear(lua_State *L, struct generation *g, int64_t *again_at, enum mb
     return false;
   }
   for (int i = 0; i < g->nservices; i++) {
-    if (has_waiting(g, &g->services[i])) return false;
+    /* Where prepare fails, nobody will take what waits. */
+    if (!g->services[i].policy.probing && has_waiting(g, &g->services[i])) return false;
   }
   mb_pool_sockets_end(g->start->sockets);
   g->clear_until = 0;
