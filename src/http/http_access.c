@@ -14,7 +14,7 @@
 #define CUT_SIZE (sizeof CUT - 1)
 
 /* Writes the first character of a text, escaped where need be. Returns the size of that, and moves *text behind it. */
-typedef size_t escape(char to[ESCAPE_MAX + 1], const char **text, const char *end);
+typedef size_t escaper(char to[ESCAPE_MAX + 1], const char **text, const char *end);
 
 static const char digits[] = "0123456789abcdef";
 
@@ -79,7 +79,7 @@ static size_t escape_json(char to[ESCAPE_MAX + 1], const char **text, const char
 }
 
 /* Writes a text that is escaped, and cut where that gets longer than the limit. Returns its size. */
-static size_t show(char *to, size_t limit, struct mb_span text, escape *escape) {
+static size_t show(char *to, size_t limit, struct mb_span text, escaper *escape) {
   char piece[ESCAPE_MAX + 1];
   const char *at = text.data, *end = text.data + text.size;
   size_t size = 0, fits = 0; /* fits: how much there is when something has to be cut */

@@ -253,8 +253,8 @@ int main(void) {
   tap_ok(parse("--access-log=combined") && o.access_log == MB_HTTP_ACCESS_COMBINED,
          "--access-log=combined");
   tap_ok(parse("--access-log=json") && o.access_log == MB_HTTP_ACCESS_JSON, "--access-log=json");
-  tap_ok(parse("--access-log=json --access-log s.lua") &&
-             o.access_log == MB_HTTP_ACCESS_COMBINED && o.ncarried == 1,
+  tap_ok(parse("--access-log=json --access-log s.lua") && o.access_log == MB_HTTP_ACCESS_COMBINED &&
+             o.ncarried == 1,
          "the last --access-log holds");
   tap_str(o.carried[0].value, NULL, "and is carried without a value");
   tap_ok(parse("--serve --dev s.lua") && o.access_log == MB_HTTP_ACCESS_DEV,
@@ -327,7 +327,8 @@ int main(void) {
   tap_str(o.carried[1].value, NULL, "as the option is");
   tap_str(o.carried[2].value, "info", "the last");
   parse(
-      "--access-log --log-format plain --log-level info --log-lines 1 --memory-limit 1 --proxy-protocol "
+      "--access-log --log-format plain --log-level info --log-lines 1 --memory-limit 1 "
+      "--proxy-protocol "
       "--proxy-trust ::1 --silence-timeout 9 --tcp-keepalive 9 --timeout 1 s.lua");
   tap_int(o.ncarried, 10, "there is room for all of them");
 
