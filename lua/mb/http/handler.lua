@@ -83,7 +83,9 @@ return function(socket, callback, options)
   if not core.is_open(socket) then return end
   -- After a 101 the script may have queued output of its own; we do not wait for ever until the client takes it.
   if c.state ~= "over" then intake().move(c, "deaf") end
-  if core.is_writable(socket) and not pcall(c.flush, c) then
+  local flushed = not core.is_writable(socket) or pcall(c.flush, c)
+  if log_request then log_request(c.input, false) end -- of a 101
+  if not flushed then
     socket:reset()
   elseif ending == "ended" or ending == "silent" and c.input:is_clean() and core.is_delivered(socket) then
     socket:close() -- no input is left that would turn the close into a reset

@@ -282,6 +282,7 @@ static int log_request(lua_State *L) {
   struct mb_http_input *in = mb_http_input_at(L, 1);
   const struct mb_http_response *r = luaL_testudata(L, 2, MB_HTTP_RESPONSE_TYPE);
   bool known = r ? r->code != 101 : lua_toboolean(L, 2);
+  if (r && !known && mb_handle_is_open(in->handle)) return 0;
   uint64_t sent = 0;
   if (r && !r->is_head && !mb_http_response_is_bodyless(r)) sent = r->sent;
   if (!r && known) sent = (uint64_t)luaL_checkinteger(L, 2);

@@ -77,8 +77,8 @@ void mb_http_request_log_done(struct mb_http_input *in, const uint64_t *sent);
 
 /*
  * core.log_head(input, status, size): see mb_http_request_log_head.
- * core.log_request(input, response): see mb_http_request_log_done; response is that of the request, or an integer, the
- * bytes of body that were to be sent, or false.
+ * core.log_request(input, response): see mb_http_request_log_done. response is that of the request, or an integer,
+ * the bytes of body that were to be sent, or false; with a 101 the line is written when the connection has ended.
  * core.log_refusal(input, status, bytes): writes the line of a request, or of a head that has come in part, that was
  * answered with this status and so many bytes of body.
  * These are in the module's table only when there is a request log.

@@ -188,7 +188,7 @@ static int finish(lua_State *L) {
   }
   if (r->code == 101 && !r->head_pending) {
     r->state = MB_HTTP_RESPONSE_FINISHED; /* the connection is the script's */
-    return mb_http_response_handed_over(L, LUA_OK, 0);
+    return 0;
   }
   r->state = MB_HTTP_RESPONSE_BROKEN;
   /* A script that knows of HEAD sends no body, so that the size of a body is unknown. */

@@ -73,9 +73,10 @@ int mb_http_response_handed_over(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
   if (!mb_http_request_log_is_on()) return 0;
   const struct mb_http_response *r = luaL_checkudata(L, 2, MB_HTTP_RESPONSE_TYPE);
+  if (r->code == 101) return 0; /* its line comes when the connection ends */
   mb_http_response_push_of_wire(L, "input");
   uint64_t sent = r->is_head || mb_http_response_is_bodyless(r) ? 0 : r->sent;
-  mb_http_request_log_done(mb_http_input_at(L, -1), r->code == 101 ? NULL : &sent);
+  mb_http_request_log_done(mb_http_input_at(L, -1), &sent);
   return 0;
 }
 
