@@ -141,6 +141,7 @@ static enum mb_exit work(const struct mb_options *options, unsigned closed) {
   if (!task && closed & 2) return failed("fd 1 is closed: there is nowhere to print to", -EBADF);
   const struct mb_activation none = {.given = MB_GIVEN_FILE};
   struct mb_stdfds fds;
+  if (listens) open_request_log(options, NULL, closed);
   int r = mb_stdfds_take(&none, &fds);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
   if (!task) return mb_deploy(options, fds.out);

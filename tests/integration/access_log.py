@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -407,6 +408,69 @@ def ask(where):
 
 def written(host):
     return until(lambda: [line for line in host.text().splitlines() if COMBINED.fullmatch(line)], "the line")
+
+
+@contextlib.contextmanager
+def pool(*args, err=None, env=None):
+    """mb-handle --serve. Its address, and its output so far, as a function."""
+    where = ("127.0.0.1", mbtest.free_port())
+    path, log_path = mbtest.tmp(f"pool{where[1]}"), mbtest.tmp(f"pool{where[1]}.log")
+    with open(path, "ab") as out, open(log_path, "ab") as log, open("/dev/null", "rb") as null:
+        child = Child([HANDLE, f"--serve={where[0]}:{where[1]}", *args], {0: null, 1: out, 2: err or log}, env)
+    mbtest.wait_listening(where)
+    yield where, lambda: read_file(path), lambda: read_file(log_path)
+    child.kill(signal.SIGTERM)
+    equal(child.wait(), 0, "status of the pool")
+
+
+@test("a pool: each request of each process has its line, and nothing of a connection is left for the next one")
+def _():
+    one = script(f"""
+      local serve = require("moonbridge_http").generate_handler(function(request) {PAGES} end)
+      listen{{ min_fork = 1, pre_fork = 1, max_fork = 1, connect = serve }}""")
+    with pool("--access-log=json", one) as (where, output, _):
+        ports = []
+        for number in range(5):
+            with mbtest.Client(where) as client:
+                ports.append(client.sock.getsockname()[1])
+                time.sleep(0.1 if number == 2 else 0)
+                client.send(get(f"/{number}") + (b"GET /half" if number == 1 else get("/reset") if number == 3 else get("/404")))
+                client.finish()
+                client.end()
+        rows = until(lambda: (lines := output().splitlines()) and len(lines) == 10 and [json.loads(line) for line in lines], "10 lines")
+        got = [(row["port"], row.get("target"), row["status"]) for row in rows]
+        second = {1: (None, 400), 3: ("/reset", 444)}
+        want = [x for n, port in enumerate(ports) for x in ((port, f"/{n}", 200), (port, *second.get(n, ("/404", 404))))]
+        equal(got, want, "the lines")
+        check(all(row["duration"] < 0.09 for row in rows[2:] if row["target"] != "/2"), f"durations {rows}")
+    with pool("--access-log", HTTP) as (where, output, _):
+        threads = [threading.Thread(target=lambda: [ask(where) for _ in range(20)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        until(lambda: len(output().splitlines()) == 80, "80 lines")
+        for line in output().splitlines():
+            equal(fields(line)[1:3], ("GET /404 HTTP/1.1", "404"), "the line")
+
+
+@test("--serve --dev: a line on standard error, with colours on a terminal, but not with NO_COLOR")
+def _():
+    line = re.compile(r"\d\d:\d\d:\d\d 127\.0\.0\.1 GET /404 (?:\x1b\[33m)?404(?:\x1b\[0m)? 0 B \d+\.\d ms", re.MULTILINE)
+    with pool("--dev", HTTP) as (where, output, log):
+        ask(where)
+        match = until(lambda: line.search(log()), "the line")
+        check("\x1b" not in match[0], f"no colours in {match[0]!r}")
+        equal(output(), "", "standard output")
+    for env, coloured in (({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)):
+        ours, theirs = os.openpty()
+        with os.fdopen(ours, "rb", buffering=0) as terminal, os.fdopen(theirs, "rb") as err:
+            with pool("--dev", HTTP, err=err, env=env) as (where, _, _):
+                ask(where)
+                seen = ""
+                while not (match := line.search(seen)):
+                    seen += terminal.read(4096).decode()
+                equal("\x1b[33m404" in match[0], coloured, f"colours with {env}")
 
 
 @test("systemd-socket-activate: the line is on standard output; with --inetd, where that is the connection, in the log")
