@@ -19,11 +19,11 @@ def write(directory, name, content):
     return path
 
 
-def compile_helper(directory, name):
-    """Compiles NAME.c beside this file; returns the program's path."""
+def compile_helper(directory, name, *flags):
+    """Compiles NAME.c beside this file, with more flags for the compiler; returns the program's path."""
     path = os.path.join(directory, name)
     cc = os.environ.get("CC", "cc").split()
-    subprocess.run([*cc, "-O2", "-o", path, os.path.join(HERE, name + ".c")], check=True)
+    subprocess.run([*cc, "-O2", "-o", path, os.path.join(HERE, name + ".c"), *flags], check=True)
     return path
 
 

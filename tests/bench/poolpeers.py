@@ -1,0 +1,165 @@
+"""The servers that tests/bench/pool compares: the pool, and its peers. Each listens on a port of its own, has the same
+page, and is ended with the test (mbtest.Process)."""
+
+import contextlib
+import os
+import socket
+
+import benchlib
+import mbhosts
+import mbspace
+import mbtest
+
+WORKERS = 8  # of each server that has workers: one for each client
+
+PAGE = """
+local http = require "moonbridge_http"
+local handler = http.generate_handler(function(request)
+  request:send_status("200 OK")
+  request:send_header("Content-Type", "text/plain")
+  request:send_data("hello\\n")
+end)
+"""
+ACCEPT_YES = f"{PAGE}return handler\n"
+# A child serves one connection after the other.
+GOES_ON = f"""{PAGE}
+listen {{ pre_fork = 1, min_fork = {WORKERS}, max_fork = {WORKERS}, connect = handler }}
+"""
+# A child serves one connection. As many as there are clients may wait for one, while others end.
+ENDS = f"""{PAGE}
+listen {{
+  pre_fork = {WORKERS}, min_fork = {WORKERS}, max_fork = {2 * WORKERS},
+  connect = function(socket) handler(socket) end,
+}}
+"""
+# The page of forkserver.c, with no more than a plain server needs.
+FORK_PAGE = """
+return function(head)
+  if not head:match("^%u+ %S+ HTTP/1%.[01]\\r\\n") then
+    return "HTTP/1.1 400 Bad Request\\r\\nConnection: close\\r\\nContent-Length: 0\\r\\n\\r\\n"
+  end
+  local page = "hello\\n"
+  return "HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Type: text/plain\\r\\nContent-Length: "
+    .. #page .. "\\r\\n\\r\\n" .. page
+end
+"""
+# After the example that comes with lua-http, with the length of the page said as mb-handle does.
+LUA_HTTP = """
+local server, headers = require "http.server", require "http.headers"
+local s = assert(server.new {
+  socket = require "cqueues.socket".fdopen(0), tls = false,
+  onstream = function(_, stream)
+    assert(stream:get_headers())
+    local h = headers.new()
+    h:append(":status", "200")
+    h:append("content-type", "text/plain")
+    h:append("content-length", "6")
+    assert(stream:write_headers(h, false))
+    assert(stream:write_chunk("hello\\n", true))
+  end,
+  onerror = function() end, -- the client closes when it has enough
+})
+assert(s:loop())
+"""
+NGINX = """
+daemon off;
+worker_processes {workers};
+pid {tmp}/nginx.pid;
+error_log {tmp}/nginx.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000000;
+  default_type text/plain;
+  client_body_temp_path {tmp}/client_body;
+  proxy_temp_path {tmp}/proxy;
+  fastcgi_temp_path {tmp}/fastcgi;
+  uwsgi_temp_path {tmp}/uwsgi;
+  scgi_temp_path {tmp}/scgi;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{ return 200 "hello\\n"; }}
+  }}
+}}
+"""
+
+
+class Server:
+    """A server that runs until the block ends. processes: those that were started here."""
+
+    def __init__(self, port, *processes):
+        self.port, self.processes = port, processes
+
+    def __enter__(self):
+        try:
+            mbtest.wait_listening(("127.0.0.1", self.port))
+        except mbtest.Failed as failed:
+            self.stop()
+            said = "".join(process.text() for process in self.processes).strip()
+            raise RuntimeError(f"{failed}: {said or 'it has said nothing'}") from None
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        for process in self.processes:
+            process.stop()
+
+
+def pool(script, *options):
+    port = mbtest.free_port()
+    argv = [benchlib.HANDLE, f"--serve=127.0.0.1:{port}", *options, mbtest.script(script)]
+    return Server(port, mbtest.Process(argv, "pool"))
+
+
+def fork_server():
+    port = mbtest.free_port()
+    program = mbtest.tmp("forkserver")
+    if not os.path.exists(program):
+        flags = mbtest.output_of(benchlib.find("pkg-config"), "--cflags", "--libs", "lua5.3").split()
+        benchlib.compile_helper(mbtest.TMP, "forkserver", *flags)
+    return Server(port, mbtest.Process([program, str(port), mbtest.script(FORK_PAGE)]))
+
+
+def nginx(workers):
+    port = mbtest.free_port()
+    directory = os.path.dirname(mbtest.tmp(f"nginx{workers}", "x"))
+    config = mbtest.write_file(f"{directory}/nginx.conf", NGINX.format(tmp=directory, port=port, workers=workers))
+    program = mbtest.need("nginx")
+    return Server(port, mbtest.Process([program, "-e", f"{directory}/nginx.log", "-p", directory, "-c", config]))
+
+
+class _LuaHttp(mbtest.Process):
+    """lua-http's server, on a listening socket that several of them share: its own descriptor 0."""
+
+    def __init__(self, listener):
+        # Of what lua-http needs, Debian has the modules in plain Lua only where older versions of Lua look for them.
+        env = dict(os.environ, LUA_PATH=";;/usr/share/lua/5.2/?.lua;/usr/share/lua/5.2/?/init.lua")
+        launcher = ["/bin/sh", "-c", f"exec \"$0\" \"$1\" <&{listener.fileno()}"]
+        argv = [*launcher, benchlib.find("lua5.3"), mbtest.script(LUA_HTTP)]
+        super().__init__(argv, "lua-http", env=env, pass_fds=[listener.fileno()])
+
+
+def lua_http():
+    port = mbtest.free_port()
+    with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
+        return Server(port, *(_LuaHttp(listener) for _ in range(WORKERS)))
+
+
+@contextlib.contextmanager
+def accept_yes():
+    """mb@.socket and mb@.service as they are installed, under a user's manager with a journal beside it."""
+    journal = mbspace.Journal()
+    manager = mbhosts.UserManager(SYSTEMD_LOG_TARGET="journal")
+    try:
+        port = mbtest.free_port()
+        said = manager.systemctl("set-environment", f"MB_SCRIPT={mbtest.script(ACCEPT_YES)}")
+        said += manager.systemctl("start", f"mb@127.0.0.1:{port}.socket")
+        if said:
+            raise RuntimeError(f"the manager says: {said}")
+        with Server(port) as server:
+            yield server
+    finally:
+        manager.stop()
+        journal.stop()
