@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/rare.h"
 #include "base/stdfds.h"
+#include "state/state.h"
 
 static void ignore(int signal_number) { (void)signal_number; }
 
@@ -176,6 +177,7 @@ static enum mb_exit run(int argc, char **argv) {
   int r = mb_stdfds_prepare(&closed);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
   set_signals();
+  mb_state_keep_memory();
   if (!mb_options_parse(argc, argv, &options, error)) {
     mb_log(LOG_ERR, "%s", error);
     return MB_EXIT_USAGE;

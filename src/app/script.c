@@ -221,7 +221,7 @@ static enum mb_exit with_state(struct mb_script *script, size_t limit, bool is_l
   enum mb_exit exit = is_loaded ? load(L, script) : prepare_state(L, script);
   if (exit == MB_EXIT_OK) exit = body(L, script, context);
   mb_timeout_limit_finalizers(true);
-  lua_close(L);
+  mb_state_close(L);
   mb_timeout_limit_finalizers(false);
   return exit;
 }

@@ -14,6 +14,7 @@
 #include "base/match.h"
 #include "socket/handle.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 /* How many waits of a program return once more after the connection has ended. */
 #define TURNS_MAX 8
@@ -138,7 +139,7 @@ void mb_standin_close(void) {
 _Noreturn void mb_standin_exit(lua_State *L) {
   mb_standin_close();
   mb_timeout_limit_finalizers(true);
-  lua_close(L); /* closes the whole state, from any of its threads */
+  mb_state_close(L);
   exit(MB_EXIT_OK);
 }
 

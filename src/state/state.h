@@ -26,6 +26,7 @@ struct mb_state {
   const void *types[MB_TYPES]; /* NULL: no metatable yet */
   lua_CFunction kept_by;       /* throws on the error that mb_state_pcall_keep has kept */
   const char *script;          /* its path; NULL until mb_state_open */
+  void *leave;          /* where mb_state_close goes on after the last finalizer; NULL: nowhere */
   bool installed_first; /* mb_state_open puts the script's directory last into package.path */
 };
 
@@ -36,6 +37,21 @@ struct mb_state {
  * Returns NULL when memory has run out.
  */
 lua_State *mb_state_new(struct mb_state *state);
+
+/*
+ * From now on mb_state_close runs the finalizers and leaves the memory to the system: the process ends soon after its
+ * state, and to free each object takes a tenth of its whole time.
+ */
+void mb_state_keep_memory(void);
+
+/* Ends a state, and runs the finalizers of its objects. L may be any coroutine of it, and is not used again. */
+void mb_state_close(lua_State *L);
+
+/*
+ * Collects all garbage, also what finalizers have kept for a while. Then the collector rests for a while, as it does at
+ * the beginning. May throw what a finalizer throws.
+ */
+void mb_state_collect(lua_State *L);
 
 /* Returns the struct that was given to mb_state_new. L may be any coroutine of the state. */
 static inline struct mb_state *mb_state_of(lua_State *L) {
