@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/log_printed.h"
 #include "base/sigterm.h"
-#include "socket/standin.h"
 #include "socket/timeout.h"
 
 /* The requests of a connection have their lines, however it ends. */
@@ -69,6 +68,5 @@ void mb_connection_end(struct mb_connection *c, int status) {
   mb_log_flush();
   mb_log_limit(0);
   mb_timeout_forget();
-  mb_standin_forget();
   reset_locale();
 }

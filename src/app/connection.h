@@ -28,10 +28,10 @@ int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int kee
 void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd);
 
 /*
- * Ends the connection, after its Lua state has ended: resets and closes it when no handle has taken it
- * over, logs its end when nobody has, and resets all that the process keeps of it outside of the struct.
- * Then another connection can be opened. A script's changes to the process itself stay: the seed of
- * math.random, the state of modules in C, and children that still run.
+ * Ends the connection, after its handle or its Lua state has ended: resets and closes it when no handle has
+ * taken it over, logs its end when nobody has, and resets all that the process keeps of it outside of the
+ * struct, but what stands in for a program's listener. Then another connection can be opened. A script's changes
+ * to the process itself stay: the seed of math.random, the state of modules in C, and children that still run.
  * status  the exit status, for the log
  */
 void mb_connection_end(struct mb_connection *c, int status);

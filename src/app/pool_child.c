@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/rare.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 /* So long a child waits when the system has no descriptor or no memory for a connection. */
 #define NO_ROOM_USEC 200000
@@ -29,10 +30,14 @@ struct child {
   int epoll;
   const struct mb_pool_socket *only; /* the socket, when there is one; else NULL */
   uint64_t served;
+  int64_t idle_until; /* it ends when no connection comes until then; MB_NO_DEADLINE: it stays */
+  bool is_serving;
 };
 
 /* What epoll reports of a descriptor that is no listener. */
 enum { DRAIN = -1, RETIRE = -2 };
+
+/* ---- what the others know ---- */
 
 /* Adds 1 to an eventfd. When that is not possible, it is readable all the same. */
 static void wake(int fd) {
@@ -53,6 +58,31 @@ static void kept(bool is_kept) {
   if (is_kept) slot->since = mb_now_usec();
   slot->state = is_kept ? MB_CHILD_KEPT : MB_CHILD_BUSY;
 }
+
+/* A connection has come. */
+static void begin(struct child *c) {
+  c->is_serving = true;
+  c->start->board->last = mb_now_usec();
+}
+
+/* Counts the connection whose end has come, if there was one. */
+static void count(struct child *c) {
+  struct mb_pool_board *board = c->start->board;
+  if (!c->is_serving) return;
+  c->is_serving = false;
+  c->served++;
+  board->slots[c->start->slot].served = c->served;
+  board->last = mb_now_usec();
+  board->served++;
+}
+
+/* Returns whether another connection may follow those that were served. */
+static bool may_serve(const struct child *c) {
+  lua_Integer most = c->service->max_requests_per_fork;
+  return most == 0 || (lua_Integer)c->served < most;
+}
+
+/* ---- accepting ---- */
 
 static int watch(int epoll, int fd, uint32_t events, int what) {
   struct epoll_event event = {.events = events, .data.fd = what};
@@ -108,21 +138,29 @@ static int left_msec(int64_t usec) {
   return usec < INT_MAX ? (int)(usec / 1000 + 1) : INT_MAX / 1000;
 }
 
-/* Waits for a connection. Returns a descriptor; -ECANCELED when the child has to end; or -errno. */
-static int next_connection(const struct child *c, const struct mb_listen_entry **ret_entry) {
-  int64_t idle_usec = mb_usec_of(c->service->idle_timeout);
-  int64_t deadline = idle_usec > 0 ? mb_now_usec() + idle_usec : MB_NO_DEADLINE;
+/*
+ * Waits for a connection.
+ * deadline  monotonic microseconds, or MB_NO_DEADLINE
+ * Returns a descriptor; -ECANCELED when the child has to end; -EAGAIN at the deadline; or -errno.
+ */
+static int wait_for_connection(const struct child *c, int64_t deadline,
+                               const struct mb_listen_entry **ret_entry) {
   if (c->only && c->served > 0 && !mb_drain_begun()) {
     /* Under load the next one waits already. */
     int fd = accept_from(c, c->only);
     *ret_entry = c->only->entry;
     if (fd != -EAGAIN) return fd;
   }
-  while (!mb_drain_begun()) {
-    int64_t left = deadline == MB_NO_DEADLINE ? -1 : deadline - mb_now_usec();
-    if (deadline != MB_NO_DEADLINE && left <= 0) return -ECANCELED;
+  int64_t until = deadline < c->idle_until ? deadline : c->idle_until;
+  for (bool last = false; !mb_drain_begun();) {
+    int64_t left = until == MB_NO_DEADLINE ? -1 : until - mb_now_usec();
+    if (left <= 0 && until != MB_NO_DEADLINE) {
+      if (last) return until == deadline ? -EAGAIN : -ECANCELED;
+      last = true; /* asks once at least */
+      left = 0;
+    }
     struct epoll_event event;
-    int n = epoll_wait(c->epoll, &event, 1, left < 0 ? -1 : left_msec(left));
+    int n = epoll_wait(c->epoll, &event, 1, left > 0 ? left_msec(left) : (int)left);
     if (n < 0 && errno != EINTR) return -errno;
     if (n <= 0) continue;
     int fd = take(c, event.data.fd, ret_entry);
@@ -131,29 +169,75 @@ static int next_connection(const struct child *c, const struct mb_listen_entry *
   return -ECANCELED;
 }
 
+/* The child has no connection. */
+static void be_idle(struct child *c) {
+  int64_t usec = mb_usec_of(c->service->idle_timeout);
+  c->idle_until = usec > 0 ? mb_now_usec() + usec : MB_NO_DEADLINE;
+  set_state(c, MB_CHILD_IDLE);
+}
+
+/* Does the same as wait_for_connection, and is busy then, but at the deadline. Logs a failure, and returns that. */
+static int next_connection(struct child *c, int64_t deadline,
+                           const struct mb_listen_entry **ret_entry) {
+  int fd = wait_for_connection(c, deadline, ret_entry);
+  if (fd == -EAGAIN) return fd;
+  if (fd == -ECANCELED)
+    fd = mb_pool_sockets_clear(c->start->sockets, c->service, c->start->board, ret_entry);
+  set_state(c, MB_CHILD_BUSY);
+  if (fd < 0 && fd != -ECANCELED)
+    mb_log(LOG_ERR, "pool: cannot wait for a connection: %s", strerror(-fd));
+  if (fd >= 0) begin(c);
+  return fd;
+}
+
+/* ---- serving ---- */
+
+/* Opens a connection. Returns false when its client has gone, or the system cannot say who it is: it has ended then. */
+static bool open_connection(struct child *c, struct mb_connection *connection, int fd) {
+  const struct mb_options *o = c->start->options;
+  int r = mb_connection_open(connection, fd, o->log_journal, o->keepalive);
+  if (r == 0) return true;
+  if (r != -ENOTCONN)
+    mb_log(LOG_ERR, "cannot ask for the connection's addresses: %s", strerror(-r));
+  mb_connection_end(connection, MB_EXIT_OK);
+  count(c);
+  return false;
+}
+
+/* Gets another connection for a program that accepts by itself: see mb_serve_more. The child is idle until it comes. */
+static int more(struct mb_connection *connection, int64_t deadline, void *context) {
+  struct child *c = context;
+  const struct mb_listen_entry *entry;
+  if (c->is_serving) {
+    count(c);
+    if (!may_serve(c)) return -1;
+    be_idle(c);
+  }
+  for (;;) {
+    int fd = next_connection(c, deadline, &entry);
+    if (fd < 0) return fd == -EAGAIN ? 0 : -1;
+    if (open_connection(c, connection, fd)) return 1;
+    be_idle(c);
+  }
+}
+
 /* Serves a connection. Returns whether another may follow. */
 static bool serve_one(lua_State *L, struct child *c, int fd, const struct mb_listen_entry *entry,
                       enum mb_exit *ret_exit) {
-  const struct mb_options *o = c->start->options;
-  struct mb_pool_board *board = c->start->board;
   struct mb_connection connection;
   bool goes_on = true;
-  board->last = mb_now_usec();
-  int r = mb_connection_open(&connection, fd, o->log_journal, o->keepalive);
-  if (r == 0) {
-    *ret_exit = mb_serve_next(L, o, entry, &connection, &goes_on);
-  } else {
-    /* The client has gone, or the system cannot say who it is: the next one is served. */
-    if (r != -ENOTCONN)
-      mb_log(LOG_ERR, "cannot ask for the connection's addresses: %s", strerror(-r));
-    mb_connection_end(&connection, MB_EXIT_OK);
+  /* A program listens on the address of its first connection: where there are several, the others would starve. */
+  const struct mb_serve_more source = {
+      .fd = c->only ? c->epoll : -1,
+      .is_one = c->only && !mb_addr_is_every(&c->only->local),
+      .next = more,
+      .context = c,
+  };
+  if (open_connection(c, &connection, fd)) {
+    *ret_exit = mb_serve_next(L, c->start->options, entry, &connection, &source, &goes_on);
+    count(c);
   }
-  c->served++;
-  board->slots[c->start->slot].served = c->served;
-  board->last = mb_now_usec();
-  board->served++;
-  lua_Integer most = c->service->max_requests_per_fork;
-  return goes_on && *ret_exit == MB_EXIT_OK && (most == 0 || (lua_Integer)c->served < most);
+  return goes_on && *ret_exit == MB_EXIT_OK && may_serve(c);
 }
 
 static enum mb_exit turn(lua_State *L, const struct mb_service *service, void *context) {
@@ -161,18 +245,14 @@ static enum mb_exit turn(lua_State *L, const struct mb_service *service, void *c
   enum mb_exit exit = MB_EXIT_OK;
   const struct mb_listen_entry *entry = NULL;
   (void)service;
+  mb_timeout_forget(); /* --timeout was for prepare, and is for each connection */
+  mb_state_of(L)->holders = mb_state_alloc(L)->holders; /* what prepare has opened stays */
   int fd;
   do {
-    set_state(c, MB_CHILD_IDLE);
-    fd = next_connection(c, &entry);
-    if (fd == -ECANCELED)
-      fd = mb_pool_sockets_clear(c->start->sockets, c->service, c->start->board, &entry);
+    be_idle(c);
+    fd = next_connection(c, MB_NO_DEADLINE, &entry);
     if (fd == -ECANCELED) break;
-    set_state(c, MB_CHILD_BUSY);
-    if (fd < 0) {
-      mb_log(LOG_ERR, "pool: cannot wait for a connection: %s", strerror(-fd));
-      return MB_EXIT_SYSTEM;
-    }
+    if (fd < 0) return MB_EXIT_SYSTEM;
   } while (serve_one(L, c, fd, entry, &exit));
   set_state(c, MB_CHILD_BUSY); /* finish may take its time */
   return exit;
@@ -192,6 +272,7 @@ enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
   mb_drain_watch(start->drain_fd, &start->board->draining);
   current = &c;
   mb_kept_tell(kept);
+  mb_timeout_limit(start->options->timeout);
   enum mb_exit exit = mb_service_run(L, service, turn, &c);
   mb_kept_tell(NULL);
   close(c.epoll);

@@ -10,17 +10,22 @@
 #include "app/listen.h"
 #include "app/script.h"
 #include "app/service.h"
+#include "base/child.h"
 #include "base/log.h"
 #include "base/record.h"
 #include "socket/handle.h"
 #include "socket/handle_proxy.h"
+#include "socket/standin.h"
 #include "socket/timeout.h"
 #include "state/state.h"
 
 struct serving {
   struct mb_connection *connection;
   const struct mb_options *options;
+  const struct mb_listen_entry *listener;
+  const struct mb_serve_more *more; /* NULL: this connection is the only one */
   struct mb_handle *handle;
+  bool is_over; /* the connection has ended, and the program has not got another yet */
   bool goes_on; /* connect has returned true */
 };
 
@@ -113,9 +118,9 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, 
  * Takes a proxy's header off the connection, where one is expected. Returns true; or false, with the exit
  * status, when there is nothing to serve.
  */
-static bool take_proxy_header(lua_State *L, struct serving *s,
-                              const struct mb_listen_entry *listener, enum mb_exit *ret_exit) {
+static bool take_proxy_header(lua_State *L, struct serving *s, enum mb_exit *ret_exit) {
   const struct mb_options *o = s->options;
+  const struct mb_listen_entry *listener = s->listener;
   if (!o->proxy_protocol && !listener->proxy_protocol) return true;
   const char *trust = o->proxy_trust ? o->proxy_trust : listener->proxy_trust;
   switch (mb_handle_take_proxy_header(L, trust)) {
@@ -137,8 +142,7 @@ static bool take_proxy_header(lua_State *L, struct serving *s,
 }
 
 /* Makes the handle of the connection, and takes a proxy's header off. Returns as take_proxy_header does. */
-static bool open_handle(lua_State *L, struct serving *s, const struct mb_listen_entry *listener,
-                        enum mb_exit *ret_exit) {
+static bool open_handle(lua_State *L, struct serving *s, enum mb_exit *ret_exit) {
   lua_pushcfunction(L, new_connection_handle);
   lua_pushlightuserdata(L, s);
   if (mb_state_call(L, 1, 1) != LUA_OK) {
@@ -147,7 +151,7 @@ static bool open_handle(lua_State *L, struct serving *s, const struct mb_listen_
     return false;
   }
   s->handle = lua_touserdata(L, -1);
-  return take_proxy_header(L, s, listener, ret_exit);
+  return take_proxy_header(L, s, ret_exit);
 }
 
 static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
@@ -160,7 +164,8 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
     return MB_EXIT_CONFIG;
   }
   enum mb_exit exit = MB_EXIT_OK;
-  if (!open_handle(L, s, listener, &exit)) return exit;
+  s->listener = listener;
+  if (!open_handle(L, s, &exit)) return exit;
   exit = mb_service_run(L, listener->service, run_connect, s);
   mb_handle_end(s->handle, false); /* still open when prepare has failed */
   return exit;
@@ -180,25 +185,73 @@ enum mb_exit mb_serve(const struct mb_options *options, struct mb_connection *co
   guard(options, connection);
   enum mb_exit exit = mb_script_run(options, &connection->local, serve, &s);
   mb_connection_end(connection, (int)exit);
+  mb_standin_forget();
   return exit;
+}
+
+/* ---- one connection after another ---- */
+
+/* Ends what the script has opened for a connection, and has dropped. */
+static void clean_up(lua_State *L) {
+  bool collects = mb_state_has_new_holders(L);
+  if (collects) mb_timeout_limit_finalizers(true);
+  if (mb_state_drop_holders(L) != LUA_OK) mb_script_log_error(L);
+  if (collects) mb_timeout_limit_finalizers(false);
+  mb_child_end_abandoned();
+}
+
+/* Opens the handle of a connection that is not the first, and limits it. Returns as take_proxy_header does. */
+static bool begin(lua_State *L, struct serving *s, enum mb_exit *ret_exit) {
+  mb_timeout_limit(s->options->timeout);
+  guard(s->options, s->connection);
+  return open_handle(L, s, ret_exit);
+}
+
+/* The source of a program's further connections: see mb_standin_source. */
+static int next(lua_State *L, int64_t deadline, void *context) {
+  struct serving *s = context;
+  int top = lua_gettop(L);
+  if (!s->is_over) {
+    s->is_over = true;
+    mb_connection_log_end(&s->connection->log, MB_EXIT_OK);
+    clean_up(L);
+    mb_connection_end(s->connection, MB_EXIT_OK);
+  }
+  for (;;) {
+    int r = s->more->next(s->connection, deadline, s->more->context);
+    if (r <= 0) return r;
+    struct mb_handle *before = s->handle;
+    enum mb_exit exit = MB_EXIT_OK;
+    if (begin(L, s, &exit)) break;
+    s->handle = before; /* the other one is garbage */
+    lua_settop(L, top);
+    mb_connection_end(s->connection, (int)exit);
+    if (exit != MB_EXIT_OK) return -1;
+  }
+  s->is_over = false;
+  return 1;
 }
 
 enum mb_exit mb_serve_next(lua_State *L, const struct mb_options *options,
                            const struct mb_listen_entry *listener, struct mb_connection *connection,
-                           bool *ret_goes_on) {
-  struct serving s = {.connection = connection, .options = options};
+                           const struct mb_serve_more *more, bool *ret_goes_on) {
+  struct serving s = {
+      .connection = connection, .options = options, .listener = listener, .more = more};
+  const struct mb_standin_source source = {
+      .fd = more->fd, .is_one = more->is_one, .next = next, .context = &s};
   int top = lua_gettop(L);
-  mb_timeout_limit(options->timeout);
-  guard(options, connection);
   enum mb_exit exit = MB_EXIT_OK;
-  if (open_handle(L, &s, listener, &exit)) {
+  mb_standin_continue(&source);
+  if (begin(L, &s, &exit)) {
     exit = run_connect(L, listener->service, &s);
     mb_timeout_clear();
   } else {
     s.goes_on = exit == MB_EXIT_OK; /* the client is at fault, and the script has not seen it */
   }
   lua_settop(L, top);
+  if (s.goes_on) clean_up(L); /* otherwise the state is closed */
   mb_connection_end(connection, (int)exit);
+  mb_standin_forget();
   *ret_goes_on = s.goes_on;
   return exit;
 }

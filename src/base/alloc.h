@@ -1,4 +1,7 @@
-/* The allocator of one Lua state and of the buffers beside it: malloc with a limit. */
+/*
+ * The accounts of one Lua state: its memory and that of the buffers beside it (malloc with a limit), and how many
+ * objects hold something of the system.
+ */
 #ifndef MB_ALLOC_H
 #define MB_ALLOC_H
 
@@ -9,7 +12,19 @@ struct mb_alloc {
   size_t used;  /* bytes handed out */
   size_t limit; /* bytes that may be handed out; 0 = no limit */
   bool refused; /* a block was refused because of the limit */
+  size_t holders; /* objects of the script that hold a descriptor or a process */
 };
+
+/*
+ * Notes whether an object holds a descriptor or a process, which stays open until somebody closes the object, or until
+ * it is collected as garbage.
+ * holds  the object's own note of that; false at first
+ */
+static inline void mb_alloc_note(struct mb_alloc *alloc, bool *holds, bool now) {
+  if (now && !*holds) alloc->holders++;
+  if (!now && *holds) alloc->holders--;
+  *holds = now;
+}
 
 /*
  * Allocates, resizes or frees a block; has the signature of lua_Alloc.

@@ -286,6 +286,17 @@ void mb_child_abandon(struct mb_child *child) {
   sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+void mb_child_end_abandoned(void) {
+  if (!abandoned) return;
+  sigset_t before = block_signal();
+  for (struct mb_child *c = abandoned; c; c = c->next) {
+    close_all(&c->guard_fd, 1); /* the guard waits for that */
+    c->guard_fd = -1;
+  }
+  free_reaped();
+  sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 bool mb_child_take_signal(void) {
   bool signalled = has_signalled;
   has_signalled = 0;

@@ -55,6 +55,9 @@ void mb_child_catch_signal(void);
  */
 void mb_child_abandon(struct mb_child *child);
 
+/* Ends the process groups of children that were given up and were to end with our process. They get SIGTERM soon. */
+void mb_child_end_abandoned(void);
+
 /*
  * Returns whether a child has ended since the last call of this function. A system call may have been
  * interrupted by that; the script must not notice that.

@@ -29,6 +29,7 @@ struct mb_handle *mb_handle_new(lua_State *L) {
 
 void mb_handle_attach(struct mb_handle *h, struct mb_channel channel) {
   h->io = channel;
+  mb_alloc_note(h->alloc, &h->holds, true);
   h->in_eof = channel.in_fd < 0;
   h->state = channel.out_fd < 0 ? MB_HANDLE_FINISHED : MB_HANDLE_OPEN;
 }
@@ -141,6 +142,7 @@ static void close_descriptors(struct mb_handle *h) {
   if (h->io.in_fd >= 0) close(h->io.in_fd);
   mb_channel_close_edge(&h->io);
   h->io.in_fd = h->io.out_fd = -1;
+  mb_alloc_note(h->alloc, &h->holds, false);
   h->io.transport = &mb_transport_none; /* what kind it was is of interest still */
   mb_buf_free(&h->in, h->alloc);
   mb_wqueue_free(&h->out, h->alloc);
@@ -214,6 +216,7 @@ void mb_handle_replace(struct mb_handle *h, int fd) {
     if (guarded) mb_timeout_guard(&h->io);
   } else {
     h->io = MB_CHANNEL_CLOSED;
+    mb_alloc_note(h->alloc, &h->holds, false);
     h->state = MB_HANDLE_CLOSED;
   }
   h->local.len = h->remote.len = 0;

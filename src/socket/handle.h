@@ -38,6 +38,7 @@ struct mb_handle {
   struct mb_channel io; /* only handle*.c touches it; others call the functions below */
   int record_fd;        /* gets a copy of the input; -1: there is no recording */
   bool guarded;         /* timeout() resets this connection */
+  bool holds;           /* descriptors: see mb_alloc_note */
   bool nodelay;         /* TCP_NODELAY is set */
   bool in_eof;          /* the end of input was seen */
   bool in_streams;      /* the last receive filled its room: more is likely there */

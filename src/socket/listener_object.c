@@ -19,7 +19,8 @@
 #define TYPE "moonbridge_io.listener"
 
 struct listener {
-  int fd; /* -1: closed */
+  int fd;     /* -1: closed */
+  bool holds; /* see mb_alloc_note */
   enum mb_fd_kind kind;
   struct mb_addr local;
 };
@@ -91,6 +92,7 @@ static int method_close(lua_State *L) {
   struct listener *l = check_open(L, 1);
   close(l->fd);
   l->fd = -1;
+  mb_alloc_note(mb_state_alloc(L), &l->holds, false);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -99,6 +101,7 @@ static int listener_gc(lua_State *L) {
   struct listener *l = luaL_checkudata(L, 1, TYPE);
   if (l->fd >= 0) close(l->fd);
   l->fd = -1;
+  mb_alloc_note(mb_state_alloc(L), &l->holds, false);
   return 0;
 }
 
@@ -155,8 +158,9 @@ static struct listener *new_listener(lua_State *L) {
   return l;
 }
 
-static void open_listener(struct listener *l, int fd, enum mb_fd_kind kind) {
+static void open_listener(lua_State *L, struct listener *l, int fd, enum mb_fd_kind kind) {
   l->fd = fd;
+  mb_alloc_note(mb_state_alloc(L), &l->holds, true);
   l->kind = kind;
   l->local.len = sizeof l->local.storage;
   if (getsockname(fd, &l->local.any, &l->local.len) != 0) l->local.len = 0;
@@ -185,7 +189,7 @@ static int listen_tcp(lua_State *L, int index, const struct mb_listener_options 
   if (results == 0 && mb_state_made_room(L, fd)) results = listen_at(L, &endpoint, options, &fd);
   if (results > 0) return results;
   if (fd < 0) return mb_io_push_error(L, endpoint.target, fd);
-  open_listener(l, fd, MB_FD_TCP);
+  open_listener(L, l, fd, MB_FD_TCP);
   return 1;
 }
 
@@ -213,7 +217,7 @@ static int listen_local(lua_State *L, int index, const struct mb_listener_option
     return 3;
   }
   if (fd < 0) return mb_io_push_error(L, path, fd);
-  open_listener(l, fd, MB_FD_LOCAL);
+  open_listener(L, l, fd, MB_FD_LOCAL);
   return 1;
 }
 
@@ -281,7 +285,7 @@ static int adopt_listener(lua_State *L, int theirs) {
   int fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
   if (fd < 0 && mb_state_made_room(L, -errno)) fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
   if (fd < 0) return mb_io_push_error(L, "socket", -errno);
-  open_listener(l, fd, mb_fd_kind_of(fd));
+  open_listener(L, l, fd, mb_fd_kind_of(fd));
   return 1;
 }
 

@@ -35,6 +35,7 @@ static struct {
   struct mb_addr local;     /* the true address, whatever a PROXY header says; len 0 in a replay */
   bool taken;
   bool listens;                 /* a listener of the program has the connection's address */
+  bool every;                   /* one that takes connections to every address */
   int64_t collect_at;           /* monotonic microseconds: the garbage is not collected before */
   const void *turns[TURNS_MAX]; /* the waits that have returned after the connection's end */
   size_t nturns;
@@ -42,11 +43,12 @@ static struct {
   int64_t paused;      /* so many microseconds such pauses have taken */
 } standin;
 
+static const struct mb_standin_source *source; /* NULL: no other connection comes */
+
 static const char connection_key; /* its address is the registry's key of the socket object */
 
-void mb_standin_begin(lua_State *L, const char *style) {
-  memset(&standin, 0, sizeof standin);
-  standin.style = style;
+/* The socket object on top of the stack, which is popped, stands in for the listener. */
+static void put_in(lua_State *L) {
   standin.handle = mb_handle_at(L, -1);
   if (!mb_handle_is_replay(standin.handle)) {
     struct mb_addr remote;
@@ -56,7 +58,36 @@ void mb_standin_begin(lua_State *L, const char *style) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &connection_key);
 }
 
-void mb_standin_forget(void) { memset(&standin, 0, sizeof standin); }
+void mb_standin_begin(lua_State *L, const char *style) {
+  memset(&standin, 0, sizeof standin);
+  standin.style = style;
+  put_in(L);
+}
+
+void mb_standin_forget(void) {
+  memset(&standin, 0, sizeof standin);
+  source = NULL;
+}
+
+void mb_standin_continue(const struct mb_standin_source *s) { source = s; }
+
+int mb_standin_source_fd(void) {
+  return standin.handle && source && (source->is_one || standin.every) ? source->fd : -1;
+}
+
+bool mb_standin_next(lua_State *L, int64_t deadline) {
+  if (mb_standin_pending()) return true;
+  if (mb_standin_source_fd() < 0) return false;
+  mb_standin_close();
+  int r = source->next(L, deadline, source->context);
+  if (r < 0) source = NULL;
+  standin.nturns = 0;
+  standin.paused = 0;
+  if (r <= 0) return false;
+  put_in(L);
+  standin.taken = false;
+  return true;
+}
 
 bool mb_standin_active(void) { return standin.handle != NULL; }
 
@@ -152,7 +183,9 @@ bool mb_standin_is(const struct mb_addr *wanted) {
   if (local->any.sa_family == AF_UNIX) return false;
   uint16_t port = mb_addr_port(wanted);
   if (port && port != mb_addr_port(local)) return false;
-  return mb_addr_is_every(wanted) || mb_match_address(wanted, local);
+  if (!mb_addr_is_every(wanted)) return mb_match_address(wanted, local);
+  standin.every = true;
+  return true;
 }
 
 void mb_standin_refuse(const char *wanted, char message[MB_STANDIN_MESSAGE_MAX]) {

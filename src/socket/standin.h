@@ -1,6 +1,6 @@
 /*
  * The stand-in for a listener: a program that binds, listens and accepts gets the one connection that we
- * were started for. api/mb/style.h decides which program that is.
+ * were started for, and in a pool one connection after another. api/mb/style.h decides which program that is.
  */
 #ifndef MB_STANDIN_H
 #define MB_STANDIN_H
@@ -18,8 +18,42 @@
  */
 void mb_standin_begin(lua_State *L, const char *style);
 
-/* Forgets the connection: its Lua state has ended. */
+/* Forgets the connection, and the source of others: the program has ended. */
 void mb_standin_forget(void);
+
+/* ---- one connection after another ---- */
+
+/* Where further connections of a program come from, in a process that may serve more than one (the pool). */
+struct mb_standin_source {
+  int fd;      /* for poll(2): readable when it is time to call next; -1: no other connection comes */
+  bool is_one; /* all connections come in on the same address */
+  /*
+   * Ends all that belongs to the connection before, whose handle is closed, and waits for another.
+   * deadline  monotonic microseconds, or MB_NO_DEADLINE
+   * Returns 1 with the socket object on the stack; 0 at the deadline; -1 when no other will come.
+   */
+  int (*next)(lua_State *L, int64_t deadline, void *context);
+  void *context;
+};
+
+/* Names the source for the program that begins next. It stays where it is. */
+void mb_standin_continue(const struct mb_standin_source *source);
+
+/*
+ * Returns the source's descriptor; -1 when the program gets no other connection: there is no source, or it has
+ * ended, or the program listens on one address of several.
+ */
+int mb_standin_source_fd(void);
+
+/*
+ * Ends the connection that was accepted, if it has not ended, and waits for another, which stands in for the listener
+ * then. Does nothing when the program has not accepted the one that waits.
+ * deadline  monotonic microseconds, or MB_NO_DEADLINE
+ * Returns whether a connection can be accepted. Otherwise mb_standin_source_fd tells whether one may come later.
+ */
+bool mb_standin_next(lua_State *L, int64_t deadline);
+
+/* ---- the listener ---- */
 
 /* Returns whether such a program runs; if not, bind, listen and accept do what they usually do. */
 bool mb_standin_active(void);
@@ -32,7 +66,7 @@ const struct mb_addr *mb_standin_local(void);
 /*
  * Returns whether an address is the one where the connection came in: it has the same port, or 0 for any,
  * and the same address, or stands for every address ("0.0.0.0" and "::" both do). In a replay every
- * address is.
+ * address is. The caller is about to listen there.
  */
 bool mb_standin_is(const struct mb_addr *wanted);
 

@@ -127,6 +127,21 @@ bool mb_state_made_room(lua_State *L, int r) {
   return true;
 }
 
+static int collect(lua_State *L) {
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  return 0;
+}
+
+int mb_state_drop_holders(lua_State *L) {
+  int status = LUA_OK;
+  if (mb_state_has_new_holders(L)) {
+    lua_pushcfunction(L, collect);
+    status = mb_state_call(L, 0, 0);
+  }
+  mb_state_of(L)->holders = mb_state_alloc(L)->holders;
+  return status;
+}
+
 _Noreturn void mb_state_no_memory(lua_State *L) {
   luaL_error(L, "not enough memory");
   abort(); /* not reached: luaL_error does not return */

@@ -27,6 +27,7 @@ struct mb_state {
   lua_CFunction kept_by;       /* throws on the error that mb_state_pcall_keep has kept */
   const char *script;          /* its path; NULL until mb_state_open */
   void *leave;          /* where mb_state_close goes on after the last finalizer; NULL: nowhere */
+  size_t holders; /* objects that held something after mb_state_drop_holders was called: see mb_alloc_note */
   bool installed_first; /* mb_state_open puts the script's directory last into package.path */
 };
 
@@ -77,6 +78,18 @@ static inline struct mb_alloc *mb_state_alloc(lua_State *L) { return &mb_state_o
  * have run then, and may have closed objects that the caller uses.
  */
 bool mb_state_made_room(lua_State *L, int r);
+
+/* Returns whether mb_state_drop_holders would collect garbage. */
+static inline bool mb_state_has_new_holders(lua_State *L) {
+  return mb_state_alloc(L)->holders > mb_state_of(L)->holders;
+}
+
+/*
+ * A connection has ended. Collects garbage when more objects hold something of the system than before, so that what
+ * the script has dropped does not stay open for longer than its connection.
+ * Returns LUA_OK; or another status with the error of a finalizer on the stack.
+ */
+int mb_state_drop_holders(lua_State *L);
 
 /* Throws Lua's "not enough memory". */
 _Noreturn void mb_state_no_memory(lua_State *L);

@@ -18,6 +18,7 @@ struct child {
   struct mb_child *process; /* NULL: not started, reaped, or abandoned */
   pid_t pid;
   bool ended; /* the process was reaped, and result is known */
+  bool holds; /* a process: see mb_alloc_note */
   int result;
 };
 
@@ -53,12 +54,13 @@ static int method_kill(lua_State *L) {
  * Returns 0 when the process has ended, -EAGAIN while it runs, or -errno; -ECHILD for a child without a
  * process, which only a finalizer can hold.
  */
-static int reap(struct child *child, bool wait) {
+static int reap(lua_State *L, struct child *child, bool wait) {
   if (!child->process) return child->ended ? 0 : -ECHILD;
   int r = mb_child_wait(child->process, wait, &child->result);
   if (r < 0) return r;
   child->process = NULL;
   child->ended = true;
+  mb_alloc_note(mb_state_alloc(L), &child->holds, false);
   return 0;
 }
 
@@ -75,7 +77,7 @@ static int push_result(lua_State *L, const struct child *child) {
  */
 static int method_wait(lua_State *L) {
   struct child *child = check_child(L);
-  int r = reap(child, true);
+  int r = reap(L, child, true);
   return r < 0 ? push_error(L, child, r) : push_result(L, child);
 }
 
@@ -85,7 +87,7 @@ static int method_wait(lua_State *L) {
  */
 static int method_wait_nb(lua_State *L) {
   struct child *child = check_child(L);
-  int r = reap(child, false);
+  int r = reap(L, child, false);
   if (r == -EAGAIN) {
     lua_pushnil(L);
     return 1;
@@ -99,7 +101,7 @@ static int wait_loop(lua_State *L, int status, lua_KContext ctx) {
   for (;;) {
     lua_settop(L, 2);
     struct child *child = check_child(L);
-    int r = reap(child, false);
+    int r = reap(L, child, false);
     if (r == 0) return push_result(L, child);
     if (r != -EAGAIN) return push_error(L, child, r);
     lua_pushvalue(L, 2);
@@ -124,8 +126,9 @@ static int method_wait_yield(lua_State *L) {
 /* Does not kill the process: a script that wants this calls kill. */
 static int child_gc(lua_State *L) {
   struct child *child = check_child(L);
-  if (child->process && reap(child, false) < 0) mb_child_abandon(child->process);
+  if (child->process && reap(L, child, false) < 0) mb_child_abandon(child->process);
   child->process = NULL;
+  mb_alloc_note(mb_state_alloc(L), &child->holds, false);
   return 0;
 }
 
@@ -224,6 +227,7 @@ int mb_io_exec(lua_State *L) {
   if (mb_state_made_room(L, r)) r = mb_child_start(argv, end, &fds, &child->process);
   if (r < 0) return mb_io_push_error(L, argv[0], r);
   child->pid = mb_child_pid(child->process);
+  mb_alloc_note(mb_state_alloc(L), &child->holds, true);
   mb_handle_attach(pipes[0], mb_channel_of(-1, fds.fd[0], MB_FD_PIPE));
   mb_handle_attach(pipes[1], mb_channel_of(fds.fd[1], -1, MB_FD_PIPE));
   mb_handle_attach(pipes[2], mb_channel_of(fds.fd[2], -1, MB_FD_PIPE));

@@ -82,6 +82,7 @@ void mb_luasocket_close(struct mb_luasocket *s) {
   }
   if (s->fd >= 0) close(s->fd);
   s->fd = -1;
+  mb_alloc_note(s->h->alloc, &s->holds, false);
   s->stands_in = s->elsewhere = false;
 }
 
@@ -233,6 +234,7 @@ struct mb_luasocket *mb_luasocket_new(lua_State *L, enum mb_luasocket_class clas
   push_metatable(L, class);
   lua_setmetatable(L, -2);
   s->born = mb_now_usec();
+  mb_alloc_note(s->h->alloc, &s->holds, class == MB_LUASOCKET_MASTER);
   return s;
 }
 
@@ -242,4 +244,5 @@ void mb_luasocket_become(lua_State *L, int index, enum mb_luasocket_class class)
   push_metatable(L, class);
   s->class = class;
   lua_setmetatable(L, index);
+  if (class == MB_LUASOCKET_CLIENT) mb_alloc_note(s->h->alloc, &s->holds, false); /* its handle does */
 }

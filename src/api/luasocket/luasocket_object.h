@@ -19,6 +19,7 @@ struct mb_luasocket {
   struct mb_handle *h;  /* a client's connection; kept alive by the user value */
   int fd;               /* a master's or server's socket; -1: none */
   int family;           /* AF_INET, AF_INET6, or AF_UNSPEC while it is undecided */
+  bool holds;           /* a socket, or may get one: see mb_alloc_note */
   bool owns;            /* closes the connection when it is collected */
   bool stands_in;       /* has no socket, but the connection that came in (standin.h) */
   bool elsewhere;       /* its socket does not listen: nobody can come to its address (standin.h) */

@@ -45,6 +45,7 @@ int mb_tarantool_descriptor(const struct mb_tarantool_socket *s) {
 void mb_tarantool_set_descriptor(struct mb_tarantool_socket *s, int fd) {
   socklen_t len = sizeof s->domain;
   s->fd = fd;
+  mb_alloc_note(s->alloc, &s->holds, true);
   getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &s->domain, &len);
   len = sizeof s->type;
   getsockopt(fd, SOL_SOCKET, SO_TYPE, &s->type, &len);
@@ -103,6 +104,7 @@ static int close_socket(struct mb_tarantool_socket *s) {
   if (s->fd >= 0 && close(s->fd) != 0 && errno != EINTR) r = -errno;
   s->fd = -1;
   s->closed = true;
+  mb_alloc_note(s->alloc, &s->holds, false);
   mb_buf_free(&s->rbuf, s->alloc);
   return r;
 }

@@ -17,6 +17,7 @@ struct mb_tarantool_socket {
   int fd;                   /* its own, O_NONBLOCK; -1: none */
   struct mb_handle *handle; /* the connection, kept by the user value; NULL: none */
   bool closed;
+  bool holds;       /* a descriptor of its own: see mb_alloc_note */
   bool owner;       /* the handle is closed with the object, also by the garbage collector */
   bool pretended;   /* a listener with --style, see standin.h: bound is its address */
   bool input_shut;  /* shutdown() of a replay's input; the system does not know of it */
