@@ -113,8 +113,9 @@ local function is_done(self)
   return self.n_connections == 0 and (self.paused or self.ending or not (self.socket or self.style))
 end
 
--- With --style: takes the one connection. Returns whether it is over, so that step or loop has to return: once. After
--- that, or when the program would wait for another connection for ever, ends the program.
+-- With --style: takes the connection; in a pool, waits for another one when it is over. Returns whether none has come,
+-- so that step or loop has to return. When none can come, that is so once: after that, or when the program would wait
+-- for another connection for ever, ends the program.
 local function take(self, timeout)
   local style = require "mb.style"
   local accepting = not (self.paused or self.ending)
@@ -123,6 +124,13 @@ local function take(self, timeout)
     return false
   end
   if self.n_connections > 0 or style.pending() and not self.ending then return false end
+  if accepting and style.source() and not self.in_loop then
+    if style.next(timeout) then
+      self:add_socket(style.take())
+      return false
+    end
+    if style.source() then return true end -- the time is over
+  end
   if accepting and not timeout then style.finish() end
   style.turn(self)
   return true
@@ -153,11 +161,11 @@ function scheduled:_loop(timeout)
     self:serve_alone(end_style)
   end
   local deadline = timeout and timeref() + timeout
+  local function left() return deadline and deadline - timeref() end
   repeat
-    if self.style and take(self, timeout) or is_done(self) then break end
-    local left = deadline and deadline - timeref()
-    if left and left < 0 then break end
-    step(self, left)
+    if self.style and take(self, timeout and math.max(0, left())) or is_done(self) then break end
+    if timeout and left() < 0 then break end
+    step(self, left())
   until false
   return true
 end
@@ -171,6 +179,7 @@ end
 
 -- server:pollfd(), server:events(), server:timeout()
 function scheduled:pollfd()
+  self.in_loop = true -- which cannot wait for another connection of a pool
   self:listen()
   return self:_spawn():pollfd()
 end
@@ -178,6 +187,7 @@ end
 function scheduled:events() return self:_spawn():events() end
 
 function scheduled:timeout()
+  self.in_loop = true
   if not self:listen() then return 0 end
   local accepting = self.style and not (self.paused or self.ending)
   if accepting and self.n_connections == 0 then return 0 end -- to take the connection, or to end

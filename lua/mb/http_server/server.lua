@@ -90,7 +90,7 @@ end
 -- Makes a server. Throws at the level of the caller's caller. Fields: socket (the listener, or false), original (the
 -- socket of cqueues that the listener is a copy of), address (where to listen: mb.http_server.listen), style (it has
 -- listened with --style), name, pending (connections that nobody serves yet), n_connections, scheduler, accepting (the
--- listener's task), paused, ending, wait.
+-- listener's task), in_loop (it is part of somebody else's loop), paused, ending, wait.
 local function make(options)
   if type(options) ~= "table" then error("expected a table of options, got " .. type(options), 3) end
   local wrong = wrong_with(options)
@@ -113,6 +113,7 @@ local function make(options)
     style = false,
     name = false,
     accepting = false,
+    in_loop = false,
     paused = false,
     ending = false,
     wait = wait_alone,

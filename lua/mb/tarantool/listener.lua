@@ -1,4 +1,5 @@
--- With --style=tarantool: waits at a listener behind which the one connection stands. See src/socket/standin.h.
+-- With --style=tarantool: waits at a listener behind which the connection stands: the one that there is or, in a pool,
+-- one after another. See src/socket/standin.h.
 
 local style = require "mb.style"
 local waiting = require "mb.tarantool.waiting"
@@ -6,8 +7,11 @@ local timeref = require "moonbridge_io".timeref
 
 local listener = {}
 
--- The fibers that wait for another connection, which will not come. A cancelled fiber leaves the table, too.
+-- The fibers that wait for another connection. A cancelled fiber leaves the table, too.
 local waiters = {}
+
+-- The listeners at which the program has waited.
+local listeners = setmetatable({}, {__mode = "k"})
 
 -- The most rounds of the fibers that can run when the connection is over. One that always can, such as a loop of
 -- fiber.yield(), must not keep the process.
@@ -55,30 +59,46 @@ local function wait_outside(deadline)
   end
 end
 
+-- Waits once for the end of the connection. Ends it when nobody is left who could.
+local function await_end(in_fiber, deadline)
+  if in_fiber then
+    wait_in_fiber(deadline)
+  elseif deadline or others_are_left() then
+    wait_outside(deadline)
+  elseif not style.next() then
+    style.finish()
+  end
+end
+
+-- Waits once for the connection after the one that is over. The other fibers run meanwhile.
+local function await_next(deadline)
+  if style.next(0) then return end
+  local fd = style.source()
+  if fd and not (deadline and timeref() >= deadline) then waiting.wait(fd, "r", deadline, waiters) end
+end
+
 -- Waits for a connection at a listener of mb.tarantool.core. Returns true when there is one. Returns false when the
--- listener has been closed, at the deadline, and, with a deadline, once after the accepted connection has been closed.
--- Otherwise it then ends the program; also when nothing is left to do, without a deadline.
+-- listener has been closed, at the deadline, and, with a deadline, once after the accepted connection has been closed
+-- and no other can come. Otherwise it then ends the program; also when nothing is left to do, without a deadline.
 function listener.wait(c, deadline)
+  listeners[c] = true
   local in_fiber = waiting.scheduler and waiting.scheduler:current()
   -- A real listener seldom has a connection at once: the program expects to go on while the fiber waits for one.
   if in_fiber and style.pending() then coroutine.yield() end
   while not style.pending() do
     if c:is_closed() then return false end
-    if style.over() then
+    local over = style.over()
+    if over and not style.source() then
       run_ready()
       if c:is_closed() then return false end
       if not deadline then style.finish() end
       style.turn(c)
       return false
     end
+    if over then await_next(deadline) end
+    if style.pending() then break end
     if deadline and timeref() >= deadline then return false end
-    if in_fiber then
-      wait_in_fiber(deadline)
-    elseif not deadline and not others_are_left() then
-      style.finish()
-    else
-      wait_outside(deadline)
-    end
+    if not over then await_end(in_fiber, deadline) end
   end
   return not c:is_closed()
 end
@@ -86,11 +106,26 @@ end
 -- Ends the waits after the connection that was accepted, or a listener, has been closed.
 function listener.closed() waiting.interrupt(waiters) end
 
+-- Returns whether the fibers may get another connection.
+local function goes_on()
+  if not style.source() or waiting.scheduler:empty() then return false end
+  for c in pairs(listeners) do
+    if not c:is_closed() then return true end
+  end
+  return false
+end
+
 -- Runs the fibers that are left after the program's chunk has returned.
 function listener.run_rest()
   local scheduler = waiting.scheduler
   if not scheduler then return end
-  while others_are_left() and (style.pending() or style.serving()) do scheduler:step() end
+  while goes_on() or others_are_left() and (style.pending() or style.serving()) do
+    if style.serving() and not others_are_left() then
+      style.next(0) -- ends the connection, as no fiber is left that could
+      listener.closed()
+    end
+    scheduler:step()
+  end
   run_ready()
 end
 

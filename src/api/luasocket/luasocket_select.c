@@ -25,6 +25,7 @@ struct entry {
   lua_Integer index; /* in that table */
   short events;      /* for poll(2) */
   bool connection;   /* its handle tells whether it is ready */
+  bool next;         /* a server that gets another connection: fd is mb_standin_source_fd */
   int polled;        /* its place in the array of poll(2) */
 };
 
@@ -34,7 +35,10 @@ struct selection {
   bool dirty;       /* something is ready without a wait */
   bool in_vain;     /* a server is in it to which no connection can come */
   bool connections; /* an entry is a connection */
+  bool next;        /* a server is in it that may get another connection */
 };
+
+static const int64_t at_once = 0; /* a deadline that has passed */
 
 /* ---- collecting ---- */
 
@@ -114,12 +118,30 @@ static void add_connection(lua_State *L, struct selection *all, int set, lua_Int
   e->connection = all->connections = true;
 }
 
+/*
+ * Adds a server that has accepted a connection. It can get the next one only when that is over. Returns whether it may
+ * get one.
+ */
+static bool add_next(lua_State *L, struct selection *all, int set, lua_Integer index) {
+  if (!mb_standin_over(L)) return true;
+  if (mb_standin_next(L, at_once)) {
+    if (set == RECEIVING) report_dirty(L, all, set);
+  } else if (mb_standin_source_fd() < 0) {
+    return false;
+  } else if (set == RECEIVING) {
+    add(L, all, mb_standin_source_fd(), set, index)->next = true;
+  }
+  return true;
+}
+
 static void add_element(lua_State *L, struct selection *all, int set, lua_Integer index) {
   const struct mb_luasocket *s = mb_luasocket_test(L, -1);
   if (!s) {
     add_foreign(L, all, set, index);
   } else if (s->class == MB_LUASOCKET_CLIENT) {
     if (mb_handle_is_open(s->h)) add_connection(L, all, set, index, s->h);
+  } else if (mb_luasocket_is_next(s) && add_next(L, all, set, index)) {
+    all->next = true;
   } else if (mb_luasocket_is_in_vain(L, s)) {
     all->in_vain = true;
   } else if (mb_luasocket_has_pending(s)) { /* there is no descriptor to wait for */
@@ -167,6 +189,7 @@ static nfds_t fill(struct selection *all, struct pollfd *fds) {
  * meanwhile; then the entry waits for the next step.
  */
 static bool is_ready(lua_State *L, struct entry *e, const struct pollfd *polled) {
+  if (e->next) return polled->revents != 0 && mb_standin_next(L, at_once);
   const struct mb_luasocket *s = e->connection ? mb_luasocket_test(L, -1) : NULL;
   /* As for select(2), errors count. */
   if (!s || s->class != MB_LUASOCKET_CLIENT)
@@ -213,6 +236,7 @@ static int wait_and_report(lua_State *L, struct selection *all, int64_t deadline
     if (r > 0) r = report_ready(L, all, fds);
     if (r < 0) return r;
     if (r > 0 || all->dirty) return 1;
+    if (all->next && mb_standin_source_fd() < 0) return 0; /* none comes: the program looks again */
     if (deadline != MB_NO_DEADLINE && mb_now_usec() >= deadline) return 0;
   }
 }
@@ -221,6 +245,7 @@ static const char waits; /* its address stands for the waits of select: mb_stand
 
 /* Returns whether a program with --style waits only for what cannot come. */
 static bool is_in_vain(const struct selection *all, int64_t deadline) {
+  if (all->next) return false;
   return all->in_vain || (mb_standin_active() && deadline == MB_NO_DEADLINE);
 }
 
@@ -229,7 +254,7 @@ static bool is_in_vain(const struct selection *all, int64_t deadline) {
  * program that waits for its connection as well is at work.
  */
 static bool is_pause(const struct selection *all) {
-  if (all->dirty) return false;
+  if (all->dirty || all->next) return false;
   if (all->count == 0) return true;
   return all->in_vain && !(all->connections && mb_standin_serving());
 }
@@ -272,8 +297,11 @@ int mb_luasocket_select(lua_State *L) {
   } else if (all.count == 0 && is_in_vain(&all, deadline)) {
     mb_luasocket_wait_in_vain(L, &waits, deadline);
     return push_outcome(L, "timeout");
+  } else if (all.count == 0 && deadline == MB_NO_DEADLINE) {
+    mb_standin_next(L, deadline); /* the program holds the connection, and waits for others only */
+    return push_outcome(L, "timeout");
   }
   int r = pause_and_report(L, &all, deadline);
-  if (r == 0 && all.in_vain && mb_standin_over(L)) mb_standin_turn(L, &waits);
+  if (r == 0 && all.in_vain && !all.next && mb_standin_over(L)) mb_standin_turn(L, &waits);
   return push_outcome(L, r < 0 ? "select failed" : r == 0 ? "timeout" : NULL);
 }

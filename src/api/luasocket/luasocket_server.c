@@ -75,6 +75,11 @@ void mb_luasocket_wait_in_vain(lua_State *L, const void *wait, int64_t deadline)
   mb_fd_poll_all(NULL, 0, deadline);
 }
 
+bool mb_luasocket_is_next(const struct mb_luasocket *s) {
+  return s->stands_in && s->class == MB_LUASOCKET_SERVER && mb_standin_taken() &&
+         mb_standin_source_fd() >= 0;
+}
+
 /* Accepts on a server that the program has closed. */
 static int accept_closed(lua_State *L, const struct mb_luasocket *server) {
   if (mb_standin_active() && (mb_standin_pending() || mb_standin_over(L) || mb_standin_idle()))
@@ -83,13 +88,19 @@ static int accept_closed(lua_State *L, const struct mb_luasocket *server) {
 }
 
 static int accept_standin(lua_State *L, const struct mb_luasocket *server) {
+  int64_t deadline = mb_luasocket_deadline(server, mb_luasocket_start(server));
+  /* Who waits without an end gives up the connection that is still open. */
+  if (mb_luasocket_is_next(server) && (deadline == MB_NO_DEADLINE || mb_standin_over(L))) {
+    bool has_come = mb_standin_next(L, deadline);
+    if (!has_come && mb_luasocket_is_next(server)) return mb_luasocket_fail(L, "timeout");
+  }
   if (!mb_luasocket_is_in_vain(L, server) && mb_standin_take(L)) {
     struct mb_luasocket *client = mb_luasocket_new(L, MB_LUASOCKET_CLIENT, -1);
     client->family = server->family;
     client->owns = true;
     return 1;
   }
-  mb_luasocket_wait_in_vain(L, server, mb_luasocket_deadline(server, mb_luasocket_start(server)));
+  mb_luasocket_wait_in_vain(L, server, deadline);
   return mb_luasocket_fail(L, "timeout");
 }
 

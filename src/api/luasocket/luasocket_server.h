@@ -24,6 +24,12 @@ bool mb_luasocket_has_pending(const struct mb_luasocket *s);
 bool mb_luasocket_is_in_vain(lua_State *L, const struct mb_luasocket *s);
 
 /*
+ * Returns whether the server is a stand-in that has accepted the connection, and may get another one when that is
+ * over: mb_standin_next.
+ */
+bool mb_luasocket_is_next(const struct mb_luasocket *s);
+
+/*
  * Waits for servers to which no connection can come, until the deadline. Ends the program when it would wait
  * for ever; gives it one more turn (mb_standin_turn) when the connection that it has accepted is over. Throws
  * when the program would wait for ever, and has not accepted the connection.

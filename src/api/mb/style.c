@@ -9,6 +9,7 @@
 
 #include "api/mb/lua51.h"
 #include "base/connect.h"
+#include "base/fdio.h"
 #include "socket/standin.h"
 #include "state/state.h"
 
@@ -157,7 +158,7 @@ static int style_serving(lua_State *L) {
   return 1;
 }
 
-/* style.take(): accepts: the first call returns the connection's socket object, later ones nil. */
+/* style.take(): accepts: the first call for a connection returns its socket object, later ones nil. */
 static int style_take(lua_State *L) {
   if (!mb_standin_take(L)) lua_pushnil(L);
   return 1;
@@ -172,6 +173,31 @@ static int style_fd(lua_State *L) {
 /* style.over(): returns whether the program has accepted the connection, and it has ended. */
 static int style_over(lua_State *L) {
   lua_pushboolean(L, mb_standin_over(L));
+  return 1;
+}
+
+/*
+ * style.source()
+ * Returns a descriptor that is readable when it is time to call style.next, as another connection may come after this
+ * one; nil when none comes.
+ */
+static int style_source(lua_State *L) {
+  int fd = mb_standin_source_fd();
+  if (fd < 0) return 0;
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+/*
+ * style.next([seconds])
+ * Ends the connection that was accepted, if it has not ended, and waits for another; nil: without a limit. Returns
+ * whether one can be taken.
+ */
+static int style_next(lua_State *L) {
+  lua_Number seconds = luaL_optnumber(L, 1, -1);
+  bool limited = seconds >= 0 && seconds < MB_SECONDS_MAX;
+  lua_pushboolean(
+      L, mb_standin_next(L, limited ? mb_now_usec() + mb_usec_of(seconds) : MB_NO_DEADLINE));
   return 1;
 }
 
@@ -291,10 +317,12 @@ static const luaL_Reg functions[] = {
     {"claims", style_claims},
     {"fd", style_fd},
     {"finish", style_finish},
+    {"next", style_next},
     {"over", style_over},
     {"pending", style_pending},
     {"program", style_program},
     {"serving", style_serving},
+    {"source", style_source},
     {"take", style_take},
     {"turn", style_turn},
     {NULL, NULL},
