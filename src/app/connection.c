@@ -20,7 +20,10 @@ static void watch_requests(void) {
   mb_connection_log_watch(mb_http_request_log_end);
 }
 
+static unsigned count; /* of the connections that this process has opened */
+
 int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int keepalive) {
+  c->number = ++count;
   watch_requests();
   mb_sigterm_forget(); /* the script before may have caught it, and may need that up to its very end */
   c->io = mb_channel_of(fd, fd, mb_fd_kind_of(fd));
@@ -40,6 +43,7 @@ int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int kee
 void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd) {
   watch_requests();
   c->io = mb_channel_of(in_fd, out_fd, MB_FD_FILE);
+  c->number = ++count;
   c->local.len = c->remote.len = 0;
   c->log.wanted = false;
 }
@@ -52,10 +56,20 @@ static void close_channel(struct mb_channel *io) {
   *io = MB_CHANNEL_CLOSED;
 }
 
-/* A script may have called os.setlocale. To ask costs less than to set. */
+/* The name of a locale, with one for each category. A longer one is not kept. */
+#define LOCALE_MAX 512
+
+static char usual_locale[LOCALE_MAX] = "C";
+
+void mb_connection_keep_locale(void) {
+  const char *locale = setlocale(LC_ALL, NULL);
+  if (locale && strlen(locale) < LOCALE_MAX) strcpy(usual_locale, locale);
+}
+
+/* A handler may have called os.setlocale. To ask costs less than to set. */
 static void reset_locale(void) {
   const char *locale = setlocale(LC_ALL, NULL);
-  if (locale && strcmp(locale, "C") != 0) setlocale(LC_ALL, "C");
+  if (locale && strcmp(locale, usual_locale) != 0) setlocale(LC_ALL, usual_locale);
 }
 
 void mb_connection_end(struct mb_connection *c, int status) {

@@ -13,6 +13,7 @@ struct mb_connection {
   struct mb_channel io;
   struct mb_addr local, remote; /* len 0 in a replay */
   struct mb_connection_log log;
+  unsigned number; /* among those of this process, from 1 on */
 };
 
 /*
@@ -35,5 +36,8 @@ void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd);
  * status  the exit status, for the log
  */
 void mb_connection_end(struct mb_connection *c, int status);
+
+/* The locale that the script has set until now holds for all connections: each one begins with it. */
+void mb_connection_keep_locale(void);
 
 #endif

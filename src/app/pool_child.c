@@ -246,6 +246,7 @@ static enum mb_exit turn(lua_State *L, const struct mb_service *service, void *c
   const struct mb_listen_entry *entry = NULL;
   (void)service;
   mb_timeout_forget(); /* --timeout was for prepare, and is for each connection */
+  mb_connection_keep_locale();
   mb_state_of(L)->holders = mb_state_alloc(L)->holders; /* what prepare has opened stays */
   int fd;
   do {

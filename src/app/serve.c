@@ -62,8 +62,8 @@ static const char *why_not_recorded(int r) {
 }
 
 /* A recording that fails never disturbs the connection. */
-static void open_record(struct mb_handle *h, const char *name) {
-  int fd = mb_record_open(name, mb_handle_fd(h));
+static void open_record(struct mb_handle *h, const char *name, unsigned number) {
+  int fd = mb_record_open(name, number, mb_handle_fd(h));
   if (fd < 0) {
     mb_log(LOG_WARNING, "--record: cannot record to %s: %s", name, why_not_recorded(fd));
     return;
@@ -79,7 +79,7 @@ static int new_connection_handle(lua_State *L) {
   h->local = c->local;
   h->remote = c->remote;
   h->traffic = mb_connection_log_traffic(&c->log);
-  if (s->options->record) open_record(h, s->options->record);
+  if (s->options->record) open_record(h, s->options->record, c->number);
   mb_handle_guard(h);
   c->io = MB_CHANNEL_CLOSED; /* the handle closes it */
   return 1;

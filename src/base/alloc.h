@@ -9,9 +9,9 @@
 #include <stddef.h>
 
 struct mb_alloc {
-  size_t used;  /* bytes handed out */
-  size_t limit; /* bytes that may be handed out; 0 = no limit */
-  bool refused; /* a block was refused because of the limit */
+  size_t used;    /* bytes handed out */
+  size_t limit;   /* bytes that may be handed out; 0 = no limit */
+  bool refused;   /* a block was refused because of the limit */
   size_t holders; /* objects of the script that hold a descriptor or a process */
 };
 

@@ -12,12 +12,12 @@
 #include "base/rare.h"
 
 /* Returns 0 or -ENAMETOOLONG. */
-static int expand(const char *name, char path[PATH_MAX]) {
+static int expand(const char *name, unsigned number, char path[PATH_MAX]) {
   size_t at = 0;
   for (; *name; name++) {
     int n;
     if (name[0] == '%' && name[1] == 'p') {
-      n = snprintf(path + at, PATH_MAX - at, "%ld", (long)getpid());
+      n = snprintf(path + at, PATH_MAX - at, number > 1 ? "%ld.%u" : "%ld", (long)getpid(), number);
     } else if (name[0] == '%' && name[1] == 't') {
       n = snprintf(path + at, PATH_MAX - at, "%lld", (long long)time(NULL));
     } else {
@@ -48,9 +48,9 @@ static int prepare(int fd, int input) {
   return 0;
 }
 
-int mb_record_open(const char *name, int input) {
+int mb_record_open(const char *name, unsigned number, int input) {
   char path[PATH_MAX];
-  int r = expand(name, path);
+  int r = expand(name, number, path);
   if (r < 0) return r;
   int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK, 0600);
   if (fd < 0) return -errno;

@@ -25,7 +25,7 @@ void mb_standin_forget(void);
 
 /* Where further connections of a program come from, in a process that may serve more than one (the pool). */
 struct mb_standin_source {
-  int fd;      /* for poll(2): readable when it is time to call next; -1: no other connection comes */
+  int fd; /* for poll(2): readable when it is time to call next; -1: no other connection comes */
   bool is_one; /* all connections come in on the same address */
   /*
    * Ends all that belongs to the connection before, whose handle is closed, and waits for another.

@@ -244,5 +244,6 @@ void mb_luasocket_become(lua_State *L, int index, enum mb_luasocket_class class)
   push_metatable(L, class);
   s->class = class;
   lua_setmetatable(L, index);
-  if (class == MB_LUASOCKET_CLIENT) mb_alloc_note(s->h->alloc, &s->holds, false); /* its handle does */
+  if (class == MB_LUASOCKET_CLIENT)
+    mb_alloc_note(s->h->alloc, &s->holds, false); /* its handle does */
 }

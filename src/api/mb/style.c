@@ -311,21 +311,11 @@ static int style_program(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"active", style_active},
-    {"at_end", style_at_end},
-    {"bound", style_bound},
-    {"claims", style_claims},
-    {"fd", style_fd},
-    {"finish", style_finish},
-    {"next", style_next},
-    {"over", style_over},
-    {"pending", style_pending},
-    {"program", style_program},
-    {"serving", style_serving},
-    {"source", style_source},
-    {"take", style_take},
-    {"turn", style_turn},
-    {NULL, NULL},
+    {"active", style_active},   {"at_end", style_at_end},   {"bound", style_bound},
+    {"claims", style_claims},   {"fd", style_fd},           {"finish", style_finish},
+    {"next", style_next},       {"over", style_over},       {"pending", style_pending},
+    {"program", style_program}, {"serving", style_serving}, {"source", style_source},
+    {"take", style_take},       {"turn", style_turn},       {NULL, NULL},
 };
 
 int mb_style_open(lua_State *L) {
