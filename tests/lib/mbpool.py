@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 
 import mbtest
 from mbtest import Client, check, until
@@ -86,6 +87,30 @@ class Pool(mbtest.Process):
     def wait(self):
         """Waits for its end. Returns the exit status."""
         return self.popen.wait(mbtest.DEADLINE)
+
+
+class Handed(Pool):
+    """The same with a listening socket that was handed over, as a service manager does it."""
+
+    def __init__(self, script, *args, where=None, env=None):
+        self.log = mbtest.tmp("log", f"handed-{time.monotonic_ns()}")
+        with listener(where) as sock, open(self.log, "wb") as out, open("/dev/null", "r+b") as null:
+            self.where = where or sock.getsockname()
+            fds = {0: null, 1: null, 2: out, 3: sock}
+            self.child = mbtest.Child([mbtest.HANDLE, *args, script], fds, env, listen_fds=1)
+        self.pid = self.child.pid
+
+    def ready(self):
+        until(lambda: "pool: listening on" in self.text() or status_of(self.pid) is None, "the pool listens")
+        check(status_of(self.pid), f"it has ended: {self.text()}")
+        return self
+
+    def stop(self, signum=signal.SIGTERM):
+        self.child.kill(signum)
+        return self.wait()
+
+    def wait(self):
+        return self.child.wait()
 
 
 def refused(where):

@@ -210,6 +210,25 @@ static void nobody_waits(void) {
   tap_ok(all_reaped(), "until it ends");
 }
 
+/* Children that were to end with this process end earlier when nobody can wait for them any more. */
+static void ends_abandoned(void) {
+  const char *const argv[] = {"sleep", "60", NULL};
+  struct mb_child_pipes pipes;
+  struct mb_child *guarded, *other = shell("exec sleep 60");
+  pid_t pid = mb_child_pid(other);
+  mb_child_end_abandoned();
+  int before = count_descriptors();
+  if (mb_child_start(argv, true, &pipes, &guarded) < 0) tap_bail("a child with a guard");
+  close_pipes(&pipes);
+  mb_child_abandon(guarded);
+  mb_child_abandon(other);
+  mb_child_end_abandoned();
+  tap_int(count_descriptors(), before, "nothing holds the guards of abandoned children");
+  tap_int(kill(pid, 0), 0, "one without a guard goes on");
+  kill(pid, SIGKILL);
+  tap_ok(all_reaped(), "the others end, and their guards");
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   talk();
@@ -217,5 +236,6 @@ int main(void) {
   ends();
   inherits_nothing();
   nobody_waits();
+  ends_abandoned();
   return tap_done();
 }

@@ -211,6 +211,34 @@ static void descriptors(void) {
   lua_close(L);
 }
 
+/* ---- mb_state_drop_holders ---- */
+
+static void holders(void) {
+  struct mb_state state = {.alloc.limit = 0};
+  lua_State *L = new_state(&state);
+  struct mb_alloc *alloc = mb_state_alloc(L);
+  bool one = false, two = false;
+  mb_alloc_note(alloc, &one, true);
+  mb_alloc_note(alloc, &one, true);
+  tap_ok(alloc->holders == 1 && one, "an object counts once");
+  add_finalizer(L);
+  tap_ok(mb_state_has_new_holders(L), "there is a new one");
+  tap_int(mb_state_drop_holders(L), LUA_OK, "garbage is collected");
+  tap_ok(finalized(L) && !mb_state_has_new_holders(L), "and the object that is left is known");
+  add_finalizer(L);
+  mb_state_drop_holders(L);
+  tap_ok(!finalized(L), "while nothing is new nothing is collected");
+  mb_alloc_note(alloc, &one, false);
+  mb_state_drop_holders(L);
+  mb_alloc_note(alloc, &two, true);
+  tap_ok(mb_state_has_new_holders(L), "one in the place of one that was closed is new");
+  run(L, "setmetatable({}, {__gc = function() error('on purpose') end})");
+  tap_ok(mb_state_drop_holders(L) != LUA_OK && strstr(lua_tostring(L, -1), "on purpose"),
+         "the error of a finalizer is returned");
+  tap_ok(!mb_state_has_new_holders(L), "and collecting is done all the same");
+  lua_close(L);
+}
+
 /* ---- two states ---- */
 
 static int fail(lua_State *L) { return luaL_error(L, "on purpose"); }
@@ -294,6 +322,7 @@ int main(void) {
   meddle(drop_meanwhile, "frees");
   meddle(enlarge_further, "enlarges");
   descriptors();
+  holders();
   two();
   no_state();
   return tap_done();
