@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/rare.h"
 #include "socket/timeout.h"
+#include "state/state.h"
 
 /* When all processes are busy, it is looked so often whether one of them only waits for another request. */
 #define FULL_USEC 20000
@@ -377,6 +378,9 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   struct generation g = {.start = context, .script = script, .kill_at = MB_NO_DEADLINE};
   struct mb_pool_sockets *sockets = g.start->sockets;
   struct mb_pool_ready ready = {0};
+  /* Children copy the pages that they write: the less garbage there is, the fewer these are. */
+  lua_pushcfunction(L, mb_state_collect);
+  if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
   mb_timeout_forget(); /* --timeout is for the load, and then for each connection */
   enum mb_exit exit = mb_pool_sockets_match(L, script->path, script->options, sockets);
   if (exit != MB_EXIT_OK) return exit;

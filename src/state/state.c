@@ -75,11 +75,12 @@ void mb_state_close(lua_State *L) {
   if (setjmp(after) == 0) lua_close(L);
 }
 
-void mb_state_collect(lua_State *L) {
+int mb_state_collect(lua_State *L) {
   /* What has a finalizer is freed by the second collection. */
   lua_gc(L, LUA_GCCOLLECT, 0);
   lua_gc(L, LUA_GCCOLLECT, 0);
   lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
+  return 0;
 }
 
 /*
@@ -111,7 +112,6 @@ void mb_state_open(lua_State *L, const char *script) {
   mb_state_of(L)->script = script;
   set_last_finalizer(L);
   luaL_openlibs(L);
-  mb_state_of(L)->script = script;
   mb_state_add_directory(L, script, mb_state_of(L)->installed_first);
   lua_gc(L, LUA_GCRESTART, 0);
   /*
@@ -127,15 +127,10 @@ bool mb_state_made_room(lua_State *L, int r) {
   return true;
 }
 
-static int collect(lua_State *L) {
-  lua_gc(L, LUA_GCCOLLECT, 0);
-  return 0;
-}
-
 int mb_state_drop_holders(lua_State *L) {
   int status = LUA_OK;
   if (mb_state_has_new_holders(L)) {
-    lua_pushcfunction(L, collect);
+    lua_pushcfunction(L, mb_state_collect);
     status = mb_state_call(L, 0, 0);
   }
   mb_state_of(L)->holders = mb_state_alloc(L)->holders;

@@ -26,8 +26,9 @@ struct mb_state {
   const void *types[MB_TYPES]; /* NULL: no metatable yet */
   lua_CFunction kept_by;       /* throws on the error that mb_state_pcall_keep has kept */
   const char *script;          /* its path; NULL until mb_state_open */
-  void *leave;          /* where mb_state_close goes on after the last finalizer; NULL: nowhere */
-  size_t holders; /* objects that held something after mb_state_drop_holders was called: see mb_alloc_note */
+  void *leave; /* where mb_state_close goes on after the last finalizer; NULL: nowhere */
+  size_t
+      holders; /* objects that held something after mb_state_drop_holders was called: see mb_alloc_note */
   bool installed_first; /* mb_state_open puts the script's directory last into package.path */
 };
 
@@ -49,10 +50,10 @@ void mb_state_keep_memory(void);
 void mb_state_close(lua_State *L);
 
 /*
- * Collects all garbage, also what finalizers have kept for a while. Then the collector rests for a while, as it does at
+ * A function for Lua: collects all garbage, also what finalizers have kept for a while. Then the collector rests for a while, as it does at
  * the beginning. May throw what a finalizer throws.
  */
-void mb_state_collect(lua_State *L);
+int mb_state_collect(lua_State *L);
 
 /* Returns the struct that was given to mb_state_new. L may be any coroutine of the state. */
 static inline struct mb_state *mb_state_of(lua_State *L) {
