@@ -18,15 +18,19 @@
 /* A client that was silent for so long has most likely no request on its way. */
 #define SILENT_USEC 100000
 
-/* Waits once. Returns 1 when input has come or ended, 0 when something else may have, or -errno. */
-static int wait_once(struct mb_handle *h, bool drains, int64_t deadline) {
+/*
+ * Waits once. Sets *drains when the process is told to end; it is not told again.
+ * Returns 1 when input has come or ended, 0 when something else may have, or -errno.
+ */
+static int wait_once(struct mb_handle *h, bool *drains, int64_t deadline) {
   struct mb_interest interest = mb_handle_interest(h, POLLIN, false);
   if (interest.ready) return 1;
   struct pollfd fds[3];
   memcpy(fds, interest.fds, sizeof interest.fds);
-  fds[interest.count] = (struct pollfd){.fd = drains ? -1 : mb_drain_fd(), .events = POLLIN};
+  fds[interest.count] = (struct pollfd){.fd = *drains ? -1 : mb_drain_fd(), .events = POLLIN};
   int r = mb_fd_poll_once(fds, (size_t)interest.count + 1, deadline);
   if (r < 0) return r == -EINTR ? 0 : r;
+  if (fds[interest.count].revents) *drains = true;
   return mb_handle_ready(h, &interest, fds) ? 1 : 0;
 }
 
@@ -35,12 +39,9 @@ static int await_next(struct mb_handle *h, int64_t deadline) {
   int64_t began = mb_now_usec();
   bool drains = false;
   for (;;) {
-    struct pollfd told = {.fd = mb_drain_fd(), .events = POLLIN};
-    if (!drains && (mb_drain_begun() || (told.fd >= 0 && mb_fd_poll_once(&told, 1, 0) > 0))) {
-      drains = true;
-      if (began + SILENT_USEC < deadline) deadline = began + SILENT_USEC;
-    }
-    int r = wait_once(h, drains, deadline);
+    if (!drains && mb_drain_begun()) drains = true;
+    if (drains && began + SILENT_USEC < deadline) deadline = began + SILENT_USEC;
+    int r = wait_once(h, &drains, deadline);
     if (r != 0) return r;
     if (mb_now_usec() >= deadline) return 0;
   }
