@@ -386,6 +386,7 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   if (exit != MB_EXIT_OK) return exit;
   if (!find_services(&g, &ready) || !mb_pool_tasks_find(L, script, &g.tasks)) return MB_EXIT_CONFIG;
   if (!open_descriptors(&g)) return MB_EXIT_SYSTEM;
+  mb_state_settle(L);
   ready.nsockets = sockets->count;
   int r = mb_pool_channel_send(g.start->channel, &ready, sockets);
   if (r < 0) {

@@ -16,6 +16,13 @@
 /* How much a script may allocate before the garbage collector begins to work. */
 #define COLLECT_FROM_KIBIBYTES 256
 
+/*
+ * The collector's pause, in per cent: Lua's own, and that of a process that serves many connections. All that an object
+ * with a finalizer refers to outlives one more collection. Nearly all garbage of a connection is such, so that with
+ * Lua's pause the heap of a small script was measured to grow from 60 KiB to 1400, and with this one to 270.
+ */
+enum { LUAS_PAUSE = 200, MANY_CONNECTIONS_PAUSE = 100 };
+
 /* Their addresses are keys of the registry. */
 static char kept_error, kept_traceback;
 
@@ -118,6 +125,14 @@ void mb_state_open(lua_State *L, const char *script) {
    * A step of a negative size makes the collector wait: most connections end before it has anything to
    * do. If memory is limited, it also runs when an allocation fails.
    */
+  lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
+}
+
+void mb_state_settle(lua_State *L) {
+  int pause = lua_gc(L, LUA_GCSETPAUSE, MANY_CONNECTIONS_PAUSE);
+  if (pause != LUAS_PAUSE) lua_gc(L, LUA_GCSETPAUSE, pause);
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  /* The collector writes to all objects, and what is written to is no longer shared: see mb_state_open. */
   lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
 }
 

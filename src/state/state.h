@@ -73,6 +73,12 @@ void mb_state_add_directory(lua_State *L, const char *script, bool last);
 static inline struct mb_alloc *mb_state_alloc(lua_State *L) { return &mb_state_of(L)->alloc; }
 
 /*
+ * Prepares a loaded state for processes that are copies of this one and serve many connections each: they begin without
+ * garbage, and keep less of it. The pause of the collector stays as it is where the script has set one.
+ */
+void mb_state_settle(lua_State *L);
+
+/*
  * Makes room after a call that has failed with r: when it lacked descriptors, collects garbage, which may
  * hold some.
  * Returns whether garbage was collected, so that the call is worth another try. The script's finalizers
