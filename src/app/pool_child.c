@@ -24,8 +24,6 @@
 
 /* So long a child waits when the system has no descriptor or no memory for a connection. */
 #define NO_ROOM_USEC 200000
-/* So much garbage may be left by connections until it is collected, and as much again as the script holds. */
-#define TIDY_BYTES ((size_t)256 * 1024)
 /* After so long without a connection all of it is collected. */
 #define QUIET_MSEC 500
 
@@ -38,8 +36,7 @@ struct child {
   uint64_t served;
   int64_t idle_until; /* it ends when no connection comes until then; MB_NO_DEADLINE: it stays */
   bool is_serving;
-  size_t tidy_at; /* bytes of memory from which on garbage is collected after a connection */
-  bool is_tidy;   /* there was no connection since everything was collected */
+  bool is_tidy; /* there was no connection since everything was collected */
 };
 
 /* What epoll reports of a descriptor that is no listener. */
@@ -92,28 +89,16 @@ static bool may_serve(const struct child *c) {
 
 /* ---- memory ---- */
 
-/* Collects garbage. An error of a script's finalizer is logged, as any of the script's. */
-static void collect(lua_State *L, struct child *c) {
+/*
+ * Nobody has come for a moment: collects all garbage, and gives the memory that is free back to the system. An error of a
+ * script's finalizer is logged, as any of the script's.
+ */
+static void tidy(struct child *c) {
+  lua_State *L = c->L;
   mb_timeout_limit_finalizers(true);
   lua_pushcfunction(L, mb_state_collect);
   if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
   mb_timeout_limit_finalizers(false);
-  c->tidy_at = 2 * mb_state_alloc(L)->used + TIDY_BYTES;
-}
-
-/*
- * After a connection: collects what was left when that is much. Lua's collector does not know of the buffers of
- * sockets, and lets objects with finalizers pile up.
- */
-static void tidy(lua_State *L, struct child *c) {
-  c->is_tidy = false;
-  if (mb_state_alloc(L)->used >= c->tidy_at) collect(L, c);
-}
-
-/* Nobody has come for a moment: gives the memory that is free back to the system. */
-static void tidy_all(struct child *c) {
-  if (c->is_tidy) return;
-  collect(c->L, c);
   MB_RARE(malloc_trim)(0);
   c->is_tidy = true;
 }
@@ -200,7 +185,7 @@ static int wait_for_connection(struct child *c, int64_t deadline,
     bool is_short = !c->is_tidy && (span < 0 || span > QUIET_MSEC);
     int n = epoll_wait(c->epoll, &event, 1, is_short ? QUIET_MSEC : span);
     if (n < 0 && errno != EINTR) return -errno;
-    if (n == 0 && is_short) tidy_all(c);
+    if (n == 0 && is_short) tidy(c);
     if (n <= 0) continue;
     int fd = take(c, event.data.fd, ret_entry);
     if (fd != -EAGAIN) return fd;
@@ -275,7 +260,7 @@ static bool serve_one(lua_State *L, struct child *c, int fd, const struct mb_lis
   if (open_connection(c, &connection, fd)) {
     *ret_exit = mb_serve_next(L, c->start->options, entry, &connection, &source, &goes_on);
     count(c);
-    tidy(L, c);
+    c->is_tidy = false;
   }
   return goes_on && *ret_exit == MB_EXIT_OK && may_serve(c);
 }
@@ -302,7 +287,6 @@ static enum mb_exit turn(lua_State *L, const struct mb_service *service, void *c
 enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
                            const struct mb_child_start *start) {
   struct child c = {.start = start, .service = service, .L = L, .is_tidy = true};
-  c.tidy_at = 2 * mb_state_alloc(L)->used + TIDY_BYTES;
   unsigned seed;
   /* Copies of one state would all have the same random numbers. */
   if (MB_RARE(getrandom)(&seed, sizeof seed, GRND_NONBLOCK) == sizeof seed) srandom(seed);

@@ -378,15 +378,13 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   struct generation g = {.start = context, .script = script, .kill_at = MB_NO_DEADLINE};
   struct mb_pool_sockets *sockets = g.start->sockets;
   struct mb_pool_ready ready = {0};
-  /* Children copy the pages that they write: the less garbage there is, the fewer these are. */
-  lua_pushcfunction(L, mb_state_collect);
-  if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
   mb_timeout_forget(); /* --timeout is for the load, and then for each connection */
   enum mb_exit exit = mb_pool_sockets_match(L, script->path, script->options, sockets);
   if (exit != MB_EXIT_OK) return exit;
   if (!find_services(&g, &ready) || !mb_pool_tasks_find(L, script, &g.tasks)) return MB_EXIT_CONFIG;
   if (!open_descriptors(&g)) return MB_EXIT_SYSTEM;
-  mb_state_settle(L);
+  lua_pushcfunction(L, mb_state_settle);
+  if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
   ready.nsockets = sockets->count;
   int r = mb_pool_channel_send(g.start->channel, &ready, sockets);
   if (r < 0) {

@@ -128,12 +128,10 @@ void mb_state_open(lua_State *L, const char *script) {
   lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
 }
 
-void mb_state_settle(lua_State *L) {
+int mb_state_settle(lua_State *L) {
   int pause = lua_gc(L, LUA_GCSETPAUSE, MANY_CONNECTIONS_PAUSE);
   if (pause != LUAS_PAUSE) lua_gc(L, LUA_GCSETPAUSE, pause);
-  lua_gc(L, LUA_GCCOLLECT, 0);
-  /* The collector writes to all objects, and what is written to is no longer shared: see mb_state_open. */
-  lua_gc(L, LUA_GCSTEP, -COLLECT_FROM_KIBIBYTES);
+  return mb_state_collect(L);
 }
 
 bool mb_state_made_room(lua_State *L, int r) {

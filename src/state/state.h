@@ -73,10 +73,11 @@ void mb_state_add_directory(lua_State *L, const char *script, bool last);
 static inline struct mb_alloc *mb_state_alloc(lua_State *L) { return &mb_state_of(L)->alloc; }
 
 /*
- * Prepares a loaded state for processes that are copies of this one and serve many connections each: they begin without
- * garbage, and keep less of it. The pause of the collector stays as it is where the script has set one.
+ * A function for Lua: prepares a loaded state for processes that are copies of this one and serve many connections each: they begin without
+ * garbage, and keep less of it. The pause of the collector stays as it is where the script has set one. May
+ * throw what a finalizer throws.
  */
-void mb_state_settle(lua_State *L);
+int mb_state_settle(lua_State *L);
 
 /*
  * Makes room after a call that has failed with r: when it lacked descriptors, collects garbage, which may
