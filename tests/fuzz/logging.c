@@ -1,5 +1,6 @@
 /*
- * Fuzz harness for what a log shows (src/base/log_escape.c, log_line.c, log_printed.c, log.c). A simple
+ * Fuzz harness for what a log shows (src/base/log_escape.c, log_line.c, log_printed.c, log.c), and the lines of the
+ * request log (src/http/http_access.c). A simple
  * escaper has to agree, however a text is printed piece by piece; lines and messages keep to their limits.
  */
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "base/log_line.h"
 #include "base/log_printed.h"
 #include "fuzz.h"
+#include "http/http_access.h"
 
 #define NAME "mb-handle: "
 
@@ -203,6 +205,60 @@ static void check_message(struct mb_span text) {
   fuzz_text_free(&got);
 }
 
+/* ---- the request log ---- */
+
+/* Shows a field in a simple way, as one of the combined format. */
+static void show_field(struct fuzz_text *to, struct mb_span field) {
+  for (size_t i = 0; i < field.size; i++) {
+    unsigned char c = (unsigned char)field.data[i];
+    bool plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+    fuzz_addf(to, plain ? "%c" : "\\x%02x", c);
+  }
+}
+
+static void check_field(struct mb_span text) {
+  enum { LIMIT = MB_HTTP_ACCESS_HOST_MAX };
+  struct fuzz_text whole = FUZZ_TEXT_INIT;
+  char got[LIMIT + 1];
+  show_field(&whole, text);
+  struct mb_span want = fuzz_text_span(&whole);
+  mb_http_access_field(text, LIMIT, got);
+  size_t len = strlen(got);
+  if (want.size <= LIMIT) {
+    CHECK(len == want.size && (len == 0 || memcmp(got, want.data, len) == 0), "a field: %s", got);
+  } else {
+    CHECK(len <= LIMIT && len > LIMIT - 7 && strcmp(got + len - 3, "...") == 0, "a cut: %s", got);
+    CHECK(memcmp(got, want.data, len - 3) == 0, "a field that is cut: %s", got);
+  }
+  fuzz_text_free(&whole);
+}
+
+/* Whatever a client sends: the line has its limit, is printable ASCII, and has as many fields as any other. */
+static void check_access(struct mb_span text) {
+  const struct mb_span empty = {"", 0};
+  struct mb_http_access a = {.peer = "::1", .line = text, .status = 200};
+  a.method = a.target = a.protocol = a.host = a.referer = a.agent = text;
+  int marks[2][MB_HTTP_ACCESS_JSON + 1] = {{0}};
+  check_field(text);
+  for (int round = 0; round < 2; round++) {
+    for (int format = MB_HTTP_ACCESS_COMBINED; format <= MB_HTTP_ACCESS_JSON; format++) {
+      char line[MB_HTTP_ACCESS_LINE_MAX];
+      size_t size = mb_http_access_line((enum mb_http_access_format)format, &a, line);
+      CHECK(size < sizeof line, "%zu bytes", size);
+      for (size_t i = 0; i < size; i++) {
+        CHECK(line[i] >= ' ' && line[i] < 0x7f, "byte %d", line[i]);
+        marks[round][format] += line[i] == '"';
+        if (format == MB_HTTP_ACCESS_JSON && line[i] == '\\') i++;
+      }
+    }
+    a.method = a.target = a.protocol = a.host = a.referer = a.agent = empty;
+  }
+  /* Without data there is null, and no text. */
+  if (text.data) CHECK(memcmp(marks[0], marks[1], sizeof marks[0]) == 0, "quotation marks");
+  mb_http_access_split(&a);
+  CHECK(!a.method.data || (fuzz_within(a.method, text) && fuzz_within(a.protocol, text)), "parts");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct mb_span input = fuzz_input(data, size);
   check_escape(input);
@@ -211,6 +267,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_journal(input, (enum fuzz_split)split);
   }
   check_message(input);
+  check_access(input);
   fuzz_input_free(input);
   return 0;
 }

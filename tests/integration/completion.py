@@ -131,7 +131,7 @@ def _():
     check(len(options) > 15, f"options in --help: {options}")
     in_bash = re.search(r"local options='([^']*)'", mbtest.read_file(f"{COMPLETION}/mb-handle.bash"))[1].split()
     equal(sorted(in_bash), sorted(options), "bash's options")
-    in_zsh = re.findall(r"(?m)^  ['\"](?:\$\{(?:mode|listens)\}|\(- \*\))?(--[a-z-]+)", mbtest.read_file(f"{COMPLETION}/_mb-handle"))
+    in_zsh = re.findall(r"(?m)^  ['\"](?:\$\{\w+\}|\([- *a-z]+\))?(--[a-z-]+)", mbtest.read_file(f"{COMPLETION}/_mb-handle"))
     equal(sorted(in_zsh), sorted(options), "zsh's options")
     # An option that takes a value waits for it in both.
     with_value = re.findall(r"(?m)^  (--[a-z-]+)(?: |\[=)[A-Z]+", text)

@@ -350,8 +350,7 @@ int main(void) {
       "--check --listen 1 s.lua",
   };
   for (size_t i = 0; i < sizeof listens / sizeof *listens; i++)
-    refused(listens[i],
-            "write --serve=PORT, --serve=ADDRESS:PORT or --serve=PATH");
+    refused(listens[i], "write --serve=PORT, --serve=ADDRESS:PORT or --serve=PATH");
   refused("--listen=8080 s.lua", "--listen: write --serve=PORT");
   refused("-p8080", "-p: write --serve=PORT");
   refused("-h", "-h: write --help");
