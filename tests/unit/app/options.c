@@ -205,6 +205,28 @@ static void the_completions_have_each_option(void) {
   free(bash);
 }
 
+/* A value stands behind "="; --serve --dev has a log of its own, unless another is asked for. */
+static void request_logs(void) {
+  static const struct {
+    const char *line;
+    int format;
+  } logs[] = {
+      {"s.lua", MB_HTTP_ACCESS_NONE},
+      {"--serve s.lua", MB_HTTP_ACCESS_NONE},
+      {"--access-log s.lua", MB_HTTP_ACCESS_COMBINED},
+      {"--access-log=combined s.lua", MB_HTTP_ACCESS_COMBINED},
+      {"--access-log=json s.lua", MB_HTTP_ACCESS_JSON},
+      {"--serve --dev s.lua", MB_HTTP_ACCESS_DEV},
+      {"--serve --dev --access-log=json --access-log s.lua", MB_HTTP_ACCESS_COMBINED},
+  };
+  for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
+    bool parsed = parse(logs[i].line);
+    tap_ok(parsed && o.access_log == logs[i].format && strcmp(o.script, "s.lua") == 0, "%s",
+           logs[i].line);
+  }
+  tap_ok(o.ncarried == 1 && !o.carried[0].value, "it is carried without a value");
+}
+
 int main(void) {
   each_row_is_sound();
   ranges();
@@ -246,22 +268,7 @@ int main(void) {
   tap_ok(parse("--log-level error") && o.log_level == LOG_ERR, "--log-level error");
   tap_ok(parse("--log-lines 7") && o.log_lines == 7, "--log-lines");
 
-  tap_ok(parse("s.lua") && o.access_log == MB_HTTP_ACCESS_NONE, "no request log");
-  tap_ok(parse("--access-log s.lua") && o.access_log == MB_HTTP_ACCESS_COMBINED &&
-             strcmp(o.script, "s.lua") == 0,
-         "--access-log: the next word is no value");
-  tap_ok(parse("--access-log=combined") && o.access_log == MB_HTTP_ACCESS_COMBINED,
-         "--access-log=combined");
-  tap_ok(parse("--access-log=json") && o.access_log == MB_HTTP_ACCESS_JSON, "--access-log=json");
-  tap_ok(parse("--access-log=json --access-log s.lua") && o.access_log == MB_HTTP_ACCESS_COMBINED &&
-             o.ncarried == 1,
-         "the last --access-log holds");
-  tap_str(o.carried[0].value, NULL, "and is carried without a value");
-  tap_ok(parse("--serve --dev s.lua") && o.access_log == MB_HTTP_ACCESS_DEV,
-         "--serve --dev has a log of its own");
-  tap_ok(parse("--serve --dev --access-log s.lua") && o.access_log == MB_HTTP_ACCESS_COMBINED,
-         "unless another is asked for");
-  tap_ok(parse("--serve s.lua") && o.access_log == MB_HTTP_ACCESS_NONE, "--serve has none");
+  request_logs();
   refused("--access-log=dev s.lua", "--access-log: expected combined or json, got \"dev\"");
   refused("--access-log= s.lua", "--access-log: expected combined or json, got \"\"");
   tap_ok(parse("--log-format journal") && o.log_journal, "--log-format journal");
