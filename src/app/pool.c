@@ -172,7 +172,7 @@ static void hear(struct pool *p, struct generation *g) {
   g->state = SERVING;
   if (before) retire(before);
   log_ready(p, before != NULL);
-  mb_pool_notify_ready(&p->notify);
+  mb_pool_notify_ready(&p->notify, false);
 }
 
 /* ---- ends ---- */
@@ -232,7 +232,7 @@ static void load_failed(struct pool *p, struct generation *g, int status) {
   if (p->ending) return;
   if (in_state(p, SERVING)) {
     mb_log(LOG_ERR, "pool: the script was not loaded anew: the one that was loaded before goes on");
-    mb_pool_notify_ready(&p->notify);
+    mb_pool_notify_ready(&p->notify, true);
     return;
   }
   p->exit = exit == MB_EXIT_OK ? MB_EXIT_CONFIG : exit;
@@ -337,7 +337,7 @@ static int64_t step(struct pool *p, bool *ret_forked) {
     if (pid < 0) {
       mb_log(LOG_ERR, "pool: cannot start a process: %s", strerror(-pid));
       if (in_state(p, SERVING)) {
-        mb_pool_notify_ready(&p->notify);
+        mb_pool_notify_ready(&p->notify, true);
       } else {
         p->restart_at = now + RESTART_USEC;
       }

@@ -2,7 +2,6 @@
 #include "app/pool_notify.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,10 @@
 
 static bool is_wanted(void) { return getenv("NOTIFY_SOCKET") != NULL; }
 
-void mb_pool_notify_ready(struct mb_pool_notify *notify) {
+void mb_pool_notify_ready(struct mb_pool_notify *notify, bool is_stale) {
   if (!is_wanted()) return;
+  notify->is_stale = is_stale;
+  notify->is_told = false;
   mb_sd_notify("READY=1");
   notify->watchdog_usec = (int64_t)mb_sd_watchdog_usec();
   notify->status_at = notify->watchdog_at = 0;
@@ -37,12 +38,16 @@ static int64_t tell_status(struct mb_pool_notify *notify, const struct mb_pool_n
                            int64_t now) {
   if (now < notify->status_at) return notify->status_at;
   notify->status_at = now + STATUS_USEC;
-  if (memcmp(n, &notify->told, sizeof *n) == 0) return notify->status_at;
-  char text[160];
+  if (notify->is_told && memcmp(n, &notify->told, sizeof *n) == 0) return notify->status_at;
+  char text[240];
   snprintf(text, sizeof text,
-           "STATUS=%d processes, %d of them with a connection; %" PRIu64 " connections served",
-           n->busy + n->idle, n->busy, n->served);
+           "STATUS=%d processes, %d of them with a connection; %" PRIu64 " connections served%s",
+           n->busy + n->idle, n->busy, n->served,
+           notify->is_stale ? "; the script was not loaded anew, see the log: the one that was "
+                              "loaded before goes on"
+                            : "");
   mb_sd_notify(text);
+  notify->is_told = true;
   notify->told = *n;
   return notify->status_at;
 }

@@ -2,6 +2,7 @@
 #ifndef MB_POOL_NOTIFY_H
 #define MB_POOL_NOTIFY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What is told of all processes of a pool. */
@@ -15,10 +16,15 @@ struct mb_pool_notify {
   int64_t watchdog_usec; /* how often the manager wants to hear from us; 0: it does not */
   int64_t status_at, watchdog_at;
   struct mb_pool_numbers told;
+  bool is_told;  /* STATUS= says what holds, but for the numbers */
+  bool is_stale; /* the script could not be loaded anew */
 };
 
-/* READY=1: the pool serves, for the first time or again. */
-void mb_pool_notify_ready(struct mb_pool_notify *notify);
+/*
+ * READY=1: the pool serves, for the first time or again.
+ * is_stale  with the script that was loaded before, as another load has failed
+ */
+void mb_pool_notify_ready(struct mb_pool_notify *notify, bool is_stale);
 
 /* RELOADING=1, with the time, as Type=notify-reload wants it. */
 void mb_pool_notify_reloading(void);

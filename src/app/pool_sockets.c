@@ -145,6 +145,7 @@ static bool all_have_one(lua_State *L, const char *script, int listener,
   int n = 0;
   for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
     n++;
+    if (l->proto == MB_PROTO_ANY) continue; /* it names no address, and so it lacks none */
     if (!takes_connections(l) || has_socket(sockets, l) || (listener && n != listener)) continue;
     char handed[1024], text[256];
     mb_pool_sockets_describe(sockets, handed, sizeof handed);

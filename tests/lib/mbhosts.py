@@ -13,7 +13,8 @@ USER = pwd.getpwuid(os.geteuid()).pw_name
 
 def expand(template):
     """Returns a file of units/ as the Makefile would install it, except for the directories."""
-    text = mbtest.read_file(os.path.join(mbtest.SRCDIR, "units", template + ".in"))
+    source = "mb-pool@.service" if template == "mb-pool-local@.service" else template
+    text = mbtest.read_file(os.path.join(mbtest.SRCDIR, "units", source + ".in"))
     mbtest.check(text, f"units/{template}.in is there")
     for name, value in {
         "bindir": os.path.dirname(mbtest.HANDLE),
@@ -29,13 +30,14 @@ class UserManager(mbtest.Process):
     mbspace.enter(cgroup=True): two managers in one control group would remove each other's processes."""
 
     UNITS = ("mb@.socket", "mb@.service", "mb-local@.socket", "mb-local@.service", "mb-reopen@.service")
+    POOLS = ("mb-pool@.socket", "mb-pool@.service", "mb-pool-local@.socket", "mb-pool-local@.service")
 
     def __init__(self, user=None, home_units=False, **env):
         """user: an account without privileges to run as, like the manager of a user; env: more variables."""
         self.runtime = f"/run/user/{pwd.getpwnam(user).pw_uid}" if user else mbtest.tmp("run")
         os.makedirs(self.runtime, 0o700, exist_ok=True)
         self.units = mbtest.tmp("units", "x")[:-2]
-        for name in self.UNITS:
+        for name in (*self.UNITS, *self.POOLS):
             mbtest.write_file(os.path.join(self.units, name), expand(name))
         self.env = {
             "PATH": os.environ["PATH"],
