@@ -128,6 +128,7 @@ static pid_t start(struct pool *p, enum mb_exit *ret_exit) {
 
 static void retire(struct generation *g) {
   g->state = DRAINING;
+  g->board->draining = true; /* no process of it that is free from now on takes a connection */
   kill(g->pid, SIGTERM);
 }
 
@@ -294,6 +295,7 @@ static struct mb_pool_numbers count(const struct pool *p) {
     mb_pool_board_count(board, -1, states);
     n.busy += states[MB_CHILD_BUSY] + states[MB_CHILD_KEPT];
     n.idle += states[MB_CHILD_STARTING] + states[MB_CHILD_IDLE];
+    if (p->list[i].state == DRAINING) n.leaving += states[MB_CHILD_IDLE];
   }
   return n;
 }

@@ -144,11 +144,29 @@ static int accept_from(const struct child *c, const struct mb_pool_socket *s) {
   return -EAGAIN;
 }
 
+/*
+ * The system may have woken this process alone for a connection, when it was to end: the other processes still sleep.
+ * Returns the descriptor of a connection that waits, or -ECANCELED.
+ */
+static int last_look(const struct child *c, const struct mb_listen_entry **ret_entry) {
+  for (int i = 0; i < c->start->sockets->count; i++) {
+    const struct mb_pool_socket *s = &c->start->sockets->list[i];
+    if (s->entry->service != c->service) continue;
+    struct mb_addr remote;
+    int fd = mb_listener_accept(s->fd, false, &remote);
+    *ret_entry = s->entry;
+    if (fd >= 0) return fd;
+  }
+  return -ECANCELED;
+}
+
 /* Takes a connection that an event of epoll tells of. Returns as next_connection does, or -EAGAIN. */
 static int take(const struct child *c, int what, const struct mb_listen_entry **ret_entry) {
   uint64_t one;
-  if (what == DRAIN) return -ECANCELED;
-  if (what == RETIRE) return read(c->start->retire_fd, &one, sizeof one) > 0 ? -ECANCELED : -EAGAIN;
+  /* A parent that has died has no process that could be woken. */
+  if (what == DRAIN) return c->start->board->draining ? last_look(c, ret_entry) : -ECANCELED;
+  if (what == RETIRE)
+    return read(c->start->retire_fd, &one, sizeof one) > 0 ? last_look(c, ret_entry) : -EAGAIN;
   const struct mb_pool_socket *s = &c->start->sockets->list[what];
   *ret_entry = s->entry;
   return accept_from(c, s);

@@ -11,16 +11,29 @@
 
 /* A status that changes all the time is told so often. */
 #define STATUS_USEC 5000000
+/* Old processes that do not end, as they are stopped say, do not hold READY=1 up for longer. */
+#define READY_USEC 1000000
+/* It is looked so often whether they have ended. */
+#define LEAVING_USEC 2000
 
 static bool is_wanted(void) { return getenv("NOTIFY_SOCKET") != NULL; }
 
 void mb_pool_notify_ready(struct mb_pool_notify *notify, bool is_stale) {
-  if (!is_wanted()) return;
   notify->is_stale = is_stale;
-  notify->is_told = false;
+  notify->ready_by = mb_now_usec() + READY_USEC;
+}
+
+/* Returns when to look again, while old processes have to end first. */
+static int64_t tell_ready(struct mb_pool_notify *notify, const struct mb_pool_numbers *n,
+                          int64_t now) {
+  if (notify->ready_by == 0) return MB_NO_DEADLINE;
+  if (n->leaving > 0 && now < notify->ready_by) return now + LEAVING_USEC;
   mb_sd_notify("READY=1");
+  notify->ready_by = 0;
+  notify->is_told = false;
   notify->watchdog_usec = (int64_t)mb_sd_watchdog_usec();
   notify->status_at = notify->watchdog_at = 0;
+  return MB_NO_DEADLINE;
 }
 
 void mb_pool_notify_reloading(void) {
@@ -55,13 +68,15 @@ static int64_t tell_status(struct mb_pool_notify *notify, const struct mb_pool_n
 int64_t mb_pool_notify_status(struct mb_pool_notify *notify, const struct mb_pool_numbers *numbers,
                               int64_t now) {
   if (!is_wanted()) return MB_NO_DEADLINE;
-  int64_t status_at = tell_status(notify, numbers, now);
-  if (notify->watchdog_usec == 0) return status_at;
+  int64_t ready_at = tell_ready(notify, numbers, now);
+  int64_t again_at = tell_status(notify, numbers, now);
+  if (ready_at < again_at) again_at = ready_at;
+  if (notify->watchdog_usec == 0) return again_at;
   if (now >= notify->watchdog_at) {
     mb_sd_notify("WATCHDOG=1");
     notify->watchdog_at = now + notify->watchdog_usec / 2;
   }
-  return status_at < notify->watchdog_at ? status_at : notify->watchdog_at;
+  return again_at < notify->watchdog_at ? again_at : notify->watchdog_at;
 }
 
 void mb_pool_notify_forget(void) {
