@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -78,6 +79,8 @@ static void become_child(struct generation *g) {
   close(g->signals);
   if (g->drain[1] >= 0) close(g->drain[1]);
   close(g->start->channel);
+  /* Under load it never waits, and so would not learn that its parent has died. */
+  mb_rare_prctl(PR_SET_PDEATHSIG, SIGTERM);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
