@@ -47,11 +47,13 @@ static void write_fields(FILE *to, unsigned owner, const void *from) {
         break;
       case MB_FIELD_SECONDS:
       case MB_FIELD_PAUSE:
-        fprintf(to, "%s=%.17g%c", f->name, *(const double *)at, 0);
+        if (*(const double *)at != MB_PAUSE_NOT_SAID)
+          fprintf(to, "%s=%.17g%c", f->name, *(const double *)at, 0);
         break;
       case MB_FIELD_INTEGER:
       case MB_FIELD_BYTES:
-        if (*(const lua_Integer *)at)
+        /* A number that was not said is out of the field's range. */
+        if (*(const lua_Integer *)at >= f->least)
           fprintf(to, "%s=%lld%c", f->name, (long long)*(const lua_Integer *)at, 0);
         break;
       case MB_FIELD_TEXT:
