@@ -19,6 +19,11 @@ end
 -- Returns the text for standard output; or nil, a message that says what to do, and "system" if the system failed.
 return function(plan, mode, directory)
   plan.script = without_dots(plan.script)
+  for _, option in ipairs(plan.pool and {} or plan.options) do
+    if option[1] == "grace" or option[1] == "exit-idle" then
+      return nil, ("--%s goes with a pool: mb-handle --units DIR --pool SCRIPT"):format(option[1])
+    end
+  end
   local good, result = pcall(require(MODES[mode]), plan, directory)
   if good then return result end
   local message, kind = refuse.read(result)

@@ -170,10 +170,11 @@ struct deployment {
 
 static void push_plan(lua_State *L, const struct deployment *d) {
   const struct mb_options *o = d->options;
-  lua_createtable(L, 0, 9);
+  lua_createtable(L, 0, 10);
   set_string(L, "program", d->program);
   set_string(L, "script", d->script);
   set_boolean(L, "user", o->user);
+  set_boolean(L, "pool", o->pool);
   set_string(L, "account", MB_DEPLOY_ACCOUNT);
   set_boolean(L, "account_exists", getpwnam(MB_DEPLOY_ACCOUNT) != NULL);
   set_boolean(L, "readable", d->listening.as_account || is_allowed_for_all(d->script, S_IROTH));

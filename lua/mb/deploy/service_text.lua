@@ -14,7 +14,7 @@ StandardError=journal
 LimitCORE=0
 # What the script writes is not for everybody to read.
 UMask=0027
-# No program gains privileges: sudo and the like fail. More, at a price: hardened.conf.sample.
+# No program gains privileges: sudo and the like fail.
 NoNewPrivileges=yes
 ]]
 
@@ -34,6 +34,7 @@ LimitCPU=10min:11min
 LimitNOFILE=1024
 MemoryMax=512M
 TasksMax=128
+# More of a sandbox, at a price: hardened.conf.sample.
 ]]
 
 -- For a timer that fires more often than this, the lines "Starting ..." and "Finished ..." would bury everything else
@@ -65,9 +66,9 @@ function service_text.head(plan, unit, what)
   }
 end
 
--- Returns the part of [Service] that all these units have. more: an option to add to the command, or nil. except: the
+-- Returns the part of [Service] that all units have. more: an option to add to the command, or nil. except: the
 -- name of an option to leave out, or nil.
-local function service(plan, more, except)
+function service_text.service(plan, more, except)
   return table.concat {
     "\n[Service]\n",
     "ExecStart=", quote.exec_program(plan.program), " ", quote.command(plan, quote.exec_word, more, except), "\n",
@@ -81,7 +82,7 @@ function service_text.connection(plan, unit)
   return service_text.head(plan, unit, "one connection")
     .. "# A handler that failed (exit 70) is in the journal; the unit must not stay and degrade the system.\n"
     .. "CollectMode=inactive-or-failed\n"
-    .. service(plan)
+    .. service_text.service(plan)
     .. CONNECTION
 end
 
@@ -114,7 +115,7 @@ function service_text.interval(plan, unit, handler)
   return service_text.head(plan, unit, names.describe(handler.listener))
     .. "# The default ends it after 5 starts in 10 s.\n"
     .. "StartLimitIntervalSec=0\n"
-    .. service(plan, "--interval=" .. handler.name)
+    .. service_text.service(plan, "--interval=" .. handler.name)
     .. "# A run may take as long as it likes: timeout() limits it. One that failed shows until the next.\n"
     .. "Type=oneshot\n"
     .. (quiet and QUIET or "")
@@ -126,7 +127,7 @@ function service_text.main(plan, unit, handler)
     .. "# The default gives up after 5 starts in 10 s.\n"
     .. "StartLimitIntervalSec=0\n"
     -- --timeout is for connections: nobody wants a main that is killed again and again.
-    .. service(plan, "--main=" .. handler.name, "timeout")
+    .. service_text.service(plan, "--main=" .. handler.name, "timeout")
     .. "Type=exec\n"
     .. "# An error, or an end by a signal. A main that returns has ended.\n"
     .. "Restart=on-failure\n"

@@ -1,7 +1,8 @@
--- The text of the socket unit: units/mb@.socket with the addresses and limits of a script.
+-- The text of the socket unit: units/mb@.socket, or mb-pool@.socket, with the addresses and limits of a script.
 
 local addresses = require "mb.deploy.addresses"
 local limits = require "mb.deploy.limits"
+local pool_text = require "mb.deploy.pool_text"
 local quote = require "mb.deploy.quote"
 local service_text = require "mb.deploy.service_text"
 
@@ -92,7 +93,7 @@ local function any(list, is)
   return false
 end
 
-local function listen_text(list)
+local function listen_text(list, accept)
   local lines, split = {}, has_ip6_only(list)
   for _, a in ipairs(list) do
     for _, stream in ipairs(streams(a, split)) do lines[#lines + 1] = "ListenStream=" .. stream .. "\n" end
@@ -112,7 +113,7 @@ local function listen_text(list)
     lines[#lines + 1] = "# An address is left out if its interface is not there when systemd reads this file: then\n"
       .. "# \"systemctl daemon-reload\", and restart the socket. A number in place of the name is always taken.\n"
   end
-  lines[#lines + 1] = "Accept=yes\n"
+  lines[#lines + 1] = "Accept=" .. accept .. "\n"
   return table.concat(lines)
 end
 
@@ -148,9 +149,9 @@ return function(plan, unit)
     service_text.head(plan, unit, "connections"),
     REOPENING,
     "\n[Socket]\n",
-    listen_text(list),
-    BRAKES:format(backlog, has_tcp and 500 or 200),
-    limits_text(plan, list),
+    listen_text(list, plan.pool and "no" or "yes"),
+    plan.pool and pool_text.BACKLOG
+      or BRAKES:format(backlog, has_tcp and 500 or 200) .. limits_text(plan, list),
   }
   -- With a Unix socket beside them, the manager would log for each of its connections that it cannot set TCP options.
   if has_tcp and not has_local then text[#text + 1] = TCP_OPTIONS end

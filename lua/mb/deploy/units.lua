@@ -6,6 +6,7 @@ local directories = require "mb.deploy.directories"
 local files = require "mb.deploy.files"
 local limits = require "mb.deploy.limits"
 local names = require "mb.deploy.names"
+local pool_text = require "mb.deploy.pool_text"
 local quote = require "mb.deploy.quote"
 local refuse = require "mb.deploy.refuse"
 local service_text = require "mb.deploy.service_text"
@@ -18,6 +19,11 @@ local function make(plan)
   local units = {}
   local function add(name, text, starts) units[#units + 1] = {name = name, text = text, starts = starts} end
   local socket = socket_text(plan, app .. ".socket")
+  if plan.pool then
+    add(app .. ".socket", socket, true)
+    add(app .. ".service", pool_text.service(plan, app .. ".service"), pool_text.has_tasks(plan))
+    return units
+  end
   if socket then
     add(app .. ".socket", socket, true)
     add(app .. "@.service", service_text.connection(plan, app .. "@.service"))
@@ -87,6 +93,15 @@ end
 -- Returns a pattern for systemctl, which says nothing where no unit matches a pattern.
 local function pattern(name) return quote.shell((name:gsub("e$", "[e]"))) end
 
+-- Returns whether the units are those of a pool.
+local function is_pool(plan, list_of_names)
+  local service = names.app(plan.script) .. ".service"
+  for _, name in ipairs(list_of_names) do
+    if name == service then return true end
+  end
+  return false
+end
+
 -- Returns the commands that remove units. They stop the units first, and timers before the services that these start:
 -- once "disable" has removed a link, systemctl does not know the unit any more. They forget failed runs: a run that has
 -- failed since the script changed is no failure.
@@ -99,6 +114,8 @@ local function removal(plan, names_left, directory)
     if not name:find("@%.service$") then running[#running + 1] = all[i] end
     if name:find("[^@]%.service$") then failed[#failed + 1] = pattern(name) end
   end
+  -- A pool's socket would start it again.
+  if is_pool(plan, names_left) then table.insert(running, 1, quote.shell(names.app(plan.script) .. ".socket")) end
   local lines = {}
   local function line(...) lines[#lines + 1] = "  " .. table.concat {...} end
   if #running > 0 then line(systemctl, "stop ", table.concat(running, " ")) end
@@ -127,7 +144,7 @@ local function has_reopening(read)
 end
 
 -- Returns lines about what else there is to do or to know. read: the directories that the manager reads.
-local function notes(plan, units, directory, read)
+local function notes(plan, units, read)
   local lines = {}
   local function add(...) lines[#lines + 1] = "note: " .. table.concat {...} end
   if not plan.user and not plan.account_exists then
@@ -159,8 +176,10 @@ local function notes(plan, units, directory, read)
     add("mb-reopen@.service is in none of the manager's directories: without it, a socket that has met its trigger\n"
       .. "limit stays closed; \"make install\" puts it beside mb@.service")
   end
-  local left = files.left_behind(units, directory, plan)
-  if #left > 0 then add("units that the script no longer has; to remove them:\n", removal(plan, left, directory)) end
+  if plan.pool then
+    add("when the text of the script changes, but not its listen{} calls, this loads it and loses no connection:\n",
+      "  systemctl ", plan.user and "--user " or "", "reload ", quote.shell(names.app(plan.script) .. ".service"))
+  end
   return lines
 end
 
@@ -191,6 +210,7 @@ return function(plan, directory)
   check_paths(plan)
   addresses.check(plan.listeners, function(listener) return listener.proto ~= "any" end)
   check_abstract(plan)
+  if plan.pool then pool_text.check(plan) end
   local units = make(plan)
   for _, unit in ipairs(units) do units.has_socket = units.has_socket or unit.name:find("%.socket$") ~= nil end
   local real = files.directory(directory)
@@ -206,10 +226,21 @@ return function(plan, directory)
   for _, unit in ipairs(units) do
     lines[#lines + 1] = (unit.old == unit.text and "unchanged " or "wrote ") .. unit.path
   end
+  local left = files.left_behind(units, directory, plan)
+  -- All that a pool leaves behind, or is left behind for, would serve and run beside what is made now.
+  local has_switched = #left > 0 and (plan.pool or is_pool(plan, left))
+  if has_switched then
+    lines[#lines + 1] = plan.pool and "units without a pool are in the way; to remove them first:"
+      or "units of a pool are in the way; to remove them first:"
+    lines[#lines + 1] = removal(plan, left, directory)
+  end
   local is_read = directories.has(read, real)
   lines[#lines + 1] = is_read and "to run them:"
     or ("to run them (%s is no directory of the manager's: links lead there):"):format(directory)
   for _, line in ipairs(commands(plan, units, directory, is_read)) do lines[#lines + 1] = line end
-  for _, line in ipairs(notes(plan, units, directory, read)) do lines[#lines + 1] = line end
+  for _, line in ipairs(notes(plan, units, read)) do lines[#lines + 1] = line end
+  if #left > 0 and not has_switched then
+    lines[#lines + 1] = "note: units that the script no longer has; to remove them:\n" .. removal(plan, left, directory)
+  end
   return table.concat(lines, "\n") .. "\n"
 end
