@@ -85,8 +85,8 @@ ProtectProc=invisible
 ProcSubset=pid
 ]]
 
--- The same as MB_POOL_GRACE in src/app/pool.h; how much later systemd kills; the longest time that it counts.
-local GRACE, MORE, LONGEST = 30, 10, 1e9
+-- The same as MB_POOL_GRACE in src/app/pool.h; how many seconds later systemd kills.
+local GRACE, MORE = 30, 10
 local TASKS_LEAST, TASKS_OF_PROCESS = 4096, 16
 
 -- Returns the value of an option as it was written, or nil.
@@ -130,7 +130,7 @@ local function life(plan)
   local stop = math.ceil(tonumber(grace)) + MORE
   local total, counted = limits.total(plan)
   local tasks = counted and math.max(TASKS_LEAST, total * TASKS_OF_PROCESS) or TASKS_LEAST
-  return LIFE:format(grace, stop > LONGEST and "infinity" or stop .. "s", tasks)
+  return LIFE:format(grace, stop .. "s", tasks)
 end
 
 -- Returns whether the script has intervals or mains: those run in the pool, and so it has to run when nobody connects.
