@@ -47,10 +47,10 @@ end
 )
 
 
-def recipe(heading):
-    """The settings under a heading of the document's part about pools."""
-    found = re.search(rf"^{re.escape(heading)}\n-+\n(.*?)(?=^[^\n]+\n-+\n|\Z)", POOL, re.MULTILINE | re.DOTALL)
-    check(found, f"docs/deploy/hardening.txt has {heading!r} under THE POOL")
+def recipe(heading, text=POOL):
+    """The settings under a heading of the document, or of its part about pools."""
+    found = re.search(rf"^{re.escape(heading)}\n-+\n(.*?)(?=^[^\n]+\n-+\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    check(found, f"docs/deploy/hardening.txt has {heading!r}")
     settings = re.search(r"^    (\[Service\]\n(?:    .*\n)+)", found.group(1), re.MULTILINE)
     check(settings, f"settings under {heading!r}")
     return settings.group(1).replace("\n    ", "\n")
@@ -131,7 +131,7 @@ class Unit(mbsandbox.Unit):
 UNSEEN = {"AmbientCapabilities", "RemoveIPC", "KeyringMode", "DevicePolicy", "SystemCallErrorNumber", "RestrictSUIDSGID"}
 # Where control groups are of the first kind, a user manager has no controller of devices, nor of memory. And systemctl
 # does not wait for the last of its messages.
-NO_CONTROLLER = re.compile(r"devices\.(allow|deny)|/dev/mqueue|memory\.limit_in_bytes|Failed to send unit change signal")
+NO_CONTROLLER = re.compile(r"devices\.(allow|deny)|/dev/mqueue|memory\.limit_in_bytes|Failed to send unit|type=method_call")
 
 
 def sandbox(text):
@@ -289,8 +289,7 @@ def _():
         ("Programs that compile at run time", {code: "true exit 0"}),
         ("Programs that look at the machine", {"return io.open('/proc/meminfo') and 'seen'": "seen"}),
     ):
-        loosened_by = re.search(rf"^{heading}\n-+\n.*?^    (\[Service\]\n(?:    .*\n)+)", DOCUMENT, re.MULTILINE | re.DOTALL)
-        service = Service(loosened_by.group(1).replace("\n    ", "\n"))
+        service = Service(recipe(heading, DOCUMENT))
         service.returns(attempt)
         service.stop()
 
