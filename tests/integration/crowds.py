@@ -78,7 +78,7 @@ def meets(unit, where, crowd, polite, seconds):
     answered(where, 10 * mbtest.SLOWNESS)
     until(lambda: manager.instances() == "", "no instance is left", 10 * mbtest.SLOWNESS)
     equal(manager.failed(), "", "failed units")
-    equal(manager.prop(unit, "SubState"), "listening", "the socket")
+    equal(manager.prop(unit, "ActiveState"), "active", "the socket")
     rates = [len(each["answered"]) / seconds for each in results]
     hits = sum("Trigger limit hit" in str(e.get("MESSAGE")) and unit in str(e) for e in journal.entries())
     mbtest.diagnose(
@@ -177,6 +177,44 @@ def _():
     manager.stop_unit("crowded.socket")
 
 
+@crowd_test("mb-pool@: 300 clients of one address that come again at once, beside polite clients")
+def _():
+    port = mbtest.free_port()
+    manager.start(f"mb-pool@{port}.socket")
+    withstands(f"mb-pool@{port}.socket", ("127.0.0.1", port), AT_ONCE, POLITE)
+    manager.stop_unit(f"mb-pool@{port}.socket")
+
+
+@crowd_test("mb-pool-local@: 300 clients that come again at once, beside polite clients of the same socket")
+def _():
+    manager.start("mb-pool-local@at-once.socket")
+    withstands("mb-pool-local@at-once.socket", f"{manager.runtime}/mb/at-once.sock", AT_ONCE, POLITE)
+    manager.stop_unit("mb-pool-local@at-once.socket")
+
+
+@crowd_test("mb-pool-local@: sockets that connect and close, beside polite clients")
+def _():
+    manager.start("mb-pool-local@dropping.socket")
+    withstands("mb-pool-local@dropping.socket", f"{manager.runtime}/mb/dropping.sock", DROPPING, POLITE)
+    manager.stop_unit("mb-pool-local@dropping.socket")
+
+
+@crowd_test("units of --units --pool, TCP and Unix: 300 clients of the Unix socket that come again at once, beside polite ones")
+def _():
+    where, path = ("127.0.0.1", mbtest.free_port()), f"{manager.runtime}/both.sock"
+    script = mbtest.write_file(
+        mbtest.tmp("both.lua"),
+        f'listen{{{{proto="tcp", host="127.0.0.1", port={where[1]}}}, {{proto="local", path="{path}"}},\n'
+        'connect=function(socket) socket:read(1000, "\\n") socket:write("HTTP/1.0 200 OK\\r\\n\\r\\n") end}',
+    )
+    mbtest.output_of(mbtest.HANDLE, f"--units={manager.units}", "--user", "--pool", script, env=manager.env)
+    equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
+    manager.start("both.socket")
+    withstands("both.socket", path, AT_ONCE, POLITE)
+    answered(where)
+    manager.stop_unit("both.socket")
+
+
 def closes(where, unit):
     """Clients come until the trigger limit, set to 5 in 3 s, closes the socket."""
 
@@ -209,7 +247,7 @@ def _():
 def _():
     rows = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "deploy", "limits.txt")).split("WITH SYSTEMD: CROWDS")[1]
     figures = re.findall(r"^  .*@  +(\d+) +(\d\.\d) s +(\d\.\d) s$", rows, re.MULTILINE)
-    equal(len(figures), 4, f"rows with figures: {figures}")
+    equal(len(figures), 8, f"rows with figures: {figures}")
     for answers, other_unit, other_socket in figures:
         check(int(answers) >= 50 and float(other_unit) < 2 and float(other_socket) < 5, "the bounds of these tests")
 
