@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/fdio.h"
 #include "base/sd.h"
@@ -47,11 +46,15 @@ void mb_pool_notify_stopping(void) {
   if (is_wanted()) mb_sd_notify("STOPPING=1");
 }
 
+static bool is_same(const struct mb_pool_numbers *a, const struct mb_pool_numbers *b) {
+  return a->busy == b->busy && a->idle == b->idle && a->served == b->served;
+}
+
 static int64_t tell_status(struct mb_pool_notify *notify, const struct mb_pool_numbers *n,
                            int64_t now) {
   if (now < notify->status_at) return notify->status_at;
   notify->status_at = now + STATUS_USEC;
-  if (notify->is_told && memcmp(n, &notify->told, sizeof *n) == 0) return notify->status_at;
+  if (notify->is_told && is_same(n, &notify->told)) return notify->status_at;
   char text[240];
   snprintf(text, sizeof text,
            "STATUS=%d processes, %d of them with a connection; %" PRIu64 " connections served%s",

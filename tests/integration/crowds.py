@@ -246,7 +246,7 @@ def _():
 @test("limits.txt says what was measured")
 def _():
     rows = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "deploy", "limits.txt")).split("WITH SYSTEMD: CROWDS")[1]
-    figures = re.findall(r"^  .*@  +(\d+) +(\d\.\d) s +(\d\.\d) s$", rows, re.MULTILINE)
+    figures = re.findall(r"^  .*@ +(\d+) +(\d\.\d) s +(\d\.\d) s$", rows, re.MULTILINE)
     equal(len(figures), 8, f"rows with figures: {figures}")
     for answers, other_unit, other_socket in figures:
         check(int(answers) >= 50 and float(other_unit) < 2 and float(other_socket) < 5, "the bounds of these tests")

@@ -251,6 +251,36 @@ def _():
     equal(priority_and_noise("the second"), ("5", []), "level of the script's line, and the manager's lines")
 
 
+@test("a pool: the commands as they stand start it, load a new script, restart it, and stop both units")
+def _():
+    pool = mbtest.free_port()
+    changes, name = {"8080": pool, **AS_USER}, f"mb-pool@{pool}"
+    drop_in("mb-pool@.service", f"[Service]\nExecStart=\nExecStart={mbtest.HANDLE} --handlers {config}/mb\n")
+    script = f"{config}/mb/{pool}.lua"
+    hello = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "examples", "hello.lua"))
+    mbtest.write_file(script, hello)
+    without_check = {name: value for name, value in changes.items() if name != "/etc/mb"}
+    check("Hello, Ann!" in sh(block("systemctl enable --now mb-pool@8080.socket", without_check)), "the answer")
+    equal(manager.systemctl("is-enabled", f"{name}.socket"), "enabled", f"{name}.socket")
+    checked = "mb-handle --check /etc/mb/8080.lua && systemctl reload mb-pool@8080.service"
+    for line, word, changed in (
+        ("systemctl reload mb-pool@8080.service", "Welcome", without_check),
+        ("systemctl restart mb-pool@8080.service", "Good day", without_check),
+        (checked, "Farewell", changes),
+    ):
+        mbtest.write_file(script, hello.replace("Hello", word))
+        sh(block(line, changed))
+        equal(sh(f"curl -s http://127.0.0.1:{pool}/Ann").strip(), f"{word}, Ann!", f"the answer after {line}")
+    sh(block("systemctl enable --now mb-pool@8080.service", without_check))
+    equal(manager.systemctl("is-enabled", f"{name}.service"), "enabled", f"{name}.service")
+    sh(block("systemctl stop mb-pool@8080.socket", without_check))
+    for unit in (f"{name}.socket", f"{name}.service"):
+        equal(manager.prop(unit, "ActiveState"), "inactive", unit)
+        manager.systemctl("disable", unit)
+    check(not mbtest.listening(("127.0.0.1", pool)), "nobody listens")
+    os.unlink(script)
+
+
 @test("removal: nobody listens, nothing is enabled, nothing is left")
 def _():
     changes = {"8080": port, **AS_USER, "/etc/systemd/system": f"{config}/systemd/user"}

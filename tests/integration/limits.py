@@ -225,9 +225,9 @@ def _():
 @test("mb@.service has the limits that docs/deploy/limits.txt says it has, and mb@.socket too")
 def _():
     table = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "deploy", "limits.txt"))
-    rows = re.findall(r"^  (\w+)=(\S*) +in (mb@\.\w+) *$", table, re.MULTILINE)
+    rows = re.findall(r"^  (\w+)=(\S*) +in (mb(?:-pool)?@\.\w+) *$", table, re.MULTILINE)
     check(len(rows) >= 8, f"rows of the table: {rows}")
-    for template in ("mb@.socket", "mb@.service"):
+    for template in ("mb@.socket", "mb@.service", "mb-pool@.socket", "mb-pool@.service"):
         limits = r"^(?:MaxConn\w*|Limit\w+|\w+Max|Backlog|TriggerLimit\w*)=.*$"
         have = re.findall(limits, mbhosts.expand(template), re.MULTILINE)
         said = [f"{name}={value}" for name, value, unit in rows if unit == template]
