@@ -13,6 +13,7 @@
 #include "app/script.h"
 #include "app/serve.h"
 #include "app/service.h"
+#include "base/child.h"
 #include "base/drain.h"
 #include "base/fdio.h"
 #include "base/kept.h"
@@ -30,7 +31,8 @@
 struct child {
   const struct mb_child_start *start;
   const struct mb_service *service;
-  lua_State *L;
+  lua_State
+      *L; /* whose function waits for a connection; a coroutine's in a program of another library */
   int epoll;
   const struct mb_pool_socket *only; /* the socket, when there is one; else NULL */
   uint64_t served;
@@ -74,7 +76,7 @@ static void begin(struct child *c) {
 static void count(struct child *c) {
   struct mb_pool_board *board = c->start->board;
   if (!c->is_serving) return;
-  c->is_serving = false;
+  c->is_serving = c->is_tidy = false;
   c->served++;
   board->slots[c->start->slot].served = c->served;
   board->last = mb_now_usec();
@@ -99,6 +101,8 @@ static void tidy(struct child *c) {
   lua_pushcfunction(L, mb_state_collect);
   if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
   mb_timeout_limit_finalizers(false);
+  mb_state_of(L)->holders = mb_state_alloc(L)->holders;
+  mb_child_end_abandoned();
   MB_RARE(malloc_trim)(0);
   c->is_tidy = true;
 }
@@ -247,9 +251,10 @@ static bool open_connection(struct child *c, struct mb_connection *connection, i
 }
 
 /* Gets another connection for a program that accepts by itself: see mb_serve_more. The child is idle until it comes. */
-static int more(struct mb_connection *connection, int64_t deadline, void *context) {
+static int more(lua_State *L, struct mb_connection *connection, int64_t deadline, void *context) {
   struct child *c = context;
   const struct mb_listen_entry *entry;
+  c->L = L;
   if (c->is_serving) {
     count(c);
     if (!may_serve(c)) return -1;
@@ -277,8 +282,8 @@ static bool serve_one(lua_State *L, struct child *c, int fd, const struct mb_lis
   };
   if (open_connection(c, &connection, fd)) {
     *ret_exit = mb_serve_next(L, c->start->options, entry, &connection, &source, &goes_on);
+    c->L = L;
     count(c);
-    c->is_tidy = false;
   }
   return goes_on && *ret_exit == MB_EXIT_OK && may_serve(c);
 }

@@ -218,7 +218,7 @@ static int next(lua_State *L, int64_t deadline, void *context) {
     mb_connection_end(s->connection, MB_EXIT_OK);
   }
   for (;;) {
-    int r = s->more->next(s->connection, deadline, s->more->context);
+    int r = s->more->next(L, s->connection, deadline, s->more->context);
     if (r <= 0) return r;
     struct mb_handle *before = s->handle;
     enum mb_exit exit = MB_EXIT_OK;

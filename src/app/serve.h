@@ -25,7 +25,7 @@ struct mb_serve_more {
    * deadline  monotonic microseconds, or MB_NO_DEADLINE
    * Returns 1; 0 at the deadline; -1 when no other comes.
    */
-  int (*next)(struct mb_connection *connection, int64_t deadline, void *context);
+  int (*next)(lua_State *L, struct mb_connection *connection, int64_t deadline, void *context);
   void *context;
 };
 
