@@ -631,5 +631,32 @@ end
         equal(child.wait(), 0, "status")
 
 
+@test("--style: where a further connection could not be the program's, each has a process of its own")
+def _():
+    looping = """
+local io_ = require "moonbridge_io"
+while true do
+  io_.poll({[server:pollfd()] = true}, nil, server:timeout())
+  assert(server:step(0))
+end
+"""
+    for name, style, text, address in (
+        ("one address of all", "luasocket", LUASOCKET, "0.0.0.0"),
+        ("in a loop of somebody else", "lua-http", LUA_HTTP.replace("LOOP", looping), "127.0.0.1"),
+    ):
+        with mbtest.about(name):
+            port = mbtest.free_port()
+            path = script(f"arg = {{'127.0.0.1', {port}}}\n{text}")
+            pool = Handed(path, f"--style={style}", where=(address, port)).ready()
+            pool.style, pool.where = style, ("127.0.0.1", port)
+            equal([say(pool, f"n{n}")[1] for n in range(4)], [1] * 4, "the first connection of its process")
+            equal(pool.stop(), 0, "status")
+    port = mbtest.free_port()
+    everywhere = script(f"arg = {{'*', {port}}}\n{LUASOCKET}")
+    pool = Handed(everywhere, "--style=luasocket", where=("0.0.0.0", port)).ready()
+    pool.style, pool.where = "luasocket", ("127.0.0.1", port)
+    check(max(say(pool, f"n{n}")[1] for n in range(6)) > 1, "a program for every address goes on")
+
+
 if __name__ == "__main__":
     mbtest.main()
