@@ -59,7 +59,6 @@ find_missing() {
   need pkg-config command -v pkg-config
   need liblua5.3-dev has_library lua5.3 liblua5.3-dev
   need libsystemd-dev has_library libsystemd libsystemd-dev
-  need systemd command -v systemd-socket-activate
   need curl command -v curl
 }
 
@@ -161,18 +160,16 @@ choose_port() {
 
 stop_server() {
   [ -n "$server" ] || return 0
-  kill "$server" 2>/dev/null || :
+  kill -INT "$server" 2>/dev/null || :
   wait "$server" 2>/dev/null || :
   server=
 }
 
-# Stands in for the service manager: it listens, accepts, and starts an mb-handle for each connection with LISTEN_FDS,
-# as systemd does for mb@8080.socket; only the units and their limits are not there.
 start_server() {
-  SYSTEMD_LOG_LEVEL=notice systemd-socket-activate --accept -l "127.0.0.1:$port" "$HANDLE" "$SCRIPT" &
+  "$HANDLE" "--serve=127.0.0.1:$port" --dev "$SCRIPT" &
   server=$!
   until is_taken "$port"; do
-    kill -0 "$server" 2>/dev/null || fail "systemd-socket-activate cannot listen on 127.0.0.1:$port"
+    kill -0 "$server" 2>/dev/null || fail "mb-handle does not listen on 127.0.0.1:$port"
     sleep 0.1
   done
 }
@@ -191,18 +188,18 @@ wait_for_user() {
   printf '\n'
   say "    curl $url"
   printf '\n'
-  say "Edit $SCRIPT: the next connection runs the new text."
+  say "Edit $SCRIPT: the next request runs the new text, and an error is a page."
   say 'Ctrl-C ends this.'
   trap 'printf "\n"; say "Stopped."; next_steps; exit 0' INT
   wait "$server" || :
-  fail 'systemd-socket-activate has ended'
+  fail 'mb-handle has ended'
 }
 
 serve() {
-  heading 'Serve: socket activation, one process for each connection'
+  heading 'Serve: for a person who writes the script'
   choose_port
   url=http://127.0.0.1:$port/Ann
-  say "\$ systemd-socket-activate --accept -l 127.0.0.1:$port $HANDLE $SCRIPT"
+  say "\$ $HANDLE --serve=127.0.0.1:$port --dev $SCRIPT"
   start_server
   if [ -n "$once" ]; then
     request_once

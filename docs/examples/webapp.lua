@@ -1,6 +1,6 @@
 -- webapp.lua: a small web application to copy from: routes, a page, a query, a cookie, an upload of several files,
 -- events that the server sends, a download. What clients send is escaped before it is shown, and never kept whole.
--- Try it: systemd-socket-activate --accept -l 127.0.0.1:8080 mb-handle webapp.lua, then open http://127.0.0.1:8080/
+-- Try it: mb-handle --serve --dev webapp.lua, then open http://127.0.0.1:8080/
 
 local http = require "moonbridge_http"
 

@@ -34,6 +34,7 @@ int mb_connection_open(struct mb_connection *c, int fd, bool to_journal, int kee
   if (keepalive > 0 && c->io.kind == MB_FD_TCP) mb_fd_set_keepalive(fd, keepalive);
   c->io.keeps_last = c->io.kind == MB_FD_LOCAL; /* its reset */
   c->log.wanted = false;
+  c->is_proxied = false;
   int r = mb_addr_of(fd, &c->local, &c->remote);
   if (r == 0 || r == -ENOTCONN)
     mb_connection_log_begin(&c->log, fd, &c->local, &c->remote, to_journal);
@@ -45,6 +46,7 @@ void mb_connection_replay(struct mb_connection *c, int in_fd, int out_fd) {
   c->io = mb_channel_of(in_fd, out_fd, MB_FD_FILE);
   c->number = ++count;
   c->local.len = c->remote.len = 0;
+  c->is_proxied = false;
   c->log.wanted = false;
 }
 

@@ -16,6 +16,7 @@
 #include "api/mb/style.h"
 #include "api/tarantool/tarantool_core.h"
 #include "app/deploy_core.h"
+#include "app/dev_core.h"
 #include "app/own_name.h"
 #include "socket/listener_object.h"
 #include "state/state.h"
@@ -23,6 +24,7 @@
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {
     {"mb.deploy.core", mb_deploy_core_open},
+    {"mb.dev.core", mb_dev_core_open},
     {"mb.http.core", mb_http_core_open},
     {"mb.http.misuse", mb_http_misuse_open},
     {"mb.http_server.adopt", mb_http_server_adopt_open},

@@ -88,8 +88,8 @@ static void open_request_log(const struct mb_options *options,
   if (!options->access_log) return;
   int fd = mb_stdfds_has_stdout(activation, closed) ? STDOUT_FILENO : -1;
   if (options->access_log == MB_HTTP_ACCESS_DEV) fd = STDERR_FILENO;
-  mb_http_request_log_open((enum mb_http_access_format)options->access_log, fd,
-                           options->log_journal);
+  enum mb_http_access_format format = (enum mb_http_access_format)options->access_log;
+  mb_http_request_log_open(format, fd, options->log_journal);
 }
 
 static enum mb_exit serve(const struct mb_options *options, unsigned closed) {

@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/dev.h"
+#include "app/dev_watch.h"
 #include "app/pool_channel.h"
 #include "app/pool_notify.h"
 #include "base/fdio.h"
@@ -89,6 +91,7 @@ static enum mb_exit be_generation(struct pool *p, struct mb_pool_board *board, i
   close(p->signals);
   for (int i = 0; i < p->count; i++) close_channel(&p->list[i]);
   mb_pool_notify_forget();
+  mb_dev_watch_leave();
   const struct mb_generation_start start = {
       .options = p->options, .sockets = &p->sockets, .board = board, .channel = channel};
   return mb_pool_generation(&start);
@@ -132,24 +135,12 @@ static void retire(struct generation *g) {
   kill(g->pid, SIGTERM);
 }
 
-/* A generation has told its sockets: they are kept for the next one. */
-static void keep_sockets(struct pool *p, const int *fds, int count) {
-  struct mb_pool_sockets *sockets = &p->sockets;
-  if (p->options->mode != MB_MODE_LISTEN) {
-    for (int i = 0; i < count; i++) close(fds[i]);
-    return;
-  }
-  mb_pool_sockets_close(sockets, false);
-  for (int i = 0; i < count; i++) {
-    struct mb_pool_socket *s = &sockets->list[sockets->count++];
-    *s = (struct mb_pool_socket){.fd = fds[i], .is_ours = true};
-    s->local.len = sizeof s->local.storage;
-    if (getsockname(s->fd, &s->local.any, &s->local.len) != 0) s->local.len = 0;
-  }
-}
-
 static void log_ready(const struct pool *p, bool again) {
   char where[1024];
+  if (p->options->dev) {
+    mb_dev_watch_log(p->options, &p->sockets, again);
+    return;
+  }
   mb_pool_sockets_describe(&p->sockets, where, sizeof where);
   mb_log(LOG_NOTICE, "pool: %s%s, %d to %d processes",
          again ? "loaded anew, listening on " : "listening on ", where, p->least, p->most);
@@ -166,7 +157,7 @@ static void hear(struct pool *p, struct generation *g) {
     if (r < 0) kill_group(g, SIGKILL);
     return;
   }
-  keep_sockets(p, fds, ready.nsockets);
+  mb_pool_sockets_keep(&p->sockets, p->options, fds, ready.nsockets);
   struct generation *before = in_state(p, SERVING);
   p->least = ready.least;
   p->most = ready.most;
@@ -215,8 +206,8 @@ static void end_all(struct pool *p, bool at_once) {
     struct generation *g = &p->list[i];
     if (at_once || g->state == LOADING) {
       kill_group(g, SIGKILL);
-    } else if (g->state == ORPHANED) {
-      kill_group(g, SIGTERM);
+    } else if (g->state == ORPHANED || p->options->dev) {
+      kill_group(g, SIGTERM); /* with --dev children hear of their end by nothing else */
     } else {
       retire(g);
     }
@@ -232,7 +223,8 @@ static void load_failed(struct pool *p, struct generation *g, int status) {
   forget(p, g);
   if (p->ending) return;
   if (in_state(p, SERVING)) {
-    mb_log(LOG_ERR, "pool: the script was not loaded anew: the one that was loaded before goes on");
+    mb_log(LOG_ERR, "pool: the script was not loaded anew: %s",
+           p->options->dev ? "requests get the error" : "the one that was loaded before goes on");
     mb_pool_notify_ready(&p->notify, true);
     return;
   }
@@ -322,8 +314,9 @@ static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
  * ret_forked  true in the process of a generation, which has ended with p->exit
  */
 static int64_t step(struct pool *p, bool *ret_forked) {
-  int64_t now = mb_now_usec();
+  int64_t now = mb_now_usec(), changes_at = MB_NO_DEADLINE;
   bool restart = now >= p->restart_at;
+  if (mb_dev_watch_is_due(now, &changes_at)) p->reload = true;
   if (p->ending && now >= p->kill_at) {
     p->kill_at = MB_NO_DEADLINE;
     if (p->count > 0)
@@ -345,17 +338,19 @@ static int64_t step(struct pool *p, bool *ret_forked) {
       }
     }
   }
-  int64_t again_at = earlier(p->restart_at, look_for_idleness(p, now));
+  int64_t again_at = earlier(earlier(p->restart_at, changes_at), look_for_idleness(p, now));
   if (p->ending) again_at = p->kill_at;
   struct mb_pool_numbers numbers = count(p);
   return earlier(again_at, mb_pool_notify_status(&p->notify, &numbers, now));
 }
 
 static void wait_for_events(struct pool *p, int64_t deadline) {
-  struct pollfd fds[1 + GENERATIONS_MAX] = {{p->signals, POLLIN, 0}};
-  int n = p->count;
+  struct pollfd fds[1 + GENERATIONS_MAX + MB_DEV_WATCH_FDS] = {{p->signals, POLLIN, 0}};
+  int n = p->count, all = 1 + n;
   for (int i = 0; i < n; i++) fds[1 + i] = (struct pollfd){p->list[i].channel, POLLIN, 0};
-  if (mb_fd_poll_all(fds, 1 + (size_t)n, deadline) <= 0) return;
+  all += mb_dev_watch_fds(fds + all);
+  if (mb_fd_poll_all(fds, (size_t)all, deadline) <= 0) return;
+  mb_dev_watch_look();
   for (int i = 0; i < n; i++) {
     if (fds[1 + i].revents && p->list[i].channel >= 0) hear(p, &p->list[i]);
   }
@@ -400,5 +395,6 @@ enum mb_exit mb_pool_run(const struct mb_options *options, int fd, int count) {
     mb_log(LOG_ERR, "pool: cannot wait for signals: %s", strerror(errno));
     return MB_EXIT_SYSTEM;
   }
+  if (options->dev && !mb_dev_begin()) return MB_EXIT_SYSTEM;
   return loop(&p);
 }

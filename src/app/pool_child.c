@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/connection.h"
+#include "app/dev.h"
 #include "app/pool.h"
 #include "app/script.h"
 #include "app/serve.h"
@@ -273,6 +274,7 @@ static bool serve_one(lua_State *L, struct child *c, int fd, const struct mb_lis
                       enum mb_exit *ret_exit) {
   struct mb_connection connection;
   bool goes_on = true;
+  const struct mb_options *o = c->start->options;
   /* A program listens on the address of its first connection: where there are several, the others would starve. */
   const struct mb_serve_more source = {
       .fd = c->only ? c->epoll : -1,
@@ -281,11 +283,13 @@ static bool serve_one(lua_State *L, struct child *c, int fd, const struct mb_lis
       .context = c,
   };
   if (open_connection(c, &connection, fd)) {
-    *ret_exit = mb_serve_next(L, c->start->options, entry, &connection, &source, &goes_on);
+    *ret_exit = o->dev ? mb_dev_serve(o, &connection)
+                       : mb_serve_next(L, o, entry, &connection, &source, &goes_on);
     c->L = L;
     count(c);
   }
-  return goes_on && *ret_exit == MB_EXIT_OK && may_serve(c);
+  /* With --dev the next one has the script loaded anew. */
+  return goes_on && !o->dev && *ret_exit == MB_EXIT_OK && may_serve(c);
 }
 
 static enum mb_exit turn(lua_State *L, const struct mb_service *service, void *context) {
@@ -318,11 +322,14 @@ enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
     mb_log(LOG_ERR, "pool: cannot watch the listening sockets: %s", strerror(-r));
     return MB_EXIT_SYSTEM;
   }
-  mb_drain_watch(start->drain_fd, &start->board->draining);
+  /* With --dev a connection outlives a reload: it loads the script anew by itself. */
+  static const volatile bool never = false;
+  bool dev = start->options->dev;
+  mb_drain_watch(dev ? -1 : start->drain_fd, dev ? &never : &start->board->draining);
   current = &c;
   mb_kept_tell(kept);
-  mb_timeout_limit(start->options->timeout);
-  enum mb_exit exit = mb_service_run(L, service, turn, &c);
+  if (!dev) mb_timeout_limit(start->options->timeout);
+  enum mb_exit exit = dev ? turn(L, service, &c) : mb_service_run(L, service, turn, &c);
   mb_kept_tell(NULL);
   close(c.epoll);
   return exit;

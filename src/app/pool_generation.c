@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/dev.h"
 #include "app/pool.h"
 #include "app/pool_channel.h"
 #include "app/pool_policy.h"
@@ -236,8 +237,8 @@ static void drain(struct generation *g) {
   int n = board->nslots;
   for (int i = 0; i < n; i++) {
     const struct mb_pool_slot *s = &board->slots[i];
-    /* A script may wait for SIGTERM in poll; an interval or a main ends by it. */
-    if (s->state == MB_CHILD_BUSY || s->service < 0) {
+    /* An interval or a main ends by SIGTERM, and a script may wait for it in poll. With --dev its connection goes on. */
+    if (s->service < 0 || (s->state == MB_CHILD_BUSY && !g->start->options->dev)) {
       if (s->pid > 0 && s->state != MB_CHILD_NONE) kill(s->pid, SIGTERM);
     }
   }
@@ -399,6 +400,7 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
 
 enum mb_exit mb_pool_generation(const struct mb_generation_start *start) {
   const struct mb_pool_sockets *sockets = start->sockets;
-  return mb_script_run_pool(start->options, sockets->count ? &sockets->list[0].local : NULL, serve,
-                            (void *)start);
+  bool may_fail = start->options->dev && sockets->count == 0;
+  return (may_fail ? mb_dev_run_pool : mb_script_run_pool)(
+      start->options, sockets->count ? &sockets->list[0].local : NULL, serve, (void *)start);
 }

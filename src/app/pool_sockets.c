@@ -196,6 +196,21 @@ void mb_pool_sockets_describe(const struct mb_pool_sockets *sockets, char *text,
   }
 }
 
+void mb_pool_sockets_keep(struct mb_pool_sockets *sockets, const struct mb_options *options,
+                          const int *fds, int count) {
+  if (options->mode != MB_MODE_LISTEN) {
+    for (int i = 0; i < count; i++) close(fds[i]);
+    return;
+  }
+  mb_pool_sockets_close(sockets, false);
+  for (int i = 0; i < count; i++) {
+    struct mb_pool_socket *s = &sockets->list[sockets->count++];
+    *s = (struct mb_pool_socket){.fd = fds[i], .is_ours = true};
+    s->local.len = sizeof s->local.storage;
+    if (getsockname(s->fd, &s->local.any, &s->local.len) != 0) s->local.len = 0;
+  }
+}
+
 /* Removes the file of a Unix socket, if it has one. */
 static void remove_file(const struct mb_addr *local) {
   char path[sizeof local->local.sun_path + 1];

@@ -41,6 +41,13 @@ enum mb_exit mb_pool_sockets_match(lua_State *L, const char *script,
 /* Writes the addresses for a message: "127.0.0.1:80, /run/x.sock". */
 void mb_pool_sockets_describe(const struct mb_pool_sockets *sockets, char *text, size_t size);
 
+/*
+ * Takes over the descriptors that a process has told, which has found its listeners: they are kept for the next one when
+ * the pool listens by itself. Otherwise closes them, as it has them already.
+ */
+void mb_pool_sockets_keep(struct mb_pool_sockets *sockets, const struct mb_options *options,
+                          const int *fds, int count);
+
 /* Returns whether a connection waits in a socket of the service. */
 bool mb_pool_sockets_have_waiting(const struct mb_pool_sockets *sockets,
                                   const struct mb_service *service,

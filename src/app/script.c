@@ -8,10 +8,12 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "api/io/io_module.h"
 #include "api/mb/style.h"
+#include "app/dev.h"
 #include "app/embedded.h"
 #include "app/listen.h"
 #include "app/script_path.h"
@@ -22,6 +24,16 @@
 
 #define OUT_OF_MEMORY "not enough memory" /* Lua's message */
 
+void mb_script_complain(const char *format, ...) {
+  char text[2048]; /* the log takes no more */
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  mb_log(LOG_ERR, "%s", text);
+  mb_dev_keep_error(text, strlen(text));
+}
+
 void mb_script_log_error(lua_State *L) {
   size_t len;
   const char *text = lua_tolstring(L, -1, &len);
@@ -31,6 +43,7 @@ void mb_script_log_error(lua_State *L) {
     mb_log(LOG_ERR, "the limit is %zu bytes: memory_limit in listen{}, or --memory-limit",
            mb_state_alloc(L)->limit);
   }
+  mb_dev_show_error(L);
   lua_pop(L, 1);
 }
 
@@ -96,7 +109,7 @@ static enum mb_exit load_failed(lua_State *L, int lua_status) {
 static void describe_end(const struct mb_script *script, char text[NOT_SERVED_MAX]) {
   char label[MB_ADDR_LABEL_MAX];
   text[0] = '\0';
-  if (!script->is_waited_for) return;
+  if (!script->is_waited_for || script->options->dev) return;
   mb_addr_label(script->local, label);
   snprintf(text, NOT_SERVED_MAX, NOT_SERVED, label);
 }
@@ -147,9 +160,11 @@ static enum mb_exit load(lua_State *L, struct mb_script *script) {
   enum mb_exit exit = prepare_state(L, script);
   if (exit != MB_EXIT_OK) return exit;
 
+  int status = script->options->dev ? mb_dev_prepare(L, script->path) : LUA_OK;
+  if (status != LUA_OK) return load_failed(L, status);
   lua_pushcfunction(L, compile);
   lua_pushlightuserdata(L, script);
-  int status = mb_state_call(L, 1, 2);
+  status = mb_state_call(L, 1, 2);
   if (status != LUA_OK) return load_failed(L, status);
   if (script->compiled != LUA_OK) {
     exit = script_failed(L, script, script->compiled);
@@ -166,10 +181,10 @@ static enum mb_exit load(lua_State *L, struct mb_script *script) {
   if (mb_listen_first(L)) return MB_EXIT_OK;
   char end[NOT_SERVED_MAX];
   describe_end(script, end);
-  mb_log(LOG_ERR,
-         "%s: no handler: the script neither called listen{connect = function(socket) ... end} nor "
-         "returned a function%s",
-         script->path, end);
+  mb_script_complain(
+      "%s: no handler: the script neither called listen{connect = function(socket) ... end} nor "
+      "returned a function%s",
+      script->path, end);
   return MB_EXIT_CONFIG;
 }
 
@@ -204,7 +219,7 @@ static bool find_script(struct mb_script *script, const struct mb_addr *local,
   if (script->path) return true;
   char tried[MB_SCRIPT_TRIED_MAX];
   mb_script_tried(script->options, local, tried);
-  mb_log(LOG_ERR, "no script: tried %s; name one as an argument or in $MB_SCRIPT", tried);
+  mb_script_complain("no script: tried %s; name one as an argument or in $MB_SCRIPT", tried);
   return false;
 }
 

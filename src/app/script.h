@@ -48,6 +48,9 @@ const char *mb_script_push_offer(lua_State *L);
 /* Lowers the limit of the state's memory to `limit` bytes; 0: leaves it as it is. */
 void mb_script_limit_memory(lua_State *L, lua_Integer limit);
 
+/* Logs an error that no Lua code has thrown, formatted as by printf. */
+void mb_script_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Logs the error on top of the stack and pops it. */
 void mb_script_log_error(lua_State *L);
 

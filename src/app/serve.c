@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/dev.h"
 #include "app/listen.h"
 #include "app/script.h"
 #include "app/service.h"
@@ -34,15 +35,15 @@ static void log_no_match(lua_State *L, const struct mb_script *script,
                          const struct mb_addr *local) {
   const char *offered = mb_script_push_offer(L);
   if (script->options->listener) {
-    mb_log(LOG_ERR, "%s: listener %d takes no connection or does not exist; the script has: %s",
-           script->path, script->options->listener, offered);
+    mb_script_complain("%s: listener %d takes no connection or does not exist; the script has: %s",
+                       script->path, script->options->listener, offered);
   } else if (local->len == 0) {
-    mb_log(LOG_ERR, "%s: no listener to replay: the script has: %s", script->path, offered);
+    mb_script_complain("%s: no listener to replay: the script has: %s", script->path, offered);
   } else {
     char came[MB_ADDR_LABEL_MAX];
     mb_addr_label(local, came);
-    mb_log(LOG_ERR, "%s: no listener for the connection to %s: the script has: %s", script->path,
-           came, offered);
+    mb_script_complain("%s: no listener for the connection to %s: the script has: %s", script->path,
+                       came, offered);
   }
   lua_pop(L, 1);
 }
@@ -80,6 +81,7 @@ static int new_connection_handle(lua_State *L) {
   h->remote = c->remote;
   h->traffic = mb_connection_log_traffic(&c->log);
   if (s->options->record) open_record(h, s->options->record, c->number);
+  if (s->options->dev) mb_dev_attach(L, h, c);
   mb_handle_guard(h);
   c->io = MB_CHANNEL_CLOSED; /* the handle closes it */
   return 1;
@@ -100,6 +102,7 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, 
   struct serving *s = context;
   lua_pushvalue(L, -1);
   int status = mb_service_connect(L, service, &s->goes_on);
+  if (status != LUA_OK && s->options->dev) mb_dev_take_back(s->handle, s->connection);
   /* The peer learns of the end before the log does. */
   mb_handle_end(s->handle, status == LUA_OK);
   enum mb_exit exit = MB_EXIT_OK;
@@ -121,13 +124,15 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, 
 static bool take_proxy_header(lua_State *L, struct serving *s, enum mb_exit *ret_exit) {
   const struct mb_options *o = s->options;
   const struct mb_listen_entry *listener = s->listener;
-  if (!o->proxy_protocol && !listener->proxy_protocol) return true;
+  if ((!o->proxy_protocol && !listener->proxy_protocol) || s->connection->is_proxied) return true;
   const char *trust = o->proxy_trust ? o->proxy_trust : listener->proxy_trust;
   switch (mb_handle_take_proxy_header(L, trust)) {
     case MB_PROXY_NAMED:
       mb_connection_log_client(&s->connection->log, &s->handle->remote);
+      s->connection->is_proxied = true;
       return true;
     case MB_PROXY_UNNAMED:
+      s->connection->is_proxied = true;
       return true;
     case MB_PROXY_REFUSED:
       mb_connection_log_end_by(&s->connection->log, "refused");
@@ -167,6 +172,7 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   s->listener = listener;
   if (!open_handle(L, s, &exit)) return exit;
   exit = mb_service_run(L, listener->service, run_connect, s);
+  if (exit != MB_EXIT_OK && s->options->dev) mb_dev_take_back(s->handle, s->connection);
   mb_handle_end(s->handle, false); /* still open when prepare has failed */
   return exit;
 }
@@ -184,6 +190,7 @@ enum mb_exit mb_serve(const struct mb_options *options, struct mb_connection *co
   struct serving s = {.connection = connection, .options = options};
   guard(options, connection);
   enum mb_exit exit = mb_script_run(options, &connection->local, serve, &s);
+  if (exit != MB_EXIT_OK && options->dev) mb_dev_answer(options, connection, exit);
   mb_connection_end(connection, (int)exit);
   mb_standin_forget();
   return exit;

@@ -1,12 +1,17 @@
-/* Passes on that a connection waits for another request. */
+/* Passes on that a connection waits for another request, and that one has come. */
 #include "base/kept.h"
 
 #include <stddef.h>
 
 static void (*tell)(bool is_kept);
+static const struct mb_kept_taker *taker;
 
 void mb_kept_tell(void (*f)(bool is_kept)) { tell = f; }
 
 void mb_kept_set(bool is_kept) {
   if (tell) tell(is_kept);
 }
+
+void mb_kept_offer(const struct mb_kept_taker *named) { taker = named; }
+
+const struct mb_kept_taker *mb_kept_wanted(void) { return taker && taker->wants() ? taker : NULL; }

@@ -130,6 +130,12 @@ void mb_handle_set_nodelay(struct mb_handle *h);
  */
 void mb_handle_keep_no_byte(struct mb_handle *h);
 
+/*
+ * Names a function to call when a connection that is recorded has got its first input, before the script has any of it;
+ * len: its bytes, which are in the recording and not yet in the buffer. NULL: none.
+ */
+void mb_handle_at_first_input(void (*f)(struct mb_handle *h, size_t len));
+
 /* ---- readiness ---- */
 
 /* The events that a handle needs before it can read or write. */

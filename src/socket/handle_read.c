@@ -85,11 +85,17 @@ static void make_room(lua_State *L, struct mb_handle *h, size_t wanted) {
   if (need > 0 && mb_state_reserve(L, &h->in, need)) mb_handle_check_open(L, h);
 }
 
+static void (*at_first_input)(struct mb_handle *h, size_t len);
+
+void mb_handle_at_first_input(void (*f)(struct mb_handle *h, size_t len)) { at_first_input = f; }
+
 /* A recording that fails never disturbs the connection. */
 static void record(struct mb_handle *h, const char *data, size_t len) {
   int r = mb_record_write(h->record_fd, data, len);
+  if (r == 0 && h->received == 0 && at_first_input) at_first_input(h, len);
   if (r == 0) return;
-  mb_log(LOG_WARNING, "--record: stopped, cannot write: %s", strerror(-r));
+  /* No file refuses with EPERM: it is the memory of --dev, which is full. */
+  if (r != -EPERM) mb_log(LOG_WARNING, "--record: stopped, cannot write: %s", strerror(-r));
   close(h->record_fd);
   h->record_fd = -1;
 }

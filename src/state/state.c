@@ -323,6 +323,18 @@ void mb_state_rename_kept(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_error);
 }
 
+void mb_state_push_error(lua_State *L, int index, int text) {
+  mb_error_text_push(L, lua_isnil(L, text) ? index : text);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_error);
+  bool kept = lua_rawequal(L, -1, index);
+  lua_pop(L, 1);
+  if (!kept) return;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_traceback);
+  push_without_ours(L, lua_tostring(L, -1));
+  lua_remove(L, -2);
+  lua_concat(L, 2);
+}
+
 int mb_state_throw_on(lua_State *L) {
   lua_Debug self;
   lua_getstack(L, 0, &self);

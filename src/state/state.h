@@ -136,6 +136,12 @@ int mb_state_pcall_keep(lua_State *L, int nargs, int nresults, lua_KFunction k);
  */
 void mb_state_rename_kept(lua_State *L);
 
+/*
+ * Pushes a text of the error at an index, with its traceback if mb_state_pcall_keep has caught it last. May throw.
+ * text  the index of a text in the place of the error's own, or of nil
+ */
+void mb_state_push_error(lua_State *L, int index, int text);
+
 /* Throws on the error on top of the stack, which mb_state_pcall_keep has caught. */
 int mb_state_throw_on(lua_State *L);
 

@@ -23,21 +23,27 @@ function closing.linger(c)
   socket:close()
 end
 
-local function send_refusal(c, title, body)
-  if c.state ~= "over" then require "mb.http.intake".move(c, "deaf") end
+-- Returns the field lines of a short text.
+local function fields_of_text(c)
   local typed = ("\n" .. c.static):lower():find("\ncontent-type:", 1, true)
-  c:flush("HTTP/1.1 ", title, "\r\n", c.static, c.static_date and "" or core.date(),
-    typed and "" or "Content-Type: text/plain; charset=utf-8\r\n",
+  return c.static .. (c.static_date and "" or core.date()) ..
+    (typed and "" or "Content-Type: text/plain; charset=utf-8\r\n")
+end
+
+local function send_refusal(c, title, body, fields)
+  if c.state ~= "over" then require "mb.http.intake".move(c, "deaf") end
+  c:flush("HTTP/1.1 ", title, "\r\n", fields or fields_of_text(c),
     "Content-Length: ", #body, "\r\nConnection: close\r\n\r\n",
     c.input:is_head() and "" or body)
 end
 
--- Sends a short response that refuses the request, and closes. reason: a text for the client, or nil.
-function closing.refuse(c, status, reason)
+-- Sends a short response that refuses the request, and closes. reason: a text for the client, or nil. body, fields:
+-- those of the response, when it has others.
+function closing.refuse(c, status, reason, body, fields)
   c.deadline = wire.after(c.options.stall_timeout or c.options.drain_timeout)
   local title = ("%d %s"):format(status, core.reason(status))
-  local body = title .. (reason and ": " .. reason or "") .. "\n"
-  local sent = pcall(send_refusal, c, title, body)
+  body = body or title .. (reason and ": " .. reason or "") .. "\n"
+  local sent = pcall(send_refusal, c, title, body, fields)
   if core.log_request then core.log_refusal(c.input, status, sent and not c.input:is_head() and #body or 0) end
   if sent then
     closing.linger(c)
@@ -95,6 +101,15 @@ local function abandon(c)
   if whole then closing.linger(c) else c.socket:reset() end
 end
 
+-- Returns the body and the field lines of a page that shows an error, with --dev; else nothing.
+local function error_page(c, err, callback)
+  if not core.error_page then return end
+  local body, fields = core.error_page(err, callback and placed(err, callback), c.input)
+  local lines = {core.date()}
+  for name, value in pairs(fields) do lines[#lines + 1] = name .. ": " .. value .. "\r\n" end
+  return body, table.concat(lines)
+end
+
 -- Ends the connection after a request has failed. Tells the client, as long as no part of another response has gone
 -- out. Throws the error again if it is not the client's fault. callback: nil before a head has come.
 function closing.end_badly(c, err, callback)
@@ -113,7 +128,7 @@ function closing.end_badly(c, err, callback)
       closing.refuse(c, fault.status, fault.reason)
       message = ("http: %d: %s"):format(fault.status, fault.reason)
     else
-      closing.refuse(c, 500)
+      closing.refuse(c, 500, nil, error_page(c, err, callback))
     end
   elseif core.log_request then
     core.log_request(c.input, request and c.response)

@@ -8,6 +8,8 @@ local timeref = require "moonbridge_io".timeref
 local connection = {}
 local mt = {__name = "http.h1_connection", __index = connection}
 
+local hand_over = core.hand_over -- with --dev: another process, or another text, may take the connection over
+
 local HEAD_BYTES = 65536     -- more than any client's head has
 local STALL_SECONDS = 60     -- a client that takes or sends nothing for so long is lost
 
@@ -68,6 +70,9 @@ local function await_head(self, first, state, detail, why, is_proxy_header)
     if detail then return self:await_rest() end
     if not self:wait("r", limit) then
       self.keepalive = false -- its time is over
+      return nil
+    elseif hand_over and not first and hand_over(self.socket) then
+      self.closed = true
       return nil
     end
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)

@@ -194,6 +194,18 @@ local function report(self, server, context, operation, message, number)
   core.throw_on(err)
 end
 
+-- Answers with a page that shows the error, with --dev.
+local function show_error(self, request, err)
+  if request._framing or not core.is_writable(self.socket) then return end
+  local body, fields = core.error_page(err, nil, self.input)
+  local head = headers.new()
+  head:append(":status", "500")
+  for name, value in pairs(fields) do head:append(name:lower(), value) end
+  head:append("content-length", tostring(#body))
+  head:append("connection", "close")
+  if request:write_headers(head, false) then request:write_chunk(body, true) end
+end
+
 -- Returns whether an error is one of those that the script got for the client's faults.
 local function is_theirs(fault, err)
   for message in pairs(fault and fault.messages or {}) do
@@ -208,6 +220,7 @@ function trouble:stream_failed(server, request, err)
   local fault = self.fault
   local theirs = is_theirs(fault, err)
   if fault and not theirs then fault.told = true end -- the error is logged, which comes after it
+  if core.error_page and not theirs then show_error(self, request, err) end
   -- Without a length, the end of the connection would look like the end of the body.
   if request._framing == "close" and not request._ended and core.is_writable(self.socket) then
     self.socket:reset()

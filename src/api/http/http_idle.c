@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "api/http/http_input.h"
 #include "base/drain.h"
@@ -47,6 +48,16 @@ static int await_next(struct mb_handle *h, int64_t deadline) {
   }
 }
 
+bool mb_http_hand_over(struct mb_handle *h) {
+  const struct mb_kept_taker *taker = mb_kept_wanted();
+  char byte;
+  if (!taker || recv(mb_handle_fd(h), &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1) return false;
+  struct mb_addr client = h->remote;
+  int fd = mb_handle_detach(h);
+  if (fd >= 0) taker->take(fd, &client);
+  return fd >= 0;
+}
+
 int mb_http_input_await(lua_State *L) {
   struct mb_handle *h = mb_http_input_at(L, 1)->handle;
   lua_Number seconds = luaL_checknumber(L, 2);
@@ -59,6 +70,7 @@ int mb_http_input_await(lua_State *L) {
     mb_kept_set(true);
     r = await_next(h, deadline);
     mb_kept_set(false);
+    if (r > 0 && mb_http_hand_over(h)) r = 0;
   }
   if (r < 0) return luaL_error(L, "http: poll: %s", strerror(-r));
   lua_pushboolean(L, r > 0);
