@@ -17,7 +17,7 @@ from mbtest import HANDLE, Client, alive, check, equal, test, until
 
 mbtest.need("inetd")
 XINETD = mbtest.need(os.environ.get("MB_XINETD") or "xinetd")
-for tool in ("systemd-journald", "journalctl"):
+for tool in ("systemd-journald", "journalctl", "pgrep", "sh"):
     mbtest.need(tool)
 mbspace.enter()
 
@@ -135,7 +135,9 @@ def _(service):
 def _(service):
     mbtest.write_file(service.script, TALK % "two")
     service.ask()
-    os.kill(service.processes()[0], signal.SIGHUP)
+    line = "kill -HUP $(pgrep -o -f 'mb-handle --exit-idle 300 /etc/mb/app.lua')"
+    command = mbdeploy.block("inetd.txt", line, {"--exit-idle 300 /etc/mb/app.lua": service.command()})
+    equal(mbtest.output_of("sh", "-c", command), "", command)
     until(lambda: service.ask()[0] == "two", "the new script serves")
     mbtest.write_file(service.script, TALK % "one")
     os.kill(service.processes()[0], signal.SIGHUP)
@@ -206,6 +208,22 @@ def _():
         journal.find("no socket was handed over for listener 2")
         mbtest.write_file(inetd_tcp.script, TALK % "mended")
         check(client.line().startswith("mended "), "the client that has waited is served when it is mended")
+
+
+@test("a script that does not load is started again while a client waits, but not for ever, as the page says")
+def _():
+    page = " ".join(mbdeploy.text("inetd.txt").split())
+    for service, message, claim in (
+        (inetd_unix, "server failing (looping)", "\"server failing (looping)\", and none for ten minutes"),
+        (xinetd_tcp, "due to excessive incoming connections.  Restarting in 10 seconds", "50 in a second, and none for ten seconds"),
+    ):
+        check(claim in page, f"inetd.txt says {claim!r}")
+        until(lambda s=service: s.processes() == [], "no process is left")
+        mbtest.write_file(service.script, "this is no Lua")
+        with Client(service.where) as client:
+            client.send("go\n")
+            until(lambda m=message: m in mbtest.read_file(log) or any(m in str(e.get("MESSAGE")) for e in journal.entries()), message)
+            until(lambda s=service: not mbtest.listening(s.where), f"{service.name} does not listen any more")
 
 
 mbtest.main()
