@@ -78,7 +78,7 @@ static bool is_noted(const char *name) {
 void mb_dev_files_note(const char *name) {
   if (count == MB_DEV_FILES_MAX || is_noted(name)) return;
   struct noted *noted = malloc(sizeof *noted);
-  char *copy = strdup(name);
+  char *copy = MB_RARE(strdup)(name);
   if (!noted || !copy || !complete(name, noted->file.path, sizeof noted->file.path)) {
     free(noted);
     free(copy);

@@ -38,7 +38,8 @@ int mb_fd_poll_once(struct pollfd *fds, size_t count, int64_t deadline) {
 int mb_fd_poll_all(struct pollfd *fds, size_t count, int64_t deadline) {
   for (;;) {
     int n = mb_fd_poll_once(fds, count, deadline);
-    if (n == 0 && (deadline == MB_NO_DEADLINE || mb_now_usec() < deadline)) continue;
+    /* A wait of weeks takes several calls. */
+    if (n == 0 && deadline != MB_NO_DEADLINE && mb_now_usec() < deadline) continue;
     if (n != -EINTR) return n;
   }
 }
