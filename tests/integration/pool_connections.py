@@ -598,6 +598,19 @@ def _():
             pool.stop()
 
 
+@test("--style=lua-http: a kept connection without a request ends soon when the pool does")
+def _():
+    pool = program(Pool, *PROGRAMS["lua-http"])
+    with Client(pool.where) as client:
+        client.send("GET /kept HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: client.line().endswith(" kept"), "an answer")
+        os.kill(pool.pid, signal.SIGTERM)
+        began = time.monotonic()
+        client.end()
+        equal(pool.wait(), 0, "status")
+        check(time.monotonic() - began < 5 * mbtest.SLOWNESS, "soon")
+
+
 @test("--style: over a Unix socket; with several sockets each connection has a process of its own")
 def _():
     path = mbtest.tmp("program.sock")

@@ -55,6 +55,13 @@ end
 
 -- ---- from one request to the next ----
 
+-- Waits for input at the beginning of a head. In a pool, others may learn that nothing is lost when the connection ends
+-- now.
+local function wait_for_head(self, first, limit)
+  if self.server.scheduler then return self:wait("r", limit) end
+  return self.input:await(math.min(limit, self.deadline) - timeref(), first)
+end
+
 -- Waits for a head, after the input has said that there is none yet. Returns the results of the input's head method, or
 -- nil at the end of the connection.
 local function await_head(self, first, state, detail, why, is_proxy_header)
@@ -68,7 +75,7 @@ local function await_head(self, first, state, detail, why, is_proxy_header)
       return self:head_failed(state, detail, why, is_proxy_header)
     end
     if detail then return self:await_rest() end
-    if not self:wait("r", limit) then
+    if not wait_for_head(self, first, limit) then
       self.keepalive = false -- its time is over
       return nil
     elseif hand_over and not first and hand_over(self.socket) then
