@@ -34,6 +34,7 @@ enum mb_child_state mb_pool_board_give(struct mb_pool_board *board, int slot) {
   struct mb_pool_slot *s = &board->slots[slot];
   int state = atomic_exchange(&s->state, MB_CHILD_NONE);
   if (state == MB_CHILD_IDLE) atomic_fetch_sub(&board->services[s->service].idle, 1);
+  if (atomic_exchange(&s->serving, false)) board->served++;
   return (enum mb_child_state)state;
 }
 

@@ -29,6 +29,7 @@ struct mb_pool_slot {
   _Atomic int state;       /* enum mb_child_state; the child writes it, but for NONE and STARTING */
   _Atomic int64_t since;   /* monotonic microseconds: when KEPT began */
   _Atomic uint64_t served; /* connections */
+  _Atomic bool serving;    /* a connection that is not counted yet */
   pid_t pid;               /* the parent's, as is `service` */
   int service;
 };
@@ -59,7 +60,7 @@ void mb_pool_board_free(struct mb_pool_board *board);
 /* Takes a free slot for a child that is being made. Returns its number, or -1. */
 int mb_pool_board_take(struct mb_pool_board *board, int service);
 
-/* Frees the slot of a child that has ended, in whatever state it was. Returns that state. */
+/* Frees the slot of a child that has ended, in whatever state it was, and counts its connection. Returns that state. */
 enum mb_child_state mb_pool_board_give(struct mb_pool_board *board, int slot);
 
 /* Returns the slot of a process, or -1. */

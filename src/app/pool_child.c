@@ -38,8 +38,7 @@ struct child {
   const struct mb_pool_socket *only; /* the socket, when there is one; else NULL */
   uint64_t served;
   int64_t idle_until; /* it ends when no connection comes until then; MB_NO_DEADLINE: it stays */
-  bool is_serving;
-  bool is_tidy; /* there was no connection since everything was collected */
+  bool is_tidy;       /* there was no connection since everything was collected */
 };
 
 /* What epoll reports of a descriptor that is no listener. */
@@ -69,19 +68,20 @@ static void kept(bool is_kept) {
 
 /* A connection has come. */
 static void begin(struct child *c) {
-  c->is_serving = true;
+  c->start->board->slots[c->start->slot].serving = true;
   c->start->board->last = mb_now_usec();
 }
 
-/* Counts the connection whose end has come, if there was one. */
-static void count(struct child *c) {
+/* Counts the connection whose end has come. Returns false when there was none. */
+static bool count(struct child *c) {
   struct mb_pool_board *board = c->start->board;
-  if (!c->is_serving) return;
-  c->is_serving = c->is_tidy = false;
-  c->served++;
-  board->slots[c->start->slot].served = c->served;
+  struct mb_pool_slot *slot = &board->slots[c->start->slot];
+  if (!slot->serving) return false;
+  slot->serving = c->is_tidy = false;
+  slot->served = ++c->served;
   board->last = mb_now_usec();
   board->served++;
+  return true;
 }
 
 /* Returns whether another connection may follow those that were served. */
@@ -256,8 +256,7 @@ static int more(lua_State *L, struct mb_connection *connection, int64_t deadline
   struct child *c = context;
   const struct mb_listen_entry *entry;
   c->L = L;
-  if (c->is_serving) {
-    count(c);
+  if (count(c)) {
     if (!may_serve(c)) return -1;
     be_idle(c);
   }

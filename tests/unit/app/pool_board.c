@@ -38,9 +38,15 @@ int main(void) {
   }
   waitpid(pid, NULL, 0);
   tap_int(idle_of(b, 0), 1, "a child's state is seen by its parent");
+  uint64_t served = b->served;
   tap_int(mb_pool_board_give(b, first), MB_CHILD_IDLE, "it ends while it is idle");
+  tap_int((long long)(b->served - served), 0, "and had no connection");
   tap_int(idle_of(b, 0), 0, "and is no longer counted");
   tap_int(mb_pool_board_take(b, 1), first, "its slot is free again");
+  b->slots[first].serving = true;
+  mb_pool_board_give(b, first);
+  tap_int((long long)(b->served - served), 1, "one that ends with its connection has served it");
+  tap_int(mb_pool_board_take(b, 1), first, "its slot is free, too");
   mb_pool_board_count(b, 0, counts);
   tap_int(counts[MB_CHILD_STARTING], 0, "services are counted apart");
   mb_pool_board_count(b, -1, counts);
