@@ -12,7 +12,7 @@
 struct mb_connection {
   struct mb_channel io;
   struct mb_addr local, remote; /* len 0 in a replay */
-  bool is_proxied;                /* a proxy's header was taken off; remote is who it names */
+  bool is_proxied;              /* a proxy's header was taken off; remote is who it names */
   struct mb_connection_log log;
   unsigned number; /* among those of this process, from 1 on */
 };
