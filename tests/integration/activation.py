@@ -201,15 +201,6 @@ for mode in MODES:
             equal(client.end(), (b"hello world\n", "eof"), "answer")
             equal(run.wait(), 0, "exit status")
 
-    @test(f"{mode}: a listening socket is refused with a line that says so")
-    def _(mode=mode):
-        path = mbtest.tmp(f"listener-{MODES.index(mode)}.sock")
-        for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, path)):
-            with socket.socket(family) as listener:
-                listener.bind(address)
-                listener.listen(1)
-                refused(Run(listener, mode, HELLO), 78, "listen")
-
     @test(f"{mode}: a datagram socket is refused with a line that says so")
     def _(mode=mode):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
@@ -356,7 +347,7 @@ def _():
         equal(mbtest.read_file(output), "hello Ann\n", "the answer")
         log = mbtest.read_file(mbtest.tmp("said"))
         equal(log.count("\n"), told, f"lines in {log!r}")
-        check(not told or "systemctl start mb@PORT.socket" in log, log)
+        check(not told or "to serve clients: mb-handle --serve" in log, log)
 
 
 @test("a script that is missing, does not load, or does not listen here: exit 66, 78, 78, and a reset")

@@ -3,7 +3,6 @@
 is started directly; tests/integration/pool_systemd.py has the service manager."""
 
 import os
-import re
 import signal
 import sys
 import time
@@ -452,20 +451,6 @@ def _():
     client.send("x")
     equal(client.end(), (b"x", "eof"), "the connection ends as it would have")
     until(lambda: not any(mbpool.status_of(pid) for pid in pids), "all have ended")
-
-
-@test("a replay at a terminal says how to serve")
-def _():
-    ours, theirs = os.openpty()
-    child = Child([HANDLE, script(ONE)], {0: theirs, 1: theirs, 2: theirs})
-    os.close(theirs)
-    said = b""
-    while b"\n" not in said:
-        said += os.read(ours, 1000)
-    check(re.search(rb"replay from the terminal.*mb-handle --serve \S+\.lua", said), said)
-    os.write(ours, b"\4")
-    equal(child.wait(), 0, "status")
-    os.close(ours)
 
 
 mbtest.main()
