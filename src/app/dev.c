@@ -355,7 +355,8 @@ void mb_dev_answer(const struct mb_options *options, struct mb_connection *conne
   struct answer a = {
       .connection = connection,
       .what = exit == MB_EXIT_HANDLER ? "The handler has failed" : "The script does not load"};
-  if (connection->io.in_fd < 0 || !last_error.text || !speaks_http(connection)) return;
+  bool has_error = last_error.text && last_error.len > 0;
+  if (connection->io.in_fd < 0 || !has_error || !speaks_http(connection)) return;
   if (unread.len == 0 && wants()) { /* while it has waited for the request */
     take(connection->io.in_fd, &connection->remote);
     connection->io = MB_CHANNEL_CLOSED;

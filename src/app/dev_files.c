@@ -62,10 +62,11 @@ static bool complete(const char *name, char *path, size_t size) {
   return n > 0 && (size_t)n < size;
 }
 
-static void tell(const struct mb_dev_file *file) {
-  size_t size = offsetof(struct mb_dev_file, path) + strlen(file->path) + 1;
+static void tell(const struct noted *noted) {
+  const char *bytes = (const char *)noted + offsetof(struct noted, file);
+  size_t size = offsetof(struct mb_dev_file, path) + strlen(noted->file.path) + 1;
   /* A pipe that is full loses it: what this process has loaded is looked at in any case. */
-  if (tell_fd >= 0 && write(tell_fd, file, size) < 0) return;
+  if (tell_fd >= 0 && write(tell_fd, bytes, size) < 0) return;
 }
 
 static bool is_noted(const char *name) {
@@ -87,7 +88,7 @@ void mb_dev_files_note(const char *name) {
   noted->name = copy;
   noted->file.stamp = mb_dev_stamp_of(noted->file.path);
   list[count++] = noted;
-  tell(&noted->file);
+  tell(noted);
 }
 
 bool mb_dev_files_changed(void) {

@@ -106,7 +106,7 @@ static void read_told(void) {
       at = (size_t)(end + 1 - bytes);
     }
     have -= at;
-    memmove(bytes, bytes + at, have);
+    MB_RARE(memmove)(bytes, bytes + at, have);
   }
 }
 
