@@ -65,6 +65,9 @@ struct mb_child_start {
 enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
                            const struct mb_child_start *start);
 
+/* A function for Lua: makes a loaded state ready to be copied into children. Throws as mb_state_settle does. */
+int mb_pool_share(lua_State *L);
+
 /* Returns how a child has ended, for its parent. Logs an end that nobody else has logged. */
 enum mb_pool_ended mb_pool_child_ended(pid_t pid, int status, enum mb_child_state state,
                                        uint64_t served);

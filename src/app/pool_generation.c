@@ -387,7 +387,7 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   if (exit != MB_EXIT_OK) return exit;
   if (!find_services(&g, &ready) || !mb_pool_tasks_find(L, script, &g.tasks)) return MB_EXIT_CONFIG;
   if (!open_descriptors(&g)) return MB_EXIT_SYSTEM;
-  lua_pushcfunction(L, mb_state_settle);
+  lua_pushcfunction(L, mb_pool_share);
   if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
   ready.nsockets = sockets->count;
   int r = mb_pool_channel_send(g.start->channel, &ready, sockets);
