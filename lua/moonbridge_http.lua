@@ -9,8 +9,8 @@ local http = {
   decode_uri = core.decode_uri,
 }
 
--- generate_handler(callback[, options]), in either order: returns a connect handler, which returns true. If an option is wrong, throws an
--- error that names it.
+-- generate_handler(callback[, options]), in either order: returns a connect handler, which returns true. If an option
+-- is wrong, throws an error that names it.
 function http.generate_handler(callback, options)
   if callback == http then
     require "mb.http.misuse".fail("generate_handler: call it as http.generate_handler(...), with a dot")

@@ -75,9 +75,11 @@ bool mb_pool_board_set(struct mb_pool_board *board, int slot, enum mb_child_stat
 /* Returns how many children there are. */
 int mb_pool_board_children(const struct mb_pool_board *board);
 
-/* Returns the child of the service whose connection has waited longest for another request, or NULL. */
-const struct mb_pool_slot *mb_pool_board_kept_longest(const struct mb_pool_board *board,
-                                                      int service);
+/*
+ * Returns the process of the service whose connection has waited longest for another request, and at least from the
+ * point in monotonic microseconds `since` on; 0 when there is none.
+ */
+pid_t mb_pool_board_kept_longest(const struct mb_pool_board *board, int service, int64_t since);
 
 /* Counts the children of a service in each state. service -1: of all */
 void mb_pool_board_count(const struct mb_pool_board *board, int service,

@@ -38,7 +38,6 @@ struct service {
   const struct mb_service *service;
   struct mb_pool_policy policy;
   bool watched; /* the wait that comes next ends when a connection waits */
-  bool full;
 };
 
 struct generation {
@@ -50,10 +49,12 @@ struct generation {
   int signals, wake, retire; /* signalfd, eventfds */
   int drain[2]; /* a pipe: its reading end is every child's, its other end ours alone */
   bool draining;
-  int64_t clear_until; /* while it drains: the sockets end then, or when nothing waits in them any
-                          more; 0: they have ended, or others accept from them */
-  int64_t
-      kill_at; /* after the first process has gone: when what is left is killed; else MB_NO_DEADLINE */
+  /*
+   * While it drains: the sockets end then, or when nothing waits in them any more. 0: they have ended, or others accept
+   * from them.
+   */
+  int64_t clear_until;
+  int64_t kill_at;  /* once the first process has gone: kills what is left; else MB_NO_DEADLINE */
   bool fork_failed; /* was logged */
 };
 
@@ -135,17 +136,6 @@ static bool owns(const struct service *s, const struct mb_pool_socket *socket) {
   return socket->entry->service == s->service;
 }
 
-/* Returns whether a connection waits that nobody has accepted. */
-static bool has_waiting(const struct generation *g, const struct service *s) {
-  return mb_pool_sockets_have_waiting(g->start->sockets, s->service, g->start->board);
-}
-
-/* Ends the connection that has waited longest for another request, so that its process is free. */
-static void reclaim(const struct generation *g, int service, int64_t now) {
-  const struct mb_pool_slot *oldest = mb_pool_board_kept_longest(g->start->board, service);
-  if (oldest && now - oldest->since >= KEPT_USEC) kill(oldest->pid, SIGTERM);
-}
-
 /*
  * Does what the policy of a service says.
  * Returns true in a child that has ended, with its status. Otherwise lowers *again_at to the time at which this is to
@@ -169,15 +159,17 @@ static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_
                                     .idle = states[MB_CHILD_IDLE],
                                     .busy = states[MB_CHILD_BUSY] + states[MB_CHILD_KEPT],
                                     .prepared = board->services[number].prepared};
-    if (counts.starting + counts.idle == 0) counts.waiting = has_waiting(g, s);
+    if (counts.starting + counts.idle == 0)
+      counts.waiting = mb_pool_sockets_have_waiting(g->start->sockets, s->service, board);
     step = mb_pool_policy_next(&s->policy, &counts, now);
     if (step.action == MB_POOL_WAIT) {
-      if (step.full && counts.waiting) reclaim(g, number, now);
+      /* The connection that has waited longest for another request ends, so that its process is free. */
+      pid_t kept = mb_pool_board_kept_longest(board, number, now - KEPT_USEC);
+      if (step.full && counts.waiting && kept) kill(kept, SIGTERM);
       break;
     }
     if (step.action == MB_POOL_RETIRE) {
-      if (write(g->retire, &one, sizeof one) < 0) break; /* it is asked again */
-      break;
+      if (write(g->retire, &one, sizeof one) != 0) break; /* one that fails is asked for again */
     }
     int slot;
     pid_t pid = make_process(g, number, &slot);
@@ -310,7 +302,9 @@ static bool clear(lua_State *L, struct generation *g, int64_t *again_at, enum mb
   }
   for (int i = 0; i < g->nservices; i++) {
     /* Where prepare fails, nobody will take what waits. */
-    if (!g->services[i].policy.probing && has_waiting(g, &g->services[i])) return false;
+    if (!g->services[i].policy.probing &&
+        mb_pool_sockets_have_waiting(g->start->sockets, g->services[i].service, g->start->board))
+      return false;
   }
   mb_pool_sockets_end(g->start->sockets);
   g->clear_until = 0;

@@ -11,7 +11,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import sys
 import time
 

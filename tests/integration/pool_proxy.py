@@ -7,7 +7,6 @@ import http.client
 import os
 import re
 import signal
-import socket
 import sys
 import threading
 

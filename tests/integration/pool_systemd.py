@@ -278,7 +278,7 @@ def _():
     # A listener without a socket.
     write(streams[:1])
     manager.systemctl("start", "pair.service")
-    until(lambda: f'no socket was handed over for listener 1' in log() and path in log(), f"which listener, in {log()}")
+    until(lambda: 'no socket was handed over for listener 1' in log() and path in log(), f"which listener, in {log()}")
     manager.systemctl("stop", "pair.socket")
     manager.systemctl("reset-failed")
 

@@ -4,7 +4,6 @@ units without a pool and back; what it refuses."""
 
 import os
 import re
-import signal
 import subprocess
 import sys
 
