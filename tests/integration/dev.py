@@ -381,7 +381,7 @@ def _():
         client.send("GET / HTTP/1.0\r\n" + "X: y\r\n" * 4000)
         equal(client.end(), (b"", "reset"), "more was read than is kept")
     check("--record" not in dev.text(), f"no word of a recording: {dev.text()[-3000:]}")
-    dev.save('return function(socket)\n  socket:write("HTTP/1.0 200 OK\\r\\n\\r\\nhalf")\n  error("late")\nend')
+    dev.save('return function(socket) socket:read(100, "\\n")\n  socket:write("HTTP/1.0 200 OK\\r\\n\\r\\nhalf")\n  error("late")\nend')
     with Client(dev.where) as client:
         client.send("GET / HTTP/1.0\r\n\r\n")
         equal(client.end()[1], "reset", "an answer that has begun")
