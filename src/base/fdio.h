@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
 /* The kinds of descriptors, which are read, ended and reset in different ways. */
 enum mb_fd_kind {
   MB_FD_NONE,   /* nothing */
@@ -19,20 +21,6 @@ enum mb_fd_kind {
   MB_FD_FILE,   /* no socket, but a file, pipe or terminal that somebody else opened */
   MB_FD_PIPE,   /* one end of a pipe, opened by us with O_NONBLOCK */
 };
-
-#define MB_NO_DEADLINE INT64_MAX
-
-/* Some 30 years. A longer time is a mistake, and would overflow a timer. */
-#define MB_SECONDS_MAX 1e9
-
-/* Returns the monotonic time in microseconds. */
-int64_t mb_now_usec(void);
-
-/*
- * Returns a number of seconds, at most MB_SECONDS_MAX, as microseconds, rounded up; 0 for a negative
- * number and NaN. mb_now_usec() + mb_usec_of(seconds) is a deadline.
- */
-int64_t mb_usec_of(double seconds);
 
 struct pollfd;
 
