@@ -60,6 +60,7 @@ struct pool {
   int64_t kill_at;
   enum mb_exit exit;
   struct mb_pool_notify notify;
+  bool is_announced, is_again; /* the log says that it listens; it has listened before */
 };
 
 static struct generation *in_state(struct pool *p, enum generation_state state) {
@@ -135,15 +136,16 @@ static void retire(struct generation *g) {
   kill(g->pid, SIGTERM);
 }
 
-static void log_ready(const struct pool *p, bool again) {
+static void log_ready(struct pool *p) {
+  p->is_announced = true;
   char where[1024];
   if (p->options->dev) {
-    mb_dev_watch_log(p->options, &p->sockets, again);
+    mb_dev_watch_log(p->options, &p->sockets, p->is_again);
     return;
   }
   mb_pool_sockets_describe(&p->sockets, where, sizeof where);
   mb_log(LOG_NOTICE, "pool: %s%s, %d to %d processes",
-         again ? "loaded anew, listening on " : "listening on ", where, p->least, p->most);
+         p->is_again ? "loaded anew, listening on " : "listening on ", where, p->least, p->most);
 }
 
 static void hear(struct pool *p, struct generation *g) {
@@ -163,7 +165,8 @@ static void hear(struct pool *p, struct generation *g) {
   p->most = ready.most;
   g->state = SERVING;
   if (before) retire(before);
-  log_ready(p, before != NULL);
+  p->is_announced = false;
+  p->is_again = before != NULL;
   mb_pool_notify_ready(&p->notify, false);
 }
 
@@ -341,7 +344,9 @@ static int64_t step(struct pool *p, bool *ret_forked) {
   int64_t again_at = earlier(earlier(p->restart_at, changes_at), look_for_idleness(p, now));
   if (p->ending) again_at = p->kill_at;
   struct mb_pool_numbers numbers = count(p);
-  return earlier(again_at, mb_pool_notify_status(&p->notify, &numbers, now));
+  again_at = earlier(again_at, mb_pool_notify_status(&p->notify, &numbers, now));
+  if (p->notify.ready_by == 0 && !p->is_announced) log_ready(p);
+  return again_at;
 }
 
 static void wait_for_events(struct pool *p, int64_t deadline) {
@@ -389,6 +394,7 @@ enum mb_exit mb_pool_run(const struct mb_options *options, int fd, int count) {
   p.options = options;
   p.restart_at = 0;
   p.kill_at = MB_NO_DEADLINE;
+  p.is_announced = true;
   enum mb_exit exit = mb_pool_sockets_take(&p.sockets, fd, count);
   if (exit != MB_EXIT_OK) return exit;
   if (!catch_signals(&p)) {

@@ -27,8 +27,9 @@ static int64_t tell_ready(struct mb_pool_notify *notify, const struct mb_pool_nu
                           int64_t now) {
   if (notify->ready_by == 0) return MB_NO_DEADLINE;
   if (n->leaving > 0 && now < notify->ready_by) return now + LEAVING_USEC;
-  mb_sd_notify("READY=1");
   notify->ready_by = 0;
+  if (!is_wanted()) return MB_NO_DEADLINE;
+  mb_sd_notify("READY=1");
   notify->is_told = false;
   notify->watchdog_usec = (int64_t)mb_sd_watchdog_usec();
   notify->status_at = notify->watchdog_at = 0;
@@ -70,8 +71,8 @@ static int64_t tell_status(struct mb_pool_notify *notify, const struct mb_pool_n
 
 int64_t mb_pool_notify_status(struct mb_pool_notify *notify, const struct mb_pool_numbers *numbers,
                               int64_t now) {
-  if (!is_wanted()) return MB_NO_DEADLINE;
   int64_t ready_at = tell_ready(notify, numbers, now);
+  if (!is_wanted()) return ready_at;
   int64_t again_at = tell_status(notify, numbers, now);
   if (ready_at < again_at) again_at = ready_at;
   if (notify->watchdog_usec == 0) return again_at;

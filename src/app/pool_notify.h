@@ -16,7 +16,7 @@ struct mb_pool_numbers {
 struct mb_pool_notify {
   int64_t watchdog_usec; /* how often the manager wants to hear from us; 0: it does not */
   int64_t status_at, watchdog_at;
-  int64_t ready_by; /* when READY=1 is told at the latest; 0: it is told */
+  int64_t ready_by; /* when READY=1 is told at the latest; 0: it is told, or would be */
   struct mb_pool_numbers told;
   bool is_told;  /* STATUS= says what holds, but for the numbers */
   bool is_stale; /* the script could not be loaded anew */
