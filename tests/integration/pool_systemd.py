@@ -119,10 +119,11 @@ class Pool:
         client.send(f"{word}\n")
         return client, int(client.line().split()[1])
 
-    def log(self, unit=None):
-        """The messages of the pool's processes."""
-        entries = [e for e in journal.entries() if e.get("_SYSTEMD_UNIT") == (unit or self.service)]
-        return [str(e.get("MESSAGE")) for e in entries]
+    def log(self):
+        """The messages of the pool's processes. The journal does not know the unit of a process that has ended at once, but
+        such a message has the script's name."""
+        entries = [(e, str(e.get("MESSAGE"))) for e in journal.entries()]
+        return [m for e, m in entries if e.get("_SYSTEMD_UNIT") == self.service or self.script in m]
 
     def says(self, part):
         return until(lambda: next((m for m in self.log() if part in m), None), f"{part!r} in the journal of {self.service}")
@@ -259,7 +260,8 @@ def _():
         equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
 
     def log():
-        return "\n".join(str(e.get("MESSAGE")) for e in journal.entries() if e.get("_SYSTEMD_UNIT") == "pair.service")
+        entries = [(e, str(e.get("MESSAGE"))) for e in journal.entries()]
+        return "\n".join(m for e, m in entries if e.get("_SYSTEMD_UNIT") == "pair.service" or script in m)
 
     write(streams)
     manager.start("pair.socket")
