@@ -27,9 +27,9 @@ HELLO = script(
 )
 
 
-def faulty(rules, path=HELLO):
+def faulty(rules, *args, path=HELLO):
     env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "FAULTIO")}
-    return Pool(path, env=env | mbshim.preloaded(SHIM, FAULTIO=rules))
+    return Pool(path, *args, env=env | mbshim.preloaded(SHIM, FAULTIO=rules))
 
 
 def ask(pool, seconds=mbtest.DEADLINE):
@@ -74,7 +74,8 @@ def _():
         pool = faulty(f"accept4 {name} storm=3").ready()
         equal([ask(pool) for _ in range(4)], [b"hello"] * 4, name)
         ends(pool)
-    pool = faulty("accept4 EMFILE from=1").ready()
+    # A pool that ends tries to serve what waits in its socket, until the grace is over.
+    pool = faulty("accept4 EMFILE from=1", "--grace=1").ready()
     with socket.create_connection(pool.where):
         pids = processes(pool)
         before = seconds_of(pids)
