@@ -118,6 +118,7 @@ static pid_t start(struct pool *p, enum mb_exit *ret_exit) {
   if (pid == 0) {
     close(ends[0]);
     *ret_exit = be_generation(p, board, ends[1]);
+    mb_pool_leave(*ret_exit);
     return 0;
   }
   close(ends[1]);
@@ -180,19 +181,6 @@ static void forget(struct pool *p, struct generation *g) {
   *g = p->list[--p->count];
 }
 
-static void log_death(const struct generation *g, int status) {
-  if (WIFSIGNALED(status)) {
-    mb_log(LOG_ERR,
-           "pool: process %d, which makes the others, was ended by signal %d (%s); it is "
-           "started again, and running connections go on",
-           (int)g->pid, WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
-  } else {
-    mb_log(LOG_ERR,
-           "pool: process %d, which makes the others, ended with status %d; it is started again",
-           (int)g->pid, WEXITSTATUS(status));
-  }
-}
-
 /* Ends all generations after their connections, or at once. */
 static void end_all(struct pool *p, bool at_once) {
   if (!p->ending) {
@@ -241,7 +229,7 @@ static void ended(struct pool *p, struct generation *g, int status) {
     return;
   }
   if (g->state == SERVING && !p->ending) {
-    log_death(g, status);
+    mb_pool_generation_ended(g->pid, status);
     p->restart_at = g->began + RESTART_USEC;
   }
   g->state = ORPHANED;

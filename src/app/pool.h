@@ -72,4 +72,13 @@ int mb_pool_share(lua_State *L);
 enum mb_pool_ended mb_pool_child_ended(pid_t pid, int status, enum mb_child_state state,
                                        uint64_t served);
 
+/* Logs that the process of a generation has ended while it served. */
+void mb_pool_generation_ended(pid_t pid, int status);
+
+/*
+ * Ends the process of a generation or of a child as exit(3) does, without what touches memory that a child would have to
+ * copy first. Returns where a tool of developers has to see the end: a sanitizer, or gcov.
+ */
+void mb_pool_leave(enum mb_exit exit);
+
 #endif

@@ -115,21 +115,34 @@ static int watch(int epoll, int fd, uint32_t events, int what) {
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
-/* Each child has an epoll of its own: of those that wait, the system wakes one for a connection. */
+/*
+ * Each child has an epoll of its own: of those that wait, the system wakes one for a connection. A child that finds a
+ * connection at once and ends with it needs none.
+ */
 static int open_epoll(struct child *c) {
   const struct mb_child_start *start = c->start;
+  if (c->epoll >= 0) return 0;
   c->epoll = epoll_create1(EPOLL_CLOEXEC);
   if (c->epoll < 0) return -errno;
   int r = watch(c->epoll, start->drain_fd, EPOLLIN, DRAIN);
   if (r == 0) r = watch(c->epoll, start->retire_fd, EPOLLIN | EPOLLEXCLUSIVE, RETIRE);
-  int n = 0;
   for (int i = 0; i < start->sockets->count && r == 0; i++) {
     const struct mb_pool_socket *s = &start->sockets->list[i];
-    if (s->entry->service != c->service) continue;
-    r = watch(c->epoll, s->fd, EPOLLIN | EPOLLEXCLUSIVE, i);
-    c->only = n++ == 0 ? s : NULL;
+    if (s->entry->service == c->service) r = watch(c->epoll, s->fd, EPOLLIN | EPOLLEXCLUSIVE, i);
   }
   return r;
+}
+
+/* Returns the socket of the service; NULL when there are several. */
+static const struct mb_pool_socket *only_socket(const struct child *c) {
+  const struct mb_pool_sockets *sockets = c->start->sockets;
+  const struct mb_pool_socket *found = NULL;
+  for (int i = 0; i < sockets->count; i++) {
+    if (sockets->list[i].entry->service != c->service) continue;
+    if (found) return NULL;
+    found = &sockets->list[i];
+  }
+  return found;
 }
 
 /* Logs that no connection can be accepted, and waits: others would find the same. */
@@ -189,12 +202,14 @@ static int left_msec(int64_t usec) {
  */
 static int wait_for_connection(struct child *c, int64_t deadline,
                                const struct mb_listen_entry **ret_entry) {
-  if (c->only && c->served > 0 && !mb_drain_begun()) {
+  if (c->only && !mb_drain_begun()) {
     /* Under load the next one waits already. */
     int fd = accept_from(c, c->only);
     *ret_entry = c->only->entry;
     if (fd != -EAGAIN) return fd;
   }
+  int r = open_epoll(c);
+  if (r < 0) return r;
   int64_t until = deadline < c->idle_until ? deadline : c->idle_until;
   for (bool last = false; !mb_drain_begun();) {
     int64_t left = until == MB_NO_DEADLINE ? -1 : until - mb_now_usec();
@@ -242,7 +257,7 @@ static int next_connection(struct child *c, int64_t deadline,
 /* Opens a connection. Returns false when its client has gone, or the system cannot say who it is: it has ended then. */
 static bool open_connection(struct child *c, struct mb_connection *connection, int fd) {
   const struct mb_options *o = c->start->options;
-  int r = mb_connection_open(connection, fd, o->log_journal, o->keepalive);
+  int r = mb_connection_open(connection, fd, o->log_journal, 0);
   if (r == 0) return true;
   if (r != -ENOTCONN)
     mb_log(LOG_ERR, "cannot ask for the connection's addresses: %s", strerror(-r));
@@ -312,15 +327,12 @@ static enum mb_exit turn(lua_State *L, const struct mb_service *service, void *c
 
 enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
                            const struct mb_child_start *start) {
-  struct child c = {.start = start, .service = service, .L = L, .is_tidy = true};
+  struct child c = {.start = start, .service = service, .L = L, .is_tidy = true, .epoll = -1};
   unsigned seed;
   /* Copies of one state would all have the same random numbers. */
   if (MB_RARE(getrandom)(&seed, sizeof seed, GRND_NONBLOCK) == sizeof seed) srandom(seed);
-  int r = open_epoll(&c);
-  if (r < 0) {
-    mb_log(LOG_ERR, "pool: cannot watch the listening sockets: %s", strerror(-r));
-    return MB_EXIT_SYSTEM;
-  }
+  c.only = only_socket(&c);
+  if (start->options->style && open_epoll(&c) < 0) return MB_EXIT_SYSTEM; /* the program polls it */
   /* With --dev a connection outlives a reload: it loads the script anew by itself. */
   static const volatile bool never = false;
   bool dev = start->options->dev;
@@ -330,6 +342,6 @@ enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
   if (!dev) mb_timeout_limit(start->options->timeout);
   enum mb_exit exit = dev ? turn(L, service, &c) : mb_service_run(L, service, turn, &c);
   mb_kept_tell(NULL);
-  close(c.epoll);
+  if (c.epoll >= 0) close(c.epoll);
   return exit;
 }

@@ -1,7 +1,9 @@
-/* Says how a child of the pool has ended. */
+/* The ends of the processes of a pool. */
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "app/pool.h"
 #include "base/log.h"
@@ -27,4 +29,26 @@ enum mb_pool_ended mb_pool_child_ended(pid_t pid, int status, enum mb_child_stat
            : served == 0 && state != MB_CHILD_IDLE ? " before its first connection"
                                                    : "");
   return unprepared ? MB_POOL_UNPREPARED : MB_POOL_LOST;
+}
+
+void mb_pool_generation_ended(pid_t pid, int status) {
+  if (WIFSIGNALED(status)) {
+    mb_log(LOG_ERR,
+           "pool: process %d, which makes the others, was ended by signal %d (%s); it is "
+           "started again, and running connections go on",
+           (int)pid, WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
+  } else {
+    mb_log(LOG_ERR,
+           "pool: process %d, which makes the others, ended with status %d; it is started again",
+           (int)pid, WEXITSTATUS(status));
+  }
+}
+
+void mb_pool_leave(enum mb_exit exit) {
+#if defined(__SANITIZE_ADDRESS__) || defined(MB_GCOV)
+  (void)exit;
+#else
+  fflush(NULL);
+  _exit((int)exit);
+#endif
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -379,10 +380,12 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   mb_timeout_forget(); /* --timeout is for the load, and then for each connection */
   enum mb_exit exit = mb_pool_sockets_match(L, script->path, script->options, sockets);
   if (exit != MB_EXIT_OK) return exit;
+  mb_pool_sockets_set_keepalive(sockets, g.start->options->keepalive);
   if (!find_services(&g, &ready) || !mb_pool_tasks_find(L, script, &g.tasks)) return MB_EXIT_CONFIG;
   if (!open_descriptors(&g)) return MB_EXIT_SYSTEM;
   lua_pushcfunction(L, mb_pool_share);
   if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
+  fflush(NULL); /* what the script has written by now is written once, and not by each child */
   ready.nsockets = sockets->count;
   int r = mb_pool_channel_send(g.start->channel, &ready, sockets);
   if (r < 0) {

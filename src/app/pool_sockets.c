@@ -186,6 +186,13 @@ enum mb_exit mb_pool_sockets_match(lua_State *L, const char *script,
 
 /* ---- all of them ---- */
 
+void mb_pool_sockets_set_keepalive(const struct mb_pool_sockets *sockets, int seconds) {
+  for (int i = 0; i < sockets->count && seconds > 0; i++) {
+    int fd = sockets->list[i].fd;
+    if (mb_fd_kind_of(fd) == MB_FD_TCP) mb_fd_set_keepalive(fd, seconds);
+  }
+}
+
 void mb_pool_sockets_describe(const struct mb_pool_sockets *sockets, char *text, size_t size) {
   size_t at = 0;
   text[0] = '\0';

@@ -38,6 +38,9 @@ enum mb_exit mb_pool_sockets_match(lua_State *L, const char *script,
                                    const struct mb_options *options,
                                    struct mb_pool_sockets *sockets);
 
+/* Sets on TCP sockets what --tcp-keepalive says: the connections that they accept inherit it. */
+void mb_pool_sockets_set_keepalive(const struct mb_pool_sockets *sockets, int seconds);
+
 /* Writes the addresses for a message: "127.0.0.1:80, /run/x.sock". */
 void mb_pool_sockets_describe(const struct mb_pool_sockets *sockets, char *text, size_t size);
 
