@@ -377,18 +377,24 @@ static bool catch_signals(struct pool *p) {
   return p->signals >= 0;
 }
 
-enum mb_exit mb_pool_run(const struct mb_options *options, int fd, int count) {
-  static struct pool p; /* 100 KiB, of which a page is used */
-  p.options = options;
-  p.restart_at = 0;
-  p.kill_at = MB_NO_DEADLINE;
-  p.is_announced = true;
-  enum mb_exit exit = mb_pool_sockets_take(&p.sockets, fd, count);
+static enum mb_exit begin(struct pool *p, int fd, int count) {
+  enum mb_exit exit = mb_pool_sockets_take(&p->sockets, fd, count);
   if (exit != MB_EXIT_OK) return exit;
-  if (!catch_signals(&p)) {
+  if (!catch_signals(p)) {
     mb_log(LOG_ERR, "pool: cannot wait for signals: %s", strerror(errno));
     return MB_EXIT_SYSTEM;
   }
-  if (options->dev && !mb_dev_begin()) return MB_EXIT_SYSTEM;
-  return loop(&p);
+  if (p->options->dev && !mb_dev_begin()) return MB_EXIT_SYSTEM;
+  return loop(p);
+}
+
+enum mb_exit mb_pool_run(const struct mb_options *options, int fd, int count) {
+  struct pool *p = calloc(1, sizeof *p);
+  if (!p) return MB_EXIT_SYSTEM;
+  p->options = options;
+  p->kill_at = MB_NO_DEADLINE;
+  p->is_announced = true;
+  enum mb_exit exit = begin(p, fd, count);
+  free(p);
+  return exit;
 }

@@ -329,8 +329,8 @@ enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
                            const struct mb_child_start *start) {
   struct child c = {.start = start, .service = service, .L = L, .is_tidy = true, .epoll = -1};
   unsigned seed;
-  /* Copies of one state would all have the same random numbers. */
-  if (MB_RARE(getrandom)(&seed, sizeof seed, GRND_NONBLOCK) == sizeof seed) srandom(seed);
+  /* Copies of one state would all have the same random numbers. To look a function up costs a child ten page faults. */
+  if (syscall(SYS_getrandom, &seed, sizeof seed, GRND_NONBLOCK) == sizeof seed) srandom(seed);
   c.only = only_socket(&c);
   if (start->options->style && open_epoll(&c) < 0) return MB_EXIT_SYSTEM; /* the program polls it */
   /* With --dev a connection outlives a reload: it loads the script anew by itself. */

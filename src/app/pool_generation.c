@@ -373,26 +373,38 @@ static bool find_services(struct generation *g, struct mb_pool_ready *ready) {
   return true;
 }
 
-static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
-  struct generation g = {.start = context, .script = script, .kill_at = MB_NO_DEADLINE};
-  struct mb_pool_sockets *sockets = g.start->sockets;
+static enum mb_exit begin(lua_State *L, struct generation *g) {
+  const struct mb_script *script = g->script;
+  struct mb_pool_sockets *sockets = g->start->sockets;
   struct mb_pool_ready ready = {0};
   mb_timeout_forget(); /* --timeout is for the load, and then for each connection */
   enum mb_exit exit = mb_pool_sockets_match(L, script->path, script->options, sockets);
   if (exit != MB_EXIT_OK) return exit;
-  mb_pool_sockets_set_keepalive(sockets, g.start->options->keepalive);
-  if (!find_services(&g, &ready) || !mb_pool_tasks_find(L, script, &g.tasks)) return MB_EXIT_CONFIG;
-  if (!open_descriptors(&g)) return MB_EXIT_SYSTEM;
+  mb_pool_sockets_set_keepalive(sockets, g->start->options->keepalive);
+  if (!find_services(g, &ready) || !mb_pool_tasks_find(L, script, &g->tasks)) return MB_EXIT_CONFIG;
+  if (!open_descriptors(g)) return MB_EXIT_SYSTEM;
   lua_pushcfunction(L, mb_pool_share);
   if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
   fflush(NULL); /* what the script has written by now is written once, and not by each child */
   ready.nsockets = sockets->count;
-  int r = mb_pool_channel_send(g.start->channel, &ready, sockets);
+  int r = mb_pool_channel_send(g->start->channel, &ready, sockets);
   if (r < 0) {
     mb_log(LOG_ERR, "pool: cannot tell that the script is loaded: %s", strerror(-r));
     return MB_EXIT_SYSTEM;
   }
-  return loop(L, &g);
+  return loop(L, g);
+}
+
+/* The generation is not on the stack: each child would copy the pages around it. */
+static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
+  struct generation *g = calloc(1, sizeof *g);
+  if (!g) return MB_EXIT_SYSTEM;
+  g->start = context;
+  g->script = script;
+  g->kill_at = MB_NO_DEADLINE;
+  enum mb_exit exit = begin(L, g);
+  free(g);
+  return exit;
 }
 
 enum mb_exit mb_pool_generation(const struct mb_generation_start *start) {

@@ -2,11 +2,16 @@
 #include "http/http_date.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #define DATE_SIZE 30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and its NUL */
+
+/* Writes the last two digits of a number. */
+static void put_two(char *to, unsigned number) {
+  to[0] = (char)('0' + number / 10 % 10);
+  to[1] = (char)('0' + number % 10);
+}
 
 /*
  * Writes an IMF-fixdate (RFC 9110, section 5.6.7). gmtime and strftime are no help: they read the time
@@ -24,9 +29,15 @@ static void format_date(char text[DATE_SIZE], int64_t when) {
   unsigned month = (5 * in_year + 2) / 153; /* 0: March */
   unsigned in_month = in_year - (153 * month + 2) / 5 + 1;
   year += since / 146097 * 400 + (month >= 10);
-  snprintf(text, DATE_SIZE, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + day % 7 * 3,
-           in_month % 100, months + month * 3, year % 10000, second / 3600 % 24, second / 60 % 60,
-           second % 60);
+  memcpy(text, "Sun, 06 Nov 1994 08:49:37 GMT", DATE_SIZE);
+  memcpy(text, days + day % 7 * 3, 3);
+  put_two(text + 5, in_month);
+  memcpy(text + 8, months + month * 3, 3);
+  put_two(text + 12, year / 100);
+  put_two(text + 14, year);
+  put_two(text + 17, second / 3600);
+  put_two(text + 20, second / 60 % 60);
+  put_two(text + 23, second % 60);
 }
 
 /* Makes the line at most once a second. */

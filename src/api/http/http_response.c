@@ -6,12 +6,12 @@
 
 #include <lauxlib.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "api/http/http_response_head.h"
 #include "api/http/http_response_output.h"
 #include "api/http/http_response_state.h"
 #include "http/http_date.h"
+#include "http/http_number.h"
 #include "socket/handle.h"
 
 static struct mb_http_response *response_at(lua_State *L, int index) {
@@ -229,12 +229,11 @@ static int check_file(lua_State *L) {
 
 /* Sets Content-Length to the size of a file that seems to be the whole body. */
 static void set_length(lua_State *L, struct mb_http_response *r, uint64_t size) {
-  char line[48];
+  char line[MB_HTTP_LENGTH_LINE_MAX];
   bool whole = r->head_pending && !r->interim && !r->has_length && r->sent == 0;
   if (!whole || mb_http_response_is_bodyless(r)) return;
   r->state = MB_HTTP_RESPONSE_BROKEN;
-  snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)size);
-  mb_http_response_append_text(L, &r->head, line);
+  mb_http_response_append(L, &r->head, line, mb_http_length_line(line, size));
   r->has_length = r->length_of_file = true;
   r->length = size;
 }
@@ -252,10 +251,9 @@ static int begin_file_bytes(lua_State *L, int status, lua_KContext ctx) {
   r->state = MB_HTTP_RESPONSE_BROKEN;
   r->sent += size;
   if (r->chunked) {
-    char line[24];
+    char line[MB_HTTP_CHUNK_SIZE_MAX];
     mb_http_response_push_of_wire(L, "socket");
-    mb_http_response_queue(L, mb_handle_at(L, -1), line,
-                           (size_t)snprintf(line, sizeof line, "%jx\r\n", (uintmax_t)size));
+    mb_http_response_queue(L, mb_handle_at(L, -1), line, mb_http_chunk_size_line(line, size));
   }
   r->state = MB_HTTP_RESPONSE_FILE;
   lua_pushboolean(L, 1);

@@ -2,13 +2,13 @@
 #include "api/http/http_response_head.h"
 
 #include <lauxlib.h>
-#include <stdio.h>
 
 #include "api/http/http_content.h"
 #include "api/http/http_input.h"
 #include "api/http/http_response_output.h"
 #include "base/drain.h"
 #include "http/http_date.h"
+#include "http/http_number.h"
 #include "http/http_reason.h"
 #include "http/http_span.h"
 
@@ -217,9 +217,8 @@ static void append_framing(lua_State *L, struct mb_http_response *r, const uint6
   if (r->code == 205) {
     mb_http_response_append_text(L, &r->head, "Content-Length: 0\r\n");
   } else if (size) {
-    char line[48];
-    snprintf(line, sizeof line, "Content-Length: %ju\r\n", (uintmax_t)*size);
-    mb_http_response_append_text(L, &r->head, line);
+    char line[MB_HTTP_LENGTH_LINE_MAX];
+    mb_http_response_append(L, &r->head, line, mb_http_length_line(line, *size));
   } else if (r->is_head) {
     return;
   } else if (r->minor > 0) {

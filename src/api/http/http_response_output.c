@@ -1,12 +1,12 @@
 /* Output of a response: the gathered bytes go, framed, into the socket's queue and to the client. */
 #include "api/http/http_response_output.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "api/http/http_input.h"
 #include "api/http/http_request_log.h"
 #include "api/http/http_response_head.h"
+#include "http/http_number.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
@@ -93,8 +93,8 @@ void mb_http_response_emit(lua_State *L, struct mb_http_response *r, int data, b
     queue_gathered(L, h, &r->head);
   }
   if (r->chunked && size > 0) {
-    char line[24];
-    mb_http_response_queue(L, h, line, (size_t)snprintf(line, sizeof line, "%zx\r\n", size));
+    char line[MB_HTTP_CHUNK_SIZE_MAX];
+    mb_http_response_queue(L, h, line, mb_http_chunk_size_line(line, size));
   }
   queue_gathered(L, h, &r->body);
   lua_pushcfunction(L, flush ? mb_handle_method_flush_nb : mb_handle_method_write_nb);
