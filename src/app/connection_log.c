@@ -138,6 +138,7 @@ void mb_connection_log_end_by(struct mb_connection_log *log, const char *how) {
 
 void mb_connection_log_end(struct mb_connection_log *log, int status) {
   char text[24];
-  if (!log->wanted) return; /* printf alone is some 1500 instructions, and five pages of the C library */
+  if (!log->wanted)
+    return; /* printf alone is some 1500 instructions, and five pages of the C library */
   mb_connection_log_end_by(log, number(text, status));
 }
