@@ -20,29 +20,30 @@
 #define SILENT_USEC 100000
 
 /*
- * Waits once. Sets *drains when the process is told to end; it is not told again.
+ * Waits once. more: what is there is not enough. Sets *drains when the process is told to end; it is not told again.
  * Returns 1 when input has come or ended, 0 when something else may have, or -errno.
  */
-static int wait_once(struct mb_handle *h, bool *drains, int64_t deadline) {
-  struct mb_interest interest = mb_handle_interest(h, POLLIN, false);
+static int wait_once(struct mb_handle *h, bool more, bool *drains, int64_t deadline) {
+  struct mb_interest interest = mb_handle_interest(h, POLLIN, more);
   if (interest.ready) return 1;
   struct pollfd fds[3];
   memcpy(fds, interest.fds, sizeof interest.fds);
-  fds[interest.count] = (struct pollfd){.fd = *drains ? -1 : mb_drain_fd(), .events = POLLIN};
-  int r = mb_fd_poll_once(fds, (size_t)interest.count + 1, deadline);
+  bool asks = !*drains && mb_drain_fd() >= 0;
+  if (asks) fds[interest.count] = (struct pollfd){.fd = mb_drain_fd(), .events = POLLIN};
+  int r = mb_fd_poll_once(fds, (size_t)interest.count + asks, deadline);
   if (r < 0) return r == -EINTR ? 0 : r;
-  if (fds[interest.count].revents) *drains = true;
+  if (asks && fds[interest.count].revents) *drains = true;
   return mb_handle_ready(h, &interest, fds) ? 1 : 0;
 }
 
 /* Waits for another request. Returns 1, 0 at the deadline or when the process is to end, or -errno. */
-static int await_next(struct mb_handle *h, int64_t deadline) {
+static int await_next(struct mb_handle *h, bool more, int64_t deadline) {
   int64_t began = mb_now_usec();
   bool drains = false;
   for (;;) {
     if (!drains && mb_drain_begun()) drains = true;
     if (drains && began + SILENT_USEC < deadline) deadline = began + SILENT_USEC;
-    int r = wait_once(h, &drains, deadline);
+    int r = wait_once(h, more, &drains, deadline);
     if (r != 0) return r;
     if (mb_now_usec() >= deadline) return 0;
   }
@@ -64,11 +65,13 @@ int mb_http_input_await(lua_State *L) {
   int64_t deadline =
       seconds > MB_SECONDS_MAX ? MB_NO_DEADLINE : mb_now_usec() + mb_usec_of(seconds);
   int r;
+  bool more = h->in_short; /* a head has begun, or only line ends have come */
+  h->in_short = false;
   if (lua_toboolean(L, 3)) {
-    r = mb_handle_wait(h, POLLIN, false, deadline);
+    r = mb_handle_wait(h, POLLIN, more, deadline);
   } else {
     mb_kept_set(true);
-    r = await_next(h, deadline);
+    r = await_next(h, more, deadline);
     mb_kept_set(false);
     if (r > 0 && mb_http_hand_over(h)) r = 0;
   }
