@@ -4,12 +4,13 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <time.h>
 
 /* What tells one text of a file from another. */
 struct mb_dev_stamp {
-  bool exists;
+  uint64_t exists; /* 0 or 1; no byte of the struct is padding: it goes through a pipe */
   dev_t device;
   ino_t inode;
   off_t size;

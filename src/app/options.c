@@ -225,6 +225,16 @@ bool mb_options_make_text(const struct mb_options *o) {
   return o->mode == MB_MODE_UNITS || o->mode == MB_MODE_INETD || o->mode == MB_MODE_XINETD;
 }
 
+/* Returns the option whose value was written as the next word, which reads as the script; NULL: none was. */
+static const char *misplaced_value(const struct mb_options *o) {
+  if (!o->script) return NULL;
+  const char *script = o->script;
+  size_t digits = strspn(script, "0123456789.:[]");
+  if (o->mode == MB_MODE_LISTEN && !*o->mode_value && digits > 0 && !script[digits]) return "serve";
+  bool is_format = strcmp(script, "json") == 0 || strcmp(script, "combined") == 0;
+  return o->access_log && is_format ? "access-log" : NULL;
+}
+
 static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX]) {
   bool serves = o->mode == MB_MODE_SERVE || o->mode == MB_MODE_LISTEN;
   const char *with = o->record ? "--record" : o->listener ? "--listener" : NULL;
@@ -263,6 +273,12 @@ static bool conflict(const struct mb_options *o, char error[MB_OPTIONS_ERROR_MAX
   if (o->dev && o->mode != MB_MODE_LISTEN) {
     snprintf(error, MB_OPTIONS_ERROR_MAX,
              "--dev goes with --serve: mb-handle --serve --dev SCRIPT");
+    return true;
+  }
+  const char *word = misplaced_value(o);
+  if (word) {
+    snprintf(error, MB_OPTIONS_ERROR_MAX, "--%s: a value stands behind an equals sign: --%s=%.60s",
+             word, word, o->script);
     return true;
   }
   if (o->exit_idle > 0 && o->mode == MB_MODE_LISTEN) {
@@ -354,6 +370,7 @@ void mb_options_help(FILE *to) {
       "Usage: mb-handle [OPTION]... [SCRIPT [ARG]...]\n"
       "Serve the one connection that systemd or inetd accepted with the Lua script SCRIPT;\n"
       "or replay captured input: mb-handle SCRIPT < capture.txt\n"
+      "or try a script: mb-handle --serve --dev SCRIPT\n"
       "or make a service of it: mb-handle --units /etc/systemd/system SCRIPT\n"
       "\n"
       "Without SCRIPT: $MB_SCRIPT; else, in " MB_HANDLERS_DIR

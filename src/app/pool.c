@@ -27,6 +27,8 @@
 
 /* A generation that has died is not started again earlier than that after its start. */
 #define RESTART_USEC 2000000
+/* A load that takes longer is given up when another one is asked for: it may hang. */
+#define LOAD_USEC 2000000
 /* Generations that drain, and those that died while children of theirs still served. */
 #define GENERATIONS_MAX 256
 
@@ -83,12 +85,10 @@ static void kill_group(const struct generation *g, int number) { kill(-g->pid, n
 static enum mb_exit be_generation(struct pool *p, struct mb_pool_board *board, int channel) {
   sigset_t set;
   sigfillset(&set);
-  sigprocmask(SIG_UNBLOCK, &set, NULL);
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigprocmask(SIG_BLOCK, &set, NULL);
-  mb_rare_setpgid(
-      0, 0); /* Ctrl-C is for the first process; and all that is below can be killed at once */
+  sigprocmask(SIG_UNBLOCK, &set,
+              NULL); /* programs that the script starts while it loads inherit that */
+  /* Ctrl-C is for the first process; and all that is below can be killed at once. */
+  mb_rare_setpgid(0, 0);
   close(p->signals);
   for (int i = 0; i < p->count; i++) close_channel(&p->list[i]);
   mb_pool_notify_forget();
@@ -211,6 +211,11 @@ static void load_failed(struct pool *p, struct generation *g, int status) {
   if (WIFSIGNALED(status) && !p->ending)
     mb_log(LOG_ERR, "pool: the process that loaded the script was ended by signal %d (%s)",
            WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
+  /* Every other end is one that has been logged. */
+  if (WIFEXITED(status) && (exit == MB_EXIT_OK || exit < MB_EXIT_USAGE || exit > MB_EXIT_CONFIG))
+    mb_log(LOG_ERR,
+           "pool: the script has ended the process that loads it, with status %d (os.exit)",
+           (int)exit);
   forget(p, g);
   if (p->ending) return;
   if (in_state(p, SERVING)) {
@@ -256,9 +261,10 @@ static void reap(struct pool *p) {
 static void read_signals(struct pool *p) {
   struct signalfd_siginfo info;
   while (read(p->signals, &info, sizeof info) == sizeof info) {
-    if (info.ssi_signo == SIGHUP) {
+    /* The kernel sends it when a terminal is closed, and then nobody wants the pool to stay. */
+    if (info.ssi_signo == SIGHUP && info.ssi_code != SI_KERNEL) {
       p->reload = true;
-    } else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
+    } else if (info.ssi_signo != SIGCHLD) {
       end_all(p, p->ending || (p->options->dev && info.ssi_signo == SIGINT));
     }
   }
@@ -290,7 +296,7 @@ static int64_t look_for_idleness(struct pool *p, int64_t now) {
   struct mb_pool_numbers n = count(p);
   int64_t from = n.last > serving->began ? n.last : serving->began;
   int64_t span = mb_usec_of(p->options->exit_idle);
-  if (n.busy > 0) return now + span;
+  if (n.busy > 0 || in_state(p, ORPHANED)) return now + span; /* what an orphan does is not known */
   if (now < from + span) return from + span;
   mb_log(LOG_NOTICE, "pool: no connection for %.14g s (--exit-idle): it ends",
          p->options->exit_idle);
@@ -311,11 +317,18 @@ static int64_t step(struct pool *p, bool *ret_forked) {
   if (p->ending && now >= p->kill_at) {
     p->kill_at = MB_NO_DEADLINE;
     if (p->count > 0)
-      mb_log(LOG_NOTICE, "pool: the grace is over: connections that are left are reset");
+      mb_log(LOG_NOTICE,
+             "pool: the grace is over: what is left is ended, and connections are reset");
     end_all(p, true);
   }
-  if (!p->ending && (p->reload || restart) && !in_state(p, LOADING)) {
-    if (p->reload) mb_pool_notify_reloading();
+  struct generation *loading = in_state(p, LOADING);
+  if (p->reload && loading && in_state(p, SERVING) && now - loading->began > LOAD_USEC) {
+    mb_log(LOG_WARNING,
+           "pool: a load of the script that has not ended yet is given up for another one");
+    kill_group(loading, SIGKILL);
+  }
+  if (!p->ending && (p->reload || restart) && !loading) {
+    if (p->reload) mb_pool_notify_reloading(&p->notify);
     p->reload = false;
     p->restart_at = MB_NO_DEADLINE;
     pid_t pid = start(p, &p->exit);
@@ -333,7 +346,7 @@ static int64_t step(struct pool *p, bool *ret_forked) {
   if (p->ending) again_at = p->kill_at;
   struct mb_pool_numbers numbers = count(p);
   again_at = earlier(again_at, mb_pool_notify_status(&p->notify, &numbers, now));
-  if (p->notify.ready_by == 0 && !p->is_announced) log_ready(p);
+  if (p->notify.ready_by == 0 && !p->is_announced && !in_state(p, LOADING)) log_ready(p);
   return again_at;
 }
 

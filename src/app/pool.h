@@ -38,8 +38,8 @@ struct mb_generation_start {
 };
 
 /*
- * Loads the script, says by the channel that it serves, with the descriptors of its sockets, and serves. SIGTERM is
- * blocked, and makes it drain: it ends when all of its children have ended. Returns the exit status of the process,
+ * Loads the script, says by the channel that it serves, with the descriptors of its sockets, and serves. From
+ * then on SIGTERM makes it drain: it ends when all of its children have ended. Returns the exit status of the process,
  * which may be that of a child.
  */
 enum mb_exit mb_pool_generation(const struct mb_generation_start *start);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -249,6 +250,8 @@ static int next_connection(struct child *c, int64_t deadline,
   if (fd < 0 && fd != -ECANCELED)
     mb_log(LOG_ERR, "pool: cannot wait for a connection: %s", strerror(-fd));
   if (fd >= 0) begin(c);
+  /* A script that wants to learn that the pool ends learns it also when its connection began later. */
+  if (fd >= 0 && c->start->board->draining) kill(getpid(), SIGTERM);
   return fd;
 }
 

@@ -14,9 +14,11 @@ enum mb_pool_ended mb_pool_child_ended(pid_t pid, int status, enum mb_child_stat
   bool unprepared = state == MB_CHILD_STARTING;
   if (WIFEXITED(status)) {
     if (!unprepared) return MB_POOL_DONE;
-    if (WEXITSTATUS(status) == 0)
-      mb_log(LOG_WARNING, "pool: process %d ended within prepare, before its first connection",
-             (int)pid);
+    /* What prepare throws is logged already, but not what it means. */
+    mb_log(LOG_WARNING,
+           "pool: process %d ended within prepare, with status %d: another one is tried after "
+           "fork_error_delay",
+           (int)pid, WEXITSTATUS(status));
     return MB_POOL_UNPREPARED;
   }
   int number = WTERMSIG(status);

@@ -22,6 +22,7 @@
 #include "app/pool_policy.h"
 #include "app/pool_tasks.h"
 #include "app/script.h"
+#include "app/serve_address.h"
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/rare.h"
@@ -38,7 +39,9 @@
 struct service {
   const struct mb_service *service;
   struct mb_pool_policy policy;
-  bool watched; /* the wait that comes next ends when a connection waits */
+  int retire;         /* an eventfd: an idle child that takes 1 of it ends */
+  int64_t reclaim_at; /* no other kept connection is ended before */
+  bool watched;       /* the wait that comes next ends when a connection waits */
 };
 
 struct generation {
@@ -47,15 +50,15 @@ struct generation {
   struct service services[MB_POOL_SERVICES_MAX];
   int nservices;
   struct mb_pool_tasks tasks;
-  int signals, wake, retire; /* signalfd, eventfds */
-  int drain[2]; /* a pipe: its reading end is every child's, its other end ours alone */
+  int signals, wake; /* signalfd, eventfd */
+  int drain[2];      /* a pipe: its reading end is every child's, its other end ours alone */
   bool draining;
   /*
    * While it drains: the sockets end then, or when nothing waits in them any more. 0: they have ended, or others accept
    * from them.
    */
   int64_t clear_until;
-  int64_t kill_at;  /* once the first process has gone: kills what is left; else MB_NO_DEADLINE */
+  bool is_alone;    /* the first process has gone */
   bool fork_failed; /* was logged */
 };
 
@@ -95,7 +98,7 @@ static enum mb_exit run_child(lua_State *L, struct generation *g, int service, i
       .board = g->start->board,
       .slot = slot,
       .drain_fd = g->drain[0],
-      .retire_fd = g->retire,
+      .retire_fd = service < 0 ? -1 : g->services[service].retire,
       .wake_fd = g->wake,
       .sockets = g->start->sockets,
   };
@@ -166,11 +169,15 @@ static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_
     if (step.action == MB_POOL_WAIT) {
       /* The connection that has waited longest for another request ends, so that its process is free. */
       pid_t kept = mb_pool_board_kept_longest(board, number, now - KEPT_USEC);
-      if (step.full && counts.waiting && kept) kill(kept, SIGTERM);
+      if (step.full && counts.waiting && kept && now >= s->reclaim_at) {
+        kill(kept, SIGTERM);
+        s->reclaim_at = now + KEPT_USEC; /* it takes its time to end, and one is enough */
+      }
       break;
     }
     if (step.action == MB_POOL_RETIRE) {
-      if (write(g->retire, &one, sizeof one) != 0) break; /* one that fails is asked for again */
+      if (write(s->retire, &one, sizeof one) < 0) break; /* it is asked for again */
+      break;
     }
     int slot;
     pid_t pid = make_process(g, number, &slot);
@@ -237,11 +244,10 @@ static void drain(struct generation *g) {
   }
 }
 
-/* The first process has ended without a word: nobody will kill what does not end. */
+/* The first process has ended without a word: running connections go on, however long they take. */
 static void outlive(struct generation *g) {
-  double grace = g->start->options->grace > 0 ? g->start->options->grace : MB_POOL_GRACE;
   close(g->start->channel);
-  g->kill_at = mb_now_usec() + mb_usec_of(grace);
+  g->is_alone = true;
   if (!g->draining && g->start->options->mode == MB_MODE_LISTEN)
     mb_pool_sockets_stop(g->start->sockets, g->start->board);
   drain(g);
@@ -262,7 +268,7 @@ static void wait_for_events(struct generation *g, int64_t deadline) {
   struct pollfd fds[FIXED + MB_POOL_SOCKETS_MAX] = {
       [SIGNALS] = {g->signals, POLLIN, 0},
       [WAKE] = {g->wake, POLLIN, 0},
-      [CHANNEL] = {g->kill_at == MB_NO_DEADLINE ? g->start->channel : -1, POLLIN, 0},
+      [CHANNEL] = {g->is_alone ? -1 : g->start->channel, POLLIN, 0},
   };
   size_t n = FIXED;
   for (int i = 0; i < g->start->sockets->count && (!g->draining || g->clear_until); i++) {
@@ -315,13 +321,11 @@ static bool clear(lua_State *L, struct generation *g, int64_t *again_at, enum mb
 static enum mb_exit loop(lua_State *L, struct generation *g) {
   enum mb_exit exit = MB_EXIT_OK;
   for (;;) {
-    int64_t again_at = g->kill_at;
+    int64_t again_at = MB_NO_DEADLINE;
     reap(g);
     if (g->draining) {
       if (g->clear_until && clear(L, g, &again_at, &exit)) return exit;
       if (!g->clear_until && mb_pool_board_children(g->start->board) == 0) return MB_EXIT_OK;
-      if (mb_now_usec() >= g->kill_at)
-        kill(0, SIGKILL); /* the whole group, and so this process, too */
     } else {
       if (tend_all(L, g, &again_at, &exit)) return exit;
       if (tend_tasks(L, g, &again_at, &exit)) return exit;
@@ -340,9 +344,12 @@ static bool open_descriptors(struct generation *g) {
   sigprocmask(SIG_BLOCK, &set, NULL);
   g->signals = MB_RARE(signalfd)(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
   g->wake = MB_RARE(eventfd)(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  g->retire = MB_RARE(eventfd)(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
-  if (g->signals >= 0 && g->wake >= 0 && g->retire >= 0 && pipe2(g->drain, O_CLOEXEC) == 0)
-    return true;
+  bool good = g->signals >= 0 && g->wake >= 0;
+  for (int i = 0; i < g->nservices && good; i++) {
+    g->services[i].retire = MB_RARE(eventfd)(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
+    good = g->services[i].retire >= 0;
+  }
+  if (good && pipe2(g->drain, O_CLOEXEC) == 0) return true;
   mb_log(LOG_ERR, "pool: cannot begin: %s", strerror(errno));
   return false;
 }
@@ -373,7 +380,8 @@ static bool find_services(struct generation *g, struct mb_pool_ready *ready) {
   return true;
 }
 
-static enum mb_exit begin(lua_State *L, struct generation *g) {
+/* Makes everything ready for the first child, and says so. */
+static enum mb_exit set_up(lua_State *L, struct generation *g) {
   const struct mb_script *script = g->script;
   struct mb_pool_sockets *sockets = g->start->sockets;
   struct mb_pool_ready ready = {0};
@@ -392,7 +400,7 @@ static enum mb_exit begin(lua_State *L, struct generation *g) {
     mb_log(LOG_ERR, "pool: cannot tell that the script is loaded: %s", strerror(-r));
     return MB_EXIT_SYSTEM;
   }
-  return loop(L, g);
+  return MB_EXIT_OK;
 }
 
 /* The generation is not on the stack: each child would copy the pages around it. */
@@ -401,15 +409,21 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   if (!g) return MB_EXIT_SYSTEM;
   g->start = context;
   g->script = script;
-  g->kill_at = MB_NO_DEADLINE;
-  enum mb_exit exit = begin(L, g);
+  enum mb_exit exit = set_up(L, g);
+  if (exit == MB_EXIT_OK) {
+    exit = loop(L, g);
+  } else {
+    mb_pool_sockets_drop_new(g->start->sockets);
+  }
   free(g);
   return exit;
 }
 
 enum mb_exit mb_pool_generation(const struct mb_generation_start *start) {
   const struct mb_pool_sockets *sockets = start->sockets;
-  bool may_fail = start->options->dev && sockets->count == 0;
-  return (may_fail ? mb_dev_run_pool : mb_script_run_pool)(
-      start->options, sockets->count ? &sockets->list[0].local : NULL, serve, (void *)start);
+  struct mb_addr told;
+  const struct mb_addr *local = sockets->count ? &sockets->list[0].local : NULL;
+  /* Nothing is open yet: the address on the command line says which script is meant. */
+  if (!local && mb_serve_address_parse(start->options->mode_value, &told)) local = &told;
+  return mb_script_run_pool(start->options, local, serve, (void *)start);
 }

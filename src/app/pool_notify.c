@@ -36,7 +36,8 @@ static int64_t tell_ready(struct mb_pool_notify *notify, const struct mb_pool_nu
   return MB_NO_DEADLINE;
 }
 
-void mb_pool_notify_reloading(void) {
+void mb_pool_notify_reloading(struct mb_pool_notify *notify) {
+  notify->ready_by = 0; /* a load that was ready is told with this one */
   if (!is_wanted()) return;
   char text[64];
   snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, mb_now_usec());

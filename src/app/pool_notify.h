@@ -30,7 +30,7 @@ struct mb_pool_notify {
 void mb_pool_notify_ready(struct mb_pool_notify *notify, bool is_stale);
 
 /* RELOADING=1, with the time, as Type=notify-reload wants it. */
-void mb_pool_notify_reloading(void);
+void mb_pool_notify_reloading(struct mb_pool_notify *notify);
 
 /* STOPPING=1 */
 void mb_pool_notify_stopping(void);

@@ -8,8 +8,12 @@ enum { MAX_FORK = 256, MAX_FORK_PER_PROCESSOR = 4 };
 #define FORK_DELAY       0.25
 #define FORK_ERROR_DELAY 2.0
 #define EXIT_DELAY       60.0
+/* Shorter delays would do nothing but look and try again and again. */
+#define EXIT_DELAY_LEAST_USEC       100000
+#define FORK_ERROR_DELAY_LEAST_USEC 10000
 
 static int larger(int a, int b) { return a > b ? a : b; }
+static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Returns the field's value, or what holds without it. */
@@ -32,8 +36,10 @@ void mb_pool_policy_init(struct mb_pool_policy *policy, const struct mb_service 
                  .min_fork = least,
                  .max_fork = most,
                  .fork_delay = usec_of(service->fork_delay, FORK_DELAY),
-                 .fork_error_delay = usec_of(service->fork_error_delay, FORK_ERROR_DELAY),
-                 .exit_delay = usec_of(service->exit_delay, EXIT_DELAY)},
+                 .fork_error_delay = later(FORK_ERROR_DELAY_LEAST_USEC,
+                                           usec_of(service->fork_error_delay, FORK_ERROR_DELAY)),
+                 .exit_delay =
+                     later(EXIT_DELAY_LEAST_USEC, usec_of(service->exit_delay, EXIT_DELAY))},
   };
 }
 
@@ -59,7 +65,6 @@ static void forgive(struct mb_pool_policy *policy, int64_t now) {
   while (policy->lost > 0 && now >= policy->forgive_at) {
     policy->lost--;
     policy->forgive_at += policy->limits.fork_error_delay;
-    if (policy->limits.fork_error_delay == 0) policy->lost = 0;
   }
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "app/script.h"
@@ -17,6 +19,31 @@
 
 /* So long a process waits when the system has no room for a connection. */
 #define NO_ROOM_USEC 200000
+
+/* ---- the files of Unix sockets ---- */
+
+/* Gets the path of the socket's file. Returns false when it has none. */
+static bool has_path(const struct mb_pool_socket *s,
+                     char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1]) {
+  return s->local.any.sa_family == AF_UNIX && mb_addr_path(&s->local, path) > 0 && path[0] != '@';
+}
+
+/* Notes which file is the socket's own: by the time of its end, another server may have one of that name. */
+static void note_file(struct mb_pool_socket *s) {
+  char path[sizeof s->local.local.sun_path + 1];
+  struct stat st;
+  if (!s->is_ours || !has_path(s, path) || lstat(path, &st) != 0) return;
+  s->device = st.st_dev;
+  s->inode = st.st_ino;
+}
+
+static void remove_file(struct mb_pool_socket *s) {
+  char path[sizeof s->local.local.sun_path + 1];
+  struct stat st;
+  if (!s->inode || !has_path(s, path) || lstat(path, &st) != 0) return;
+  if (st.st_dev == s->device && st.st_ino == s->inode) unlink(path);
+  s->inode = 0;
+}
 
 /* ---- what was handed over ---- */
 
@@ -32,7 +59,7 @@ static bool take_socket(struct mb_pool_sockets *sockets, int fd, bool is_ours) {
     return false;
   }
   struct mb_pool_socket *s = &sockets->list[sockets->count];
-  *s = (struct mb_pool_socket){.fd = fd, .is_ours = is_ours};
+  *s = (struct mb_pool_socket){.fd = fd, .is_ours = is_ours, .is_new = is_ours};
   s->local.len = sizeof s->local.storage;
   int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || getsockname(fd, &s->local.any, &s->local.len) != 0) {
@@ -45,6 +72,7 @@ static bool take_socket(struct mb_pool_sockets *sockets, int fd, bool is_ours) {
     mb_log(LOG_ERR, "fd %d: cannot set O_NONBLOCK: %s", fd, strerror(errno));
     return false;
   }
+  note_file(s);
   sockets->count++;
   return true;
 }
@@ -78,6 +106,17 @@ static bool has_socket(const struct mb_pool_sockets *sockets, const struct mb_li
 
 static const char *offer(lua_State *L) { return mb_script_push_offer(L); }
 
+/* Returns what to say about an address that is in use: it may be this pool that has it. */
+static const char *who_has_it(const struct mb_pool_sockets *sockets,
+                              const struct mb_listen_entry *l) {
+  for (int i = 0; i < sockets->count; i++) {
+    if (l->port && mb_addr_port(&sockets->list[i].local) == l->port)
+      return "; this pool listens on that port at another address: another listener of the script "
+             "has it, or the pool has to be started again for the new one";
+  }
+  return "";
+}
+
 /* Opens a socket for a listener. */
 static enum mb_exit open_entry(lua_State *L, const char *script, const struct mb_options *options,
                                const struct mb_listen_entry *l, struct mb_pool_sockets *sockets) {
@@ -86,7 +125,7 @@ static enum mb_exit open_entry(lua_State *L, const char *script, const struct mb
   int fd = any ? mb_serve_address_open(options->mode_value, options->dev, error)
                : mb_serve_entry_open(l, options->dev, error);
   if (fd < 0) {
-    mb_log(LOG_ERR, "%s: %s", script, error);
+    mb_log(LOG_ERR, "%s: %s%s", script, error, fd == -EADDRINUSE ? who_has_it(sockets, l) : "");
     return fd == -EINVAL ? MB_EXIT_USAGE : MB_EXIT_SYSTEM;
   }
   (void)L;
@@ -110,7 +149,6 @@ static void drop_unwanted(struct mb_pool_sockets *sockets) {
 
 static enum mb_exit open_missing(lua_State *L, const char *script, const struct mb_options *options,
                                  struct mb_pool_sockets *sockets) {
-  drop_unwanted(sockets);
   bool is_told = options->mode_value[0] != '\0';
   const struct mb_listen_entry *named = NULL;
   int n = 0;
@@ -125,8 +163,12 @@ static enum mb_exit open_missing(lua_State *L, const char *script, const struct 
     enum mb_exit exit = open_entry(L, script, options, l, sockets);
     if (exit != MB_EXIT_OK) return exit;
   }
+  drop_unwanted(sockets);
   if (sockets->count > 0 && !named) return MB_EXIT_OK;
-  if (named) {
+  if (!named && options->listener) {
+    mb_log(LOG_ERR, "%s: listener %d takes no connection or does not exist; the script has: %s",
+           script, options->listener, offer(L));
+  } else if (named) {
     mb_log(LOG_ERR,
            "%s: --serve=%s: the script says itself where it listens: %s; write --serve alone, or "
            "choose one with --listener N",
@@ -168,6 +210,8 @@ enum mb_exit mb_pool_sockets_match(lua_State *L, const char *script,
   for (int i = 0; i < sockets->count; i++) {
     struct mb_pool_socket *s = &sockets->list[i];
     s->entry = mb_listen_find(L, &s->local, s->fd, options->listener);
+    if (s->entry && opens && !is_told && !mb_serve_entry_is_at(s->entry, &s->local, options->dev))
+      s->entry = NULL;
     /* What --serve=ADDRESS has opened belongs to whoever takes any connection. */
     if (s->entry && is_told && !options->listener && s->entry->proto != MB_PROTO_ANY)
       s->entry = NULL;
@@ -203,34 +247,52 @@ void mb_pool_sockets_describe(const struct mb_pool_sockets *sockets, char *text,
   }
 }
 
+/* Returns whether one of the sockets has the same address. */
+static bool is_among(const struct mb_pool_sockets *sockets, const struct mb_pool_socket *s) {
+  for (int i = 0; i < sockets->count; i++) {
+    const struct mb_addr *other = &sockets->list[i].local;
+    if (other->len == s->local.len && memcmp(&other->storage, &s->local.storage, other->len) == 0)
+      return true;
+  }
+  return false;
+}
+
+void mb_pool_sockets_drop_new(struct mb_pool_sockets *sockets) {
+  for (int i = 0; i < sockets->count; i++) {
+    if (sockets->list[i].is_new) remove_file(&sockets->list[i]);
+  }
+}
+
 void mb_pool_sockets_keep(struct mb_pool_sockets *sockets, const struct mb_options *options,
                           const int *fds, int count) {
   if (options->mode != MB_MODE_LISTEN) {
     for (int i = 0; i < count; i++) close(fds[i]);
     return;
   }
-  mb_pool_sockets_close(sockets, false);
+  struct mb_pool_sockets now = {.count = count};
   for (int i = 0; i < count; i++) {
-    struct mb_pool_socket *s = &sockets->list[sockets->count++];
+    struct mb_pool_socket *s = &now.list[i];
     *s = (struct mb_pool_socket){.fd = fds[i], .is_ours = true};
     s->local.len = sizeof s->local.storage;
     if (getsockname(s->fd, &s->local.any, &s->local.len) != 0) s->local.len = 0;
+    note_file(s);
   }
-}
-
-/* Removes the file of a Unix socket, if it has one. */
-static void remove_file(const struct mb_addr *local) {
-  char path[sizeof local->local.sun_path + 1];
-  if (local->any.sa_family == AF_UNIX && mb_addr_path(local, path) > 0 && path[0] != '@')
-    unlink(path);
+  /* One that is no longer wanted ends for all processes: the old ones would keep it open as long as they serve. */
+  for (int i = 0; i < sockets->count; i++) {
+    struct mb_pool_socket *s = &sockets->list[i];
+    if (is_among(&now, s)) continue;
+    remove_file(s);
+    mb_listener_end(s->fd);
+  }
+  mb_pool_sockets_close(sockets, false);
+  *sockets = now;
 }
 
 void mb_pool_sockets_stop(struct mb_pool_sockets *sockets, struct mb_pool_board *board) {
   for (int i = 0; i < sockets->count; i++) {
     struct mb_pool_socket *s = &sockets->list[i];
+    remove_file(s);
     mb_listener_stop(s->fd);
-    if (s->is_ours) remove_file(&s->local);
-    s->is_ours = false;
   }
   board->clearing = true;
 }
@@ -273,8 +335,8 @@ bool mb_pool_sockets_have_waiting(const struct mb_pool_sockets *sockets,
 
 void mb_pool_sockets_close(struct mb_pool_sockets *sockets, bool remove) {
   for (int i = 0; i < sockets->count; i++) {
-    const struct mb_pool_socket *s = &sockets->list[i];
-    if (remove && s->is_ours) remove_file(&s->local);
+    struct mb_pool_socket *s = &sockets->list[i];
+    if (remove) remove_file(s);
     if (remove && s->was_blocking) {
       int flags = fcntl(s->fd, F_GETFL);
       if (flags >= 0) fcntl(s->fd, F_SETFL, flags & ~O_NONBLOCK);

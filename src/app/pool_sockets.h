@@ -4,6 +4,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "app/listen.h"
 #include "app/options.h"
@@ -14,7 +15,10 @@
 struct mb_pool_socket {
   int fd;
   struct mb_addr local;
-  bool is_ours;                        /* opened here: its file, if any, is removed at the end */
+  bool is_ours;                        /* opened here */
+  bool is_new;                         /* opened by the load that runs */
+  dev_t device;                        /* with inode: of its file, which is removed at the end; */
+  ino_t inode;                         /* 0: it has none */
   bool was_blocking;                   /* its description had no O_NONBLOCK */
   const struct mb_listen_entry *entry; /* who takes its connections; NULL: not known yet */
 };
@@ -37,6 +41,9 @@ enum mb_exit mb_pool_sockets_take(struct mb_pool_sockets *sockets, int fd, int c
 enum mb_exit mb_pool_sockets_match(lua_State *L, const char *script,
                                    const struct mb_options *options,
                                    struct mb_pool_sockets *sockets);
+
+/* Removes the files of the sockets that mb_pool_sockets_match has opened: the load has failed. */
+void mb_pool_sockets_drop_new(struct mb_pool_sockets *sockets);
 
 /* Sets on TCP sockets what --tcp-keepalive says: the connections that they accept inherit it. */
 void mb_pool_sockets_set_keepalive(const struct mb_pool_sockets *sockets, int seconds);

@@ -10,6 +10,7 @@
 #include "base/listener.h"
 
 #define ERROR_MAX MB_SERVE_ADDRESS_ERROR_MAX
+#define HOST_MAX  256
 
 /* How to find out who has the address. */
 static const char *hint(int r, bool local) {
@@ -30,6 +31,10 @@ static int open_path(const char *path, char error[ERROR_MAX]) {
   /* The path of a server that still runs is not taken away from it. */
   if (r == 0 && mb_listener_answers(&addr)) r = -EADDRINUSE;
   if (r == 0) r = mb_listener_local(&addr, NULL);
+  if (r == -EEXIST) {
+    snprintf(error, ERROR_MAX, "cannot listen on %s: it is there, and is no socket", path);
+    return r;
+  }
   return r < 0 ? failed(path, r, true, error) : r;
 }
 
@@ -63,7 +68,7 @@ static int open_tcp(const char *host, const char *port, const struct mb_listener
   if (loopback && !is_loopback(list)) {
     snprintf(error, ERROR_MAX,
              "--dev shows the script's text to whoever asks, and listens on loopback only: %s is "
-             "not (write 127.0.0.1:%s)",
+             "not (in the script, host = \"127.0.0.1\"; on the command line, 127.0.0.1:%s)",
              where, port);
     r = -EINVAL;
   } else {
@@ -86,29 +91,72 @@ static bool is_port(const char *text) {
   return *end == '\0' && port >= 1 && port <= UINT16_MAX;
 }
 
-int mb_serve_address_open(const char *text, bool loopback, char error[ERROR_MAX]) {
-  static const struct mb_listener_options both = {.both = true};
-  if (*text == '\0') text = MB_SERVE_ADDRESS;
-  if (strchr(text, '/') || *text == '@') return open_path(text, error);
-  if (is_port(text)) return open_tcp(loopback ? "127.0.0.1" : "::", text, &both, loopback, error);
-  char host[256];
+/*
+ * Splits a text into a host and a port. "" is the host of a port alone.
+ * Returns the port, or NULL when the text is no such address.
+ */
+static const char *split(const char *text, char host[HOST_MAX]) {
   const char *colon = strrchr(text, ':'), *from = text;
   size_t len = colon ? (size_t)(colon - text) : 0;
+  host[0] = '\0';
+  if (is_port(text)) return text;
   if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
     from++;
     len -= 2;
   } else if (memchr(text, ':', len)) {
     len = 0; /* an IPv6 address needs its brackets */
   }
-  if (len == 0 || len >= sizeof host || !is_port(colon + 1)) {
+  if (len == 0 || len >= HOST_MAX || !is_port(colon + 1)) return NULL;
+  if (len > 1 || *from != '*') snprintf(host, HOST_MAX, "%.*s", (int)len, from);
+  return colon + 1;
+}
+
+static bool is_path(const char *text) { return strchr(text, '/') || *text == '@'; }
+
+int mb_serve_address_open(const char *text, bool loopback, char error[ERROR_MAX]) {
+  static const struct mb_listener_options both = {.both = true};
+  char host[HOST_MAX];
+  if (*text == '\0') text = MB_SERVE_ADDRESS;
+  if (is_path(text) && !strstr(text, "://")) return open_path(text, error);
+  const char *port = split(text, host);
+  if (!port) {
     snprintf(error, ERROR_MAX,
              "--serve: expected a port (8080), an address and a port (127.0.0.1:8080, [::1]:8080) "
              "or a path with a slash, got \"%s\"",
              text);
     return -EINVAL;
   }
-  snprintf(host, sizeof host, "%.*s", (int)len, from);
-  return open_tcp(host, colon + 1, &both, loopback, error);
+  const char *every = loopback ? "127.0.0.1" : "::";
+  return open_tcp(host[0] ? host : every, port, &both, loopback, error);
+}
+
+bool mb_serve_address_parse(const char *text, struct mb_addr *ret) {
+  char host[HOST_MAX];
+  if (!text || !*text) return false;
+  if (is_path(text)) return mb_addr_from_path(text, ret) == 0;
+  const char *port = split(text, host);
+  if (!port) return false;
+  if (mb_addr_from_text(host[0] ? host : "::", -1, ret) < 0) mb_addr_from_text("::", -1, ret);
+  mb_addr_set_port(ret, (uint16_t)atoi(port));
+  return true;
+}
+
+/* Returns the host at which a listener listens. */
+static const char *host_of(const struct mb_listen_entry *l, bool loopback) {
+  struct mb_addr addr;
+  bool every = mb_addr_from_text(l->text, -1, &addr) == 0 && mb_addr_is_every(&addr);
+  return loopback && every ? "127.0.0.1" : l->text;
+}
+
+bool mb_serve_entry_is_at(const struct mb_listen_entry *l, const struct mb_addr *local,
+                          bool loopback) {
+  struct mb_addr wanted;
+  if (l->proto == MB_PROTO_ANY || l->proto == MB_PROTO_LOCAL) return true;
+  if (mb_addr_from_text(host_of(l, loopback), -1, &wanted) < 0) return true; /* a name */
+  bool is_every = mb_addr_is_every(local);
+  if (!mb_addr_is_every(&wanted)) return !is_every;
+  /* "::" is opened as 0.0.0.0 on a system without IPv6. */
+  return is_every && (!mb_addr_ip4(&wanted) == !mb_addr_ip4(local) || !mb_addr_ip4(&wanted));
 }
 
 int mb_serve_entry_open(const struct mb_listen_entry *l, bool loopback, char error[ERROR_MAX]) {
@@ -117,5 +165,5 @@ int mb_serve_entry_open(const struct mb_listen_entry *l, bool loopback, char err
   snprintf(port, sizeof port, "%d", (int)l->port);
   const struct mb_listener_options options = {.both = l->proto != MB_PROTO_TCP6,
                                               .v6only = l->proto == MB_PROTO_TCP6};
-  return open_tcp(l->text, port, &options, loopback, error);
+  return open_tcp(host_of(l, loopback), port, &options, loopback, error);
 }

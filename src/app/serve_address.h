@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "app/listen.h"
+#include "base/addr.h"
 
 #define MB_SERVE_ADDRESS_ERROR_MAX 512
 
@@ -20,7 +21,24 @@
 int mb_serve_address_open(const char *text, bool loopback,
                           char ret_error[MB_SERVE_ADDRESS_ERROR_MAX]);
 
-/* Listens where a listener of the script says. Returns as mb_serve_address_open does. */
+/*
+ * Reads such an address, without a look at any network: a name stands for no address, and its port is kept.
+ * text  NULL and "" are no address
+ * Returns false when it is none.
+ */
+bool mb_serve_address_parse(const char *text, struct mb_addr *ret);
+
+/*
+ * Returns whether a socket that was opened for a listener of a script would be bound to this address, which the listener
+ * matches: an address of its own is not every address.
+ */
+bool mb_serve_entry_is_at(const struct mb_listen_entry *entry, const struct mb_addr *local,
+                          bool loopback);
+
+/*
+ * Listens where a listener of the script says. Returns as mb_serve_address_open does.
+ * loopback  every address stands for 127.0.0.1
+ */
 int mb_serve_entry_open(const struct mb_listen_entry *entry, bool loopback,
                         char ret_error[MB_SERVE_ADDRESS_ERROR_MAX]);
 

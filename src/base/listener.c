@@ -96,8 +96,9 @@ int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_optio
 bool mb_listener_answers(const struct mb_addr *addr) {
   int fd = open_socket(AF_UNIX);
   if (fd < 0) return false;
-  /* EAGAIN: somebody listens, and has no time. */
-  bool answers = connect(fd, &addr->any, addr->len) == 0 || errno == EAGAIN;
+  /* Any other failure is one of somebody who is there: of another kind, of another user, or without time. */
+  bool answers =
+      connect(fd, &addr->any, addr->len) == 0 || (errno != ECONNREFUSED && errno != ENOENT);
   close(fd);
   return answers;
 }

@@ -4,6 +4,7 @@ is started directly; tests/integration/pool_systemd.py has the service manager."
 
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -451,6 +452,182 @@ def _():
     client.send("x")
     equal(client.end(), (b"x", "eof"), "the connection ends as it would have")
     until(lambda: not any(mbpool.status_of(pid) for pid in pids), "all have ended")
+
+
+# ---- what once went wrong ----
+
+
+@test("exit_delay=0 and fork_error_delay=0 cost an idle pool nothing")
+def _():
+    pool = Pool(listening_at("pre_fork=2, min_fork=1, max_fork=4, exit_delay=0, fork_error_delay=0, ", body="return true")).ready()
+    for _ in range(5):
+        pool.ask()
+    pids = [pool.pid, pool.generation()]
+    before = [sum(map(int, mbpool.status_of(pid)[11:13])) for pid in pids]
+    time.sleep(1)
+    used = sum(sum(map(int, mbpool.status_of(pid)[11:13])) for pid in pids) - sum(before)
+    check(used < 20, f"{used} ticks of processor time in a second")
+    pool.stop()
+
+
+@test("a client that says nothing makes place for one that waits, and does not hold up the end")
+def _():
+    text = script(
+        'local http = require "moonbridge_http"\nlisten{pre_fork=0, min_fork=1, max_fork=1, connect = http.generate_handler('
+        'function(request) request:send_status("200 OK") request:send_data("x") end)}\n'
+    )
+    pool = Pool(text).ready()
+    silent = Client(pool.where)
+    until(lambda: pool.workers(), "a process")
+    begin = time.monotonic()
+    check(b"200 OK" in pool.ask("GET / HTTP/1.0\r\n\r\n"), "the second client is served")
+    check(time.monotonic() - begin < 8 * mbtest.SLOWNESS, "soon")
+    silent.sock.close()
+    silent = Client(pool.where)
+    time.sleep(0.2)
+    begin = time.monotonic()
+    os.kill(pool.pid, signal.SIGTERM)
+    equal(pool.wait(), 0, "status")
+    check(time.monotonic() - begin < 8 * mbtest.SLOWNESS, "the end comes soon")
+    silent.sock.close()
+
+
+@test("a connection that is accepted after SIGTERM learns of it, too")
+def _():
+    body = (
+        'require("moonbridge_io").catch_sigterm() socket:flush("in\\n") '
+        'local _, why = require("moonbridge_io").poll({[socket] = true}, nil, 60, true) socket:write(why)'
+    )
+    pool = Pool(listening_at("pre_fork=0, min_fork=1, max_fork=1, ", body=body), "--grace=60").ready()
+    first = Client(pool.where)
+    equal(first.line(), "in", "served")
+    second = Client(pool.where)  # waits
+    os.kill(pool.pid, signal.SIGTERM)
+    equal(first.end(), (b"SIGTERM received", "eof"), "the first")
+    equal(second.end(), (b"in\nSIGTERM received", "eof"), "the second")
+    equal(pool.wait(), 0, "status")
+
+
+@test("the first process is killed: a connection goes on for longer than the grace")
+def _():
+    pool = Pool(listening_at("", body='socket:flush("in\\n") socket:write((socket:read(1)))'), "--grace=0.2").ready()
+    client = Client(pool.where)
+    equal(client.line(), "in", "served")
+    os.kill(pool.pid, signal.SIGKILL)
+    pool.wait()
+    time.sleep(1)
+    client.send("x")
+    equal(client.end(), (b"x", "eof"), "its end")
+
+
+@test("a script that ends its process by os.exit: the log says so")
+def _():
+    for status in (0, 3):
+        pool = Pool(script(f"os.exit({status})"))
+        equal(pool.wait(), status or 78, "status")
+        check(f"has ended the process that loads it, with status {status}" in pool.text(), pool.text())
+    pool = Pool(script("listen{prepare = function() os.exit(3) end, connect = print}")).ready()
+    until(lambda: "ended within prepare, with status 3" in pool.text(), pool.text())
+    pool.stop()
+
+
+@test("SIGHUP with --serve: a listener for more or fewer addresses of the same port cannot be had, and the log says why")
+def _():
+    port = mbtest.free_port()
+    for before, after in (("127.0.0.1", "::"), ("::", "127.0.0.1")):
+        row = 'listen{{{{proto="tcp", host="{}", port={}}}, connect = function(socket) socket:write("{}") end}}\n'
+        path = script(row.format(before, port, before))
+        pool = Pool(path, where=None).ready()
+        mbtest.write_file(path, row.format(after, port, after))
+        os.kill(pool.pid, signal.SIGHUP)
+        until(lambda p=pool: "the one that was loaded before goes on" in p.text(), pool.text())
+        check("the pool has to be started again for the new one" in pool.text(), pool.text())
+        equal(mbtest.answer(("127.0.0.1", port))[0], before.encode(), "goes on")
+        pool.stop()
+
+
+@test("SIGHUP with --serve: a listener that is dropped refuses clients at once, and takes its file along")
+def _():
+    port, other, path = mbtest.free_port(), mbtest.free_port(), mbtest.tmp("dropped.sock")
+    row = 'listen{{{{proto="tcp", host="127.0.0.1", port={}}}, {}connect = function(s) s:flush("in\\n") s:read(1) end}}\n'
+    both = row.format(port, f'{{proto="tcp", host="127.0.0.1", port={other}}}, {{proto="local", path="{path}"}}, ')
+    text = script(both)
+    pool = Pool(text, where=None).ready()
+    running = Client(("127.0.0.1", other))
+    equal(running.line(), "in", "a connection that stays")
+    mbtest.write_file(text, row.format(port, ""))
+    pool.reload()
+    check(refused(("127.0.0.1", other)) and not os.path.exists(path), "both are gone")
+    mbtest.write_file(text, both)
+    pool.reload()
+    with Client(("127.0.0.1", other)) as client:
+        equal(client.line(), "in", "and can be had again")
+        client.send("x")
+    running.send("x")
+    equal(running.end()[1], "eof", "the connection ends in order")
+    pool.stop()
+
+
+@test("a Unix socket of another server is not taken away")
+def _():
+    path = mbtest.tmp("other.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(path)
+        pool = Pool(script(ONE), where=path)
+        equal(pool.wait(), 71, "status")
+        check("another server has it" in pool.text() and os.path.exists(path), pool.text())
+    os.unlink(path)
+    pool = Pool(script(ONE), where=path).ready()
+    os.unlink(path)
+    with mbpool.listener(path):
+        pool.stop()
+        check(os.path.exists(path), "nor at the end of a pool that had one of this name")
+    mbtest.write_file(mbtest.tmp("no-socket"), "text")
+    pool = Pool(script(ONE), where=mbtest.tmp("no-socket"))
+    equal(pool.wait(), 71, "status")
+    check("is there, and is no socket" in pool.text(), pool.text())
+
+
+@test("a load that hangs is given up when another one is asked for")
+def _():
+    path = script('return function(socket) socket:write("old") end')
+    pool = Pool(path).ready()
+    mbtest.write_file(path, "while true do end")
+    os.kill(pool.pid, signal.SIGHUP)
+    until(lambda: any(int(mbpool.status_of(g)[11]) > 10 for g in pool.generations()), "it computes")
+    mbtest.write_file(path, 'return function(socket) socket:write("new") end')
+    time.sleep(2.2)
+    os.kill(pool.pid, signal.SIGHUP)
+    until(lambda: pool.ask() == b"new", "the new script")
+    check("is given up for another one" in pool.text(), pool.text())
+    pool.stop()
+
+
+@test("a terminal that is closed ends the pool")
+def _():
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        os.execv(HANDLE, [HANDLE, f"--serve=127.0.0.1:{mbtest.free_port()}", script(ONE)])
+    said = b""
+    while b"listening on" not in said:
+        said += os.read(terminal, 1000)
+    os.close(terminal)
+    until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, "its end")
+
+
+@test("--serve without a script finds it by the address; a value behind a space is told")
+def _():
+    port = mbtest.free_port()
+    directory = os.path.dirname(mbtest.tmp("by-address", "x"))
+    mbtest.write_file(f"{directory}/{port}.lua", 'return function(s) s:write("by port") end')
+    process = mbtest.Process([HANDLE, f"--serve=127.0.0.1:{port}", "--handlers", directory])
+    mbtest.wait_listening(("127.0.0.1", port))
+    equal(mbtest.answer(("127.0.0.1", port))[0], b"by port", "the script")
+    process.stop()
+    for argv, text in ((["--serve", "8080", "x.lua"], "--serve=8080"), (["--access-log", "json", "x.lua"], "--access-log=json")):
+        process = mbtest.Process([HANDLE, *argv])
+        equal(process.popen.wait(mbtest.DEADLINE), 64, "status")
+        check(text in process.text(), process.text())
 
 
 mbtest.main()

@@ -16,8 +16,12 @@
 #include "base/kept.h"
 #include "socket/handle.h"
 
-/* A client that was silent for so long has most likely no request on its way. */
-#define SILENT_USEC 100000
+/*
+ * A client that was silent for so long has most likely no request on its way: after a response, and after the beginning
+ * of its connection, as browsers make some to have them.
+ */
+#define SILENT_USEC       100000
+#define SILENT_FIRST_USEC 1000000
 
 /*
  * Waits once. more: what is there is not enough. Sets *drains when the process is told to end; it is not told again.
@@ -36,13 +40,16 @@ static int wait_once(struct mb_handle *h, bool more, bool *drains, int64_t deadl
   return mb_handle_ready(h, &interest, fds) ? 1 : 0;
 }
 
-/* Waits for another request. Returns 1, 0 at the deadline or when the process is to end, or -errno. */
-static int await_next(struct mb_handle *h, bool more, int64_t deadline) {
+/*
+ * Waits for a request. When the process is to end, it waits until the client was silent for so long.
+ * Returns 1, 0 at the deadline or when the process is to end, or -errno.
+ */
+static int await(struct mb_handle *h, bool more, int64_t silent, int64_t deadline) {
   int64_t began = mb_now_usec();
   bool drains = false;
   for (;;) {
     if (!drains && mb_drain_begun()) drains = true;
-    if (drains && began + SILENT_USEC < deadline) deadline = began + SILENT_USEC;
+    if (drains && began + silent < deadline) deadline = began + silent;
     int r = wait_once(h, more, &drains, deadline);
     if (r != 0) return r;
     if (mb_now_usec() >= deadline) return 0;
@@ -67,14 +74,13 @@ int mb_http_input_await(lua_State *L) {
   int r;
   bool more = h->in_short; /* a head has begun, or only line ends have come */
   h->in_short = false;
-  if (lua_toboolean(L, 3)) {
-    r = mb_handle_wait(h, POLLIN, more, deadline);
-  } else {
-    mb_kept_set(true);
-    r = await_next(h, more, deadline);
-    mb_kept_set(false);
-    if (r > 0 && mb_http_hand_over(h)) r = 0;
-  }
+  bool first = lua_toboolean(L, 3);
+  /* Where a head has begun, the client is not silent. */
+  bool is_kept = !first || mb_buf_len(&h->in) == 0;
+  if (is_kept) mb_kept_set(true);
+  r = await(h, more, first ? SILENT_FIRST_USEC : SILENT_USEC, deadline);
+  if (is_kept) mb_kept_set(false);
+  if (!first && r > 0 && mb_http_hand_over(h)) r = 0;
   if (r < 0) return luaL_error(L, "http: poll: %s", strerror(-r));
   lua_pushboolean(L, r > 0);
   return 1;

@@ -10,8 +10,8 @@
 /*
  * input:await(seconds, first)
  * Waits until input comes, for so many seconds; math.huge: for ever. first: it is the first of the connection. When
- * the process is to end (drain.h), it waits for another request only until the client was silent for a moment: a
- * request that is on its way gets its answer.
+ * the process is to end (drain.h), it waits only until the client was silent for a moment: a request that is on its
+ * way gets its answer.
  * Returns whether input has come, or has ended; false, too, when the connection was handed over. Throws when the system
  * cannot wait.
  */
