@@ -115,7 +115,7 @@ function addresses.check(listeners, is_enough)
   end
   refuse("the script does not say where to listen: call listen{{proto=\"tcp\", port=8080}, connect=...}, or "
     .. "{proto=\"local\", path=\"/run/NAME.sock\"}; or install it as PORT.lua in the handler directory, for "
-    .. "mb@PORT.socket")
+    .. "mb@PORT.socket or mb-pool@PORT.socket")
 end
 
 return addresses

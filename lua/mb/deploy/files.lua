@@ -117,7 +117,9 @@ function files.directory(directory)
   if real and core.kind(real) == "directory" then return real end
   if real then refuse("--units: %s is no directory", quote.show(directory)) end
   local ENOENT = 2
-  if number == ENOENT then
+  if number == ENOENT and directory:find("^%-%-") then
+    refuse("--units: expected a directory, got the option %s", quote.show(directory))
+  elseif number == ENOENT then
     refuse("--units: there is no directory %s: make it with mkdir -p %s", quote.show(directory), quote.shell(directory))
   end
   refuse.system("--units: %s: %s", quote.show(directory), message)
