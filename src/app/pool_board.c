@@ -80,13 +80,13 @@ int mb_pool_board_children(const struct mb_pool_board *board) {
          counts[MB_CHILD_KEPT];
 }
 
-pid_t mb_pool_board_kept_longest(const struct mb_pool_board *board, int service, int64_t since) {
+pid_t mb_pool_board_kept_longest(const struct mb_pool_board *board, int service, int64_t now) {
   const struct mb_pool_slot *oldest = NULL;
   int n = board->nslots;
   for (int i = 0; i < n; i++) {
     const struct mb_pool_slot *s = &board->slots[i];
-    if (s->service != service || s->state != MB_CHILD_KEPT || s->since > since) continue;
-    if (!oldest || s->since < oldest->since) oldest = s;
+    if (s->service != service || s->state != MB_CHILD_KEPT || s->kept_until > now) continue;
+    if (!oldest || s->kept_until < oldest->kept_until) oldest = s;
   }
   return oldest ? oldest->pid : 0;
 }

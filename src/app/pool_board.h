@@ -26,8 +26,9 @@ enum mb_child_state {
 };
 
 struct mb_pool_slot {
-  _Atomic int state;       /* enum mb_child_state; the child writes it, but for NONE and STARTING */
-  _Atomic int64_t since;   /* monotonic microseconds: when KEPT began */
+  _Atomic int state; /* enum mb_child_state; the child writes it, but for NONE and STARTING */
+  _Atomic int64_t
+      kept_until;          /* monotonic microseconds: from then on nothing is lost when KEPT ends */
   _Atomic uint64_t served; /* connections */
   _Atomic bool serving;    /* a connection that is not counted yet */
   pid_t pid;               /* the parent's, as is `service` */
@@ -76,10 +77,10 @@ bool mb_pool_board_set(struct mb_pool_board *board, int slot, enum mb_child_stat
 int mb_pool_board_children(const struct mb_pool_board *board);
 
 /*
- * Returns the process of the service whose connection has waited longest for another request, and at least from the
- * point in monotonic microseconds `since` on; 0 when there is none.
+ * Returns the process of the service whose connection has waited longest for a request, of those with which nothing is
+ * lost when they end now; 0 when there is none.
  */
-pid_t mb_pool_board_kept_longest(const struct mb_pool_board *board, int service, int64_t since);
+pid_t mb_pool_board_kept_longest(const struct mb_pool_board *board, int service, int64_t now);
 
 /* Counts the children of a service in each state. service -1: of all */
 void mb_pool_board_count(const struct mb_pool_board *board, int service,

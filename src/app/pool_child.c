@@ -61,10 +61,10 @@ static void set_state(const struct child *c, enum mb_child_state state) {
 static const struct child *current; /* for kept() */
 
 /* Notes that the connection waits for another request, or no longer does. */
-static void kept(bool is_kept) {
+static void kept(int64_t silent) {
   struct mb_pool_slot *slot = &current->start->board->slots[current->start->slot];
-  if (is_kept) slot->since = mb_now_usec();
-  slot->state = is_kept ? MB_CHILD_KEPT : MB_CHILD_BUSY;
+  if (silent) slot->kept_until = mb_now_usec() + silent;
+  slot->state = silent ? MB_CHILD_KEPT : MB_CHILD_BUSY;
 }
 
 /* A connection has come. */

@@ -31,8 +31,8 @@
 
 /* When all processes are busy, it is looked so often whether one of them only waits for another request. */
 #define FULL_USEC 20000
-/* A connection that has waited so long for another request makes place for one that waits to be accepted. */
-#define KEPT_USEC 100000
+/* A process whose kept connection is to end is given so long before it is the next one's turn. */
+#define RECLAIM_USEC 100000
 /* So long the sockets are kept for clients whose connection is being made when the pool is told to end. */
 #define CLEAR_USEC 200000
 
@@ -40,7 +40,8 @@ struct service {
   const struct mb_service *service;
   struct mb_pool_policy policy;
   int retire;         /* an eventfd: an idle child that takes 1 of it ends */
-  int64_t reclaim_at; /* no other kept connection is ended before */
+  pid_t reclaimed;    /* the last process whose kept connection was ended */
+  int64_t reclaim_at; /* no other one is ended before, unless that process has ended */
   bool watched;       /* the wait that comes next ends when a connection waits */
 };
 
@@ -168,10 +169,12 @@ static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_
     step = mb_pool_policy_next(&s->policy, &counts, now);
     if (step.action == MB_POOL_WAIT) {
       /* The connection that has waited longest for another request ends, so that its process is free. */
-      pid_t kept = mb_pool_board_kept_longest(board, number, now - KEPT_USEC);
-      if (step.full && counts.waiting && kept && now >= s->reclaim_at) {
+      pid_t kept = mb_pool_board_kept_longest(board, number, now);
+      bool is_ending = mb_pool_board_find(board, s->reclaimed) >= 0 && now < s->reclaim_at;
+      if (step.full && counts.waiting && kept && !is_ending) {
         kill(kept, SIGTERM);
-        s->reclaim_at = now + KEPT_USEC; /* it takes its time to end, and one is enough */
+        s->reclaimed = kept; /* it takes a moment to end, and one is enough */
+        s->reclaim_at = now + RECLAIM_USEC;
       }
       break;
     }

@@ -3,13 +3,13 @@
 
 #include <stddef.h>
 
-static void (*tell)(bool is_kept);
+static void (*tell)(int64_t silent);
 static const struct mb_kept_taker *taker;
 
-void mb_kept_tell(void (*f)(bool is_kept)) { tell = f; }
+void mb_kept_tell(void (*f)(int64_t silent)) { tell = f; }
 
-void mb_kept_set(bool is_kept) {
-  if (tell) tell(is_kept);
+void mb_kept_set(int64_t silent) {
+  if (tell) tell(silent);
 }
 
 void mb_kept_offer(const struct mb_kept_taker *named) { taker = named; }

@@ -3,14 +3,18 @@
 #define MB_KEPT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/addr.h"
 
-/* Names a function to call when such a wait begins (true) and when it has ended (false); NULL: none. */
-void mb_kept_tell(void (*f)(bool is_kept));
+/* Names a function that mb_kept_set calls with its argument; NULL: none. */
+void mb_kept_tell(void (*f)(int64_t silent));
 
-/* The wait begins, or has ended. */
-void mb_kept_set(bool is_kept);
+/*
+ * Such a wait begins, or has ended.
+ * silent  microseconds without a byte after which most likely none is on its way; 0: the wait has ended
+ */
+void mb_kept_set(int64_t silent);
 
 /* Who takes connections over when another request has come, before a byte of it is read. */
 struct mb_kept_taker {

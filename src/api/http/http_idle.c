@@ -77,9 +77,10 @@ int mb_http_input_await(lua_State *L) {
   bool first = lua_toboolean(L, 3);
   /* Where a head has begun, the client is not silent. */
   bool is_kept = !first || mb_buf_len(&h->in) == 0;
-  if (is_kept) mb_kept_set(true);
-  r = await(h, more, first ? SILENT_FIRST_USEC : SILENT_USEC, deadline);
-  if (is_kept) mb_kept_set(false);
+  int64_t silent = first ? SILENT_FIRST_USEC : SILENT_USEC;
+  if (is_kept) mb_kept_set(silent);
+  r = await(h, more, silent, deadline);
+  if (is_kept) mb_kept_set(0);
   if (!first && r > 0 && mb_http_hand_over(h)) r = 0;
   if (r < 0) return luaL_error(L, "http: poll: %s", strerror(-r));
   lua_pushboolean(L, r > 0);
