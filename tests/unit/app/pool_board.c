@@ -54,12 +54,14 @@ int main(void) {
   int taken = 2;
   while (mb_pool_board_take(b, 0) >= 0) taken++;
   tap_int(taken, MB_POOL_CHILDREN_MAX, "there is an end to the slots");
-  b->slots[second].kept_until = 100, b->slots[first].kept_until = 50;
+  b->slots[second].kept_until = 100;
+  b->slots[first].kept_until = 50;
   b->slots[first].service = b->slots[second].service = 2;
   b->slots[second].state = MB_CHILD_KEPT;
   tap_int(mb_pool_board_kept_longest(b, 2, 99), 0, "a kept connection that was silent too shortly");
   tap_int(mb_pool_board_kept_longest(b, 2, 100), 1002, "and long enough");
-  b->slots[first].pid = 1001, b->slots[first].state = MB_CHILD_KEPT;
+  b->slots[first].pid = 1001;
+  b->slots[first].state = MB_CHILD_KEPT;
   tap_int(mb_pool_board_kept_longest(b, 2, 100), 1001, "the one that waits longest comes first");
   tap_int(mb_pool_board_kept_longest(b, 0, 100), 0, "one of another service does not count");
   mb_pool_board_free(b);
