@@ -85,8 +85,8 @@ static void kill_group(const struct generation *g, int number) { kill(-g->pid, n
 static enum mb_exit be_generation(struct pool *p, struct mb_pool_board *board, int channel) {
   sigset_t set;
   sigfillset(&set);
-  sigprocmask(SIG_UNBLOCK, &set,
-              NULL); /* programs that the script starts while it loads inherit that */
+  /* Programs that the script starts while it loads inherit the mask. */
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
   /* Ctrl-C is for the first process; and all that is below can be killed at once. */
   mb_rare_setpgid(0, 0);
   close(p->signals);
@@ -122,8 +122,8 @@ static pid_t start(struct pool *p, enum mb_exit *ret_exit) {
     return 0;
   }
   close(ends[1]);
-  mb_rare_setpgid(pid,
-                  pid); /* it does so itself, too: a signal to the group must not come earlier */
+  /* It does so itself, too: a signal to the group must not come earlier. */
+  mb_rare_setpgid(pid, pid);
   p->list[p->count++] = (struct generation){
       .pid = pid, .state = LOADING, .channel = ends[0], .began = mb_now_usec(), .board = board};
   return pid;

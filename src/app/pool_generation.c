@@ -85,7 +85,7 @@ static pid_t make_process(struct generation *g, int service, int *ret_slot) {
 static void become_child(struct generation *g) {
   close(g->signals);
   if (g->drain[1] >= 0) close(g->drain[1]);
-  close(g->start->channel);
+  if (!g->is_alone) close(g->start->channel);
   /* Under load it never waits, and so would not learn that its parent has died. */
   mb_rare_prctl(PR_SET_PDEATHSIG, SIGTERM);
   sigset_t none;
