@@ -428,5 +428,7 @@ enum mb_exit mb_pool_generation(const struct mb_generation_start *start) {
   const struct mb_addr *local = sockets->count ? &sockets->list[0].local : NULL;
   /* Nothing is open yet: the address on the command line says which script is meant. */
   if (!local && mb_serve_address_parse(start->options->mode_value, &told)) local = &told;
-  return mb_script_run_pool(start->options, local, serve, (void *)start);
+  bool may_fail = start->options->dev && sockets->count == 0;
+  return (may_fail ? mb_dev_run_pool : mb_script_run_pool)(start->options, local, serve,
+                                                           (void *)start);
 }

@@ -141,11 +141,9 @@ bool mb_serve_address_parse(const char *text, struct mb_addr *ret) {
   return true;
 }
 
-/* Returns the host at which a listener listens. */
+/* Returns the host at which a listener listens. One that names no host has "::". */
 static const char *host_of(const struct mb_listen_entry *l, bool loopback) {
-  struct mb_addr addr;
-  bool every = mb_addr_from_text(l->text, -1, &addr) == 0 && mb_addr_is_every(&addr);
-  return loopback && every ? "127.0.0.1" : l->text;
+  return loopback && strcmp(l->text, "::") == 0 ? "127.0.0.1" : l->text;
 }
 
 bool mb_serve_entry_is_at(const struct mb_listen_entry *l, const struct mb_addr *local,

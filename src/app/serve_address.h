@@ -37,7 +37,7 @@ bool mb_serve_entry_is_at(const struct mb_listen_entry *entry, const struct mb_a
 
 /*
  * Listens where a listener of the script says. Returns as mb_serve_address_open does.
- * loopback  every address stands for 127.0.0.1
+ * loopback  a listener that names no host listens on 127.0.0.1
  */
 int mb_serve_entry_open(const struct mb_listen_entry *entry, bool loopback,
                         char ret_error[MB_SERVE_ADDRESS_ERROR_MAX]);

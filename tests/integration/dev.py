@@ -523,6 +523,13 @@ listen{{{{proto = "tcp", host = "0.0.0.0", port = {port}}}, connect = print}}
                  ["--serve", "--dev", listens]):
         said = mbtest.replay(*args)
         check(said.returncode != 0 and b"listens on loopback only" in said.stderr, f"{args}: {said}")
+    everywhere = write_file(mbtest.tmp("refused", "everywhere.lua"), f"""
+listen{{{{proto = "tcp", port = {port}}}, connect = function(socket) socket:write("x") end}}
+""")
+    pool = mbtest.Process([HANDLE, "--serve", "--dev", everywhere])
+    mbtest.wait_listening(("127.0.0.1", port))
+    until(lambda: f"http://127.0.0.1:{port}/" in pool.text(), "one that names no host is at 127.0.0.1")
+    pool.stop(signal.SIGINT)
     said = mbtest.replay("--dev", path)
     check(said.returncode == 64 and b"--dev goes with --serve" in said.stderr, f"without --serve: {said}")
     for address in (f"[::1]:{port}", str(port)):
