@@ -31,7 +31,7 @@ StartLimitIntervalSec=0
 
 local RELOADING = [[
 # systemctl waits until the script is loaded and serves. The pause is for the pool to say that it has begun.
-ExecReload=/bin/sh -c 'kill -HUP "$$MAINPID" && sleep 0.1'
+ExecReload=/bin/sh -c 'kill -HUP "$$MAINPID" && sleep 0.5'
 ]]
 
 local LIFE = [[
