@@ -382,6 +382,8 @@ def _():
             child = Serving(conn, *options, script(text))
             equal(client.line(), "there", "word")
             with socket.socket() as other:
+                # A listener is in the way all the same; a connection of another test that has the port is not.
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 other.bind(("127.0.0.2", port))  # "*" was bound to, and that would be in the way
             count = len(os.listdir(f"/proc/{child.pid}/fd"))
             client.send("go on\n")
