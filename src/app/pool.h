@@ -4,6 +4,7 @@
  *
  *   pool.c             the first process: starts and reloads, and ends all the others. It has no Lua state.
  *   pool_generation.c  a process that has loaded the script once: makes and replaces children
+ *   pool_setup.c       what it does before the first child
  *   pool_child.c       a child: prepare, one connection after another, finish
  */
 #ifndef MB_POOL_H

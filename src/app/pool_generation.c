@@ -3,31 +3,22 @@
  * the status of its end through all of them, so that the Lua state is closed as everywhere else.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/dev.h"
-#include "app/pool.h"
-#include "app/pool_channel.h"
-#include "app/pool_policy.h"
-#include "app/pool_tasks.h"
+#include "app/pool_generation.h"
 #include "app/script.h"
 #include "app/serve_address.h"
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/rare.h"
-#include "socket/timeout.h"
-#include "state/state.h"
 
 /* When all processes are busy, it is looked so often whether one of them only waits for another request. */
 #define FULL_USEC 20000
@@ -36,33 +27,6 @@
 /* So long the sockets are kept for clients whose connection is being made when the pool is told to end. */
 #define CLEAR_USEC 200000
 
-struct service {
-  const struct mb_service *service;
-  struct mb_pool_policy policy;
-  int retire;         /* an eventfd: an idle child that takes 1 of it ends */
-  pid_t reclaimed;    /* the last process whose kept connection was ended */
-  int64_t reclaim_at; /* no other one is ended before, unless that process has ended */
-  bool watched;       /* the wait that comes next ends when a connection waits */
-};
-
-struct generation {
-  const struct mb_generation_start *start;
-  const struct mb_script *script;
-  struct service services[MB_POOL_SERVICES_MAX];
-  int nservices;
-  struct mb_pool_tasks tasks;
-  int signals, wake; /* signalfd, eventfd */
-  int drain[2];      /* a pipe: its reading end is every child's, its other end ours alone */
-  bool draining;
-  /*
-   * While it drains: the sockets end then, or when nothing waits in them any more. 0: they have ended, or others accept
-   * from them.
-   */
-  int64_t clear_until;
-  bool is_alone;    /* the first process has gone */
-  bool fork_failed; /* was logged */
-};
-
 /* ---- children ---- */
 
 /*
@@ -70,7 +34,7 @@ struct generation {
  * service  its number; below 0: a task's
  * Returns 0 in the child; its process id; or -errno.
  */
-static pid_t make_process(struct generation *g, int service, int *ret_slot) {
+static pid_t make_process(struct mb_generation *g, int service, int *ret_slot) {
   int slot = mb_pool_board_take(g->start->board, service);
   if (slot < 0) return -EAGAIN;
   pid_t pid = fork();
@@ -82,7 +46,7 @@ static pid_t make_process(struct generation *g, int service, int *ret_slot) {
 }
 
 /* A child keeps what it needs, and its signals are those of a process that serves one connection. */
-static void become_child(struct generation *g) {
+static void become_child(struct mb_generation *g) {
   close(g->signals);
   if (g->drain[1] >= 0) close(g->drain[1]);
   if (!g->is_alone) close(g->start->channel);
@@ -93,7 +57,7 @@ static void become_child(struct generation *g) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static enum mb_exit run_child(lua_State *L, struct generation *g, int service, int slot) {
+static enum mb_exit run_child(lua_State *L, struct mb_generation *g, int service, int slot) {
   const struct mb_child_start start = {
       .options = g->start->options,
       .board = g->start->board,
@@ -108,14 +72,14 @@ static enum mb_exit run_child(lua_State *L, struct generation *g, int service, i
   return mb_pool_child(L, g->services[service].service, &start);
 }
 
-static void log_fork_failed(struct generation *g, int r) {
+static void log_fork_failed(struct mb_generation *g, int r) {
   if (!g->fork_failed)
     mb_log(LOG_WARNING, "pool: cannot make a process: %s; it is tried again after fork_error_delay",
            strerror(-r));
   g->fork_failed = true;
 }
 
-static void reap(struct generation *g) {
+static void reap(struct mb_generation *g) {
   struct mb_pool_board *board = g->start->board;
   int status;
   pid_t pid;
@@ -137,7 +101,7 @@ static void reap(struct generation *g) {
 
 /* ---- what a service needs now ---- */
 
-static bool owns(const struct service *s, const struct mb_pool_socket *socket) {
+static bool owns(const struct mb_generation_service *s, const struct mb_pool_socket *socket) {
   return socket->entry->service == s->service;
 }
 
@@ -146,9 +110,9 @@ static bool owns(const struct service *s, const struct mb_pool_socket *socket) {
  * Returns true in a child that has ended, with its status. Otherwise lowers *again_at to the time at which this is to
  * be called again.
  */
-static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_at,
+static bool tend(lua_State *L, struct mb_generation *g, int number, int64_t *again_at,
                  enum mb_exit *ret_exit) {
-  struct service *s = &g->services[number];
+  struct mb_generation_service *s = &g->services[number];
   struct mb_pool_board *board = g->start->board;
   struct mb_pool_step step;
   const uint64_t one = 1;
@@ -202,7 +166,7 @@ static bool tend(lua_State *L, struct generation *g, int number, int64_t *again_
 }
 
 /* Starts the interval or main that is due. Returns true in a child that has ended, with its status. */
-static bool tend_tasks(lua_State *L, struct generation *g, int64_t *again_at,
+static bool tend_tasks(lua_State *L, struct mb_generation *g, int64_t *again_at,
                        enum mb_exit *ret_exit) {
   int64_t now = mb_now_usec();
   int task;
@@ -224,7 +188,7 @@ static bool tend_tasks(lua_State *L, struct generation *g, int64_t *again_at,
 /* ---- the end ---- */
 
 /* Children end after their connections, idle ones at once. */
-static void drain(struct generation *g) {
+static void drain(struct mb_generation *g) {
   struct mb_pool_board *board = g->start->board;
   if (g->draining) return;
   g->draining = true;
@@ -248,7 +212,7 @@ static void drain(struct generation *g) {
 }
 
 /* The first process has ended without a word: running connections go on, however long they take. */
-static void outlive(struct generation *g) {
+static void outlive(struct mb_generation *g) {
   close(g->start->channel);
   g->is_alone = true;
   if (!g->draining && g->start->options->mode == MB_MODE_LISTEN)
@@ -256,7 +220,7 @@ static void outlive(struct generation *g) {
   drain(g);
 }
 
-static void read_signals(struct generation *g) {
+static void read_signals(struct mb_generation *g) {
   struct signalfd_siginfo info;
   while (read(g->signals, &info, sizeof info) == sizeof info) {
     if (info.ssi_signo == SIGTERM) drain(g);
@@ -266,7 +230,7 @@ static void read_signals(struct generation *g) {
 /* ---- the loop ---- */
 
 /* Waits until something has happened, and notes what. */
-static void wait_for_events(struct generation *g, int64_t deadline) {
+static void wait_for_events(struct mb_generation *g, int64_t deadline) {
   enum { SIGNALS, WAKE, CHANNEL, FIXED };
   struct pollfd fds[FIXED + MB_POOL_SOCKETS_MAX] = {
       [SIGNALS] = {g->signals, POLLIN, 0},
@@ -295,7 +259,7 @@ static void wait_for_events(struct generation *g, int64_t deadline) {
 }
 
 /* Calls tend for each service. Returns as it does. */
-static bool tend_all(lua_State *L, struct generation *g, int64_t *again_at,
+static bool tend_all(lua_State *L, struct mb_generation *g, int64_t *again_at,
                      enum mb_exit *ret_exit) {
   for (int i = 0; i < g->nservices; i++) {
     if (tend(L, g, i, again_at, ret_exit)) return true;
@@ -304,7 +268,8 @@ static bool tend_all(lua_State *L, struct generation *g, int64_t *again_at,
 }
 
 /* Makes processes for the connections that wait in the sockets, and then ends these. Returns as tend does. */
-static bool clear(lua_State *L, struct generation *g, int64_t *again_at, enum mb_exit *ret_exit) {
+static bool clear(lua_State *L, struct mb_generation *g, int64_t *again_at,
+                  enum mb_exit *ret_exit) {
   if (tend_all(L, g, again_at, ret_exit)) return true;
   if (mb_now_usec() < g->clear_until) {
     if (g->clear_until < *again_at) *again_at = g->clear_until;
@@ -321,7 +286,7 @@ static bool clear(lua_State *L, struct generation *g, int64_t *again_at, enum mb
   return false;
 }
 
-static enum mb_exit loop(lua_State *L, struct generation *g) {
+static enum mb_exit loop(lua_State *L, struct mb_generation *g) {
   enum mb_exit exit = MB_EXIT_OK;
   for (;;) {
     int64_t again_at = MB_NO_DEADLINE;
@@ -339,80 +304,13 @@ static enum mb_exit loop(lua_State *L, struct generation *g) {
 
 /* ---- the beginning ---- */
 
-static bool open_descriptors(struct generation *g) {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &set, NULL);
-  g->signals = MB_RARE(signalfd)(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-  g->wake = MB_RARE(eventfd)(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  bool good = g->signals >= 0 && g->wake >= 0;
-  for (int i = 0; i < g->nservices && good; i++) {
-    g->services[i].retire = MB_RARE(eventfd)(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
-    good = g->services[i].retire >= 0;
-  }
-  if (good && pipe2(g->drain, O_CLOEXEC) == 0) return true;
-  mb_log(LOG_ERR, "pool: cannot begin: %s", strerror(errno));
-  return false;
-}
-
-static bool is_known(const struct generation *g, const struct mb_service *service) {
-  for (int i = 0; i < g->nservices; i++) {
-    if (g->services[i].service == service) return true;
-  }
-  return false;
-}
-
-/* Makes a pool for each call of listen{} that has a socket. */
-static bool find_services(struct generation *g, struct mb_pool_ready *ready) {
-  int processors = (int)MB_RARE(sysconf)(_SC_NPROCESSORS_ONLN);
-  for (int i = 0; i < g->start->sockets->count; i++) {
-    const struct mb_service *service = g->start->sockets->list[i].entry->service;
-    if (is_known(g, service)) continue;
-    if (g->nservices == MB_POOL_SERVICES_MAX) {
-      mb_log(LOG_ERR, "%s: more than %d calls of listen{}", g->script->path, MB_POOL_SERVICES_MAX);
-      return false;
-    }
-    struct service *s = &g->services[g->nservices++];
-    s->service = service;
-    mb_pool_policy_init(&s->policy, service, processors > 0 ? processors : 1);
-    ready->least += s->policy.limits.min_fork;
-    ready->most += s->policy.limits.max_fork;
-  }
-  return true;
-}
-
-/* Makes everything ready for the first child, and says so. */
-static enum mb_exit set_up(lua_State *L, struct generation *g) {
-  const struct mb_script *script = g->script;
-  struct mb_pool_sockets *sockets = g->start->sockets;
-  struct mb_pool_ready ready = {0};
-  mb_timeout_forget(); /* --timeout is for the load, and then for each connection */
-  enum mb_exit exit = mb_pool_sockets_match(L, script->path, script->options, sockets);
-  if (exit != MB_EXIT_OK) return exit;
-  mb_pool_sockets_set_keepalive(sockets, g->start->options->keepalive);
-  if (!find_services(g, &ready) || !mb_pool_tasks_find(L, script, &g->tasks)) return MB_EXIT_CONFIG;
-  if (!open_descriptors(g)) return MB_EXIT_SYSTEM;
-  lua_pushcfunction(L, mb_pool_share);
-  if (mb_state_call(L, 0, 0) != LUA_OK) mb_script_log_error(L);
-  fflush(NULL); /* what the script has written by now is written once, and not by each child */
-  ready.nsockets = sockets->count;
-  int r = mb_pool_channel_send(g->start->channel, &ready, sockets);
-  if (r < 0) {
-    mb_log(LOG_ERR, "pool: cannot tell that the script is loaded: %s", strerror(-r));
-    return MB_EXIT_SYSTEM;
-  }
-  return MB_EXIT_OK;
-}
-
 /* The generation is not on the stack: each child would copy the pages around it. */
 static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *context) {
-  struct generation *g = calloc(1, sizeof *g);
+  struct mb_generation *g = calloc(1, sizeof *g);
   if (!g) return MB_EXIT_SYSTEM;
   g->start = context;
   g->script = script;
-  enum mb_exit exit = set_up(L, g);
+  enum mb_exit exit = mb_generation_set_up(L, g);
   if (exit == MB_EXIT_OK) {
     exit = loop(L, g);
   } else {
