@@ -59,6 +59,7 @@ find_missing() {
   need pkg-config command -v pkg-config
   need liblua5.3-dev has_library lua5.3 liblua5.3-dev
   need libsystemd-dev has_library libsystemd libsystemd-dev
+  need libseccomp-dev has_library libseccomp libseccomp-dev
   need curl command -v curl
 }
 

@@ -254,9 +254,8 @@ static enum mb_exit deploy(struct deployment *d) {
 }
 
 static enum mb_exit check(lua_State *L, const struct mb_script *script, void *context) {
-  (void)script;
   struct deployment *d = context;
-  mb_listen_print(L, d->out);
+  mb_listen_print(L, script->options, d->out);
   return print(d, "", 0);
 }
 

@@ -40,6 +40,7 @@ static void write_fields(FILE *to, unsigned owner, const void *from) {
     const void *at = (const char *)from + f->offset;
     switch ((enum mb_field_type)f->type) {
       case MB_FIELD_FUNCTION:
+      case MB_FIELD_SANDBOX: /* only the process that serves needs it */
       case MB_FIELD_TABLE:
         break;
       case MB_FIELD_BOOLEAN:
@@ -242,6 +243,7 @@ static void push_value(lua_State *L, const struct mb_listen_field *f, const char
   lua_Integer n = 0;
   switch ((enum mb_field_type)f->type) {
     case MB_FIELD_FUNCTION:
+    case MB_FIELD_SANDBOX:
     case MB_FIELD_TABLE:
       luaL_error(L, "%s: neither a function nor a table can be sent", f->name);
       break;

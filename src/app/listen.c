@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "app/listen_check.h"
+#include "app/sandbox_step.h"
+#include "app/sandbox_wish.h"
 #include "base/match.h"
+#include "state/state.h"
 
 /* The release whose interface ours is. Applications tell by this global that no plain Lua runs them. */
 #define MOONBRIDGE_VERSION "1.0.1"
@@ -32,13 +35,6 @@ static struct listening *listening_of(lua_State *L) {
 void mb_listen_close(lua_State *L, const char *reason) { listening_of(L)->closed = reason; }
 
 /* ---- registering ---- */
-
-static void *new_anchored(lua_State *L, size_t size) {
-  void *block = lua_newuserdata(L, size);
-  memset(block, 0, size);
-  luaL_ref(L, LUA_REGISTRYINDEX);
-  return block;
-}
 
 /* Pops a string. Returns it; the registry keeps it from being collected. */
 static const char *anchor_string(lua_State *L) {
@@ -76,6 +72,9 @@ static void store(lua_State *L, const struct mb_listen_field *f, void *at) {
     case MB_FIELD_NETWORKS:
       *(const char **)at = anchor_list(L);
       return;
+    case MB_FIELD_SANDBOX:
+      *(const struct mb_sandbox **)at = mb_sandbox_wish_take(L);
+      return;
     case MB_FIELD_BOOLEAN:
       *(bool *)at = lua_toboolean(L, -1);
       break;
@@ -110,7 +109,7 @@ static void store_fields(lua_State *L, int index, unsigned owner, void *to) {
 }
 
 static struct mb_service *new_service(lua_State *L, struct listening *all) {
-  struct mb_service *service = new_anchored(L, sizeof *service);
+  struct mb_service *service = mb_state_new_anchored(L, sizeof *service);
   service->number = ++all->calls;
   service->prepare = service->connect = service->finish = LUA_NOREF;
   service->pre_fork = service->min_fork = MB_COUNT_NOT_SAID;
@@ -119,7 +118,7 @@ static struct mb_service *new_service(lua_State *L, struct listening *all) {
 }
 
 static struct mb_listen_entry *new_entry(lua_State *L, const struct mb_service *service) {
-  struct mb_listen_entry *entry = new_anchored(L, sizeof *entry);
+  struct mb_listen_entry *entry = mb_state_new_anchored(L, sizeof *entry);
   entry->service = service;
   return entry;
 }
@@ -272,12 +271,13 @@ void mb_listen_describe_entry(const struct mb_listen_entry *l, char text[MB_LIST
   }
 }
 
-void mb_listen_print(lua_State *L, FILE *to) {
+void mb_listen_print(lua_State *L, const struct mb_options *options, FILE *to) {
   int n = 0;
   for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
     char text[MB_LISTEN_TEXT_MAX];
     mb_listen_describe_entry(l, text);
     fprintf(to, "%d %s\n", ++n, text);
+    mb_sandbox_step_print(l->service, options, to);
   }
 }
 

@@ -10,7 +10,9 @@
 #include <stdio.h>
 
 #include "app/listen_fields.h"
+#include "app/options.h"
 #include "base/addr.h"
+#include "sandbox/sandbox.h"
 
 /*
  * The handlers and limits that one listen{} call gives to all its listeners. A handler is a key of the
@@ -20,6 +22,7 @@ struct mb_service {
   int number; /* of the call, from 1 */
   int prepare, connect, finish;
   lua_Integer memory_limit; /* bytes; 0: none */
+  const struct mb_sandbox *sandbox; /* NULL: not said */
   /* What pool_policy.h makes of these holds in a pool, and max_fork in generated units, too. */
   lua_Integer pre_fork, min_fork; /* MB_COUNT_NOT_SAID without the field */
   lua_Integer max_fork;           /* 0: not said */
@@ -84,8 +87,8 @@ const struct mb_listen_entry *mb_listen_find(lua_State *L, const struct mb_addr 
 /* Returns the name by which --interval and --main know a listener: its own, or its protocol's. */
 const char *mb_listen_name(const struct mb_listen_entry *entry);
 
-/* Writes the listeners one a line, as --check shows them: "1 tcp [::]:8080". */
-void mb_listen_print(lua_State *L, FILE *to);
+/* Writes the listeners as --check shows them, "1 tcp [::]:8080", and below each its sandbox. */
+void mb_listen_print(lua_State *L, const struct mb_options *options, FILE *to);
 
 /* Pushes the listeners as one line of text, for a message. May throw. */
 void mb_listen_describe(lua_State *L);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "app/listen_fields.h"
+#include "app/sandbox_wish.h"
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/proxy_trust.h"
@@ -153,6 +154,9 @@ static const char *check(lua_State *L, const struct mb_listen_field *f, char tex
       return check_networks(L);
     case MB_FIELD_PROTO:
       return mb_listen_proto(L) ? NULL : protocols;
+    case MB_FIELD_SANDBOX:
+      mb_sandbox_wish_check(L);
+      return NULL;
     case MB_FIELD_TABLE:
       return lua_istable(L, -1) ? NULL : "a table";
   }

@@ -30,6 +30,8 @@ const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS] = {
      "is called after connect"},
     {"memory_limit", MB_FIELD_BYTES, CALL, false, IN_SERVICE(memory_limit), "", 1, LUA_MAXINTEGER,
      "bytes that the Lua state may hold, from prepare on"},
+    {"sandbox", MB_FIELD_SANDBOX, CALL, false, IN_SERVICE(sandbox), "", 0, 0,
+     "what the process may do once connect runs"},
     {"pre_fork", MB_FIELD_INTEGER, CALL, false, IN_SERVICE(pre_fork), "", 0, INT32_MAX,
      "idle processes that the pool keeps"},
     {"min_fork", MB_FIELD_INTEGER, CALL, false, IN_SERVICE(min_fork), "", 0, INT32_MAX,

@@ -33,6 +33,7 @@ enum mb_field_type {
   MB_FIELD_PATH,     /* const char *: of a Unix socket; NULL without the field */
   MB_FIELD_NETWORKS, /* const char *: a list with commas, see proxy_trust.h; NULL without the field */
   MB_FIELD_PROTO,    /* enum mb_proto */
+  MB_FIELD_SANDBOX,  /* const struct mb_sandbox *: see sandbox_wish.h; NULL without the field */
   MB_FIELD_TABLE,    /* not stored */
 };
 
@@ -55,7 +56,7 @@ struct mb_listen_field {
   char text[64]; /* what the field is for: an error about its value ends with it */
 };
 
-#define MB_LISTEN_FIELDS 25
+#define MB_LISTEN_FIELDS 26
 extern const struct mb_listen_field mb_listen_fields[MB_LISTEN_FIELDS];
 
 /*

@@ -30,7 +30,9 @@ enum mb_mode {
 struct mb_carried {
   const char *name, *value; /* value NULL: the option takes none */
 };
-#define MB_CARRIED_MAX 12 /* at least as many as there are rows that are carried */
+#define MB_CARRIED_MAX 13 /* at least as many as there are rows that are carried */
+
+enum { MB_SANDBOX_STRICT = 1, MB_SANDBOX_OFF };
 
 struct mb_options {
   bool help, version;
@@ -53,6 +55,7 @@ struct mb_options {
   int log_lines;        /* that the script of a connection may log within 30 s; 0: MB_LOG_LINES */
   int log_journal;      /* 1: connections are logged with fields, in the journal's own protocol */
   int access_log;       /* enum mb_http_access_format: one line for each request */
+  int sandbox;          /* MB_SANDBOX_...; 0: what the script says */
   bool proxy_protocol;  /* connections begin with a proxy's header */
   enum mb_style style;  /* of the script */
   const char *proxy_trust; /* whose header is taken: see proxy_trust.h; NULL: the listener's list */
@@ -94,7 +97,7 @@ struct mb_option {
   char text[60];      /* for --help */
 };
 
-#define MB_OPTIONS 28
+#define MB_OPTIONS 29
 extern const struct mb_option mb_options[MB_OPTIONS];
 
 /* Returns the row of an option by the first `len` bytes of name; NULL when there is no such option. */

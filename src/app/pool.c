@@ -3,6 +3,7 @@
  * all of them. It has no Lua state, and so nothing of a script can end it.
  */
 #include "app/pool.h"
+#include "app/sandbox_step.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -404,10 +405,11 @@ static enum mb_exit begin(struct pool *p, int fd, int count) {
 enum mb_exit mb_pool_run(const struct mb_options *options, int fd, int count) {
   struct pool *p = calloc(1, sizeof *p);
   if (!p) return MB_EXIT_SYSTEM;
+  enum mb_exit exit = mb_sandbox_step_pool(options);
   p->options = options;
   p->kill_at = MB_NO_DEADLINE;
   p->is_announced = true;
-  enum mb_exit exit = begin(p, fd, count);
+  if (exit == MB_EXIT_OK) exit = begin(p, fd, count);
   free(p);
   return exit;
 }

@@ -12,6 +12,7 @@
 #include "app/connection.h"
 #include "app/dev.h"
 #include "app/pool.h"
+#include "app/sandbox_step.h"
 #include "app/script.h"
 #include "app/serve.h"
 #include "app/service.h"
@@ -88,6 +89,7 @@ static bool count(struct child *c) {
 /* Returns whether another connection may follow those that were served. */
 static bool may_serve(const struct child *c) {
   lua_Integer most = c->service->max_requests_per_fork;
+  if (!mb_sandbox_step_goes_on(c->service, c->start->options)) return false;
   return most == 0 || (lua_Integer)c->served < most;
 }
 
@@ -343,7 +345,8 @@ enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
   current = &c;
   mb_kept_tell(kept);
   if (!dev) mb_timeout_limit(start->options->timeout);
-  enum mb_exit exit = dev ? turn(L, service, &c) : mb_service_run(L, service, turn, &c);
+  enum mb_exit exit =
+      dev ? turn(L, service, &c) : mb_service_run(L, service, start->options, turn, &c);
   mb_kept_tell(NULL);
   if (c.epoll >= 0) close(c.epoll);
   return exit;

@@ -68,7 +68,8 @@ static enum mb_exit run_child(lua_State *L, struct mb_generation *g, int service
       .sockets = g->start->sockets,
   };
   become_child(g);
-  if (service < 0) return mb_task_run_once(L, mb_pool_tasks_entry(&g->tasks, service));
+  if (service < 0)
+    return mb_task_run_once(L, g->start->options, mb_pool_tasks_entry(&g->tasks, service));
   return mb_pool_child(L, g->services[service].service, &start);
 }
 

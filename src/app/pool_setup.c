@@ -10,6 +10,7 @@
 
 #include "app/pool_channel.h"
 #include "app/pool_generation.h"
+#include "app/sandbox_step.h"
 #include "base/log.h"
 #include "base/rare.h"
 #include "socket/timeout.h"
@@ -46,6 +47,7 @@ static bool find_services(struct mb_generation *g, struct mb_pool_ready *ready) 
   for (int i = 0; i < g->start->sockets->count; i++) {
     const struct mb_service *service = g->start->sockets->list[i].entry->service;
     if (is_known(g, service)) continue;
+    if (!mb_sandbox_step_is_possible(service, g->start->options)) return false;
     if (g->nservices == MB_POOL_SERVICES_MAX) {
       mb_log(LOG_ERR, "%s: more than %d calls of listen{}", g->script->path, MB_POOL_SERVICES_MAX);
       return false;

@@ -171,7 +171,7 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   enum mb_exit exit = MB_EXIT_OK;
   s->listener = listener;
   if (!open_handle(L, s, &exit)) return exit;
-  exit = mb_service_run(L, listener->service, run_connect, s);
+  exit = mb_service_run(L, listener->service, s->options, run_connect, s);
   if (exit != MB_EXIT_OK && s->options->dev) mb_dev_take_back(s->handle, s->connection);
   mb_handle_end(s->handle, false); /* still open when prepare has failed */
   return exit;

@@ -2,6 +2,7 @@
 #include "app/service.h"
 
 #include "api/mb/style.h"
+#include "app/sandbox_step.h"
 #include "app/script.h"
 #include "socket/timeout.h"
 #include "state/state.h"
@@ -16,12 +17,14 @@ static void close_listen(lua_State *L, const struct mb_service *service) {
   mb_listen_close(L, is_program ? in_program : in_handler);
 }
 
-enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service, mb_service_turn *turn,
+enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service,
+                            const struct mb_options *options, mb_service_turn *turn,
                             void *context) {
   close_listen(L, service);
   mb_script_limit_memory(L, service->memory_limit);
   enum mb_exit exit = mb_script_call(L, service->prepare);
   mb_timeout_clear();
+  if (exit == MB_EXIT_OK) exit = mb_sandbox_step(L, service, options);
   if (exit != MB_EXIT_OK) return exit;
   exit = turn(L, service, context);
   mb_timeout_clear();

@@ -8,6 +8,7 @@
 #include <lua.h>
 
 #include "app/listen.h"
+#include "app/options.h"
 #include "base/exits.h"
 
 /*
@@ -17,11 +18,12 @@
 typedef enum mb_exit mb_service_turn(lua_State *L, const struct mb_service *service, void *context);
 
 /*
- * Runs the service: prepare, a turn, finish. When prepare fails there is no turn, and finish is not
+ * Runs the service: prepare, the sandbox, a turn, finish. When prepare fails there is no turn, and finish is not
  * called. A limit that a handler has set by timeout() ends with the handler.
  * Returns the first failure.
  */
-enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service, mb_service_turn *turn,
+enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service,
+                            const struct mb_options *options, mb_service_turn *turn,
                             void *context);
 
 /*

@@ -30,8 +30,9 @@ static enum mb_exit run_connect(lua_State *L, const struct mb_service *service, 
   return MB_EXIT_HANDLER;
 }
 
-enum mb_exit mb_task_run_once(lua_State *L, const struct mb_listen_entry *entry) {
-  return mb_service_run(L, entry->service, run_connect, (void *)entry);
+enum mb_exit mb_task_run_once(lua_State *L, const struct mb_options *options,
+                              const struct mb_listen_entry *entry) {
+  return mb_service_run(L, entry->service, options, run_connect, (void *)entry);
 }
 
 static enum mb_exit run(lua_State *L, const struct mb_script *script, void *context) {
@@ -50,7 +51,7 @@ static enum mb_exit run(lua_State *L, const struct mb_script *script, void *cont
     }
     found = l;
   }
-  if (found) return mb_task_run_once(L, found);
+  if (found) return mb_task_run_once(L, o, found);
   mb_log(LOG_ERR, "%s: no %s %s: the script has: %s", script->path, kind, o->mode_value,
          mb_script_push_offer(L));
   lua_pop(L, 1);

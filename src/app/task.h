@@ -16,6 +16,7 @@
 enum mb_exit mb_task_run(const struct mb_options *options);
 
 /* Does the same for a listener of a script that is loaded. */
-enum mb_exit mb_task_run_once(lua_State *L, const struct mb_listen_entry *entry);
+enum mb_exit mb_task_run_once(lua_State *L, const struct mb_options *options,
+                              const struct mb_listen_entry *entry);
 
 #endif

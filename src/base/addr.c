@@ -168,6 +168,8 @@ static bool is_interface_name(const char *text) {
 static int find_interface(const char *name, int fd) {
   struct ifreq request = {.ifr_ifindex = 0};
   int asked = fd < 0 ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : fd;
+  /* A sandbox may leave one kind only. */
+  if (asked < 0) asked = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (asked < 0) return -errno;
   strcpy(request.ifr_name, name);
   int r = ioctl(asked, SIOCGIFINDEX, &request) == 0 ? request.ifr_ifindex : -errno;

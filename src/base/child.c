@@ -13,6 +13,7 @@
 
 #include "base/fdio.h"
 #include "base/rare.h"
+#include "base/refused.h"
 
 struct mb_child {
   pid_t pid; /* 0: it was abandoned, and is reaped */
@@ -132,6 +133,7 @@ static int start_and_check(const char *const argv[], const int stdio[3], int gro
     }
   }
   close(report[0]);
+  if (r < 0) mb_refused(-r, MB_REFUSED_EXEC, argv[0], 0);
   return r;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/refused.h"
 
 /*
  * A lookup fails without free descriptors, as it cannot open the files and sockets that know the
@@ -42,6 +43,8 @@ int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo
   }
   if (r == 0) hints.ai_flags |= AI_NUMERICHOST;
   int code = getaddrinfo(host, port, &hints, ret);
+  /* A resolver that may ask nobody says no more than that it failed. */
+  if (code != 0 && r != 0) mb_refused(EPERM, MB_REFUSED_NAMES, host, 0);
   return r == 0 ? code : true_failure(code);
 }
 
@@ -69,7 +72,7 @@ void mb_attempt_free(struct mb_attempt *a, struct mb_alloc *alloc) {
 }
 
 /* Begins to connect to one address. Returns a descriptor, connected or not yet; or -errno. */
-static int begin(const struct addrinfo *address) {
+static int try_one(const struct addrinfo *address) {
   int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
   if (fd < 0) return -errno;
   mb_fd_set_reset_on_close(fd, MB_FD_TCP, true);
@@ -79,6 +82,17 @@ static int begin(const struct addrinfo *address) {
   int r = errno == EAGAIN ? -EADDRNOTAVAIL : -errno; /* to our callers EAGAIN is "undecided" */
   close(fd);
   return r;
+}
+
+/* Does the same, and tells of a refusal. */
+static int begin(const struct addrinfo *address) {
+  int fd = try_one(address);
+  if (fd < 0) {
+    struct mb_addr addr = {.len = address->ai_addrlen};
+    memcpy(&addr.any, address->ai_addr, address->ai_addrlen);
+    mb_refused(-fd, MB_REFUSED_TCP, NULL, (unsigned)mb_addr_port(&addr));
+  }
+  return fd;
 }
 
 /* Returns whether this machine lacks something: another address would fail too. */
@@ -179,7 +193,7 @@ void mb_attempt_describe(const struct mb_attempt *a, char ret_text[MB_ATTEMPT_TE
   }
 }
 
-int mb_connect_local(const struct mb_addr *addr, bool wait) {
+static int connect_local(const struct mb_addr *addr, bool wait) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
   if (fd < 0) return -errno;
   int r;
@@ -190,4 +204,11 @@ int mb_connect_local(const struct mb_addr *addr, bool wait) {
   if (r == 0) return fd;
   close(fd);
   return r;
+}
+
+int mb_connect_local(const struct mb_addr *addr, bool wait) {
+  char path[sizeof addr->local.sun_path + 1];
+  int fd = connect_local(addr, wait);
+  if (fd < 0 && mb_addr_path(addr, path) > 0) mb_refused(-fd, MB_REFUSED_UNIX, path, 0);
+  return fd;
 }

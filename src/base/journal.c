@@ -45,18 +45,28 @@ static bool add_field(struct message *m, const struct mb_journal_field *field) {
   return ok && add(m, field->value, len) && add(m, "\n", 1);
 }
 
+static int kept_fd = -1;
+
+static int open_socket(void) {
+  return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+void mb_journal_open(void) {
+  if (kept_fd < 0) kept_fd = open_socket();
+}
+
 int mb_journal_send(const struct mb_journal_field *fields, size_t count) {
   struct message message; /* its bytes are not cleared: most messages are short */
   message.size = 0;
   for (size_t i = 0; i < count; i++) {
     if (!add_field(&message, &fields[i])) return -EMSGSIZE;
   }
-  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int fd = kept_fd >= 0 ? kept_fd : open_socket();
   if (fd < 0) return -errno;
   const struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
   ssize_t n = sendto(fd, message.bytes, message.size, MSG_NOSIGNAL, (const struct sockaddr *)&to,
                      sizeof to);
   int r = n < 0 ? -errno : 0;
-  close(fd);
+  if (fd != kept_fd) close(fd);
   return r;
 }

@@ -10,6 +10,12 @@ struct mb_journal_field {
 };
 
 /*
+ * Opens the way to the journal for all messages that follow: a process that has locked itself gets no other. Without it
+ * each message has a way of its own. A failure shows when a message is sent.
+ */
+void mb_journal_open(void);
+
+/*
  * Sends one message. It is async-signal-safe and never waits.
  * Returns 0, or -errno: -ENOENT or -ECONNREFUSED when there is no journal, -EAGAIN when the journal
  * does not keep up, -EMSGSIZE when the message has more than 12 KiB.

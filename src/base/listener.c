@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/refused.h"
 
 /* A client may vanish between poll and accept, so the socket has O_NONBLOCK also when we wait. */
 static int open_socket(int family) {
@@ -47,6 +48,7 @@ int mb_listener_tcp(const struct addrinfo *addresses, const struct mb_listener_o
     r = fd < 0 ? fd : bind_tcp(fd, a, o);
     if (r == 0) return fd;
     if (fd >= 0) close(fd);
+    mb_refused(-r, MB_REFUSED_LISTEN, NULL, 0);
   }
   return r;
 }
@@ -90,6 +92,7 @@ int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_optio
   int r = fd < 0 ? fd : bind_local(fd, addr, options ? options : &none);
   if (r == 0) return fd;
   if (fd >= 0) close(fd);
+  mb_refused(-r, MB_REFUSED_LISTEN, NULL, 0);
   return r;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/refused.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
@@ -47,7 +48,12 @@ int mb_handle_open_file(lua_State *L) {
   luaL_setmetatable(L, LUA_FILEHANDLE);
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0 && mb_state_made_room(L, -errno)) fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return luaL_fileresult(L, 0, path);
+  if (fd < 0) {
+    int number = errno;
+    mb_refused(number, MB_REFUSED_READ, path, 0);
+    errno = number;
+    return luaL_fileresult(L, 0, path);
+  }
   stream->f = fdopen(fd, "rb");
   if (!stream->f) {
     int number = errno;

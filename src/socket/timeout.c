@@ -66,6 +66,10 @@ static char about_silence[48];
 static struct mb_timeout_label of_silence = {"silence: no byte came or went for ", about_silence,
                                              0};
 
+static char about_processor[48];
+static struct mb_timeout_label of_processor = {"timeout: the process has used its processor time, ",
+                                               about_processor, 0};
+
 static volatile sig_atomic_t has_gone_on; /* an alarm has come, and no time was up */
 
 static void unblock(int signal_number) {
@@ -123,23 +127,42 @@ static bool goes_on(const struct mb_channel *connection,
   return true;
 }
 
-static void time_is_up(int signal_number) {
+/* Ends the process by SIGALRM: units know it as no failure. */
+static void end_by(const struct mb_timeout_label *label) {
   const struct mb_channel *connection = guarded;
-  const struct mb_timeout_label *label;
-  int error = errno;
-  bool no_time_is_up = goes_on(connection, &label);
-  errno = error;
-  if (no_time_is_up) return;
   if (connection) connection->transport->reset(connection);
   /* Writing to the log may block, on a pipe that nobody reads: the next alarm kills us then. */
   const struct itimerval last_alarm = {.it_value.tv_usec = LAST_LINE_PATIENCE_USEC};
-  signal(signal_number, SIG_DFL);
-  unblock(signal_number);
+  signal(SIGALRM, SIG_DFL);
+  unblock(SIGALRM);
   setitimer(ITIMER_REAL, &last_alarm, NULL);
   mb_log_flush();
   log_label(label, connection != NULL);
   if (at_end) at_end("time is up");
-  raise(signal_number);
+  raise(SIGALRM);
+}
+
+static void time_is_up(int signal_number) {
+  const struct mb_timeout_label *label;
+  int error = errno;
+  bool no_time_is_up = goes_on(guarded, &label);
+  errno = error;
+  (void)signal_number;
+  if (!no_time_is_up) end_by(label);
+}
+
+/* The limit of processor time is up. */
+static void processor_time_is_up(int signal_number) {
+  (void)signal_number;
+  end_by(&of_processor);
+}
+
+void mb_timeout_processor(int64_t seconds) {
+  of_processor.about_size = (size_t)snprintf(about_processor, sizeof about_processor,
+                                             "%" PRId64 " s (sandbox: cpu_seconds)", seconds);
+  const struct sigaction action = {.sa_handler = processor_time_is_up};
+  sigaction(SIGXCPU, &action, NULL);
+  unblock(SIGXCPU);
 }
 
 bool mb_timeout_take_alarm(void) {

@@ -4,6 +4,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stddef.h>
 
 #include "base/transport.h"
@@ -58,6 +59,12 @@ void mb_timeout_clear(void);
  * is named.
  */
 void mb_timeout_guard(const struct mb_channel *connection);
+
+/*
+ * Logs and ends the process as the alarm does when SIGXCPU comes: it has used the processor time that RLIMIT_CPU allows.
+ * seconds  of processor time, for the log
+ */
+void mb_timeout_processor(int64_t seconds);
 
 /*
  * Names a function to call when time runs out; NULL: none. It is called with "time is up", after the

@@ -206,7 +206,8 @@ static int end(struct mb_channel *c, bool output_ended) {
 static void reset(const struct mb_channel *c) {
   if (c->kind == MB_FD_TCP) {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
-    if (connect(c->in_fd, &none, sizeof none) == 0) return;
+    /* The family alone: a sandbox refuses longer addresses. */
+    if (connect(c->in_fd, &none, sizeof none.sa_family) == 0) return;
   }
   bool sees_reset = c->kind == MB_FD_LOCAL && unread(c) > 0;
   shutdown(c->in_fd, sees_reset ? SHUT_RD : SHUT_RDWR);

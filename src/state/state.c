@@ -71,6 +71,13 @@ static void set_last_finalizer(lua_State *L) {
 /* By this a tool that looks for leaks finds the memory. */
 static lua_State *ended __attribute__((used));
 
+void *mb_state_new_anchored(lua_State *L, size_t size) {
+  void *block = lua_newuserdata(L, size);
+  memset(block, 0, size);
+  luaL_ref(L, LUA_REGISTRYINDEX);
+  return block;
+}
+
 void mb_state_close(lua_State *L) {
   jmp_buf after;
   if (!keeps_memory) {

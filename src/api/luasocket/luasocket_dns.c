@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "api/luasocket/luasocket_object.h"
+#include "base/refused.h"
 
 /*
  * dns.getaddrinfo(host)
@@ -20,6 +21,7 @@ static int dns_getaddrinfo(lua_State *L) {
   const char *host = luaL_checkstring(L, 1);
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
   int code = getaddrinfo(host, NULL, &hints, &list);
+  if (code != 0) mb_refused(EPERM, MB_REFUSED_NAMES, host, 0);
   if (code != 0) return mb_luasocket_fail(L, mb_luasocket_gai_error(code));
   lua_newtable(L);
   lua_Integer n = 0;

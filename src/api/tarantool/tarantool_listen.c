@@ -5,6 +5,7 @@
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "base/refused.h"
 #include "socket/standin.h"
 #include "state/state.h"
 
@@ -23,6 +24,7 @@ int mb_tarantool_method_connect(lua_State *L) {
   do {
     r = connect(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno;
   } while (r == -EINTR);
+  mb_refused(-r, MB_REFUSED_TCP, NULL, (unsigned)mb_addr_port(&addr));
   return mb_tarantool_push_outcome(L, r);
 }
 

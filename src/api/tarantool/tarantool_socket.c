@@ -10,6 +10,7 @@
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_options.h"
+#include "base/refused.h"
 #include "socket/handle_methods.h"
 #include "socket/standin.h"
 #include "state/state.h"
@@ -65,7 +66,11 @@ int mb_tarantool_socket_new(lua_State *L) {
   int fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   if (fd < 0 && mb_state_made_room(L, -errno))
     fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
-  if (fd < 0) return mb_tarantool_push_error(L, -errno);
+  if (fd < 0) {
+    int number = errno;
+    mb_refused(number, MB_REFUSED_SOCKET, NULL, 0);
+    return mb_tarantool_push_error(L, -number);
+  }
   mb_tarantool_set_descriptor(s, fd);
   return 1;
 }

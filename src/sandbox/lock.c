@@ -1,0 +1,146 @@
+/* Locks the process: limits first, then Landlock, which needs system calls that the filter then may refuse. */
+#include <errno.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandbox/filter.h"
+#include "sandbox/landlock.h"
+#include "sandbox/sandbox.h"
+
+#define FLAG_CLONE_VM 0x100
+
+static bool is_always_locked, is_locked;
+
+bool mb_sandbox_is_locked(void) { return is_locked; }
+
+const char *mb_sandbox_missing_text(unsigned bit) {
+  static const char texts[MB_MISSING_BITS][80] = {
+      "seccomp filters: system calls are not refused",
+      "Landlock: files, TCP ports and signals are not limited",
+      "Landlock ABI 3: files that must not be written can be cut to nothing",
+      "Landlock ABI 4: TCP ports are not limited",
+      "Landlock ABI 6: signals and abstract Unix sockets are not limited",
+      "one thread: Landlock does not hold for threads that were there before",
+  };
+  for (int i = 0; i < MB_MISSING_BITS; i++) {
+    if (bit == 1u << i) return texts[i];
+  }
+  return "";
+}
+
+/* Returns whether the process has more than one thread: then the kernel cannot give it an address space of its own. */
+static bool has_threads(void) {
+  return syscall(SYS_unshare, FLAG_CLONE_VM) != 0 && errno == EINVAL;
+}
+
+static unsigned missing_by_abi(int abi) {
+  if (abi == 0) return MB_MISSING_LANDLOCK;
+  return (abi < 3 ? MB_MISSING_TRUNCATE : 0u) | (abi < 4 ? MB_MISSING_TCP : 0u) |
+         (abi < 6 ? MB_MISSING_SCOPE : 0u);
+}
+
+unsigned mb_sandbox_probe(const struct mb_sandbox *sandbox) {
+  unsigned missing = mb_filter_exists() ? 0 : MB_MISSING_SECCOMP;
+  if (sandbox) missing |= missing_by_abi(mb_landlock_abi());
+  return missing;
+}
+
+/* Of processor time, between the signal that a process can handle and the one that kills it. */
+#define LAST_SECONDS 2
+
+/* Sets a limit. */
+static int limit(int resource, int64_t value) {
+  if (value == MB_LIMIT_NOT_SAID) return 0;
+  struct rlimit64 now, wanted = {.rlim_cur = (rlim64_t)value, .rlim_max = (rlim64_t)value};
+  if (resource == RLIMIT_CPU) wanted.rlim_max += LAST_SECONDS;
+  if (syscall(SYS_prlimit64, 0, resource, NULL, &now) != 0) return -errno;
+  /* A limit that was set from outside stays when it is lower. */
+  if (now.rlim_max < wanted.rlim_max) wanted.rlim_max = now.rlim_max;
+  if (wanted.rlim_max < wanted.rlim_cur) wanted.rlim_cur = wanted.rlim_max;
+  return syscall(SYS_prlimit64, 0, resource, &wanted, NULL) == 0 ? 0 : -errno;
+}
+
+static int set_limits(const struct mb_sandbox *s) {
+  int r = limit(RLIMIT_CPU, s->cpu_seconds);
+  if (r == 0) r = limit(RLIMIT_NOFILE, s->open_files);
+  if (r == 0) r = limit(RLIMIT_FSIZE, s->file_size);
+  if (r == 0) r = limit(RLIMIT_NPROC, s->processes);
+  return r;
+}
+
+/* Nobody gains privileges by a program, and nobody reads the memory: neither from a core dump nor by tracing. */
+static int close_privileges(void) {
+  if (is_always_locked) return 0;
+  if (syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -errno;
+#ifndef __SANITIZE_ADDRESS__ /* which traces the process at its end */
+  if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return -errno;
+#endif
+  return limit(RLIMIT_CORE, 0); /* children that are dumpable again have none either */
+}
+
+static int install(unsigned number, unsigned *missing) {
+  int r = mb_filter_install(number);
+  if (r == -ENOSYS) {
+    *missing |= MB_MISSING_SECCOMP;
+    r = 0;
+  }
+  return r;
+}
+
+int mb_sandbox_lock_always(unsigned *ret_missing) {
+  unsigned missing = 0;
+  int r = close_privileges();
+  if (r == 0 && !is_always_locked) r = install(MB_FILTER_ALWAYS, &missing);
+  if (r < 0) return r;
+  is_always_locked = true;
+  *ret_missing = missing;
+  return 0;
+}
+
+static int add_rules(const struct mb_landlock *l, const struct mb_sandbox_path *paths, size_t count,
+                     const char **ret_path) {
+  for (size_t i = 0; i < count; i++) {
+    int r = mb_landlock_allow(l, &paths[i]);
+    if (r < 0) {
+      *ret_path = paths[i].path;
+      return r;
+    }
+  }
+  return 0;
+}
+
+/* Limits files, ports and signals. */
+static int enter_landlock(const struct mb_sandbox *s, const struct mb_sandbox_path *more,
+                          size_t more_count, unsigned *missing, const char **ret_path) {
+  struct mb_landlock l;
+  int r = mb_landlock_open(&l, s->wishes);
+  if (r == -ENOSYS || r == -EOPNOTSUPP) {
+    *missing |= MB_MISSING_LANDLOCK;
+    return 0;
+  }
+  if (r < 0) return r;
+  *missing |= missing_by_abi(l.abi);
+  r = add_rules(&l, s->paths, s->path_count, ret_path);
+  if (r == 0) r = add_rules(&l, more, more_count, ret_path);
+  for (size_t i = 0; i < s->port_count && r == 0; i++) r = mb_landlock_allow_port(&l, s->ports[i]);
+  if (r == 0) r = mb_landlock_enter(&l);
+  mb_landlock_close(&l);
+  return r;
+}
+
+int mb_sandbox_lock(const struct mb_sandbox *s, const struct mb_sandbox_path *more,
+                    size_t more_count, unsigned *ret_missing, const char **ret_path) {
+  unsigned missing = has_threads() ? MB_MISSING_THREADS : 0;
+  *ret_path = NULL;
+  int r = set_limits(s);
+  if (r == 0) r = close_privileges();
+  if (r == 0) r = enter_landlock(s, more, more_count, &missing, ret_path);
+  if (r == 0) r = install(MB_FILTER_OF(s->wishes % MB_WISHES_OF_FILTERS), &missing);
+  if (r < 0) return r;
+  is_always_locked = is_locked = true;
+  *ret_missing = missing;
+  return 0;
+}
