@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/rare.h"
 #include "base/record.h"
+#include "sandbox/sandbox.h"
 #include "socket/standin.h"
 #include "socket/timeout.h"
 #include "state/state.h"
@@ -182,6 +183,11 @@ static bool wants(void) { return is_on && handed.fd < 0 && mb_dev_files_changed(
 
 static void take(int fd, const struct mb_addr *client) {
   struct mb_addr copy = *client;
+  /* The sandbox of the old text holds for good. The client connects again, and gets a process with the new one. */
+  if (mb_sandbox_is_locked()) {
+    close(fd);
+    return;
+  }
   /* A program of another library would wait for another connection. */
   if (now.options->style) leave_for(fd, &copy);
   handed.fd = fd;
@@ -190,7 +196,7 @@ static void take(int fd, const struct mb_addr *client) {
 
 /* A browser connects before it needs to: the text may be old when the first request comes. */
 static void at_first_input(struct mb_handle *h, size_t len) {
-  if (!wants() || h->out.len > 0 || !h->guarded || h->traffic->out > 0) return;
+  if (mb_sandbox_is_locked() || !wants() || h->out.len > 0 || !h->guarded || h->traffic->out > 0) return;
   off_t end = MB_RARE(lseek)(h->record_fd, 0, SEEK_CUR);
   if (len > UNREAD_MAX || end < (off_t)len) return;
   if (pread(h->record_fd, unread.bytes, len, end - (off_t)len) != (ssize_t)len) return;

@@ -282,7 +282,7 @@ static struct mb_pool_numbers count(const struct pool *p) {
     n.served += board->served;
     if (board->last > n.last) n.last = board->last;
     if (p->list[i].state == ORPHANED) continue; /* the slots are not kept any more */
-    mb_pool_board_count(board, -1, states);
+    mb_pool_board_count(board, states);
     n.busy += states[MB_CHILD_BUSY] + states[MB_CHILD_KEPT];
     n.idle += states[MB_CHILD_STARTING] + states[MB_CHILD_IDLE];
     if (p->list[i].state == DRAINING) n.leaving += states[MB_CHILD_IDLE];

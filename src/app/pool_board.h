@@ -1,6 +1,8 @@
 /*
  * What the processes of a pool know of each other: memory that they share. Children write their own slot, their
- * parent reads all of them. A process that is killed at any moment leaves the board usable.
+ * parent reads all of them. A process that is killed at any moment leaves the board usable. A child that an attacker has
+ * taken over can write all of it: nothing here says which process is killed, and no number is used as an index before it
+ * is looked at. What the parent alone knows of its children is in pool_roll.h.
  */
 #ifndef MB_POOL_BOARD_H
 #define MB_POOL_BOARD_H
@@ -8,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 /* More processes than that serve nobody faster; the sum of all max_fork is cut to it. */
 #define MB_POOL_CHILDREN_MAX 4096
@@ -31,8 +32,6 @@ struct mb_pool_slot {
       kept_until;          /* monotonic microseconds: from then on nothing is lost when KEPT ends */
   _Atomic uint64_t served; /* connections */
   _Atomic bool serving;    /* a connection that is not counted yet */
-  pid_t pid;               /* the parent's, as is `service` */
-  int service;
 };
 
 struct mb_pool_board {
@@ -58,32 +57,18 @@ struct mb_pool_board *mb_pool_board_new(void);
 
 void mb_pool_board_free(struct mb_pool_board *board);
 
-/* Takes a free slot for a child that is being made. Returns its number, or -1. */
-int mb_pool_board_take(struct mb_pool_board *board, int service);
-
-/* Frees the slot of a child that has ended, in whatever state it was, and counts its connection. Returns that state. */
-enum mb_child_state mb_pool_board_give(struct mb_pool_board *board, int slot);
-
-/* Returns the slot of a process, or -1. */
-int mb_pool_board_find(const struct mb_pool_board *board, pid_t pid);
-
 /*
  * A child changes its own state.
+ * service  the number of its service
  * Returns whether the parent wants to know.
  */
-bool mb_pool_board_set(struct mb_pool_board *board, int slot, enum mb_child_state state);
+bool mb_pool_board_set(struct mb_pool_board *board, int slot, int service,
+                       enum mb_child_state state);
 
-/* Returns how many children there are. */
-int mb_pool_board_children(const struct mb_pool_board *board);
+/* Returns the state in a slot. What is none counts as MB_CHILD_BUSY. */
+enum mb_child_state mb_pool_board_state(const struct mb_pool_board *board, int slot);
 
-/*
- * Returns the process of the service whose connection has waited longest for a request, of those with which nothing is
- * lost when they end now; 0 when there is none.
- */
-pid_t mb_pool_board_kept_longest(const struct mb_pool_board *board, int service, int64_t now);
-
-/* Counts the children of a service in each state. service -1: of all */
-void mb_pool_board_count(const struct mb_pool_board *board, int service,
-                         int ret_counts[MB_CHILD_KEPT + 1]);
+/* Counts the children of all services in each state. */
+void mb_pool_board_count(const struct mb_pool_board *board, int ret_counts[MB_CHILD_KEPT + 1]);
 
 #endif

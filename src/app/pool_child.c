@@ -56,7 +56,7 @@ static void wake(int fd) {
 
 static void set_state(const struct child *c, enum mb_child_state state) {
   const struct mb_child_start *start = c->start;
-  if (mb_pool_board_set(start->board, start->slot, state)) wake(start->wake_fd);
+  if (mb_pool_board_set(start->board, start->slot, start->number, state)) wake(start->wake_fd);
 }
 
 static const struct child *current; /* for kept() */

@@ -35,13 +35,13 @@
  * Returns 0 in the child; its process id; or -errno.
  */
 static pid_t make_process(struct mb_generation *g, int service, int *ret_slot) {
-  int slot = mb_pool_board_take(g->start->board, service);
+  int slot = mb_pool_roll_take(&g->roll, service);
   if (slot < 0) return -EAGAIN;
   pid_t pid = fork();
   int r = -errno;
   *ret_slot = slot;
-  if (pid > 0) g->start->board->slots[slot].pid = pid;
-  if (pid < 0) mb_pool_board_give(g->start->board, slot);
+  if (pid > 0) g->roll.members[slot].pid = pid;
+  if (pid < 0) mb_pool_roll_give(&g->roll, slot);
   return pid < 0 ? r : pid;
 }
 
@@ -62,6 +62,7 @@ static enum mb_exit run_child(lua_State *L, struct mb_generation *g, int service
       .options = g->start->options,
       .board = g->start->board,
       .slot = slot,
+      .number = service,
       .drain_fd = g->drain[0],
       .retire_fd = service < 0 ? -1 : g->services[service].retire,
       .wake_fd = g->wake,
@@ -81,15 +82,14 @@ static void log_fork_failed(struct mb_generation *g, int r) {
 }
 
 static void reap(struct mb_generation *g) {
-  struct mb_pool_board *board = g->start->board;
   int status;
   pid_t pid;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    int slot = mb_pool_board_find(board, pid);
+    int slot = mb_pool_roll_find(&g->roll, pid);
     if (slot < 0) continue; /* a program that a child has started and left behind */
-    int service = board->slots[slot].service;
-    uint64_t served = board->slots[slot].served;
-    enum mb_child_state state = mb_pool_board_give(board, slot);
+    int service = g->roll.members[slot].service;
+    uint64_t served = g->start->board->slots[slot].served;
+    enum mb_child_state state = mb_pool_roll_give(&g->roll, slot);
     int64_t now = mb_now_usec();
     if (service < 0) {
       mb_pool_tasks_ended(&g->tasks, service, status, now);
@@ -124,7 +124,7 @@ static bool tend(lua_State *L, struct mb_generation *g, int number, int64_t *aga
   int64_t now = mb_now_usec();
   for (;;) {
     int states[MB_CHILD_KEPT + 1];
-    mb_pool_board_count(board, number, states);
+    mb_pool_roll_count(&g->roll, number, states);
     struct mb_pool_counts counts = {.starting = states[MB_CHILD_STARTING],
                                     .idle = states[MB_CHILD_IDLE],
                                     .busy = states[MB_CHILD_BUSY] + states[MB_CHILD_KEPT],
@@ -134,8 +134,8 @@ static bool tend(lua_State *L, struct mb_generation *g, int number, int64_t *aga
     step = mb_pool_policy_next(&s->policy, &counts, now);
     if (step.action == MB_POOL_WAIT) {
       /* The connection that has waited longest for another request ends, so that its process is free. */
-      pid_t kept = mb_pool_board_kept_longest(board, number, now);
-      bool is_ending = mb_pool_board_find(board, s->reclaimed) >= 0 && now < s->reclaim_at;
+      pid_t kept = mb_pool_roll_kept_longest(&g->roll, number, now);
+      bool is_ending = mb_pool_roll_find(&g->roll, s->reclaimed) >= 0 && now < s->reclaim_at;
       if (step.full && counts.waiting && kept && !is_ending) {
         kill(kept, SIGTERM);
         s->reclaimed = kept; /* it takes a moment to end, and one is enough */
@@ -202,13 +202,12 @@ static void drain(struct mb_generation *g) {
   }
   close(g->drain[1]);
   g->drain[1] = -1;
-  int n = board->nslots;
-  for (int i = 0; i < n; i++) {
-    const struct mb_pool_slot *s = &board->slots[i];
+  for (int i = 0; i < g->roll.count; i++) {
+    const struct mb_pool_member *m = &g->roll.members[i];
+    bool is_busy = mb_pool_board_state(board, i) == MB_CHILD_BUSY;
+    if (!m->is_there || m->pid <= 0) continue;
     /* An interval or a main ends by SIGTERM, and a script may wait for it in poll. With --dev its connection goes on. */
-    if (s->service < 0 || (s->state == MB_CHILD_BUSY && !g->start->options->dev)) {
-      if (s->pid > 0 && s->state != MB_CHILD_NONE) kill(s->pid, SIGTERM);
-    }
+    if (m->service < 0 || (is_busy && !g->start->options->dev)) kill(m->pid, SIGTERM);
   }
 }
 
@@ -294,7 +293,7 @@ static enum mb_exit loop(lua_State *L, struct mb_generation *g) {
     reap(g);
     if (g->draining) {
       if (g->clear_until && clear(L, g, &again_at, &exit)) return exit;
-      if (!g->clear_until && mb_pool_board_children(g->start->board) == 0) return MB_EXIT_OK;
+      if (!g->clear_until && mb_pool_roll_children(&g->roll) == 0) return MB_EXIT_OK;
     } else {
       if (tend_all(L, g, &again_at, &exit)) return exit;
       if (tend_tasks(L, g, &again_at, &exit)) return exit;
@@ -310,6 +309,7 @@ static enum mb_exit serve(lua_State *L, const struct mb_script *script, void *co
   struct mb_generation *g = calloc(1, sizeof *g);
   if (!g) return MB_EXIT_SYSTEM;
   g->start = context;
+  g->roll.board = g->start->board;
   g->script = script;
   enum mb_exit exit = mb_generation_set_up(L, g);
   if (exit == MB_EXIT_OK) {

@@ -9,6 +9,7 @@
 
 #include "app/pool.h"
 #include "app/pool_policy.h"
+#include "app/pool_roll.h"
 #include "app/pool_tasks.h"
 #include "app/script.h"
 
@@ -26,6 +27,7 @@ struct mb_generation {
   const struct mb_script *script;
   struct mb_generation_service services[MB_POOL_SERVICES_MAX];
   int nservices;
+  struct mb_pool_roll roll; /* its children */
   struct mb_pool_tasks tasks;
   int signals, wake; /* signalfd, eventfd */
   int drain[2];      /* a pipe: its reading end is every child's, its other end ours alone */

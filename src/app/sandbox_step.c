@@ -29,7 +29,7 @@ const struct mb_sandbox *mb_sandbox_step_wishes(const struct mb_service *service
 
 static void log_missing(int level, unsigned missing) {
   for (unsigned bit = 1; bit < 1u << MB_MISSING_BITS; bit <<= 1) {
-    if (missing & bit) mb_log(level, "sandbox: there is no %s", mb_sandbox_missing_text(bit));
+    if (missing & bit) mb_log(level, "sandbox: %s", mb_sandbox_missing_text(bit));
   }
 }
 
@@ -199,7 +199,7 @@ void mb_sandbox_step_print(const struct mb_service *service, const struct mb_opt
   }
   unsigned missing = mb_sandbox_probe(s);
   for (unsigned bit = 1; bit < 1u << MB_MISSING_BITS; bit <<= 1) {
-    if (missing & bit) fprintf(to, "    this machine has no %s\n", mb_sandbox_missing_text(bit));
+    if (missing & bit) fprintf(to, "    %s\n", mb_sandbox_missing_text(bit));
   }
   if (missing && s && s->is_required) fprintf(to, "    required: it will not serve here\n");
 }

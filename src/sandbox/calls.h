@@ -47,6 +47,7 @@ MB_CALL("fspick", ALWAYS, "changes the file system's tree")
 MB_CALL("mount_setattr", ALWAYS, "changes the file system's tree")
 
 /* namespaces: in a new one a user has all privileges over code that trusts them */
+MB_CALL("unshare", ALWAYS, "opens namespaces")
 MB_CALL("setns", ALWAYS, "enters namespaces")
 
 /* @module, @reboot, @swap, @raw-io, @clock, and the rest of @privileged: for the administrator of the machine */
@@ -89,6 +90,10 @@ MB_CALL("utimes", WISH, "changes files that may not be written")
 MB_CALL("futimesat", WISH, "changes files that may not be written")
 MB_CALL("inotify_add_watch", WISH, "watches files that may not be read")
 
+/* Landlock does not look at files that have no directory. */
+MB_CALL("memfd_create", WISH, "makes a program that no wish names")
+MB_CALL("memfd_secret", WISH, "makes memory that the kernel cannot see")
+
 /* @ipc: objects that other processes share, and that outlive this one */
 MB_CALL("shmget", WISH, "shares memory with other processes")
 MB_CALL("shmat", WISH, "shares memory with other processes")
@@ -107,6 +112,7 @@ MB_CALL("mq_unlink", WISH, "removes messages of other processes")
 /* @resources: limits are what the sandbox has set */
 MB_CALL("setrlimit", WISH, "raises limits")
 MB_CALL("setpriority", WISH, "takes processor time from others")
+MB_CALL("sched_setaffinity", WISH, "moves other processes of the user")
 MB_CALL("sched_setparam", WISH, "takes processor time from others")
 MB_CALL("sched_setscheduler", WISH, "takes processor time from others")
 MB_CALL("sched_setattr", WISH, "takes processor time from others")

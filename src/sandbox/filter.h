@@ -21,10 +21,13 @@ extern const uint16_t mb_filters_at[];
 #define MB_FILTERS           33
 
 /*
- * Installs a filter, in all threads.
+ * Installs a filter, in this thread and those that it makes.
  * Returns 0; -ENOSYS when neither this kernel nor this architecture has filters; or -errno.
  */
 int mb_filter_install(unsigned number);
+
+/* Returns whether some filter holds for this process, of whoever. */
+bool mb_filter_is_any(void);
 
 /* Returns whether this kernel has filters, and this program has some for it. */
 bool mb_filter_exists(void);

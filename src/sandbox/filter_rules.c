@@ -29,7 +29,6 @@ static const struct {
 enum {
   CMD_TIOCSTI = 0x5412,
   CMD_TIOCLINUX = 0x541c,
-  CLONE_VM_FLAG = 0x100,
   CLONE_THREAD_FLAG = 0x10000,
   FLAG_FASTOPEN = 0x20000000,
   PROTOCOL_UDP = 17,
@@ -88,8 +87,6 @@ static int add_calls(scmp_filter_ctx f, bool by_wish) {
 
 static int add_namespaces(scmp_filter_ctx f) {
   int r = 0;
-  /* unshare with CLONE_VM alone changes nothing: it tells whether there are threads. */
-  TRY(refuse_1(f, "unshare", IS_NOT(0, CLONE_VM_FLAG)));
   for (size_t i = 0; i < sizeof namespaces / sizeof *namespaces; i++)
     TRY(refuse_1(f, "clone", HAS(0, namespaces[i])));
   return r;
@@ -125,15 +122,32 @@ static int add_ip(scmp_filter_ctx f, unsigned family, unsigned wishes) {
   return r;
 }
 
+/*
+ * Who has a socket for datagrams sends to every path, by an address that no filter sees; one of a pair does, too. A
+ * socket that listens is a stream. For Unix, SOCK_RAW is another name of SOCK_DGRAM.
+ */
+static int add_unix(scmp_filter_ctx f, unsigned wishes) {
+  int r = 0;
+  if (wishes & MB_WISH_UNIX) return 0;
+  if (!(wishes & MB_WISH_LISTEN)) return refuse_1(f, "socket", IS(0, AF_UNIX));
+  for (unsigned type = 0; type < 16; type++)
+    if (type != SOCK_STREAM) TRY(refuse_2(f, "socket", IS(0, AF_UNIX), NIBBLE_IS(1, type)));
+  return r;
+}
+
 static int add_network(scmp_filter_ctx f, unsigned wishes) {
   int r = 0;
   if (!(wishes & (MB_WISH_UNIX | MB_WISH_TCP | MB_WISH_UDP | MB_WISH_LISTEN))) {
     TRY(refuse(f, "socket"));
   } else {
     TRY(add_families(f, wishes & MB_WISH_UDP));
-    if (!(wishes & (MB_WISH_UNIX | MB_WISH_LISTEN))) TRY(refuse_1(f, "socket", IS(0, AF_UNIX)));
+    TRY(add_unix(f, wishes));
     TRY(add_ip(f, AF_INET, wishes));
     TRY(add_ip(f, AF_INET6, wishes));
+  }
+  if (!(wishes & MB_WISH_UNIX)) {
+    TRY(refuse_1(f, "socketpair", NIBBLE_IS(1, SOCK_DGRAM)));
+    TRY(refuse_1(f, "socketpair", NIBBLE_IS(1, SOCK_RAW)));
   }
   /* With an address of two bytes, which is none, a connection is reset: mb-handle does that itself. */
   if (!(wishes & (MB_WISH_UNIX | MB_WISH_TCP | MB_WISH_UDP)))

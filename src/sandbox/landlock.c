@@ -81,11 +81,13 @@ static uint64_t rights_of(enum mb_sandbox_right right) {
 
 int mb_landlock_abi(void) {
   long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, FLAG_VERSION);
+  if (abi < 0 && errno == EPERM) return -EPERM;
   return abi > 0 ? (int)abi : 0;
 }
 
 int mb_landlock_open(struct mb_landlock *ret, unsigned wishes) {
   int abi = mb_landlock_abi();
+  if (abi < 0) return abi;
   if (abi == 0) return -ENOSYS;
   struct ruleset set = {.files = known_rights(abi)};
   size_t size =

@@ -7,7 +7,7 @@
 
 #include "sandbox/sandbox.h"
 
-/* Returns the version of Landlock that this kernel has; 0: none. */
+/* Returns the version of Landlock that this kernel has; 0: none; -EPERM: the service manager forbids it. */
 int mb_landlock_abi(void);
 
 struct mb_landlock {
@@ -18,7 +18,7 @@ struct mb_landlock {
 /*
  * Begins a ruleset for which nothing is allowed of what the kernel knows.
  * wishes  MB_WISH_...
- * Returns 0; -ENOSYS without Landlock; or -errno.
+ * Returns 0; -ENOSYS without Landlock; -EPERM when it is forbidden; or -errno.
  */
 int mb_landlock_open(struct mb_landlock *ret, unsigned wishes);
 

@@ -3,27 +3,30 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandbox/filter.h"
 #include "sandbox/landlock.h"
 #include "sandbox/sandbox.h"
 
-#define FLAG_CLONE_VM 0x100
-
 static bool is_always_locked, is_locked;
+static bool is_filtered; /* by somebody else */
 
 bool mb_sandbox_is_locked(void) { return is_locked; }
 
 const char *mb_sandbox_missing_text(unsigned bit) {
-  static const char texts[MB_MISSING_BITS][80] = {
-      "seccomp filters: system calls are not refused",
-      "Landlock: files, TCP ports and signals are not limited",
-      "Landlock ABI 3: files that must not be written can be cut to nothing",
-      "Landlock ABI 4: TCP ports are not limited",
-      "Landlock ABI 6: signals and abstract Unix sockets are not limited",
-      "one thread: Landlock does not hold for threads that were there before",
+  static const char texts[MB_MISSING_BITS][184] = {
+      "this kernel has no seccomp filters: system calls are not refused",
+      "this kernel has no Landlock: files, TCP ports and signals are not limited",
+      "this kernel's Landlock is older than ABI 3: files that must not be written can be cut",
+      "this kernel's Landlock is older than ABI 4: TCP ports are not limited",
+      "this kernel's Landlock is older than ABI 6: signals and abstract sockets are not limited",
+      "the service manager forbids Landlock (SystemCallFilter= lacks landlock_create_ruleset, "
+      "landlock_add_rule and landlock_restrict_self): files, TCP ports and signals are not limited",
+      "the process has other threads, which a module has started: Landlock does not hold for them",
   };
   for (int i = 0; i < MB_MISSING_BITS; i++) {
     if (bit == 1u << i) return texts[i];
@@ -31,12 +34,31 @@ const char *mb_sandbox_missing_text(unsigned bit) {
   return "";
 }
 
-/* Returns whether the process has more than one thread: then the kernel cannot give it an address space of its own. */
+/* Returns whether the process has more than one thread: each is a directory. */
 static bool has_threads(void) {
-  return syscall(SYS_unshare, FLAG_CLONE_VM) != 0 && errno == EINVAL;
+  struct stat st;
+  return stat("/proc/self/task", &st) == 0 && st.st_nlink > 3;
+}
+
+/*
+ * A filter of the service manager may kill whoever uses Landlock, which is younger than systemd's @system-service. A
+ * process that does nothing else tries it.
+ */
+static bool is_landlock_deadly(void) {
+  int status = 0;
+  if (!is_filtered) return false;
+  pid_t pid = vfork();
+  if (pid == 0) {
+    mb_landlock_abi();
+    _exit(0);
+  }
+  if (pid < 0) return false;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+  return WIFSIGNALED(status);
 }
 
 static unsigned missing_by_abi(int abi) {
+  if (abi == -EPERM) return MB_MISSING_PERMISSION;
   if (abi == 0) return MB_MISSING_LANDLOCK;
   return (abi < 3 ? MB_MISSING_TRUNCATE : 0u) | (abi < 4 ? MB_MISSING_TCP : 0u) |
          (abi < 6 ? MB_MISSING_SCOPE : 0u);
@@ -44,6 +66,8 @@ static unsigned missing_by_abi(int abi) {
 
 unsigned mb_sandbox_probe(const struct mb_sandbox *sandbox) {
   unsigned missing = mb_filter_exists() ? 0 : MB_MISSING_SECCOMP;
+  if (!is_always_locked) is_filtered = mb_filter_is_any();
+  if (sandbox && is_landlock_deadly()) return missing | MB_MISSING_PERMISSION;
   if (sandbox) missing |= missing_by_abi(mb_landlock_abi());
   return missing;
 }
@@ -74,6 +98,7 @@ static int set_limits(const struct mb_sandbox *s) {
 /* Nobody gains privileges by a program, and nobody reads the memory: neither from a core dump nor by tracing. */
 static int close_privileges(void) {
   if (is_always_locked) return 0;
+  is_filtered = mb_filter_is_any();
   if (syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -errno;
 #ifndef __SANITIZE_ADDRESS__ /* which traces the process at its end */
   if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return -errno;
@@ -83,7 +108,7 @@ static int close_privileges(void) {
 
 static int install(unsigned number, unsigned *missing) {
   int r = mb_filter_install(number);
-  if (r == -ENOSYS) {
+  if (r == -ENOSYS || r == -EPERM) { /* EPERM: a filter of the service manager forbids ours */
     *missing |= MB_MISSING_SECCOMP;
     r = 0;
   }
@@ -116,9 +141,13 @@ static int add_rules(const struct mb_landlock *l, const struct mb_sandbox_path *
 static int enter_landlock(const struct mb_sandbox *s, const struct mb_sandbox_path *more,
                           size_t more_count, unsigned *missing, const char **ret_path) {
   struct mb_landlock l;
+  if (is_landlock_deadly()) {
+    *missing |= MB_MISSING_PERMISSION;
+    return 0;
+  }
   int r = mb_landlock_open(&l, s->wishes);
-  if (r == -ENOSYS || r == -EOPNOTSUPP) {
-    *missing |= MB_MISSING_LANDLOCK;
+  if (r == -ENOSYS || r == -EOPNOTSUPP || r == -EPERM) {
+    *missing |= r == -EPERM ? MB_MISSING_PERMISSION : MB_MISSING_LANDLOCK;
     return 0;
   }
   if (r < 0) return r;

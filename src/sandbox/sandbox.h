@@ -55,14 +55,15 @@ enum {
   MB_MISSING_SECCOMP = 1 << 0,  /* no filter: no call is refused, but those that Landlock refuses */
   MB_MISSING_LANDLOCK = 1 << 1, /* files are not limited, nor what follows */
   MB_MISSING_TRUNCATE =
-      1 << 2,                 /* Landlock before ABI 3: files that may not be written can be cut */
-  MB_MISSING_TCP = 1 << 3,    /* before ABI 4: every TCP port can be reached */
-  MB_MISSING_SCOPE = 1 << 4,  /* before ABI 6: signals and abstract sockets */
-  MB_MISSING_THREADS = 1 << 5 /* the process has other threads, whose files are not limited */
+      1 << 2,                /* Landlock before ABI 3: files that may not be written can be cut */
+  MB_MISSING_TCP = 1 << 3,   /* before ABI 4: every TCP port can be reached */
+  MB_MISSING_SCOPE = 1 << 4, /* before ABI 6: signals and abstract sockets */
+  MB_MISSING_PERMISSION = 1 << 5, /* a filter of the service manager forbids Landlock */
+  MB_MISSING_THREADS = 1 << 6     /* the process has other threads, whose files are not limited */
 };
-#define MB_MISSING_BITS 6
+#define MB_MISSING_BITS 7
 
-/* Returns a text for a bit of MB_MISSING_...: "Landlock: files, TCP ports and signals are not limited". */
+/* Returns a text for a bit of MB_MISSING_...: "this kernel has no Landlock: ...". */
 const char *mb_sandbox_missing_text(unsigned bit);
 
 /*
