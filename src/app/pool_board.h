@@ -40,6 +40,7 @@ struct mb_pool_board {
       clearing; /* the sockets end, and children take what waits in them before they end */
   _Atomic uint64_t served; /* connections whose end has come */
   _Atomic int64_t last;    /* monotonic microseconds: when the last connection came or ended */
+  _Atomic bool is_deaf;    /* a socket does not listen any more: the parent is to look at them */
   _Atomic int nslots;      /* slots from here on were never used */
   struct {
     _Atomic int idle;           /* children in the state IDLE */

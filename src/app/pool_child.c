@@ -161,6 +161,10 @@ static int accept_from(const struct child *c, const struct mb_pool_socket *s) {
   struct mb_addr remote;
   int fd = mb_listener_accept(s->fd, false, &remote);
   if (fd >= 0 || fd == -EAGAIN) return fd;
+  if (fd == -EINVAL && !c->start->board->clearing) {
+    c->start->board->is_deaf = true;
+    wake(c->start->wake_fd);
+  }
   wait_for_room(c, fd);
   return -EAGAIN;
 }

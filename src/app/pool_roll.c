@@ -3,6 +3,12 @@
 
 #include <string.h>
 
+/* Returns the state of a child that is there, whatever it has written. */
+static enum mb_child_state state_of(const struct mb_pool_roll *roll, int slot) {
+  enum mb_child_state state = mb_pool_board_state(roll->board, slot);
+  return state == MB_CHILD_NONE ? MB_CHILD_BUSY : state;
+}
+
 int mb_pool_roll_take(struct mb_pool_roll *roll, int service) {
   struct mb_pool_board *board = roll->board;
   for (int i = 0; i < MB_POOL_CHILDREN_MAX; i++) {
@@ -19,7 +25,7 @@ int mb_pool_roll_take(struct mb_pool_roll *roll, int service) {
 
 enum mb_child_state mb_pool_roll_give(struct mb_pool_roll *roll, int slot) {
   struct mb_pool_board *board = roll->board;
-  enum mb_child_state state = mb_pool_board_state(board, slot);
+  enum mb_child_state state = state_of(roll, slot);
   int service = roll->members[slot].service;
   board->slots[slot].state = MB_CHILD_NONE;
   if (state == MB_CHILD_IDLE && service >= 0) atomic_fetch_sub(&board->services[service].idle, 1);
@@ -40,7 +46,7 @@ void mb_pool_roll_count(const struct mb_pool_roll *roll, int service,
   memset(ret_counts, 0, (MB_CHILD_KEPT + 1) * sizeof *ret_counts);
   for (int i = 0; i < roll->count; i++) {
     const struct mb_pool_member *m = &roll->members[i];
-    if (m->is_there && m->service == service) ret_counts[mb_pool_board_state(roll->board, i)]++;
+    if (m->is_there && m->service == service) ret_counts[state_of(roll, i)]++;
   }
 }
 

@@ -316,6 +316,20 @@ int mb_pool_sockets_clear(const struct mb_pool_sockets *sockets, const struct mb
   return -ECANCELED;
 }
 
+void mb_pool_sockets_mend(const struct mb_pool_sockets *sockets) {
+  for (int i = 0; i < sockets->count; i++) {
+    const struct mb_pool_socket *s = &sockets->list[i];
+    char label[MB_ADDR_LABEL_MAX];
+    struct pollfd fd = {s->fd, POLLIN, 0};
+    if (mb_fd_poll_once(&fd, 1, 0) <= 0 || !(fd.revents & (POLLHUP | POLLERR))) continue;
+    mb_addr_label(&s->local, label);
+    /* A Unix socket is shut for good. */
+    bool is_mended = s->local.any.sa_family != AF_UNIX && listen(s->fd, SOMAXCONN) == 0;
+    mb_log(LOG_ERR, "pool: a process has shut down the socket %s for all; %s", label,
+           is_mended ? "it listens again" : "start the service again");
+  }
+}
+
 void mb_pool_sockets_end(const struct mb_pool_sockets *sockets) {
   for (int i = 0; i < sockets->count; i++) mb_listener_end(sockets->list[i].fd);
 }

@@ -34,6 +34,12 @@ struct mb_pool_sockets {
 enum mb_exit mb_pool_sockets_take(struct mb_pool_sockets *sockets, int fd, int count);
 
 /*
+ * A child that was taken over can end the listening of a socket for all. Makes such sockets listen again, where the system
+ * allows it, and logs it.
+ */
+void mb_pool_sockets_mend(const struct mb_pool_sockets *sockets);
+
+/*
  * Finds for each socket the listener of the script that takes its connections. When the options say that the pool
  * listens by itself, opens a socket for each listener that has none, and drops those that no listener wants. Otherwise
  * both are errors, which it logs.

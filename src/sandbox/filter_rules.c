@@ -92,20 +92,25 @@ static int add_namespaces(scmp_filter_ctx f) {
   return r;
 }
 
+/* The answer of a kernel without the family, and of systemd's RestrictAddressFamilies=. */
+static int no_family(scmp_filter_ctx f, struct scmp_arg_cmp family) {
+  return add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 1, &family);
+}
+
 /*
  * Unix, IPv4, IPv6 and netlink (the C library asks it for the interfaces) stay; the kernel loads the code of others when
  * somebody asks for them. Each instruction costs every start: so those that differ in their last bits share a rule.
  */
 static int add_families(scmp_filter_ctx f, bool with_netlink) {
   int r = 0;
-  TRY(refuse_1(f, "socket", IS(0, AF_AX25)));
-  TRY(refuse_1(f, "socket", SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~3u, AF_IPX)));    /* 4 to 7 */
-  TRY(refuse_1(f, "socket", SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~1u, AF_ATMPVC))); /* 8, 9 */
-  TRY(refuse_1(f, "socket", IS(0, AF_ROSE)));
+  TRY(no_family(f, IS(0, AF_AX25)));
+  TRY(no_family(f, SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~3u, AF_IPX)));    /* 4 to 7 */
+  TRY(no_family(f, SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~1u, AF_ATMPVC))); /* 8, 9 */
+  TRY(no_family(f, IS(0, AF_ROSE)));
   TRY(refuse_1(f, "socket",
                SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~3u, AF_DECnet))); /* 12 to 15 */
-  if (!with_netlink) TRY(refuse_1(f, "socket", IS(0, AF_NETLINK)));
-  TRY(refuse_1(f, "socket", ABOVE(0, AF_NETLINK)));
+  if (!with_netlink) TRY(no_family(f, IS(0, AF_NETLINK)));
+  TRY(no_family(f, ABOVE(0, AF_NETLINK)));
   return r;
 }
 

@@ -206,6 +206,12 @@ def replay(*args, stdin=b"", **popen):
     return subprocess.run([HANDLE, *args], input=stdin, capture_output=True, timeout=RUN_MAX, check=False, **popen)
 
 
+def without_sandboxes(text):
+    """What --check has printed, without the lines about sandboxes, which tests/integration/sandbox.py looks at."""
+    indent = b"    " if isinstance(text, bytes) else "    "
+    return text[:0].join(line for line in text.splitlines(keepends=True) if not line.startswith(indent))
+
+
 def alive(pid):
     """Returns whether the process exists and is no zombie."""
     try:
