@@ -167,12 +167,13 @@ static const char *check(lua_State *L, const struct mb_listen_field *f, char tex
 
 /*
  * Returns whether a key, at index, must not be passed over: a hole in the list, or a field that says which
- * connections a listener is for, or whom it trusts, in a place where it says nothing.
+ * connections a listener is for, or whom it trusts, or what it may do, in a place where it says nothing.
  */
 static bool is_misplaced(lua_State *L, int index) {
   static const unsigned connections = MB_FIELD_OF(MB_PROTO_TCP) | MB_FIELD_OF(MB_PROTO_TCP4) |
                                       MB_FIELD_OF(MB_PROTO_TCP6) | MB_FIELD_OF(MB_PROTO_LOCAL);
   if (lua_type(L, index) != LUA_TSTRING) return true;
+  if (strcmp(lua_tostring(L, index), "sandbox") == 0) return true;
   for (const struct mb_listen_field *f = NULL; (f = mb_listen_next(f, connections)) != NULL;) {
     if (strcmp(f->name, lua_tostring(L, index)) == 0) return true;
   }

@@ -61,7 +61,10 @@ static void add_time_zone(lua_State *L, struct mb_more_paths *m) {
     return;
   }
   if (*zone == ':') zone++;
-  if (!*zone) return;
+  if (!*zone) {
+    add(m, ZONES "/Universal", MB_RIGHT_READ);
+    return;
+  }
   lua_pushfstring(L, *zone == '/' ? "%s%s" : "%s/%s", *zone == '/' ? "" : ZONES, zone);
   add_string(L, m, MB_RIGHT_READ);
 }
@@ -88,6 +91,14 @@ static void add_programs(lua_State *L, const struct mb_sandbox *s, struct mb_mor
   }
 }
 
+/* Debian's modules in .../lua/5.3/ are often links to .../lua/5.1/. Returns the length without the version. */
+static size_t above_version(const char *directory, size_t len) {
+  static const char version[] = "/lua/5.3/";
+  size_t size = sizeof version - 1;
+  if (len <= size || memcmp(directory + len - size, version, size) != 0) return len;
+  return len - strlen("5.3/");
+}
+
 /* Adds the directories of a list of templates, such as "/usr/share/lua/5.3/?.lua;./?.lua": those that are absolute. */
 static void add_templates(lua_State *L, struct mb_more_paths *m, const char *field) {
   lua_getglobal(L, "package");
@@ -98,7 +109,7 @@ static void add_templates(lua_State *L, struct mb_more_paths *m, const char *fie
     while (mark < len && at[mark] != '?') mark++;
     while (mark > 0 && at[mark - 1] != '/') mark--;
     if (at[0] == '/' && mark > 1) {
-      lua_pushlstring(L, at, mark);
+      lua_pushlstring(L, at, above_version(at, mark));
       add_string(L, m, MB_RIGHT_READ);
     }
     at += len + (at[len] == ';');
@@ -122,12 +133,13 @@ static void add_directory(lua_State *L, struct mb_more_paths *m, const char *fil
 void mb_sandbox_paths(lua_State *L, const struct mb_sandbox *s, const struct mb_options *o,
                       bool records, struct mb_more_paths *ret) {
   ret->count = 0;
+  /* What mb-handle itself needs comes first: a script may have more directories than there is room for. */
   add_time_zone(L, ret);
+  if (records && o->record) add_directory(L, ret, o->record, MB_RIGHT_WRITE);
   if (s->wishes & MB_WISH_EXEC) add_programs(L, s, ret);
   if (s->looks_up_names) ADD_ALL(ret, resolver);
   if (s->looks_up_names) ADD_ALL(ret, libraries);
   /* With --dev a page shows the lines of an error. */
   if (s->reads_modules || o->dev) add_modules(L, ret);
   if (o->dev && o->script) add_directory(L, ret, o->script, MB_RIGHT_READ);
-  if (records && o->record) add_directory(L, ret, o->record, MB_RIGHT_WRITE);
 }

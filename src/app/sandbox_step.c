@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "app/sandbox_lua.h"
 #include "app/sandbox_notes.h"
 #include "app/sandbox_paths.h"
 #include "app/sandbox_wish.h"
@@ -27,16 +28,24 @@ const struct mb_sandbox *mb_sandbox_step_wishes(const struct mb_service *service
 
 /* ---- what is missing ---- */
 
-static void log_missing(int level, unsigned missing) {
+#define MISSING_MAX 640
+
+/* Writes what is missing as one line. */
+static void describe_missing(unsigned missing, char text[MISSING_MAX]) {
+  int size = 0;
   for (unsigned bit = 1; bit < 1u << MB_MISSING_BITS; bit <<= 1) {
-    if (missing & bit) mb_log(level, "sandbox: %s", mb_sandbox_missing_text(bit));
+    if (missing & bit)
+      size += snprintf(text + size, MISSING_MAX - (size_t)size, "%s%s", size ? "; " : "",
+                       mb_sandbox_missing_text(bit));
   }
 }
 
 /* Logs what is missing. Returns whether the process may serve all the same. */
 static bool is_enough(const struct mb_sandbox *s, unsigned missing) {
   if (!missing) return true;
-  log_missing(s && s->is_required ? LOG_ERR : s ? LOG_WARNING : LOG_NOTICE, missing);
+  char text[MISSING_MAX];
+  describe_missing(missing, text);
+  mb_log(s && s->is_required ? LOG_ERR : s ? LOG_WARNING : LOG_NOTICE, "sandbox: %s", text);
   if (!s || !s->is_required) return true;
   mb_log(LOG_ERR, "sandbox: the script requires all of it (sandbox = {required = true})");
   return false;
@@ -63,7 +72,8 @@ static int lock(lua_State *L) {
   struct step *step = lua_touserdata(L, 1);
   struct mb_more_paths more;
   mb_sandbox_paths(L, step->sandbox, step->options, in_pool, &more);
-  mb_sandbox_notes_open(L, step->sandbox);
+  mb_sandbox_lua_open(L, step->sandbox);
+  mb_sandbox_notes_open(step->sandbox);
   step->result = mb_sandbox_lock(step->sandbox, more.list, more.count, &step->missing, &step->path);
   if (step->path) step->path = lua_pushstring(L, step->path);
   return step->path ? 1 : 0;

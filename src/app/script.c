@@ -16,6 +16,7 @@
 #include "app/dev.h"
 #include "app/embedded.h"
 #include "app/listen.h"
+#include "app/sandbox_notes.h"
 #include "app/script_path.h"
 #include "base/log.h"
 #include "socket/handle.h"
@@ -238,6 +239,7 @@ static enum mb_exit with_state(struct mb_script *script, size_t limit, bool is_l
   mb_timeout_limit_finalizers(true);
   mb_state_close(L);
   mb_timeout_limit_finalizers(false);
+  mb_sandbox_notes_close(); /* the wishes were the state's */
   return exit;
 }
 

@@ -87,11 +87,7 @@ static int try_one(const struct addrinfo *address) {
 /* Does the same, and tells of a refusal. */
 static int begin(const struct addrinfo *address) {
   int fd = try_one(address);
-  if (fd < 0) {
-    struct mb_addr addr = {.len = address->ai_addrlen};
-    memcpy(&addr.any, address->ai_addr, address->ai_addrlen);
-    mb_refused(-fd, MB_REFUSED_TCP, NULL, (unsigned)mb_addr_port(&addr));
-  }
+  if (fd < 0) mb_refused_address(-fd, address);
   return fd;
 }
 

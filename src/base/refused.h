@@ -5,6 +5,8 @@
 #ifndef MB_REFUSED_H
 #define MB_REFUSED_H
 
+#include <netdb.h>
+
 enum mb_refused_what {
   MB_REFUSED_READ,   /* name: the path */
   MB_REFUSED_WRITE,  /* name: the path */
@@ -26,4 +28,6 @@ extern void (*mb_refused_note)(enum mb_refused_what what, const char *name, unsi
  */
 void mb_refused(int error, enum mb_refused_what what, const char *name, unsigned port);
 
+/* Does the same for a connection to an IP address. */
+void mb_refused_address(int error, const struct addrinfo *address);
 #endif

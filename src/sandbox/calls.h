@@ -76,6 +76,11 @@ MB_CALL("fanotify_init", ALWAYS, "watches the files of all processes")
 MB_CALL("open_by_handle_at", ALWAYS, "opens files past the directories that protect them")
 
 /* Landlock does not look at what these do to a path. */
+MB_CALL("fchmod", WISH, "changes files that were opened to be read")
+MB_CALL("fchown", WISH, "changes files that were opened to be read")
+MB_CALL("fsetxattr", WISH, "changes files that were opened to be read")
+MB_CALL("fremovexattr", WISH, "changes files that were opened to be read")
+MB_CALL("utimensat", WISH, "changes files that were opened to be read")
 MB_CALL("chmod", WISH, "changes files that may not be written")
 MB_CALL("fchmodat", WISH, "changes files that may not be written")
 MB_CALL("chown", WISH, "changes files that may not be written")

@@ -7,11 +7,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int mb_filter_install(unsigned number) {
+int mb_filter_install(unsigned number, bool threads) {
   size_t begin = mb_filters_at[number], end = mb_filters_at[number + 1];
   if (end == begin) return -ENOSYS;
   const struct sock_fprog program = {.len = (unsigned short)(end - begin),
                                      .filter = (struct sock_filter *)mb_filters + begin};
+  if (threads &&
+      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0)
+    return 0;
   /* Not seccomp(2), which SystemCallFilter=@system-service of a unit does not allow. */
   if (syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0) return 0;
   return errno == EINVAL ? -ENOSYS : -errno; /* so a kernel answers that knows no filters */

@@ -22,9 +22,10 @@ extern const uint16_t mb_filters_at[];
 
 /*
  * Installs a filter, in this thread and those that it makes.
+ * threads  the process has others, which are to have it, too
  * Returns 0; -ENOSYS when neither this kernel nor this architecture has filters; or -errno.
  */
-int mb_filter_install(unsigned number);
+int mb_filter_install(unsigned number, bool threads);
 
 /* Returns whether some filter holds for this process, of whoever. */
 bool mb_filter_is_any(void);

@@ -2,6 +2,7 @@
 #include "sandbox/filter_rules.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,9 +11,10 @@
 #include "sandbox/filter.h"
 #include "sandbox/sandbox.h"
 
-#define REFUSED SCMP_ACT_ERRNO(EPERM)
-#define UNKNOWN SCMP_ACT_ERRNO(ENOSYS)
-#define LOW     0xffffffffu
+#define REFUSED      SCMP_ACT_ERRNO(EPERM)
+#define UNKNOWN      SCMP_ACT_ERRNO(ENOSYS)
+#define LOW          0xffffffffu
+#define CMD_FIFREEZE 0xc0045877u
 
 enum class { ALWAYS, WISH };
 
@@ -29,6 +31,8 @@ static const struct {
 enum {
   CMD_TIOCSTI = 0x5412,
   CMD_TIOCLINUX = 0x541c,
+  CMD_SETFLAGS = 0x40086602,
+  CMD_FSSETXATTR = 0x401c5820,
   CLONE_THREAD_FLAG = 0x10000,
   FLAG_FASTOPEN = 0x20000000,
   PROTOCOL_UDP = 17,
@@ -107,8 +111,7 @@ static int add_families(scmp_filter_ctx f, bool with_netlink) {
   TRY(no_family(f, SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~3u, AF_IPX)));    /* 4 to 7 */
   TRY(no_family(f, SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~1u, AF_ATMPVC))); /* 8, 9 */
   TRY(no_family(f, IS(0, AF_ROSE)));
-  TRY(refuse_1(f, "socket",
-               SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~3u, AF_DECnet))); /* 12 to 15 */
+  TRY(no_family(f, SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW & ~3u, AF_DECnet))); /* 12 to 15 */
   if (!with_netlink) TRY(no_family(f, IS(0, AF_NETLINK)));
   TRY(no_family(f, ABOVE(0, AF_NETLINK)));
   return r;
@@ -146,6 +149,9 @@ static int add_network(scmp_filter_ctx f, unsigned wishes) {
     TRY(refuse(f, "socket"));
   } else {
     TRY(add_families(f, wishes & MB_WISH_UDP));
+    /* The interfaces, and none of the kernel's other services. */
+    if (wishes & MB_WISH_UDP)
+      TRY(refuse_2(f, "socket", IS(0, AF_NETLINK), ABOVE(2, NETLINK_ROUTE)));
     TRY(add_unix(f, wishes));
     TRY(add_ip(f, AF_INET, wishes));
     TRY(add_ip(f, AF_INET6, wishes));
@@ -191,8 +197,11 @@ static int add_rules(scmp_filter_ctx f, unsigned number) {
   unsigned wishes = number - MB_FILTER_OF(0);
   TRY(add_processes(f, wishes));
   TRY(add_network(f, wishes));
+  /* What chattr(1) does, and fsfreeze(8). */
+  TRY(refuse_1(f, "ioctl", IS(1, CMD_SETFLAGS)));
+  TRY(refuse_1(f, "ioctl", IS(1, CMD_FSSETXATTR)));
+  TRY(refuse_1(f, "ioctl", IS(1, CMD_FIFREEZE)));
   TRY(refuse_1(f, "prlimit64", IS_NOT(2, 0))); /* raises limits; to read them stays possible */
-  TRY(refuse_1(f, "utimensat", IS_NOT(1, 0))); /* by a path; by a descriptor stays possible */
   return r;
 }
 

@@ -1,5 +1,6 @@
 /* Locks the process: limits first, then Landlock, which needs system calls that the filter then may refuse. */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -8,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/rare.h"
 #include "sandbox/filter.h"
 #include "sandbox/landlock.h"
 #include "sandbox/sandbox.h"
@@ -57,18 +59,22 @@ static bool is_landlock_deadly(void) {
   return WIFSIGNALED(status);
 }
 
-static unsigned missing_by_abi(int abi) {
+/* Returns what this version of Landlock lacks. Where no connection is wished, the filter refuses them all. */
+static unsigned missing_by_abi(int abi, unsigned wishes) {
+  unsigned missing = 0;
   if (abi == -EPERM) return MB_MISSING_PERMISSION;
   if (abi == 0) return MB_MISSING_LANDLOCK;
-  return (abi < 3 ? MB_MISSING_TRUNCATE : 0u) | (abi < 4 ? MB_MISSING_TCP : 0u) |
-         (abi < 6 ? MB_MISSING_SCOPE : 0u);
+  if (abi < 3) missing |= MB_MISSING_TRUNCATE;
+  if (abi < 4 && (wishes & MB_WISH_TCP) && !(wishes & MB_WISH_ANY_TCP)) missing |= MB_MISSING_TCP;
+  if (abi < 6) missing |= MB_MISSING_SCOPE;
+  return missing;
 }
 
 unsigned mb_sandbox_probe(const struct mb_sandbox *sandbox) {
   unsigned missing = mb_filter_exists() ? 0 : MB_MISSING_SECCOMP;
   if (!is_always_locked) is_filtered = mb_filter_is_any();
   if (sandbox && is_landlock_deadly()) return missing | MB_MISSING_PERMISSION;
-  if (sandbox) missing |= missing_by_abi(mb_landlock_abi());
+  if (sandbox) missing |= missing_by_abi(mb_landlock_abi(), sandbox->wishes);
   return missing;
 }
 
@@ -106,8 +112,26 @@ static int close_privileges(void) {
   return limit(RLIMIT_CORE, 0); /* children that are dumpable again have none either */
 }
 
+/* What root may do past file permissions stays, and so does changing the user. */
+#define KEPT_CAPABILITIES                                                                     \
+  (1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH | 1u << CAP_SETUID | 1u << CAP_SETGID | \
+   1u << CAP_NET_BIND_SERVICE)
+
+/* Root has privileges over the network, the clock and other processes, which no wish names. */
+static int drop_capabilities(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[2];
+  /* The service manager's filter may kill who changes them; then they are the manager's affair. */
+  if (is_filtered || mb_rare_geteuid() != 0) return 0;
+  if (syscall(SYS_capget, &header, data) != 0) return -errno;
+  data[0].permitted &= KEPT_CAPABILITIES;
+  data[0].effective &= KEPT_CAPABILITIES;
+  data[0].inheritable = data[1].permitted = data[1].effective = data[1].inheritable = 0;
+  return syscall(SYS_capset, &header, data) == 0 ? 0 : -errno;
+}
+
 static int install(unsigned number, unsigned *missing) {
-  int r = mb_filter_install(number);
+  int r = mb_filter_install(number, has_threads());
   if (r == -ENOSYS || r == -EPERM) { /* EPERM: a filter of the service manager forbids ours */
     *missing |= MB_MISSING_SECCOMP;
     r = 0;
@@ -151,7 +175,7 @@ static int enter_landlock(const struct mb_sandbox *s, const struct mb_sandbox_pa
     return 0;
   }
   if (r < 0) return r;
-  *missing |= missing_by_abi(l.abi);
+  *missing |= missing_by_abi(l.abi, s->wishes);
   r = add_rules(&l, s->paths, s->path_count, ret_path);
   if (r == 0) r = add_rules(&l, more, more_count, ret_path);
   for (size_t i = 0; i < s->port_count && r == 0; i++) r = mb_landlock_allow_port(&l, s->ports[i]);
@@ -167,6 +191,7 @@ int mb_sandbox_lock(const struct mb_sandbox *s, const struct mb_sandbox_path *mo
   int r = set_limits(s);
   if (r == 0) r = close_privileges();
   if (r == 0) r = enter_landlock(s, more, more_count, &missing, ret_path);
+  if (r == 0) r = drop_capabilities();
   if (r == 0) r = install(MB_FILTER_OF(s->wishes % MB_WISHES_OF_FILTERS), &missing);
   if (r < 0) return r;
   is_always_locked = is_locked = true;

@@ -69,10 +69,10 @@ void mb_state_open(lua_State *L, const char *script);
 /* Puts the directory of a script into package.path: first, or last. May throw. */
 void mb_state_add_directory(lua_State *L, const char *script, bool last);
 
-/* Returns the accounts of the state's memory. */
 /* Returns a block of zeros that lives as long as the Lua state. May throw. */
 void *mb_state_new_anchored(lua_State *L, size_t size);
 
+/* Returns the accounts of the state's memory. */
 static inline struct mb_alloc *mb_state_alloc(lua_State *L) { return &mb_state_of(L)->alloc; }
 
 /*

@@ -9,6 +9,7 @@
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
 #include "base/addr.h"
+#include "base/refused.h"
 #include "socket/standin.h"
 #include "state/state.h"
 
@@ -45,6 +46,7 @@ const char *mb_luasocket_resolve(lua_State *L, const char *host, const char *por
   if (strcmp(host, "*") == 0) host = NULL;
   int code = getaddrinfo(host, port, &hints, ret);
   if (code == EAI_SERVICE) return mb_luasocket_no_port(L, port);
+  if (code != 0 && host) mb_refused(EPERM, MB_REFUSED_NAMES, host, 0);
   return code == 0 ? NULL : mb_luasocket_gai_error(code);
 }
 

@@ -12,6 +12,7 @@
 #include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_server.h"
 #include "base/fdio.h"
+#include "base/refused.h"
 #include "socket/standin.h"
 
 /* ---- creating ---- */
@@ -78,6 +79,7 @@ static const char *bind_socket(lua_State *L, struct mb_luasocket *s, const struc
     if (r == 0 && bind(s->fd, a->ai_addr, a->ai_addrlen) != 0) r = -errno;
     if (r == 0) return NULL;
   }
+  mb_refused(-r, MB_REFUSED_LISTEN, NULL, 0);
   return mb_luasocket_strerror(r);
 }
 
@@ -182,7 +184,7 @@ int mb_luasocket_bind(lua_State *L) {
 /* Makes a socket usable after a failure, with its options and its own address. Returns r. */
 static int disconnect(int fd, int r) {
   struct sockaddr none = {.sa_family = AF_UNSPEC};
-  connect(fd, &none, sizeof none);
+  connect(fd, &none, sizeof none.sa_family); /* a sandbox refuses longer addresses */
   return r;
 }
 
@@ -226,6 +228,7 @@ static int try_addresses(lua_State *L, struct mb_luasocket *s, const struct addr
     if (!(s->total >= 0)) start = mb_luasocket_start(s);
     r = ensure_socket(L, s, a->ai_family);
     if (r == 0) r = connect_socket(s, s->fd, a, start);
+    if (r < 0) mb_refused_address(-r, a);
     if (r == 0 || s->block == 0) break;
     if (r == -EAGAIN && a->ai_next) disconnect(s->fd, r); /* the next address may use it again */
   }
