@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/refused.h"
@@ -97,6 +98,10 @@ static void note(enum mb_refused_what what, const char *name, unsigned port) {
       char path[PATH_MAX];
       if (mb_sandbox_notes_is_wished(what, name)) return;
       resolve(what, name, path);
+      /* A name that can be wished as it is stays: /proc/self is another directory for the process that comes next. */
+      bool is_plain = name[0] == '/' && !strstr(name, "/../");
+      if (is_plain && (what != MB_REFUSED_WRITE || access(name, F_OK) == 0))
+        snprintf(path, sizeof path, "%s", name);
       snprintf(line, sizeof line, "%s of %.*s refused: sandbox = {%s = {\"%.*s\"}}", words[what],
                most, name, words[what], most, path);
       break;
