@@ -70,7 +70,7 @@ bool mb_sandbox_notes_is_wished(enum mb_refused_what what, const char *given) {
     bool right = what == MB_REFUSED_WRITE  ? p->right == MB_RIGHT_WRITE
                  : what == MB_REFUSED_EXEC ? p->right == MB_RIGHT_EXEC
                                            : true;
-    if (right && is_below(name, p->path)) return true;
+    if (right && (is_below(name, p->path) || is_below(given, p->path))) return true;
   }
   return false;
 }
