@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,11 +36,8 @@ const char *mb_sandbox_missing_text(unsigned bit) {
   return "";
 }
 
-/* Returns whether the process has more than one thread: each is a directory. */
-static bool has_threads(void) {
-  struct stat st;
-  return stat("/proc/self/task", &st) == 0 && st.st_nlink > 3;
-}
+/* Returns whether the process has, or has had, more than one thread. /proc would take longer than the rest of the lock. */
+static bool has_threads(void) { return !__libc_single_threaded; }
 
 /*
  * A filter of the service manager may kill whoever uses Landlock, which is younger than systemd's @system-service. A
@@ -109,7 +106,9 @@ static int close_privileges(void) {
 #ifndef __SANITIZE_ADDRESS__ /* which traces the process at its end */
   if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return -errno;
 #endif
-  return limit(RLIMIT_CORE, 0); /* children that are dumpable again have none either */
+  /* Children that are dumpable again have none either. */
+  static const struct rlimit64 none;
+  return syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL) == 0 ? 0 : -errno;
 }
 
 /* What root may do past file permissions stays, and so does changing the user. */
