@@ -141,6 +141,7 @@ static const char *serve_at(lua_State *L, const struct addrinfo *address, const 
   struct mb_luasocket *s = push_master(L, address->ai_family);
   if (!mb_standin_active()) {
     int r = ensure_socket(L, s, address->ai_family);
+    if (r < 0) mb_refused(-r, MB_REFUSED_LISTEN, NULL, 0);
     if (r < 0) return mb_luasocket_strerror(r);
     setsockopt(s->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   }
