@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""make install, where it has something to say: units in directories where no manager looks for them."""
+"""make install: each manual page has its place; where the units are in directories where no manager looks, it says so."""
 
+import glob
 import os
 import sys
 
@@ -38,6 +39,17 @@ def _():
         check(got.startswith(f"note: {manager} not look for units in /opt/mb/units"), got)
         check(f"--with-{name}=/usr/local/" in got, got)
         equal(got.count("note:"), 1, got)
+
+
+@test("each manual page of the sources is installed, in the directory of its section")
+def _():
+    to = os.path.dirname(mbtest.tmp("installed", "x"))
+    env = {**os.environ, "MAKEFLAGS": ""}
+    said = mbtest.output_of(MAKE, "-s", "-C", BUILD, "install-man", f"DESTDIR={to}", "mandir=/man", env=env)
+    names = [os.path.basename(path).removesuffix(".in") for path in glob.glob(f"{mbtest.SRCDIR}/docs/*.[1-9]*")]
+    check(len(names) > 6, f"pages: {names}")
+    want = sorted(f"{to}/man/man{name[-1]}/{name}" for name in names)
+    equal(sorted(glob.glob(f"{to}/man/*/*")), want, f"installed pages; make said: {said}")
 
 
 mbtest.main()

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbtest import SRCDIR, check, equal, test
 
-PAGES = sorted(glob.glob(os.path.join(SRCDIR, "docs", "*.[38]")) + glob.glob(os.path.join(SRCDIR, "docs", "*.8.in")))
+PAGES = sorted(glob.glob(os.path.join(SRCDIR, "docs", "*.[378]")) + glob.glob(os.path.join(SRCDIR, "docs", "*.8.in")))
 
 
 def tables(page):
