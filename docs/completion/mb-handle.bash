@@ -7,6 +7,7 @@ _mb_handle_values() { # OPTION CUR: completes an option's value; fails for an op
     --record) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
     --log-format) mapfile -t COMPREPLY < <(compgen -W 'plain journal' -- "$2") ;;
     --log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning notice info debug' -- "$2") ;;
+    --sandbox) mapfile -t COMPREPLY < <(compgen -W 'strict off' -- "$2") ;;
     --style) mapfile -t COMPREPLY < <(compgen -W 'luasocket tarantool lua-http' -- "$2") ;;
     --interval | --listener | --log-lines | --main | --memory-limit | --proxy-trust | --serve) ;;
     --exit-idle | --grace | --silence-timeout | --tcp-keepalive | --timeout) ;;
@@ -17,8 +18,8 @@ _mb_handle_values() { # OPTION CUR: completes an option's value; fails for an op
 _mb_handle() {
   local cur=${COMP_WORDS[COMP_CWORD]} i option=
   local options='--access-log --check --dev --exit-idle --grace --handlers --help --inetd --interval --listener
-    --log-format --log-level --log-lines --main --memory-limit --pool --proxy-protocol --proxy-trust --record --serve
-    --silence-timeout --style --tcp-keepalive --timeout --units --user --version --xinetd'
+    --log-format --log-level --log-lines --main --memory-limit --pool --proxy-protocol --proxy-trust --record --sandbox
+    --serve --silence-timeout --style --tcp-keepalive --timeout --units --user --version --xinetd'
   local optional=' --access-log --serve ' # a value of these stands behind a =
   COMPREPLY=()
   [[ $cur != '=' ]] || cur=

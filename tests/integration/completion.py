@@ -90,6 +90,8 @@ CASES = (
     ("--access-log=js", ["--access-log=json"]),
     ("--access-log ap", ["--access-log", "app.lua"]),
     ("--access-log=json ap", ["--access-log=json", "app.lua"]),
+    ("--sandbox str", ["--sandbox", "strict"]),
+    ("--sandbox=o", ["--sandbox=off"]),
     ("--style tar", ["--style", "tarantool"]),
     ("--units scr", {"--units scripts/", "--units scripts"}),
     ("--units=scr", {"--units=scripts/", "--units=scripts"}),
