@@ -329,7 +329,7 @@ def _():
     check(len(scripts) >= 4, f"scripts in the page: {len(scripts)}")
     for text in scripts:
         got = mbtest.output_of(mbtest.HANDLE, "--check", mbtest.script(text))
-        check(re.fullmatch(r"1 (any connection|tcp \S+)", got), f"--check of\n{text}\nsaid {got}")
+        check(re.fullmatch(r"1 (any connection|tcp \S+)\n    sandbox: .*", got), f"--check of\n{text}\nsaid {got}")
 
 
 @test("moonbridge_http(3): the first script of the page answers as the page says")
