@@ -187,7 +187,7 @@ def says(wishes, listener=""):
 REFUSED = """
 listen{sandbox = "strict", connect = function()
   io.open("/etc/passwd")
-  io.open("/x", "w")
+  io.open(moonbridge_io.script_path("new.txt"), "w")
   moonbridge_io.tcpconnect("127.0.0.1", 5432)
   moonbridge_io.exec("/bin/ls")
   moonbridge_io.tcpconnect("db.example.com", 5432)
