@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""make install: each manual page has its place; where the units are in directories where no manager looks, it says so."""
+"""make install: each manual page has its place; units in directories where no manager looks are told of."""
 
 import glob
 import os

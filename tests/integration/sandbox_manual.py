@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""mb-handle-sandbox(7) says what the program does: each of its recipes serves in its sandbox, each wish has an entry, and
-the lines of the log and of --check are those that the page shows."""
+"""mb-handle-sandbox(7) says what the program does: each of its recipes serves in its sandbox, each wish has an
+entry, and the lines of the log and of --check are those that the page shows."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def displays(text):
 
 
 class Recipe:
-    """A script of the page, served at a free port of loopback. places: what stands in the page -> what there is here."""
+    """A script of the page, served at a free port. places: what stands in the page -> what there is here."""
 
     def __init__(self, title, places=None, beside=None):
         text = displays(part(title))[0]
