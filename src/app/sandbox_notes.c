@@ -56,6 +56,28 @@ static void resolve(enum mb_refused_what what, const char *name, char ret_path[P
     snprintf(ret_path, PATH_MAX, "%s", name);
 }
 
+/* Finds a program in $PATH. Returns false when there is none. */
+static bool find_program(const char *name, char ret_path[PATH_MAX]) {
+  const char *at = getenv("PATH");
+  while (at && *at) {
+    size_t len = strcspn(at, ":");
+    int size = snprintf(ret_path, PATH_MAX, "%.*s/%s", (int)len, at, name);
+    if (size < PATH_MAX && access(ret_path, X_OK) == 0) return true;
+    at += len + (at[len] == ':');
+  }
+  return false;
+}
+
+/* Writes the path that a script would have to wish. */
+static void advise(enum mb_refused_what what, const char *name, char ret_path[PATH_MAX]) {
+  if (what == MB_REFUSED_EXEC && !strchr(name, '/') && find_program(name, ret_path)) return;
+  resolve(what, name, ret_path);
+  /* A name that can be wished as it is stays: /proc/self is another directory for the process that comes next. */
+  bool is_plain = name[0] == '/' && !strstr(name, "/../");
+  if (is_plain && (what != MB_REFUSED_WRITE || access(name, F_OK) == 0))
+    snprintf(ret_path, PATH_MAX, "%s", name);
+}
+
 static bool is_below(const char *path, const char *directory) {
   size_t len = strlen(directory);
   while (len > 1 && directory[len - 1] == '/') len--;
@@ -97,11 +119,7 @@ static void note(enum mb_refused_what what, const char *name, unsigned port) {
       static const char words[][6] = {"read", "write", "exec"};
       char path[PATH_MAX];
       if (mb_sandbox_notes_is_wished(what, name)) return;
-      resolve(what, name, path);
-      /* A name that can be wished as it is stays: /proc/self is another directory for the process that comes next. */
-      bool is_plain = name[0] == '/' && !strstr(name, "/../");
-      if (is_plain && (what != MB_REFUSED_WRITE || access(name, F_OK) == 0))
-        snprintf(path, sizeof path, "%s", name);
+      advise(what, name, path);
       snprintf(line, sizeof line, "%s of %.*s refused: sandbox = {%s = {\"%.*s\"}}", words[what],
                most, name, words[what], most, path);
       break;
@@ -112,6 +130,11 @@ static void note(enum mb_refused_what what, const char *name, unsigned port) {
       break;
     case MB_REFUSED_UNIX:
       if (may_connect(what, name, 0)) return;
+      if (name[0] == '@') { /* Landlock knows all abstract sockets, or none */
+        snprintf(line, sizeof line, "connection to %.*s refused: sandbox = {connect = true}", most,
+                 name);
+        break;
+      }
       snprintf(line, sizeof line, "connection to %.*s refused: sandbox = {connect = {\"%.*s\"}}",
                most, name, most, name);
       break;

@@ -141,5 +141,5 @@ void mb_sandbox_paths(lua_State *L, const struct mb_sandbox *s, const struct mb_
   if (s->looks_up_names) ADD_ALL(ret, libraries);
   /* With --dev a page shows the lines of an error. */
   if (s->reads_modules || o->dev) add_modules(L, ret);
-  if (o->dev && o->script) add_directory(L, ret, o->script, MB_RIGHT_READ);
+  if ((s->reads_modules || o->dev) && o->script) add_directory(L, ret, o->script, MB_RIGHT_READ);
 }

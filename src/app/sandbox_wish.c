@@ -197,7 +197,7 @@ static int64_t read_limit(lua_State *L, const struct row *row) {
 }
 
 static void read_row(lua_State *L, struct wishes *w, const struct row *row) {
-  char *at = (char *)w->to + row->offset;
+  char *at = w->to ? (char *)w->to + row->offset : NULL;
   bool on;
   int64_t n;
   switch ((enum kind)row->kind) {
@@ -219,11 +219,11 @@ static void read_row(lua_State *L, struct wishes *w, const struct row *row) {
       break;
     case KIND_SWITCH:
       on = read_switch(L, row->name);
-      if (w->to) *(bool *)at = on;
+      if (at) *(bool *)at = on;
       break;
     case KIND_LIMIT:
       n = read_limit(L, row);
-      if (w->to) *(int64_t *)at = n;
+      if (at) *(int64_t *)at = n;
       break;
   }
 }

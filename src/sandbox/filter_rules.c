@@ -156,6 +156,7 @@ static int add_network(scmp_filter_ctx f, unsigned wishes) {
     TRY(add_ip(f, AF_INET, wishes));
     TRY(add_ip(f, AF_INET6, wishes));
   }
+  TRY(refuse_1(f, "socketpair", IS_NOT(0, AF_UNIX)));
   if (!(wishes & MB_WISH_UNIX)) {
     TRY(refuse_1(f, "socketpair", NIBBLE_IS(1, SOCK_DGRAM)));
     TRY(refuse_1(f, "socketpair", NIBBLE_IS(1, SOCK_RAW)));
