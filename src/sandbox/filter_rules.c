@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,17 +34,16 @@ enum {
   CMD_TIOCLINUX = 0x541c,
   CMD_SETFLAGS = 0x40086602,
   CMD_FSSETXATTR = 0x401c5820,
-  CLONE_THREAD_FLAG = 0x10000,
   FLAG_FASTOPEN = 0x20000000,
   PROTOCOL_UDP = 17,
 };
 
-static const uint64_t namespaces[] = {0x00020000, 0x02000000, 0x04000000, 0x08000000,
-                                      0x10000000, 0x20000000, 0x40000000};
+static bool only_arguments; /* rules for a call whatever its arguments are left out */
 
 /* Adds a rule. A call that the architecture does not have needs none. */
 static int add(scmp_filter_ctx f, uint32_t action, const char *name, unsigned count,
                const struct scmp_arg_cmp *args) {
+  if (only_arguments && count == 0) return 0;
   int call = seccomp_syscall_resolve_name(name);
   if (call == __NR_SCMP_ERROR) return 0;
   return seccomp_rule_add_array(f, action, call, count, args);
@@ -89,11 +89,10 @@ static int add_calls(scmp_filter_ctx f, bool by_wish) {
   return r;
 }
 
+/* The flags of namespaces are the highest ones, but for that of mounts; CLONE_IO above them is not missed. */
 static int add_namespaces(scmp_filter_ctx f) {
-  int r = 0;
-  for (size_t i = 0; i < sizeof namespaces / sizeof *namespaces; i++)
-    TRY(refuse_1(f, "clone", HAS(0, namespaces[i])));
-  return r;
+  int r = refuse_1(f, "clone", SCMP_CMP64(0, SCMP_CMP_GE, CLONE_NEWCGROUP));
+  return r == 0 ? refuse_1(f, "clone", HAS(0, CLONE_NEWNS)) : r;
 }
 
 /* The answer of a kernel without the family, and of systemd's RestrictAddressFamilies=. */
@@ -182,7 +181,7 @@ static int add_processes(scmp_filter_ctx f, unsigned wishes) {
   TRY(refuse(f, "execveat"));
   TRY(refuse(f, "fork"));
   TRY(refuse(f, "vfork"));
-  TRY(refuse_1(f, "clone", LACKS(0, CLONE_THREAD_FLAG)));
+  TRY(refuse_1(f, "clone", LACKS(0, CLONE_THREAD)));
   return r;
 }
 
@@ -190,7 +189,8 @@ static int add_rules(scmp_filter_ctx f, unsigned number) {
   int r = 0;
   bool by_wish = number != MB_FILTER_ALWAYS;
   TRY(add_calls(f, by_wish));
-  TRY(add_namespaces(f));
+  /* A thread cannot have namespaces of its own. */
+  if (!by_wish || (number - MB_FILTER_OF(0)) & MB_WISH_EXEC) TRY(add_namespaces(f));
   if (!by_wish) {
     TRY(add_families(f, true));
     return r;
@@ -206,32 +206,20 @@ static int add_rules(scmp_filter_ctx f, unsigned number) {
   return r;
 }
 
-static void add_prologue(struct sock_filter filter[MB_FILTER_PROLOGUE]) {
-  const struct sock_filter prologue[MB_FILTER_PROLOGUE] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, MB_CALLS_END, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-  };
-  memcpy(filter, prologue, sizeof prologue);
-}
-
 /* Reads the program of libseccomp, which writes it to a descriptor. Returns how many instructions it has, or -errno. */
-static int export(scmp_filter_ctx f, struct sock_filter *to) {
+static int export(scmp_filter_ctx f, struct sock_filter to[MB_FILTER_MAX]) {
   int ends[2];
   if (pipe(ends) != 0) return -errno;
-  const size_t room = (MB_FILTER_MAX - MB_FILTER_PROLOGUE) * sizeof *to;
   int r = seccomp_export_bpf(f, ends[1]); /* a pipe takes more than the longest filter */
   close(ends[1]);
-  ssize_t n = r == 0 ? read(ends[0], to, room) : 0;
+  ssize_t n = r == 0 ? read(ends[0], to, MB_FILTER_MAX * sizeof *to) : 0;
   close(ends[0]);
   if (r != 0) return r;
   if (n < 0) return -errno;
-  return (size_t)n < room ? (int)((size_t)n / sizeof *to) : -E2BIG;
+  return n < (ssize_t)(MB_FILTER_MAX * sizeof *to) ? (int)((size_t)n / sizeof *to) : -E2BIG;
 }
 
-int mb_filter_make(uint32_t architecture, unsigned number,
-                   struct sock_filter filter[MB_FILTER_MAX]) {
+static int make(uint32_t architecture, unsigned number, struct sock_filter filter[MB_FILTER_MAX]) {
   int r = 0;
   scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
   if (!f) return -ENOMEM;
@@ -242,8 +230,172 @@ int mb_filter_make(uint32_t architecture, unsigned number,
   TRY(seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2)); /* a tree: short ways */
   TRY(seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, REFUSED));
   TRY(add_rules(f, number));
-  add_prologue(filter);
-  if (r == 0) r = export(f, filter + MB_FILTER_PROLOGUE);
+  if (r == 0) r = export(f, filter);
   seccomp_release(f);
-  return r < 0 ? r : r + MB_FILTER_PROLOGUE;
+  return r;
+}
+
+int mb_filter_of_libseccomp(uint32_t architecture, unsigned number,
+                            struct sock_filter filter[MB_FILTER_MAX]) {
+  only_arguments = false;
+  return make(architecture, number, filter);
+}
+
+/* ---- the short program ---- */
+
+/* What a filter says about a number. OTHER: it depends on the arguments. */
+enum answer { ALLOW, EPERM_, ENOSYS_, OTHER };
+
+static const uint32_t returned[] = {
+    [ALLOW] = SECCOMP_RET_ALLOW,
+    [EPERM_] = SECCOMP_RET_ERRNO | EPERM,
+    [ENOSYS_] = SECCOMP_RET_ERRNO | ENOSYS,
+};
+
+static enum answer ask(const struct sock_filter *program, uint32_t architecture, int number) {
+  struct seccomp_data call = {.nr = number, .arch = architecture};
+  bool looks_at_arguments;
+  uint32_t action = mb_filter_run(program, &call, &looks_at_arguments);
+  if (looks_at_arguments) return OTHER;
+  for (enum answer a = ALLOW; a < OTHER; a++) {
+    if (action == returned[a]) return a;
+  }
+  return OTHER;
+}
+
+/* Numbers with the same answer, from `first` to the next range. */
+struct range {
+  unsigned first;
+  enum answer answer;
+};
+
+struct tree {
+  const struct range *ranges;
+  struct sock_filter *nodes;
+  unsigned count; /* of nodes */
+  unsigned char
+      *answers[2 * MB_CALLS_END];   /* jumps that go to an answer: where their distance stands, */
+  unsigned from[2 * MB_CALLS_END];  /* from which node, */
+  enum answer to[2 * MB_CALLS_END]; /* and to which answer */
+  unsigned jumps;
+};
+
+static void jump_to_answer(struct tree *t, unsigned char *distance, unsigned node, enum answer to) {
+  t->answers[t->jumps] = distance;
+  t->from[t->jumps] = node;
+  t->to[t->jumps++] = to;
+}
+
+/* Writes a tree for ranges[low] to ranges[high], of which there are two at least. */
+static void write_tree(struct tree *t, unsigned low, unsigned high) {
+  unsigned middle = low + (high - low + 1) / 2, node = t->count++;
+  struct sock_filter *n = &t->nodes[node];
+  *n = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, t->ranges[middle].first, 0, 0);
+  if (middle - 1 > low) {
+    write_tree(t, low, middle - 1); /* it follows at once */
+  } else {
+    jump_to_answer(t, &n->jf, node, t->ranges[low].answer);
+  }
+  if (high > middle) {
+    n->jt = (unsigned char)(t->count - node - 1);
+    write_tree(t, middle, high);
+  } else {
+    jump_to_answer(t, &n->jt, node, t->ranges[middle].answer);
+  }
+}
+
+/* Collects the ranges of a program. Returns how many there are. */
+static unsigned find_ranges(const struct sock_filter *program, uint32_t architecture,
+                            struct range ranges[MB_CALLS_END + 1]) {
+  unsigned n = 0;
+  for (unsigned number = 0; number < MB_CALLS_END; number++) {
+    enum answer answer = ask(program, architecture, (int)number);
+    if (n == 0 || ranges[n - 1].answer != answer)
+      ranges[n++] = (struct range){.first = number, .answer = answer};
+  }
+  ranges[n++] = (struct range){.first = MB_CALLS_END, .answer = ENOSYS_};
+  return n;
+}
+
+/*
+ * Writes what answers by the number alone. Behind it follows the program for calls whose arguments are looked at. Returns
+ * how many instructions it has.
+ */
+static int write_front(const struct sock_filter *whole, uint32_t architecture,
+                       struct sock_filter filter[MB_FILTER_MAX]) {
+  struct range ranges[MB_CALLS_END + 1];
+  const struct sock_filter head[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, architecture, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+  };
+  const unsigned size = sizeof head / sizeof *head;
+  unsigned count = find_ranges(whole, architecture, ranges);
+  struct tree tree = {.ranges = ranges, .nodes = filter + size};
+  memcpy(filter, head, sizeof head);
+  write_tree(&tree, 0, count - 1);
+  for (unsigned i = 0; i < tree.jumps; i++) {
+    unsigned distance = tree.count + tree.to[i] - tree.from[i] - 1;
+    if (distance > UINT8_MAX) return -E2BIG;
+    *tree.answers[i] = (unsigned char)distance;
+  }
+  struct sock_filter *answers = tree.nodes + tree.count;
+  for (enum answer a = ALLOW; a < OTHER; a++)
+    answers[a] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, returned[a]);
+  return (int)(size + tree.count + OTHER);
+}
+
+int mb_filter_make(uint32_t architecture, unsigned number,
+                   struct sock_filter filter[MB_FILTER_MAX]) {
+  struct sock_filter whole[MB_FILTER_MAX], rest[MB_FILTER_MAX];
+  int n = mb_filter_of_libseccomp(architecture, number, whole);
+  if (n < 0) return n;
+  only_arguments = true;
+  n = make(architecture, number, rest);
+  if (n < 0) return n;
+  int front = write_front(whole, architecture, filter);
+  if (front < 0) return front;
+  if (front + n > MB_FILTER_MAX) return -E2BIG;
+  memcpy(filter + front, rest, (size_t)n * sizeof *rest);
+  return front + n;
+}
+
+uint32_t mb_filter_run(const struct sock_filter *program, const struct seccomp_data *call,
+                       bool *ret_looks_at_arguments) {
+  uint32_t a = 0;
+  bool begins = true; /* the first instruction loads an argument for another reason */
+  *ret_looks_at_arguments = false;
+  for (const struct sock_filter *i = program;; i++) {
+    switch (i->code) {
+      case BPF_LD | BPF_W | BPF_ABS:
+        memcpy(&a, (const char *)call + i->k, sizeof a);
+        if (!begins && i->k >= offsetof(struct seccomp_data, args)) *ret_looks_at_arguments = true;
+        break;
+      case BPF_ALU | BPF_AND | BPF_K:
+        a &= i->k;
+        break;
+      case BPF_JMP | BPF_JA:
+        i += i->k;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        i += a == i->k ? i->jt : i->jf;
+        break;
+      case BPF_JMP | BPF_JGE | BPF_K:
+        i += a >= i->k ? i->jt : i->jf;
+        break;
+      case BPF_JMP | BPF_JGT | BPF_K:
+        i += a > i->k ? i->jt : i->jf;
+        break;
+      case BPF_JMP | BPF_JSET | BPF_K:
+        i += a & i->k ? i->jt : i->jf;
+        break;
+      case BPF_RET | BPF_K:
+        return i->k;
+      default:
+        return SECCOMP_RET_KILL_PROCESS; /* libseccomp writes no other */
+    }
+    begins = false;
+  }
 }

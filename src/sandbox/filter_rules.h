@@ -3,30 +3,44 @@
 #define MB_FILTER_RULES_H
 
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define MB_FILTER_MAX \
   512 /* instructions of one filter; all jumps of the kernel's language reach 255 */
 
-/*
- * So many instructions stand before libseccomp's. The first one loads an argument: that ends the kernel's attempt to
- * find out, for each of its calls, whether the filter always allows it. The attempt takes longer than all the calls that
- * most connections make. The others answer ENOSYS to calls that are newer than calls.h, as programs then go another way.
- */
-#define MB_FILTER_PROLOGUE 4
-
 /* The first call that libseccomp 2.5.4 does not know, on all architectures; x32 is above it, too. */
 #define MB_CALLS_END 451
 
 /*
- * Makes a filter.
+ * Makes the filter as libseccomp writes it.
  * architecture  of libseccomp: SCMP_ARCH_X86_64, SCMP_ARCH_AARCH64
  * number        see filter.h
  * Returns the number of instructions, or -errno.
  */
+int mb_filter_of_libseccomp(uint32_t architecture, unsigned number,
+                            struct sock_filter ret_filter[MB_FILTER_MAX]);
+
+/*
+ * Makes the filter that mb-handle has: it says the same, but ENOSYS to calls that are newer than calls.h, as programs then
+ * go another way; and it is half as long. Each instruction takes the kernel time at every start. So numbers that follow
+ * each other and have the same answer are one range, and libseccomp's program follows for the calls whose arguments
+ * count. The first instruction loads an argument: that ends the kernel's attempt to find out, for each of its calls,
+ * whether the filter always allows it. The attempt takes longer than all the calls that most connections make.
+ * Parameters and result are as above.
+ */
 int mb_filter_make(uint32_t architecture, unsigned number,
                    struct sock_filter ret_filter[MB_FILTER_MAX]);
+
+/*
+ * Runs a filter as the kernel does.
+ * ret_looks_at_arguments  whether the answer may depend on the call's arguments
+ * Returns its action, SECCOMP_RET_...
+ */
+uint32_t mb_filter_run(const struct sock_filter *program, const struct seccomp_data *call,
+                       bool *ret_looks_at_arguments);
 
 #endif

@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/single_threaded.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,8 +37,15 @@ const char *mb_sandbox_missing_text(unsigned bit) {
   return "";
 }
 
-/* Returns whether the process has, or has had, more than one thread. /proc would take longer than the rest of the lock. */
-static bool has_threads(void) { return !__libc_single_threaded; }
+/*
+ * Returns whether the process has more than one thread. /proc, where each is a directory, would take longer than the rest
+ * of the lock: it is asked when there has ever been another.
+ */
+static bool has_threads(void) {
+  struct stat st;
+  if (__libc_single_threaded) return false;
+  return stat("/proc/self/task", &st) != 0 || st.st_nlink > 3;
+}
 
 /*
  * A filter of the service manager may kill whoever uses Landlock, which is younger than systemd's @system-service. A
