@@ -3,6 +3,7 @@ system call does. Must never report that an attack was refused when it did not c
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -11,19 +12,27 @@ import socket
 import mbshim
 import mbtest
 from mbhandler import lua
-from mbtest import HANDLE, Child, check, equal, local_pair, script, until
+from mbtest import HANDLE, Child, check, local_pair, until
 
 # Everybody may read and run what is here; mbtest.TMP is for one account only.
 ROOM = mbtest.tmp("room", "x")[:-2]
 
 # The script's first part runs before the lock. fails() makes an answer of what a call returns.
 HEAD = """
+local cpath = package.cpath
 package.cpath = %s .. "/?.so"
 local escape = require "escape"
+package.cpath = cpath
 local sys, nr, pack = escape.syscall, escape.nr, string.pack
 local address = escape.address
 local CWD, IN, IN6, UNIX, STREAM, DGRAM = -100, 2, 10, 1, 1, 2
 local function open(path, flags, mode) return sys(nr.openat, CWD, path, flags or 0, mode or 438) end
+-- Makes a call with a file that it opens; never with another descriptor, when that fails.
+local function on(path, call, ...)
+  local fd, text, errno = open(path)
+  if not fd then return fd, text, errno end
+  return sys(call, fd, ...)
+end
 local function inet(port, host) return pack("<I2>I2c4c8", IN, port, host or "\\127\\0\\0\\1", "") end
 local function inet6(port, host) return pack("<I2>I2I4c16I4", IN6, port, 0, host or ("\\0"):rep(15) .. "\\1", 0) end
 local function unix(path) return pack("<I2", UNIX) .. path .. (path:sub(1, 1) == "\\0" and "" or "\\0") end
@@ -53,8 +62,11 @@ local function fails(got, text, errno)
   if got then return "ok " .. tostring(got) end
   return "errno " .. tostring(errno) .. " " .. tostring(text)
 end
-local _ = CWD, IN6, STREAM, DGRAM, open, inet, inet6, unix, message, connect, become
+local _ = CWD, IN6, STREAM, DGRAM, on, inet, inet6, unix, message, connect, become
 """
+
+
+_numbers = itertools.count()
 
 
 def prepare():
@@ -94,8 +106,8 @@ class Attack:
     """A handler that has run an attack: .got is what came of it, .log what the program says, .status its end."""
 
     def __init__(self, body, *args, wishes=None, before="", pair=local_pair, program=(), user=None, listen=1, **values):
-        path = script(source(body, wishes, before, **values))
-        os.chmod(path, 0o644)
+        # In a directory of its own, as modules = true lets it be read.
+        path = mbtest.write_file(mbtest.tmp("scripts", f"attack{next(_numbers)}.lua"), source(body, wishes, before, **values))
         prefix = [*program]
         if user:
             prefix = [mbtest.need("setpriv"), f"--reuid={user}", f"--regid={user}", "--clear-groups", *program]
