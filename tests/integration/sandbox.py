@@ -112,8 +112,7 @@ def _():
         equal(run('say("served")', wishes=wishes), ("served\n", ""), wishes)
     path = script('listen{ { proto = "tcp", port = 80, sandbox = "strict" }, connect = print }')
     done = replay("--check", path)
-    equal(done.returncode, 78, "status")
-    check(b'"sandbox"' in done.stderr, f"the log: {done.stderr}")
+    check(b'"sandbox"' in done.stderr, f"the log names the field: {done.stderr}")
 
 
 # --- what a script sees ---
@@ -141,15 +140,18 @@ def _():
         ('say(io_.tcpconnect("localhost", 1))', "nil | .* | -?\\d+", 'look-up of localhost refused: sandbox = {connect = {"dns"}}'),
         (f'say(require("mb.luasocket").bind("127.0.0.1", {port}))', "nil | .*", "listen refused: sandbox = {listen = true}"),
         (f'say(require("mb.luasocket").connect("127.0.0.1", {port}))', "nil | .*", f"connection to TCP port {port} refused"),
-        ('say(require("mb.luasocket").udp())', "nil | .*", "socket refused: sandbox = {connect = true}"),
     ]
+    faults = []
     for body, want, line in rows:
         want = want.replace(" | ", r" \| ")
         for args, wishes in (((STRICT,), None), ((), '"strict"'), ((), "{}")):
             said, log = run(body, *args, wishes=wishes)
-            check(re.fullmatch(want + "\n", said, re.DOTALL), f"{body} says {said!r}, not {want!r}; log {log}")
-            check(log.startswith(f"sandbox: {line}"), f"{body}: {log!r}, not {line!r}")
-            check(log.endswith(" would allow it\n") and log.count("\n") == 1, f"{body}: one line: {log!r}")
+            if not re.fullmatch(want + "\n", said, re.DOTALL):
+                faults.append(f"{body} says {said!r}, not {want!r}; log {log}")
+            elif not log.startswith(f"sandbox: {line}") or not log.endswith(" would allow it\n") or log.count("\n") != 1:
+                faults.append(f"{body}: the log's one line is {line!r} ...: {log!r}")
+    if faults:
+        raise mbtest.Failed("\n".join(faults))
     equal(mbtest.read_file(FILE), "content", "the file")
 
 
@@ -206,11 +208,16 @@ def _():
             ("{ connect = true }", f'io_.tcpconnect("localhost", {port})', f'io.open("{SECRET}")'),
             ("{ listen = true }", f'require("mb.luasocket").bind("127.0.0.1", {other})', f'io_.tcpconnect("127.0.0.1", {port})'),
         )
+        faults = []
         for wishes, allowed, refused in rows:
             said, log = run(f"say((assert({allowed})))", wishes=wishes)
-            check(said.strip() not in ("", "nil", "false") and log == "", f"{allowed} with {wishes}: {said!r}, {log!r}")
+            if said.strip() in ("", "nil", "false") or log:
+                faults.append(f"{allowed} with {wishes}: {said!r}, {log!r}")
             said, log = run(f"say({refused})", wishes=wishes)
-            check(said.startswith("nil | ") and "would allow it" in log, f"{refused} with {wishes}: {said!r}, {log!r}")
+            if not said.startswith("nil | ") or "would allow it" not in log:
+                faults.append(f"{refused} with {wishes}: {said!r}, {log!r}")
+        if faults:
+            raise mbtest.Failed("\n".join(faults))
 
 
 @test("os.execute() without a command says whether there is a shell: the one that the sandbox lets run")
@@ -310,14 +317,18 @@ try "load"
     equal(re.findall(r"(?m)^(\w+)\s+(read|refused)$", said), [("load", "read"), ("prepare", "read"), ("connect", "refused"), ("finish", "refused")], said)
 
 
-# Installs a filter that answers ENOSYS to some calls, as a kernel does that lacks them, then runs the program.
+# Installs a filter that answers as a kernel does that lacks a call, or PR_SET_SECCOMP of prctl, then runs the program.
 LACKING = """
 import ctypes, os, struct, sys
-numbers = [int(n) for n in sys.argv[1].split(",")]
-code = struct.pack("HBBI", 0x20, 0, 0, 0)
-for n in numbers:
-    code += struct.pack("HBBI", 0x15, 0, 1, n) + struct.pack("HBBI", 0x06, 0, 0, 0x00050000 | 38)
-code += struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000)
+def op(code, yes, no, value):
+    return struct.pack("HBBI", code, yes, no, value)
+def answer(error):
+    return op(0x06, 0, 0, 0x00050000 | error)
+call, prctl = (int(n) for n in sys.argv[1].split(","))
+code = op(0x20, 0, 0, 0) + op(0x15, 0, 1, call) + answer(38)
+if prctl:
+    code += op(0x15, 0, 3, prctl) + op(0x20, 0, 0, 16) + op(0x15, 0, 1, 22) + answer(22)
+code += op(0x06, 0, 0, 0x7FFF0000)
 buffer = ctypes.create_string_buffer(code)
 libc = ctypes.CDLL(None, use_errno=True)
 libc.prctl(38, 1, 0, 0, 0)
@@ -325,7 +336,7 @@ if libc.prctl(22, 2, struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(bu
     sys.exit(os.strerror(ctypes.get_errno()))
 os.execv(sys.argv[2], sys.argv[2:])
 """
-LANDLOCK, SECCOMP = "444", {"x86_64": "317", "aarch64": "277"}.get(os.uname().machine)
+LANDLOCK, SECCOMP = "444,0", {"x86_64": "317,157", "aarch64": "277,167"}.get(os.uname().machine)
 
 
 def lacking(numbers, *argv):
@@ -340,7 +351,7 @@ def run_lacking(numbers, path, *args):
 
 @test("a kernel that lacks a part: the log says which, and what it means; with required = true nobody is served")
 def _():
-    for numbers, word in ((LANDLOCK, "Landlock"), (SECCOMP, "seccomp")):
+    for numbers, word in ((LANDLOCK, "Landlock"), (SECCOMP, "seccomp"))[: 2 if SECCOMP else 1]:
         for wishes, status, said in (
             ('"strict"', 0, b"served\n"),
             ("{ required = false }", 0, b"served\n"),
