@@ -242,7 +242,7 @@ static const struct {
     NR(reboot) NR(renameat2) NR(request_key) NR(rt_sigqueueinfo) NR(rt_tgsigqueueinfo)
     NR(sched_setaffinity) NR(sched_setparam) NR(sched_setscheduler) NR(seccomp) NR(semget)
     NR(sendmmsg) NR(sendmsg) NR(sendto) NR(setdomainname) NR(sethostname) NR(setns)
-    NR(setpriority) NR(setrlimit) NR(setsockopt) NR(settimeofday) NR(setxattr) NR(shmget)
+    NR(setpriority) NR(setrlimit) NR(setsockopt) NR(settimeofday) NR(setxattr) NR(shmget) NR(shutdown)
     NR(socket) NR(socketpair) NR(swapoff) NR(swapon) NR(symlinkat) NR(syslog) NR(tgkill)
     NR(tkill) NR(truncate) NR(umount2) NR(unlinkat) NR(unshare) NR(userfaultfd) NR(utimensat)
     NR(vhangup) NR(vmsplice) NR(write)
