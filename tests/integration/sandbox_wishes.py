@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""What a wish allows, and that it allows nothing beside it: a handler that has been taken over tries, by raw system calls,
-what is next to each wish, and tricks with links, loaders and memory. sandbox_escape.py tries a sandbox without a wish."""
+"""What a wish allows, and that it allows nothing beside it: a handler that has been taken over tries, by raw system
+calls, what is next to each wish, and tricks with links, loaders and memory. sandbox_escape.py tries a sandbox without a
+wish."""
 
 import glob
 import os
@@ -53,7 +54,7 @@ def values(**more):
 
 # --- The table: what each wish allows of all that is tried ---
 
-SENDS = 'local s, t, e = sys(nr.socket, %s, DGRAM, 0) if not s then return s, t, e end return sys(nr.sendto, s, "x", 1, 0, %s, #%s)'
+SENDS = 'return by(%s, DGRAM, nr.sendto, "x", 1, 0, to(%s))'
 ACTIONS = {
     "read": 'return open(read .. "/file")',
     "list": "return open(read, 0x10000)",
@@ -84,16 +85,16 @@ ACTIONS = {
     "another port, IPv6": "return connect(IN6, STREAM, inet6(port6))",
     "Unix": "return connect(UNIX, STREAM, unix(path))",
     "abstract": "return connect(UNIX, STREAM, unix(abstract))",
-    "UDP": SENDS % ("IN", "inet(udp_port)", "inet(udp_port)"),
-    "the journal": SENDS % ("UNIX", "unix(journal)", "unix(journal)"),
-    "abstract datagrams": SENDS % ("UNIX", "unix(abstract_log)", "unix(abstract_log)"),
+    "UDP": SENDS % ("IN", "inet(udp_port)"),
+    "the journal": SENDS % ("UNIX", "unix(journal)"),
+    "abstract datagrams": SENDS % ("UNIX", "unix(abstract_log)"),
     "MPTCP": "return connect(IN, STREAM, inet(other_port), 262)",
-    "fast open": 'local s, t, e = sys(nr.socket, IN, STREAM, 0) if not s then return s, t, e end return sys(nr.sendto, s, "x", 1, 0x20000000, inet(other_port), 16)',
-    "fast open by sendmsg": 'local s, t, e = sys(nr.socket, IN, STREAM, 0) if not s then return s, t, e end return sys(nr.sendmsg, s, message(inet(other_port), "x"), 0x20000000)',
+    "fast open": 'return by(IN, STREAM, nr.sendto, "x", 1, 0x20000000, to(inet(other_port)))',
+    "fast open by sendmsg": 'return by(IN, STREAM, nr.sendmsg, message(inet(other_port), "x"), 0x20000000)',
     "resolv.conf": 'return open("/etc/resolv.conf")',
     "passwd": 'return open("/etc/passwd")',
-    "listen": "local s, t, e = sys(nr.socket, IN, STREAM, 0) if not s then return s, t, e end local b, u, f = sys(nr.bind, s, inet(0), 16) if not b then return b, u, f end return sys(nr.listen, s, 1)",
-    "listen without bind": "local s, t, e = sys(nr.socket, IN, STREAM, 0) if not s then return s, t, e end return sys(nr.listen, s, 1)",
+    "bind": "return by(IN, STREAM, nr.bind, to(inet(0)))",
+    "listen": "return by(IN, STREAM, nr.listen, 1)",
     "ICMP": "return sys(nr.socket, IN, 3, 1)",
     "fork": "return escape.process(nr.clone, 17)",
     "exec": 'return become(socket, nr.execve, nil, echo, 0, "executed")',
@@ -105,7 +106,8 @@ ACTIONS = {
     "Lua's modules": 'return open(module)',
 }
 WORKS = "(ok|executed\n?)"
-WRITES = {"read in write", "write", "truncate", "make", "mkdir", "remove", "rename", "rename to another directory", "symlink"}
+WRITES = {"read in write", "write", "truncate", "make", "mkdir", "remove", "symlink"}
+WRITES |= {"rename", "rename to another directory"}
 TCP = {"TCP", "TCP as IPv6"}
 # What may be allowed or not: the matter of another wish's implementation.
 EITHER = {
@@ -116,7 +118,8 @@ EITHER = {
     "Unix": {"the journal"},
     # By its mode a new file may have its owner's rights for others; as with chmod, only root gives rights that matter.
     "write": {"a file of another user's rights"},
-    "all": {"abstract", "abstract datagrams", "MPTCP", "fast open", "fast open by sendmsg", "passwd", "resolv.conf", "ICMP"},
+    "all": {"abstract", "abstract datagrams", "MPTCP", "fast open", "fast open by sendmsg", "passwd", "resolv.conf"}
+    | {"ICMP"},
 }
 
 
@@ -186,7 +189,7 @@ def _():
 
 @test("listen = true: bind and listen, no connection")
 def _():
-    wish("{ listen = true }", {"listen", "listen without bind"})
+    wish("{ listen = true }", {"bind", "listen"})
 
 
 @test("exec: this program, no other")
@@ -205,27 +208,65 @@ TREE = f"{{ read = {{ {quoted(READ)} }}, write = {{ {quoted(WRITE)} }} }}"
 MOVED = "EPERM|EACCES|EXDEV"
 OUT = [
     ("a symbolic link in a directory that is read", 'return open(read .. "/out")', REFUSED),
-    ("a symbolic link that it makes", 'sys(nr.symlinkat, outside .. "/file", CWD, write .. "/l") return open(write .. "/l")', REFUSED),
-    ("the same, written", 'sys(nr.symlinkat, outside .. "/file", CWD, write .. "/l") return open(write .. "/l", 1)', REFUSED),
-    ("a link to a directory", 'sys(nr.symlinkat, outside, CWD, write .. "/l") return open(write .. "/l/new", 0x41)', REFUSED),
+    (
+        "a symbolic link that it makes",
+        'sys(nr.symlinkat, outside .. "/file", CWD, write .. "/l") return open(write .. "/l")',
+        REFUSED,
+    ),
+    (
+        "the same, written",
+        'sys(nr.symlinkat, outside .. "/file", CWD, write .. "/l") return open(write .. "/l", 1)',
+        REFUSED,
+    ),
+    (
+        "a link to a directory",
+        'sys(nr.symlinkat, outside, CWD, write .. "/l") return open(write .. "/l/new", 0x41)',
+        REFUSED,
+    ),
     ("a hard link in", 'return sys(nr.linkat, CWD, outside .. "/file", CWD, write .. "/l", 0)', MOVED),
-    ("a hard link from a directory that is read only", 'return sys(nr.linkat, CWD, read .. "/file", CWD, write .. "/l", 0)', MOVED),
+    (
+        "a hard link from a directory that is read only",
+        'return sys(nr.linkat, CWD, read .. "/file", CWD, write .. "/l", 0)',
+        MOVED,
+    ),
     ("a hard link out", 'return sys(nr.linkat, CWD, write .. "/file", CWD, outside .. "/l", 0)', MOVED),
     ("renamed in", 'return sys(nr.renameat2, CWD, outside .. "/file", CWD, write .. "/new", 0)', MOVED),
     ("renamed out", 'return sys(nr.renameat2, CWD, write .. "/file", CWD, outside .. "/new", 0)', MOVED),
     ("exchanged", 'return sys(nr.renameat2, CWD, write .. "/file", CWD, outside .. "/file", 2)', MOVED),
     ("the directory renamed", 'return sys(nr.renameat2, CWD, write, CWD, outside .. "/new", 0)', MOVED),
-    ("a directory of it renamed out", 'return sys(nr.renameat2, CWD, write .. "/sub", CWD, outside .. "/new", 0)', MOVED),
+    (
+        "a directory of it renamed out",
+        'return sys(nr.renameat2, CWD, write .. "/sub", CWD, outside .. "/new", 0)',
+        MOVED,
+    ),
     ("..", 'return open(write .. "/../outside/file")', REFUSED),
-    (".. of a directory that was opened", 'return sys(nr.openat, open(write, 0x210000), "../outside/file", 0)', REFUSED),
-    (".. of a directory that was entered", 'sys(nr.fchdir, open(write .. "/sub", 0x10000)) return sys(nr.openat, CWD, "../../outside/file", 0)', REFUSED),
+    (
+        ".. of a directory that was opened",
+        'return sys(nr.openat, open(write, 0x210000), "../outside/file", 0)',
+        REFUSED,
+    ),
+    (
+        ".. of a directory that was entered",
+        'sys(nr.fchdir, open(write .. "/sub", 0x10000)) return sys(nr.openat, CWD, "../../outside/file", 0)',
+        REFUSED,
+    ),
     ("a directory that was opened before", 'return sys(nr.openat, before, "outside/file", 1)', REFUSED),
     ("the current directory", 'return sys(nr.openat, CWD, "outside/file", 0)', REFUSED),
     ("/proc/self/root", 'return open("/proc/self/root" .. outside .. "/file")', REFUSED),
-    ("a device", 'local d, t, e = sys(nr.mknodat, CWD, write .. "/zero", 0x2180, 0x105) if not d then return d, t, e end return open(write .. "/zero")', REFUSED),
+    (
+        "a device",
+        'local d, t, e = sys(nr.mknodat, CWD, write .. "/zero", 0x2180, 0x105) if not d then return d, t, e end '
+        'return open(write .. "/zero")',
+        REFUSED,
+    ),
     ("a disk", 'return sys(nr.mknodat, CWD, write .. "/disk", 0x6180, 0x700)', REFUSED),
-    ("a Unix socket", 'local s, t, e = sys(nr.socket, UNIX, STREAM, 0) if not s then return s, t, e end return sys(nr.bind, s, unix(write .. "/s"), #unix(write .. "/s"))', REFUSED),
-    ("a program that it has written", 'local f = sys(nr.openat, CWD, write .. "/p", 0x41, 493) sys(nr.write, f, "#!" .. shell .. "\\necho executed\\n", #shell + 17) sys(nr.close, f) return become(socket, nr.execve, nil, write .. "/p", 0)', REFUSED),
+    ("a Unix socket", 'return by(UNIX, STREAM, nr.bind, to(unix(write .. "/s")))', REFUSED),
+    (
+        "a program that it has written",
+        'local f = sys(nr.openat, CWD, write .. "/p", 0x41, 493) sys(nr.write, f, "#!" .. shell .. "\\necho '
+        'executed\\n", #shell + 17) sys(nr.close, f) return become(socket, nr.execve, nil, write .. "/p", 0)',
+        REFUSED,
+    ),
     ("permissions by a name", 'return sys(nr.fchmodat, CWD, write .. "/file", 2541)', REFUSED),
     ("an owner by a name", 'return sys(nr.fchownat, CWD, write .. "/file", 1, 1, 0)', REFUSED),
 ]
@@ -236,7 +277,7 @@ def _():
     faults = []
     for name, body, refusal in OUT:
         for args, want in (((OFF,), WORKS), ((), refusal)):
-            before = 'sys(nr.fchdir, sys(nr.openat, CWD, tree, 0x10000)) local before = sys(nr.openat, CWD, ".", 0x210000)'
+            before = 'sys(nr.fchdir, open(tree, 0x10000)) local before = open(".", 0x210000)'
             attack = Attack(body, *args, wishes=TREE, before=before, **values(tree=f"{ROOM}/tree"))
             if not fits(attack.got, want):
                 faults.append(f"{name} {args}: {attack.got!r}, not {want}; log {attack.log!r}")
@@ -290,7 +331,8 @@ child:kill(9):wait()
 return 1
 """
     for args, want in (((OFF,), ("0", "0")), ((), ("1", "2"))):
-        path = mbtest.script(mbescape.source(body, f"{{ exec = {{ {quoted(sleep)} }} }}", 'moonbridge_io = require "moonbridge_io"', sleep=sleep))
+        wishes = f"{{ exec = {{ {quoted(sleep)} }} }}"
+        path = mbtest.script(mbescape.source(body, wishes, 'moonbridge_io = require "moonbridge_io"', sleep=sleep))
         client, conn = mbtest.local_pair()
         with client, conn:
             serving = mbtest.Serving(conn, *args, path)
@@ -347,22 +389,26 @@ sys(nr.write, program, text, #text)
 @test("file_size: a file does not grow beyond it, whatever the call; the disk does not fill")
 def _():
     wishes = f"{{ write = {{ {quoted(WRITE)} }}, file_size = 1000 }}"
+
+    def size():
+        return max(os.path.getsize(path) for path in glob.glob(f"{WRITE}/*") if os.path.isfile(path))
+
     bodies = {
-        "write": 'local f = open(write .. "/new", 0x41) sys(nr.write, f, ("x"):rep(5000), 5000) return sys(nr.write, f, "x", 1)',
+        "write": 'local f = open(write .. "/new", 0x41) sys(nr.write, f, ("x"):rep(5000), 5000) '
+        'return sys(nr.write, f, "x", 1)',
         "ftruncate": 'return sys(nr.ftruncate, open(write .. "/new", 0x41), 5000)',
         "truncate": 'return sys(nr.truncate, write .. "/file", 5000)',
         "fallocate": 'return sys(nr.fallocate, open(write .. "/new", 0x41), 0, 0, 5000)',
     }
     for name, body in bodies.items():
         works(body, "ok|EOPNOTSUPP", OFF, wishes=wishes, **values())
-        check(any(os.path.getsize(f"{WRITE}/{n}") >= 5000 for n in ("file", "new") if os.path.exists(f"{WRITE}/{n}")), name)
+        check(size() >= 5000, f"{name} without a sandbox: {size()} bytes")
         attack = Attack(body, wishes=wishes, **values())
         # Whoever has taken the handler over may let the signal end it.
-        check(attack.got in ("EFBIG", "EOPNOTSUPP") or attack.status < 0, f"{name}: {attack.got}, {attack.status}, {attack.log}")
-        for path in ("file", "new"):
-            if os.path.exists(f"{WRITE}/{path}"):
-                check(os.path.getsize(f"{WRITE}/{path}") <= 1000, f"{name}: the file's size")
-    body = 'sys(nr.prlimit64, 0, 1, pack("<I8I8", 5000, 5000), nil) return sys(nr.ftruncate, open(write .. "/new", 0x41), 5000)'
+        check(attack.got in ("EFBIG", "EOPNOTSUPP") or attack.status < 0, f"{name}: {attack.got}, {attack.log}")
+        check(size() <= 1000, f"{name}: {size()} bytes")
+    body = 'sys(nr.prlimit64, 0, 1, pack("<I8I8", 5000, 5000), nil) '
+    body += 'return sys(nr.ftruncate, open(write .. "/new", 0x41), 5000)'
     Attack(body, wishes=wishes, **values()).refused("EFBIG")
 
 
@@ -430,18 +476,21 @@ return made .. " " .. tostring(errno)
 @test("a handler of an account without privileges has the same sandbox")
 def _():
     wishes = f'{{ write = {{ {quoted(WRITE)} }}, connect = {{ "tcp:{peers.port}" }} }}'
-    for name, want in (("make", WORKS), ("passwd", REFUSED), ("TCP", WORKS), ("another port", REFUSED), ("Unix", REFUSED), ("fork", REFUSED)):
+    for name in ("make", "passwd", "TCP", "another port", "Unix", "fork"):
+        want = WORKS if name in ("make", "TCP") else REFUSED
         attack = Attack(ACTIONS[name], wishes=wishes, user=ACCOUNT, **values())
         check(fits(attack.got, want), f"{name}: {attack.got}, not {want}; log {attack.log}")
-        check(fits(Attack(ACTIONS[name], OFF, wishes=wishes, user=ACCOUNT, **values()).got, WORKS), f"{name} without a sandbox")
+        works(ACTIONS[name], WORKS, OFF, wishes=wishes, user=ACCOUNT, **values())
     peers.taken()
 
 
 @test("two listen calls: each process has the sandbox of its listener")
 def _():
+    reads = 'return open("/etc/passwd")'
     path = mbtest.script(
-        mbescape.source('return open("/etc/passwd")', '"strict"').replace("listen{", 'listen{ { proto = "tcp", port = 1 },', 1)
-        + 'listen{ { proto = "tcp", port = 2 }, sandbox = { read = { "/etc/passwd" } }, connect = function(s) s:write(fails(open("/etc/passwd"))) end }'
+        mbescape.source(reads, '"strict"').replace("listen{", 'listen{ { proto = "tcp", port = 1 },', 1)
+        + 'listen{ { proto = "tcp", port = 2 }, sandbox = { read = { "/etc/passwd" } },\n'
+        + f"connect = function(s) s:write(fails((function() {reads} end)())) end }}\n"
     )
     for number, want in ((1, REFUSED), (2, "ok")):
         client, conn = mbtest.tcp_pair()

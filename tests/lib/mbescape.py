@@ -43,10 +43,18 @@ local function message(to, text)
   kept[#kept + 1] = { to, text, iov }
   return pack("<I8I4I4I8I8I8I8I8", address(to), #to, 0, address(iov), 1, 0, 0, 0)
 end
-local function connect(family, kind, to, protocol)
+-- The arguments for an address.
+local function to(where) return where, #where end
+-- Makes a call with a new socket.
+local function by(family, kind, call, ...)
+  local fd, text, errno = sys(nr.socket, family, kind, 0)
+  if not fd then return fd, text, errno end
+  return sys(call, fd, ...)
+end
+local function connect(family, kind, where, protocol)
   local fd, text, errno = sys(nr.socket, family, kind, protocol or 0)
   if not fd then return fd, text, errno end
-  return sys(nr.connect, fd, to, #to)
+  return sys(nr.connect, fd, to(where))
 end
 -- Runs the program in place of this one, with the connection as its output.
 local function become(socket, call, at, path, flags, ...)
@@ -62,7 +70,7 @@ local function fails(got, text, errno)
   if got then return "ok " .. tostring(got) end
   return "errno " .. tostring(errno) .. " " .. tostring(text)
 end
-local _ = CWD, IN6, STREAM, DGRAM, on, inet, inet6, unix, message, connect, become
+local _ = CWD, IN6, STREAM, DGRAM, on, inet, inet6, unix, message, connect, by, become
 """
 
 
@@ -83,8 +91,8 @@ def prepare():
 
 
 def source(body, wishes=None, before="", returns="", **values):
-    """Returns the script whose connect has this body. wishes: what sandbox = has, as Lua; before: Lua that runs when the
-    script is loaded; values are local variables."""
+    """Returns the script whose connect has this body. wishes: the value of the field sandbox, as Lua; before: Lua that
+    runs when the script is loaded; values are local variables."""
     variables = "".join(f"local {name} = {lua(value)}\n" for name, value in values.items())
     sandbox = f"sandbox = {wishes}, " if wishes is not None else ""
     return (
@@ -107,7 +115,8 @@ class Attack:
 
     def __init__(self, body, *args, wishes=None, before="", pair=local_pair, program=(), user=None, listen=1, **values):
         # In a directory of its own, as modules = true lets it be read.
-        path = mbtest.write_file(mbtest.tmp("scripts", f"attack{next(_numbers)}.lua"), source(body, wishes, before, **values))
+        path = mbtest.tmp("scripts", f"attack{next(_numbers)}.lua")
+        mbtest.write_file(path, source(body, wishes, before, **values))
         prefix = [*program]
         if user:
             prefix = [mbtest.need("setpriv"), f"--reuid={user}", f"--regid={user}", "--clear-groups", *program]
