@@ -15,6 +15,7 @@ import mbtest
 from mbpool import Pool
 from mbtest import HANDLE, check, equal, replay, script, test, until
 
+mbtest.without_leaks()
 mbspace.enter()
 
 DIR = mbtest.tmp("files", "x")[:-2]

@@ -79,7 +79,8 @@ _numbers = itertools.count()
 
 def prepare():
     """Puts the program and the module where every account can use them. Returns the program."""
-    mbtest.check(os.stat(mbtest.TMP).st_uid == os.geteuid(), "the directory is ours")
+    mbtest.without_leaks()
+    check(os.stat(mbtest.TMP).st_uid == os.geteuid(), "the directory is ours")
     for directory in (mbtest.TMP, ROOM):
         os.chmod(directory, 0o755)
     module = os.environ.get("MB_ESCAPE")

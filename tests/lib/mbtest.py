@@ -41,8 +41,15 @@ def is_sanitized():
 # chooses which. The points of a sweep (mbshim.py) depend on the lower digits of that number, this on the others.
 _LEAKS_STEP = int(os.environ.get("MB_LEAKS_STEP") or 1)
 _turn = int(os.environ.get("MB_TURN") or 0) // int(os.environ.get("MB_SWEEP_STEP") or 1)
-if (_turn + zlib.crc32(os.path.basename(sys.argv[0]).encode())) % _LEAKS_STEP:
+
+
+def without_leaks():
+    """No program looks for leaks. One in a sandbox cannot: a process that traces it would have to do that."""
     os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+
+
+if (_turn + zlib.crc32(os.path.basename(sys.argv[0]).encode())) % _LEAKS_STEP:
+    without_leaks()
 
 # Everything may take so many times longer than on an idle machine. MB_LOAD: how many tests run on each processor.
 # Every upper bound on time is multiplied by it; a lower one never is.
