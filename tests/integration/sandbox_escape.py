@@ -15,7 +15,7 @@ import mbescape
 import mbpool
 import mbspace
 import mbtest
-from mbescape import ROOM, Attack, Peers, Victim, fits, source, works
+from mbescape import ACCOUNT, ROOM, Attack, Peers, Victim, fits, source, works
 from mbtest import check, equal, tcp_pair, test, until
 
 mbspace.enter()
@@ -26,8 +26,6 @@ SANITIZED = mbtest.is_sanitized()
 X86_64 = platform.machine() == "x86_64"
 OFF, STRICT = "--sandbox=off", "--sandbox=strict"
 REFUSED = "EPERM|EACCES|ENOSYS"
-# An account of its own for each run, so that nobody else counts in its number of processes.
-ACCOUNT = 64000 + os.getpid() % 1000
 
 
 def files():

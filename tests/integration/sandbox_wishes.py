@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbescape
 import mbspace
 import mbtest
-from mbescape import ROOM, Attack, Peers, Victim, fits, works
+from mbescape import ACCOUNT, ROOM, Attack, Peers, Victim, fits, works
 from mbtest import check, equal, test
 
 mbspace.enter()
@@ -23,8 +23,6 @@ mbescape.prepare()
 peers = Peers()
 OFF = "--sandbox=off"
 REFUSED = "EPERM|EACCES|ENOSYS"
-# An account of its own for each run, so that nobody else counts in its number of processes.
-ACCOUNT = 65000 + os.getpid() % 500
 ECHO, OTHER, SHELL = (os.path.realpath(mbtest.need(name)) for name in ("echo", "printf", "sh"))
 
 

@@ -17,6 +17,9 @@ from mbtest import HANDLE, Child, check, local_pair, until
 # Everybody may read and run what is here; mbtest.TMP is for one account only.
 ROOM = mbtest.tmp("room", "x")[:-2]
 
+# An account without privileges, of which a run that goes on at the same time has no process.
+ACCOUNT = 60000 + int.from_bytes(os.urandom(2), "big") % 4000
+
 # The script's first part runs before the lock. fails() makes an answer of what a call returns.
 HEAD = """
 local cpath = package.cpath
