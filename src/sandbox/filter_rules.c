@@ -65,8 +65,8 @@ static int refuse_2(scmp_filter_ctx f, const char *name, struct scmp_arg_cmp a,
 #define HAS(n, bits)        SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, bits, bits)
 #define LACKS(n, bits)      SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, bits, 0)
 #define NIBBLE_IS(n, value) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, 0xf, value)
-#define IS_NOT(n, value)    SCMP_CMP64(n, SCMP_CMP_NE, value)
-#define ABOVE(n, value)     SCMP_CMP64(n, SCMP_CMP_GT, value)
+#define IS_NOT(n, value)    SCMP_CMP64(n, SCMP_CMP_NE, value, 0)
+#define ABOVE(n, value)     SCMP_CMP64(n, SCMP_CMP_GT, value, 0)
 
 /* The first failure of several steps. */
 #define TRY(step)           \

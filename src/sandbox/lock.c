@@ -27,8 +27,9 @@ const char *mb_sandbox_missing_text(unsigned bit) {
       "this kernel's Landlock is older than ABI 3: files that must not be written can be cut",
       "this kernel's Landlock is older than ABI 4: TCP ports are not limited",
       "this kernel's Landlock is older than ABI 6: signals and abstract sockets are not limited",
-      "the service manager forbids Landlock (SystemCallFilter= lacks landlock_create_ruleset, "
-      "landlock_add_rule and landlock_restrict_self): files, TCP ports and signals are not limited",
+      ("the service manager forbids Landlock (SystemCallFilter= lacks landlock_create_ruleset, "
+       "landlock_add_rule and landlock_restrict_self): files, TCP ports and signals are not "
+       "limited"),
       "the process has other threads, which a module has started: Landlock does not hold for them",
   };
   for (int i = 0; i < MB_MISSING_BITS; i++) {
