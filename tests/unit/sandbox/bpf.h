@@ -15,7 +15,7 @@ struct bpf_call {
   uint64_t args[6];
 };
 
-/* Returns the four bytes at an offset of struct seccomp_data on a machine that has low bytes first. */
+/* Returns four bytes of struct seccomp_data, on a machine that has low bytes first. */
 static inline uint32_t bpf_load(const struct bpf_call *call, uint32_t offset) {
   if (offset == 0) return call->number;
   if (offset == 4) return call->architecture;

@@ -1,6 +1,6 @@
 /*
- * src/sandbox/filter_rules.c, calls.h: what each filter answers, by a table of this test's own; and the filters inside of
- * the library are those that libseccomp makes now.
+ * src/sandbox/filter_rules.c, calls.h: what each filter answers, by a table of this test's own. The
+ * filters inside of the library are those that libseccomp makes now.
  */
 #include "sandbox/filter_rules.h"
 
@@ -185,7 +185,7 @@ static uint32_t ask(const struct architecture *a, unsigned filter, const struct 
   return bpf_run(a->programs[filter], a->sizes[filter], call);
 }
 
-/* The filters that are asked: all, or those of some sets of wishes that are as different as can be. */
+/* Of the filters, each is asked, or each of so many: those have sets of wishes that differ much. */
 static unsigned step;
 
 /* What was tried, and the first that went wrong. */
@@ -220,8 +220,8 @@ static int number_of(const struct architecture *a, const char *name) {
 }
 
 /*
- * Asks all filters for a call, without and with garbage. A filter need not allow a call with garbage, but must not allow
- * with garbage what it refuses without.
+ * Asks all filters for a call, without and with garbage. A filter need not allow a call with
+ * garbage, but must not allow with garbage what it refuses without.
  */
 static void try(const struct architecture *a, const char *name, uint64_t a0, uint64_t a1,
                 uint64_t a2, uint64_t a3) {

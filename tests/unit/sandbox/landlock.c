@@ -1,6 +1,6 @@
 /*
- * src/sandbox/landlock.c: what it asks each version of Landlock for. The kernel is played by this test's syscall(), so
- * that all versions can be seen, and nothing is locked.
+ * src/sandbox/landlock.c: what it asks each version of Landlock for. The kernel is played by this
+ * test's syscall(), so that all versions can be seen, and nothing is locked.
  */
 #include "sandbox/landlock.h"
 
