@@ -66,6 +66,7 @@ static int refuse_2(scmp_filter_ctx f, const char *name, struct scmp_arg_cmp a,
 #define LACKS(n, bits)      SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, bits, 0)
 #define NIBBLE_IS(n, value) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, 0xf, value)
 #define IS_NOT(n, value)    SCMP_CMP64(n, SCMP_CMP_NE, value, 0)
+#define FROM(n, value)      SCMP_CMP64(n, SCMP_CMP_GE, value, 0)
 #define ABOVE(n, value)     SCMP_CMP64(n, SCMP_CMP_GT, value, 0)
 
 /* The first failure of several steps. */
@@ -91,7 +92,7 @@ static int add_calls(scmp_filter_ctx f, bool by_wish) {
 
 /* The flags of namespaces are the highest ones, but for that of mounts; CLONE_IO above them is not missed. */
 static int add_namespaces(scmp_filter_ctx f) {
-  int r = refuse_1(f, "clone", SCMP_CMP64(0, SCMP_CMP_GE, CLONE_NEWCGROUP));
+  int r = refuse_1(f, "clone", FROM(0, CLONE_NEWCGROUP));
   return r == 0 ? refuse_1(f, "clone", HAS(0, CLONE_NEWNS)) : r;
 }
 
