@@ -107,7 +107,13 @@ def start_manager(user=None):
 class Unit(mbsandbox.Unit):
     """A pool of its own in place of a process for each connection."""
 
-    PLAIN = "[Service]\nType=notify\nExecStart={handle}\nStandardOutput=journal\nStandardError=journal\n"
+    # Without mb-handle's own sandbox, so that what is seen is the manager's.
+    PLAIN = """[Service]
+Type=notify
+ExecStart={handle} --sandbox=off --log-level=warning
+StandardOutput=journal
+StandardError=journal
+"""
 
     def __init__(self, number, name, settings="", base=PLAIN):
         super().__init__(number, name, settings, base)

@@ -22,11 +22,12 @@ Accept=yes
 TriggerLimitIntervalSec=0
 NoDelay=yes
 """
-# A service that has only the settings that all others have too.
+# A service that has only the settings that all others have too. Without mb-handle's own sandbox, so that what is seen and
+# measured is the manager's.
 PLAIN = """[Unit]
 CollectMode=inactive-or-failed
 [Service]
-ExecStart={handle}
+ExecStart={handle} --sandbox=off --log-level=warning
 StandardOutput=journal
 StandardError=journal
 """
