@@ -9,6 +9,16 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 HANDLE = os.path.abspath(os.environ.get("MB_HANDLE") or os.path.join(HERE, "..", "..", "build", "mb-handle"))
 
+# A handler that starts and does little more, and what it is given.
+ECHO = """function(socket)
+  repeat
+    local line, status = socket:read(nil, "\\n")
+    socket:write(line)
+  until status == "eof"
+end
+"""
+CAPTURE = b"".join(b"line %d of a small capture\n" % n for n in range(10))
+
 median = statistics.median
 
 
@@ -25,6 +35,25 @@ def compile_helper(directory, name, *flags):
     cc = os.environ.get("CC", "cc").split()
     subprocess.run([*cc, "-O2", "-o", path, os.path.join(HERE, name + ".c"), *flags], check=True)
     return path
+
+
+def starts(directory, rounds, programs):
+    """Starts programs by turns, with CAPTURE as stdin: {name: [what must come out on stdout, program, argument...]}.
+    Returns {name: [nanoseconds of each round]}."""
+    capture = write(directory, "capture", CAPTURE)
+    argv = [compile_helper(directory, "spawn"), str(rounds), capture]
+    for number, program in enumerate(programs.values()):
+        argv += [*(["--"] if number else []), *program]
+    out = subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout
+    columns = list(zip(*(map(int, line.split()) for line in out.splitlines())))
+    if len(columns) != len(programs) or len(columns[0]) != rounds:
+        raise RuntimeError("not every round was measured")
+    return dict(zip(programs, columns))
+
+
+def pair_ratio(mine, other):
+    """The median of the ratios of each round: what makes the machine slow for a while makes both slow."""
+    return median(a / b for a, b in zip(mine, other))
 
 
 def find(tool):
