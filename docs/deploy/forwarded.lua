@@ -1,5 +1,6 @@
 -- The client's address behind nginx's http module, which has no PROXY protocol: by X-Forwarded-For.
 -- Whoever can connect can send that field, so only what a proxy of ours has set counts.
+-- It needs nothing but the connection: mb-handle --sandbox=strict takes everything else away.
 
 local http = require "moonbridge_http"
 

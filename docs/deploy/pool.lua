@@ -5,6 +5,8 @@ local http = require "moonbridge_http"
 
 -- While this file is there, the proxy sends no new requests: touch(1) it before the machine is taken out of use.
 local DRAIN = "/run/mb-drain"
+-- What is named in a sandbox has to be there already: so it is the directory.
+local DRAIN_DIRECTORY = DRAIN:match("^(.*)/")
 
 local function is_draining()
   local file = io.open(DRAIN)
@@ -25,5 +27,6 @@ end
 listen{
   {proto = "tcp", port = 8080, proxy_protocol = true, proxy_trust = {"192.0.2.1"}},
   max_fork = 256, -- HAProxy's maxconn and pool-max-conn together are less
+  sandbox = {read = {DRAIN_DIRECTORY}},
   connect = http.generate_handler(answer)
 }

@@ -5,6 +5,8 @@ listen{
   {proto = "tcp", port = 13},    -- the port of RFC 867
   {proto = "tcp", port = 1313},  -- one that needs no privilege
 
+  sandbox = "strict",            -- the handler needs nothing but the connection: no file, no program, no network
+
   connect = function(socket)
     timeout(5)                   -- seconds; the connection is closed within this limit too
     -- "!" is UTC. RFC 867 has no format but an example, "Tuesday, February 22, 1982 17:37:43-PST".

@@ -11,6 +11,8 @@ listen{
   {proto = "tcp", port = 7007},                     -- one that needs no privilege
   {proto = "local", path = RUN .. "/mb/echo.sock"}, -- a Unix socket
 
+  sandbox = "strict", -- the handler needs nothing but the connection: no file, no program, no network
+
   connect = function(socket)
     repeat
       timeout(IDLE_SECONDS)                      -- starts anew with every line

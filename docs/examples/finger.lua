@@ -50,5 +50,6 @@ end
 listen{
   {proto = "tcp", port = 79},    -- the port of RFC 1288
   {proto = "tcp", port = 7979},  -- one that needs no privilege
+  sandbox = "strict",            -- a mistake in what follows opens no file and starts no program
   connect = answer
 }

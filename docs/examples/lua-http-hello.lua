@@ -1,5 +1,6 @@
 -- lua-http-hello.lua: a handler written for lua-http's http.server, on whatever port the connection comes in.
 -- The real lua-http takes 25 ms to load before it can answer; mb.http_server(3) is a small fraction of one.
+-- It needs nothing but the connection: mb-handle --sandbox=strict takes everything else away.
 local http_server = require "mb.http_server"
 local http_headers = require "mb.http_server.headers"
 

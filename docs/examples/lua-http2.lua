@@ -1,6 +1,7 @@
 -- lua-http2.lua: HTTP/2 and TLS, by the real lua-http (Debian: lua-http), on whatever port the connection comes in.
 -- It takes about 30 ms and 8 MB to load: mb.http_server(3) is for what HTTP/1.1 can do.
 --   curl --http2-prior-knowledge http://localhost:8080/     curl -k https://localhost:8443/
+-- --sandbox=strict is not for it: it loads modules and reads the certificate when a client is there.
 -- Debian 12 has some of what lua-http needs for Lua 5.2 only; it runs with 5.3 as well.
 package.path = package.path .. ";/usr/share/lua/5.2/?.lua;/usr/share/lua/5.2/?/init.lua"
 

@@ -9,6 +9,7 @@ listen{
   {proto = "tcp", port = 7},                        -- the port of RFC 862
   {proto = "tcp", port = 7007},                     -- one that needs no privilege
 
+  sandbox = "strict",               -- the handler needs nothing but the connection: no file, no program, no network
   memory_limit = 16 * 1024 * 1024,  -- bytes: receive() itself takes lines of any length
 
   connect = function(socket)

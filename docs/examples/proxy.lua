@@ -1,6 +1,7 @@
 -- proxy.lua: stands between a client and two servers at once. What the client sends goes to a main server,
 -- whose answers it gets, and to a trial server, a new version say, whose answers are counted in the log.
--- The slower of the two sets the pace.
+-- The slower of the two sets the pace. --sandbox=strict is not for it, as it connects to servers; a script with these
+-- two in its text would call listen{} with sandbox = {connect = {"tcp:8081", "tcp:8082"}}.
 -- Try it: mb-handle proxy.lua 127.0.0.1:8081 127.0.0.1:8082 < request
 
 local CONNECT_SECONDS = 5

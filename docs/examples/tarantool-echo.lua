@@ -1,6 +1,7 @@
 -- tarantool-echo.lua: sends every line back, until the client closes; a program for Tarantool, unchanged.
 -- Try it: mb-handle --style=tarantool tarantool-echo.lua, type a few lines, end with Ctrl-D.
 -- For inetd: 7007 stream tcp nowait.60000 mb-handle /usr/local/bin/mb-handle mb-handle --style=tarantool FILE
+-- --sandbox=strict is not for it: all of a program runs in the sandbox, also the lines that open a socket.
 
 local socket = require('socket')
 local fiber = require('fiber')

@@ -1,6 +1,8 @@
 -- webapp.lua: a small web application to copy from: routes, a page, a query, a cookie, an upload of several files,
 -- events that the server sends, a download. What clients send is escaped before it is shown, and never kept whole.
 -- Try it: mb-handle --serve --dev webapp.lua, then open http://127.0.0.1:8080/
+-- With --sandbox=strict all but /download works, which reads a file. A script with a port of its own calls listen{} and
+-- says what it needs: sandbox = {read = {"/srv/webapp"}}.
 
 local http = require "moonbridge_http"
 

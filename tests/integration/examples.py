@@ -56,16 +56,53 @@ def serves(pair, name, data, want, *args, env=None):
 def _():
     equal({os.path.basename(path)[: -len(".lua")] for path in glob.glob(EXAMPLES + "/*.lua")}, TESTED, "examples")
     for name, want in (
-        ("daytime", b"1 tcp [::]:13\n2 tcp [::]:1313\n"),
-        ("echo", b"1 tcp [::]:7\n2 tcp [::]:7007\n3 local /run/mb/echo.sock\n"),
-        ("finger", b"1 tcp [::]:79\n2 tcp [::]:7979\n"),
-        ("hello", b"1 any connection\n"),
-        ("lua-http-hello", b"1 any connection\n"),
-        ("luasocket-echo", b"1 tcp [::]:7\n2 tcp [::]:7007\n"),
-        ("proxy", b"1 any connection\n"),
-        ("webapp", b"1 any connection\n"),
+        ("daytime", ["1 tcp [::]:13", "2 tcp [::]:1313"]),
+        ("echo", ["1 tcp [::]:7", "2 tcp [::]:7007", "3 local /run/mb/echo.sock"]),
+        ("finger", ["1 tcp [::]:79", "2 tcp [::]:7979"]),
+        ("hello", ["1 any connection"]),
+        ("lua-http-hello", ["1 any connection"]),
+        ("luasocket-echo", ["1 tcp [::]:7", "2 tcp [::]:7007"]),
+        ("proxy", ["1 any connection"]),
+        ("webapp", ["1 any connection"]),
     ):
-        equal(run("--check", example(name)), (0, want, ""), f"--check {name}.lua")
+        status, out, log = run("--check", example(name))
+        lines = out.decode().splitlines()
+        equal((status, [line for line in lines if line[0] != " "], log), (0, want, ""), f"--check {name}.lua")
+
+
+def code_of(path):
+    """The text of a script without its comments."""
+    return re.sub(r"--.*", "", mbtest.read_file(path))
+
+
+@test("each script of docs/examples and docs/deploy that calls listen{} declares a sandbox; others speak of --sandbox=strict")
+def _():
+    paths = [path for room in ("examples", "deploy") for path in glob.glob(f"{mbtest.SRCDIR}/docs/{room}/*.lua")]
+    check(len(paths) > len(TESTED), f"scripts: {paths}")
+    for path in paths:
+        if not re.search(r"^listen\b", code_of(path), re.MULTILINE):
+            check("--sandbox=strict" in mbtest.read_file(path), f"{path} speaks of --sandbox=strict")
+            continue
+        check(re.search(r"\bsandbox = ", code_of(path)), f"{path} declares a sandbox")
+        status, out, log = run("--check", path)
+        shown = [line for line in out.decode().splitlines() if "sandbox:" in line]
+        check(shown and all(line.endswith("; nothing else") for line in shown), f"--check {path}: {out} {log}")
+        equal((status, log), (0, ""), f"status and log of --check {path}")
+
+
+@test("hello, lua-http-hello, forwarded, webapp: they answer with --sandbox=strict; webapp's download is refused")
+def _():
+    get = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n".format
+    deployed = os.path.join(mbtest.SRCDIR, "docs", "deploy", "forwarded.lua")
+    for path in (example("hello"), example("lua-http-hello"), example("webapp"), deployed):
+        status, out, log = run("--sandbox=strict", path, data=get("/").encode())
+        equal((status, log), (0, ""), f"status and log of {path}")
+        check(re.match(rb"HTTP/1\.[01] 200 OK\r\n", out), f"answer of {path}: {out}")
+    for target in ("/events", "/style.css"):
+        check(b" 200 OK\r" in run("--sandbox=strict", example("webapp"), data=get(target).encode())[1], f"webapp: {target}")
+    status, out, log = run("--sandbox=strict", example("webapp"), data=get("/download").encode())
+    check(out.startswith(b"HTTP/1.1 404 "), f"/download: {out}")
+    check("sandbox: read of " in log, f"log of /download: {log}")
 
 
 HELLO = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nHello, %s!\n"

@@ -109,9 +109,17 @@ class Reader:
         """Starts a server in the second terminal, in place of the one before."""
         self.stop()
         self.port = str(mbtest.free_port())
-        argv = command.replace(SERVER, f"mb-handle --serve=127.0.0.1:{self.port} ").split()
+        where = "" if self.moved(command) else f"=127.0.0.1:{self.port}"
+        argv = command.replace(SERVER, f"mb-handle --serve{where} ").split()
         self.server = mbtest.Process(argv, cwd=self.directory, env=self.env)
         mbtest.wait_listening(("127.0.0.1", int(self.port)))
+
+    def moved(self, command):
+        """Returns whether the script says its port itself: then it says one that is free here."""
+        path = os.path.join(self.directory, re.search(r"[\w.-]+\.lua", command)[0])
+        text, count = re.subn(r"\bport = \d+", f"port = {self.port}", mbtest.read_file(path))
+        mbtest.write_file(path, text)
+        return count > 0
 
     def stop(self):
         if self.server:
