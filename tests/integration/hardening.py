@@ -224,6 +224,19 @@ def _():
     attacks()
 
 
+@test("root's manager, the whole drop-in: a script's own sandbox is a whole one, Landlock and filters")
+def _():
+    service = Service()
+    handler = mbtest.read_file(RUNNING).partition("return ")[2]
+    wishes = 'sandbox = {read = {"/etc/os-release"}, required = true}'
+    script = f'listen{{{{proto = "tcp", port = {service.where[1]}}}, {wishes}, connect = {handler}}}'
+    manager.systemctl("set-environment", f"MB_SCRIPT={mbtest.write_file(f'{ROOM}/wishing.lua', script)}")
+    equal(service.run("return io.open('/etc/os-release') and 'seen'"), "seen", "a file that is wished")
+    check("Permission denied" in service.run("return io.open('/etc/passwd')"), "another is refused")
+    equal(service.run("return os.execute('true')")[:3], "nil", "so is a program")
+    service.stop()
+
+
 @test("recipe: a connection out")
 def _():
     with socket.socket() as server:

@@ -167,15 +167,23 @@ def _():
 
 
 class Service:
-    """mb-pool@ with the drop-in for the system and more settings, driven by RUNNING."""
+    """mb-pool@ with the drop-in for the system and more settings, driven by RUNNING.
+    wishes: the sandbox of the script."""
 
-    def __init__(self, settings="", user=None, hardened=HARDENED):
+    def __init__(self, settings="", user=None, hardened=HARDENED, wishes=None):
         start_manager(user)
-        manager.systemctl("set-environment", f"MB_SCRIPT={RUNNING}")
-        manager.drop_in("mb-pool@.service", f"{hardened}\n{settings}\n")
         self.where = ("127.0.0.1", mbtest.free_port())
+        script = self.wishing(wishes) if wishes else RUNNING
+        manager.systemctl("set-environment", f"MB_SCRIPT={script}")
+        manager.drop_in("mb-pool@.service", f"{hardened}\n{settings}\n")
         self.name = f"mb-pool@{self.where[1]}"
         manager.start(f"{self.name}.socket")
+
+    def wishing(self, wishes):
+        """Writes a script that does the same as RUNNING, in a sandbox of its own."""
+        handler = mbtest.read_file(RUNNING).partition("return ")[2]
+        listener = f'{{proto = "tcp", port = {self.where[1]}}}'
+        return mbtest.write_file(f"{ROOM}/wishing.lua", f"listen{{{listener}, sandbox = {wishes}, connect = {handler}}}")
 
     def run(self, code):
         with Client(self.where) as client:
@@ -267,6 +275,24 @@ def _():
     service.stop()
 
 
+def locks_itself(**service_of):
+    """Under the units a script's own sandbox lacks nothing: neither Landlock nor filters."""
+    service = Service(wishes='{read = {"/etc/os-release"}, required = true}', **service_of)
+    service.returns(
+        {
+            "return io.open('/etc/os-release') and 'seen'": "seen",
+            "return io.open('/etc/passwd')": "nil .*Permission denied.*",
+            "return os.execute('true')": "nil .*",
+        }
+    )
+    service.stop()
+
+
+@test("root's manager, all of it: a script's own sandbox is a whole one")
+def _():
+    locks_itself()
+
+
 @test("recipe: files that the script writes")
 def _():
     code = (
@@ -328,6 +354,7 @@ def _():
     equal(manager.systemctl("reload", f"{service.name}.service"), "", "systemctl reload")
     equal(service.run("return 1"), "1", "answer after it")
     service.stop()
+    locks_itself(user="nobody", hardened="")
 
 
 mbtest.main()
