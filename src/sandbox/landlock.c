@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -108,14 +107,19 @@ int mb_landlock_open(struct mb_landlock *ret, unsigned wishes) {
   return 0;
 }
 
+static int add_path(const struct mb_landlock *l, const struct path_rule *rule) {
+  return syscall(SYS_landlock_add_rule, l->fd, RULE_PATH, rule, 0) == 0 ? 0 : -errno;
+}
+
 int mb_landlock_allow(const struct mb_landlock *l, const struct mb_sandbox_path *path) {
-  struct stat st;
   int fd = open(path->path, O_PATH | O_CLOEXEC);
   if (fd < 0) return path->is_optional ? 0 : -errno;
-  int r = fstat(fd, &st) == 0 ? 0 : -errno;
   struct path_rule rule = {.rights = rights_of(path->right) & known_rights(l->abi), .fd = fd};
-  if (r == 0 && !S_ISDIR(st.st_mode)) rule.rights &= RIGHTS_OF_FILES;
-  if (r == 0 && syscall(SYS_landlock_add_rule, l->fd, RULE_PATH, &rule, 0) != 0) r = -errno;
+  int r = add_path(l, &rule);
+  if (r == -EINVAL) { /* the rights of a directory, for a file */
+    rule.rights &= RIGHTS_OF_FILES;
+    r = add_path(l, &rule);
+  }
   close(fd);
   return r;
 }

@@ -61,16 +61,20 @@ static int create_ruleset(const void *set, size_t size, unsigned flags) {
 static int add_rule(int type, const void *rule) {
   struct stat st;
   int fd;
-  kernel.rules++;
   kernel.rule_type = type;
   memcpy(&kernel.rule_rights, rule, 8);
   if (type == 2) {
+    kernel.rules++;
     memcpy(&kernel.rule_port, (const char *)rule + 8, 8);
     return 0;
   }
   memcpy(&fd, (const char *)rule + 8, 4);
   if (fstat(fd, &st) != 0) return -EBADF;
   kernel.is_directory = S_ISDIR(st.st_mode);
+  /* A kernel refuses rights for a file that only directories can have. */
+  const uint64_t of_files = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
+  if (!kernel.is_directory && kernel.rule_rights & ~of_files) return -EINVAL;
+  kernel.rules++;
   return 0;
 }
 
