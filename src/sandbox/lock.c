@@ -22,7 +22,7 @@ bool mb_sandbox_is_locked(void) { return is_locked; }
 
 const char *mb_sandbox_missing_text(unsigned bit) {
   static const char texts[MB_MISSING_BITS][184] = {
-      "this kernel has no seccomp filters: system calls are not refused",
+      "there are no seccomp filters on this machine: system calls are not refused",
       "this kernel has no Landlock: files, TCP ports and signals are not limited",
       "this kernel's Landlock is older than ABI 3: files that must not be written can be cut",
       "this kernel's Landlock is older than ABI 4: TCP ports are not limited",
