@@ -196,7 +196,8 @@ static void take(int fd, const struct mb_addr *client) {
 
 /* A browser connects before it needs to: the text may be old when the first request comes. */
 static void at_first_input(struct mb_handle *h, size_t len) {
-  if (mb_sandbox_is_locked() || !wants() || h->out.len > 0 || !h->guarded || h->traffic->out > 0) return;
+  if (mb_sandbox_is_locked() || !wants() || h->out.len > 0 || !h->guarded || h->traffic->out > 0)
+    return;
   off_t end = MB_RARE(lseek)(h->record_fd, 0, SEEK_CUR);
   if (len > UNREAD_MAX || end < (off_t)len) return;
   if (pread(h->record_fd, unread.bytes, len, end - (off_t)len) != (ssize_t)len) return;

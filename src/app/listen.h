@@ -21,7 +21,7 @@
 struct mb_service {
   int number; /* of the call, from 1 */
   int prepare, connect, finish;
-  lua_Integer memory_limit; /* bytes; 0: none */
+  lua_Integer memory_limit;         /* bytes; 0: none */
   const struct mb_sandbox *sandbox; /* NULL: not said */
   /* What pool_policy.h makes of these holds in a pool, and max_fork in generated units, too. */
   lua_Integer pre_fork, min_fork; /* MB_COUNT_NOT_SAID without the field */

@@ -33,8 +33,8 @@ enum mb_field_type {
   MB_FIELD_PATH,     /* const char *: of a Unix socket; NULL without the field */
   MB_FIELD_NETWORKS, /* const char *: a list with commas, see proxy_trust.h; NULL without the field */
   MB_FIELD_PROTO,    /* enum mb_proto */
-  MB_FIELD_SANDBOX,  /* const struct mb_sandbox *: see sandbox_wish.h; NULL without the field */
-  MB_FIELD_TABLE,    /* not stored */
+  MB_FIELD_SANDBOX, /* const struct mb_sandbox *: see sandbox_wish.h; NULL without the field */
+  MB_FIELD_TABLE,   /* not stored */
 };
 
 /* Where a field may stand: in a listener of a protocol, or in the call's own table. */

@@ -56,7 +56,7 @@ struct mb_child_start {
   const struct mb_options *options;
   struct mb_pool_board *board;
   int slot;
-  int number; /* of the service */
+  int number;    /* of the service */
   int drain_fd;  /* readable: no other connection, as the pool drains or the generation has ended */
   int retire_fd; /* an eventfd: a child that takes 1 of it ends */
   int wake_fd;   /* an eventfd: wakes the generation */

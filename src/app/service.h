@@ -23,8 +23,7 @@ typedef enum mb_exit mb_service_turn(lua_State *L, const struct mb_service *serv
  * Returns the first failure.
  */
 enum mb_exit mb_service_run(lua_State *L, const struct mb_service *service,
-                            const struct mb_options *options, mb_service_turn *turn,
-                            void *context);
+                            const struct mb_options *options, mb_service_turn *turn, void *context);
 
 /*
  * Calls connect with the value on top of the stack, and pops that.

@@ -122,7 +122,9 @@ static void an_error_says_what_the_field_is_for(void) {
     enum mb_proto proto = i % MB_PROTO_COUNT;
     if (!(f->owners & MB_FIELD_OF(proto))) continue;
     char text[256], want[128];
-    const char *value = f->type == MB_FIELD_TABLE ? "1" : "{}";
+    /* A table without wishes is a sandbox. */
+    bool takes_table = f->type == MB_FIELD_TABLE || f->type == MB_FIELD_SANDBOX;
+    const char *value = takes_table ? "1" : "{}";
     if (proto == MB_PROTO_ANY) {
       snprintf(text, sizeof text, "local t = {connect = F} t.%s = %s listen(t)", f->name, value);
     } else {
