@@ -155,8 +155,7 @@ static const char *check(lua_State *L, const struct mb_listen_field *f, char tex
     case MB_FIELD_PROTO:
       return mb_listen_proto(L) ? NULL : protocols;
     case MB_FIELD_SANDBOX:
-      mb_sandbox_wish_check(L);
-      return NULL;
+      return mb_sandbox_wish_check(L);
     case MB_FIELD_TABLE:
       return lua_istable(L, -1) ? NULL : "a table";
   }

@@ -246,17 +246,14 @@ static void read_table(lua_State *L, struct wishes *w) {
   }
 }
 
-void mb_sandbox_wish_check(lua_State *L) {
+const char *mb_sandbox_wish_check(lua_State *L) {
   struct wishes none = {.to = NULL};
-  if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "strict") == 0) return;
-  if (!lua_istable(L, -1)) {
-    const char *quote = lua_type(L, -1) == LUA_TSTRING ? "\"" : "";
-    luaL_error(L,
-               "listen: sandbox: expected \"strict\" or a table of wishes, such as {read = "
-               "{\"/srv/www\"}}, got %s%s%s",
-               quote, luaL_tolstring(L, -1, NULL), quote);
-  }
+  bool is_strict = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "strict") == 0;
+  if (is_strict) return NULL;
+  if (!lua_istable(L, -1))
+    return "\"strict\" or a table of wishes, such as {read = {\"/srv/www\"}}";
   read_table(L, &none);
+  return NULL;
 }
 
 /* ---- taking ---- */

@@ -10,10 +10,10 @@
 extern const struct mb_sandbox mb_sandbox_strict;
 
 /*
- * Checks the value on top of the stack. Throws an error that names the wish, what is expected, and what was found; so it
- * does for a path that does not exist.
+ * Checks the value on top of the stack. Returns NULL, or what is expected in its place. Throws an error about a wish, which
+ * it names with what is expected and what was found; so it does for a path that does not exist.
  */
-void mb_sandbox_wish_check(lua_State *L);
+const char *mb_sandbox_wish_check(lua_State *L);
 
 /* Pops the value, which was checked. Returns the wishes, which live as long as the Lua state. */
 const struct mb_sandbox *mb_sandbox_wish_take(lua_State *L);
