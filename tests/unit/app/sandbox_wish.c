@@ -16,7 +16,7 @@ static char directory[4096]; /* has a file "file" and no file "none"; D of the t
 
 static int check(lua_State *state) {
   const char *expected = mb_sandbox_wish_check(state);
-  return expected ? luaL_error(state, "sandbox: expected %s", expected) : 0;
+  return expected ? luaL_error(state, "listen: sandbox: expected %s", expected) : 0;
 }
 
 /* Pushes the value of a text in which D is the directory. */
