@@ -60,24 +60,12 @@ bool mb_sandbox_step_is_possible(const struct mb_service *service,
 /* ---- locking ---- */
 
 struct step {
-  const struct mb_sandbox *sandbox;
+  const struct mb_sandbox *wished;
   const struct mb_options *options;
   unsigned missing;
   const char *path;
   int result;
 };
-
-/* Runs in protected mode: it makes strings of paths. */
-static int lock(lua_State *L) {
-  struct step *step = lua_touserdata(L, 1);
-  struct mb_more_paths more;
-  mb_sandbox_paths(L, step->sandbox, step->options, in_pool, &more);
-  mb_sandbox_lua_open(L, step->sandbox);
-  mb_sandbox_notes_open(step->sandbox);
-  step->result = mb_sandbox_lock(step->sandbox, more.list, more.count, &step->missing, &step->path);
-  if (step->path) step->path = lua_pushstring(L, step->path);
-  return step->path ? 1 : 0;
-}
 
 /* In a pool a connection has as many seconds as are wished, and the process ends behind it when it has used so many. */
 static int64_t cpu_seconds(const struct mb_sandbox *s) {
@@ -85,14 +73,26 @@ static int64_t cpu_seconds(const struct mb_sandbox *s) {
   return in_pool ? 2 * s->cpu_seconds : s->cpu_seconds;
 }
 
+/* Runs in protected mode: it takes memory of the state. */
+static int lock(lua_State *L) {
+  struct step *step = lua_touserdata(L, 1);
+  struct mb_more_paths more;
+  struct mb_sandbox *s = mb_state_new_anchored(L, sizeof *s);
+  *s = *step->wished;
+  s->cpu_seconds = cpu_seconds(step->wished);
+  mb_sandbox_paths(L, s, step->options, in_pool, &more);
+  mb_sandbox_lua_open(L, s);
+  mb_sandbox_notes_open(s);
+  step->result = mb_sandbox_lock(s, more.list, more.count, &step->missing, &step->path);
+  if (step->path) step->path = lua_pushstring(L, step->path);
+  return step->path ? 1 : 0;
+}
+
 static enum mb_exit lock_by_wish(lua_State *L, const struct mb_sandbox *wished,
                                  const struct mb_options *options) {
-  struct mb_sandbox *s = mb_state_new_anchored(L, sizeof *s);
-  *s = *wished;
-  s->cpu_seconds = cpu_seconds(wished);
-  if (s->cpu_seconds != MB_LIMIT_NOT_SAID) mb_timeout_processor(wished->cpu_seconds);
+  if (wished->cpu_seconds != MB_LIMIT_NOT_SAID) mb_timeout_processor(wished->cpu_seconds);
   if (options->log_journal) mb_journal_open(); /* there will be no way to it */
-  struct step step = {.sandbox = s, .options = options};
+  struct step step = {.wished = wished, .options = options};
   int top = lua_gettop(L);
   lua_pushcfunction(L, lock);
   lua_pushlightuserdata(L, &step);
@@ -105,7 +105,7 @@ static enum mb_exit lock_by_wish(lua_State *L, const struct mb_sandbox *wished,
     mb_log(LOG_ERR, "sandbox: cannot lock the process: %s%s%s", step.path ? step.path : "",
            step.path ? ": " : "", strerror(-step.result));
     exit = MB_EXIT_SYSTEM;
-  } else if (!is_enough(s, step.missing)) {
+  } else if (!is_enough(wished, step.missing)) {
     exit = MB_EXIT_CONFIG;
   }
   lua_settop(L, top);

@@ -17,8 +17,9 @@ from oomlib import HIT, LOG, POINTS_MAX, environment, note, points, report
 
 # Short lines, one that makes the input buffer and the output queue grow, and a last one without its end.
 ANSWER = b"first\n\nthird\n" + b"long" * 5000 + b"\n" + b"x\n" * 100 + b"last"
-ECHO = script("""
-listen{
+# The memory that fails is noted in a file.
+WISHES = '{read = {"/etc"}, write = {"%s"}, connect = {"tcp:80", "/run/x", "dns"}, modules = true}' % os.path.dirname(HIT)
+ECHO = script("listen{ sandbox = " + WISHES + """,
   prepare = function() greeted = {} end,
   connect = function(socket)
     socket.name = "echo"
