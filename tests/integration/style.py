@@ -376,20 +376,33 @@ def _():
 
 @test("nothing is bound: it has the descriptors that a handler of ours has, and the address is free for others")
 def _():
-    def descriptors(text, *options):
+    def attempt(text, *options):
         client, conn = tcp_pair()
         port = conn.getsockname()[1]
         with client, conn:
             child = Serving(conn, *options, script(text))
             equal(client.line(), "there", "word")
-            with socket.socket() as other:
-                # A listener is in the way all the same; a connection of another test that has the port is not.
-                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                other.bind(("127.0.0.2", port))  # "*" was bound to, and that would be in the way
+            is_free = can_bind(port)  # "*" was bound to, and that would be in the way
             count = len(os.listdir(f"/proc/{child.pid}/fd"))
             client.send("go on\n")
             equal(child.wait(), 0, "exit status")
-        return count
+        return count if is_free else None
+
+    def can_bind(port):
+        with socket.socket() as other:
+            # A connection of another test that has the port is not in the way.
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                other.bind(("127.0.0.2", port))
+            except OSError:
+                return False
+        return True
+
+    def descriptors(text, *options):
+        # A listener of another test is in the way for once.
+        found = next((n for n in (attempt(text, *options) for _ in range(5)) if n is not None), None)
+        check(found is not None, "the address is free for others")
+        return found
 
     program = descriptors(ACCEPTS + 'client:send("there\\n") client:receive()', LUASOCKET)
     equal(program, descriptors('return function(s) s:flush("there\\n") s:read(100, "\\n") end'), "open descriptors")

@@ -18,6 +18,7 @@
  * An argument is an integer, a boolean, nil (both 0 or 1), a string or a buffer (its address).
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -158,6 +159,11 @@ static void *serve_early(void *arg) {
 /* Most tests have a process of one thread. */
 static int escape_start_early(lua_State *L) {
   pthread_t thread;
+  Dl_info info;
+  /* The thread is still there when Lua unloads its modules. */
+  if (!dladdr((void *)escape_start_early, &info) ||
+      !dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE))
+    return luaL_error(L, "the module cannot stay loaded");
   int error = pthread_create(&thread, NULL, serve_early, NULL);
   return returns(L, -error);
 }
