@@ -269,6 +269,8 @@ def _():
         (checked, "Farewell", changes),
     ):
         mbtest.write_file(script, hello.replace("Hello", word))
+        # As long as it is being started, systemctl reload is without effect.
+        until(lambda: manager.prop(f"{name}.service", "ActiveState") == "active", "the service is active")
         sh(block(line, changed))
         equal(sh(f"curl -s http://127.0.0.1:{pool}/Ann").strip(), f"{word}, Ann!", f"the answer after {line}")
     sh(block("systemctl enable --now mb-pool@8080.service", without_check))

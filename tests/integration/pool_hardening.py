@@ -247,7 +247,7 @@ def _():
         )
         dns.settimeout(mbtest.DEADLINE)
         equal(dns.recv(100), b"question", "what the server of names gets")
-    equal(manager.systemctl("reload", f"{service.name}.service"), "", "systemctl reload")
+    equal(manager.reload(f"{service.name}.service"), "", "systemctl reload")
     equal(service.run("return 1"), "1", "answer after it")
     service.stop()
 
@@ -351,7 +351,7 @@ def _():
             "local f = assert(io.open(os.getenv('HOME') .. '/mine', 'w')) return f:write('x') == f, f:close()": "true true",
         }
     )
-    equal(manager.systemctl("reload", f"{service.name}.service"), "", "systemctl reload")
+    equal(manager.reload(f"{service.name}.service"), "", "systemctl reload")
     equal(service.run("return 1"), "1", "answer after it")
     service.stop()
     locks_itself(user="nobody", hardened="")

@@ -296,7 +296,7 @@ def _():
         client, old = pool.open("wait 3")
         pool.edit("os.execute('sleep 0.7')\n" + TALK % "new")
         begin = time.monotonic()
-        equal(manager.systemctl("reload", pool.service), "", "systemctl reload")
+        equal(manager.reload(pool.service), "", "systemctl reload")
         check(time.monotonic() - begin >= 0.7, "it waits until the script is loaded")
         for _ in range(20):
             equal(pool.ask()[0], "new", "after")
@@ -328,7 +328,7 @@ def _():
         main = pool.main()
         for number, text in enumerate(("this is no Lua", "error{code=5}", "os.exit(0)", 'listen{{proto="main"}, connect=print}')):
             pool.edit(text)
-            equal(manager.systemctl("reload", pool.service), "", "systemctl reload cannot tell")
+            equal(manager.reload(pool.service), "", "systemctl reload cannot tell")
             until(lambda n=number: sum("not loaded anew" in m for m in pool.log()) == n + 1, f"a line about {text}")
             equal(pool.ask()[0], "old", "answer")
             until(lambda: "not loaded anew" in pool.prop("StatusText"), "the status says so")
@@ -337,7 +337,7 @@ def _():
         equal(entry.get("PRIORITY"), "3", "priority")
         equal((pool.main(), state(pool.service)), (main, ("active", "running")), "the service goes on")
         pool.edit(TALK % "new")
-        equal(manager.systemctl("reload", pool.service), "", "systemctl reload")
+        equal(manager.reload(pool.service), "", "systemctl reload")
         equal(pool.ask()[0], "new", "answer")
         until(lambda: "anew" not in pool.prop("StatusText"), "the status is as before")
 

@@ -175,15 +175,15 @@ def _():
     equal(answer(where)[0], b"one", "answer")
     main = manager.prop("load.service", "MainPID")
     mbtest.write_file(script, text % (port, "two"))
-    equal(manager.systemctl("reload", "load.service"), "", "systemctl reload")
+    equal(manager.reload("load.service"), "", "systemctl reload")
     for _ in range(10):
         equal(answer(where)[0], b"two", "answer")
     mbtest.write_file(script, "this is no Lua")
-    check("failed" in manager.systemctl("reload", "load.service"), "systemctl reload fails")
+    check("failed" in manager.reload("load.service"), "systemctl reload fails")
     check(journal.find(f"{script}:1: syntax error near 'is'"), "the journal says why")
     equal(answer(where)[0], b"two", "answer")
     mbtest.write_file(script, text % (port, "three"))
-    equal(manager.systemctl("reload", "load.service"), "", "systemctl reload")
+    equal(manager.reload("load.service"), "", "systemctl reload")
     equal(answer(where)[0], b"three", "answer")
     equal(manager.prop("load.service", "MainPID"), main, "the first process")
     manager.stop_unit("load.socket")
@@ -204,7 +204,7 @@ def _():
     for _ in range(2):
         equal(answer(where)[0].decode().split("\0")[:-1], words, "arguments")
         (unit,) = [n for n in os.listdir(manager.units) if n.startswith("odd") and n.endswith(".service")]
-        equal(manager.systemctl("reload", unit), "", "systemctl reload")
+        equal(manager.reload(unit), "", "systemctl reload")
     manager.stop_unit(unit.replace(".service", ".socket"))
 
 

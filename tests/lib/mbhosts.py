@@ -73,6 +73,12 @@ class UserManager(mbtest.Process):
         ids = (f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups")
         return [mbtest.need("setpriv"), *ids]
 
+    def reload(self, unit):
+        """Runs systemctl --user reload. Returns what it says. While a service is being started, the manager takes a
+        reload for done when the start is; and a pool answers before it says that it is ready."""
+        mbtest.until(lambda: self.prop(unit, "ActiveState") == "active", f"{unit} is active")
+        return self.systemctl("reload", unit)
+
     def systemctl(self, *args):
         """Runs systemctl --user. Returns its output without the last newline."""
         return mbtest.output_of(*self.as_user, self.systemctl_path, "--user", "--no-pager", *args, env=self.env)
