@@ -329,7 +329,9 @@ def pool(body, *args, user=None, **values):
     process = mbpool.Pool.__new__(mbpool.Pool)
     process.where = where
     mbtest.Process.__init__(process, [*prefix, f"{ROOM}/mb-handle", f"--serve=127.0.0.1:{where[1]}", *args, path])
-    return process.ready()
+    process.ready()
+    until(lambda: len(process.workers()) >= 2, "two processes")
+    return process
 
 
 SIBLING = """
