@@ -190,8 +190,7 @@ static int add_rules(scmp_filter_ctx f, unsigned number) {
   int r = 0;
   bool by_wish = number != MB_FILTER_ALWAYS;
   TRY(add_calls(f, by_wish));
-  /* A thread cannot have namespaces of its own. */
-  if (!by_wish || (number - MB_FILTER_OF(0)) & MB_WISH_EXEC) TRY(add_namespaces(f));
+  TRY(add_namespaces(f));
   if (!by_wish) {
     TRY(add_families(f, true));
     return r;

@@ -112,9 +112,8 @@ static uint32_t want_by_wish(unsigned wishes, const char *name, const uint64_t *
   if (is_among(name, by_wish)) return REFUSE;
   if (is_among(name, "execve execveat fork vfork ")) return refuse_if(!execs);
   if (is_among(name, "bind listen ")) return refuse_if(!listens);
-  /* A thread cannot open one. */
   if (strcmp(name, "clone") == 0)
-    return refuse_if(execs ? opens_namespace(args[0]) : !(args[0] & THREAD));
+    return refuse_if(opens_namespace(args[0]) || (!execs && !(args[0] & THREAD)));
   if (strcmp(name, "connect") == 0) return refuse_if(!connects && args[2] != 2);
   if (strcmp(name, "prlimit64") == 0) return refuse_if(args[2] != 0);
   if (strcmp(name, "ioctl") == 0) return refuse_if(is_refused_by_wish(args[1]));
