@@ -387,14 +387,16 @@ try "load"
 
 
 # Installs a filter that answers as a kernel does that lacks a call, or PR_SET_SECCOMP of prctl, then runs the program.
+# With a third word the call kills, as SystemCallFilter= of a unit does.
 LACKING = """
 import ctypes, os, struct, sys
 def op(code, yes, no, value):
     return struct.pack("HBBI", code, yes, no, value)
 def answer(error):
     return op(0x06, 0, 0, 0x00050000 | error)
-call, prctl = (int(n) for n in sys.argv[1].split(","))
-code = op(0x20, 0, 0, 0) + op(0x15, 0, 1, call) + answer(38)
+call, prctl = (int(n) for n in sys.argv[1].split(",")[:2])
+kills = len(sys.argv[1].split(",")) > 2
+code = op(0x20, 0, 0, 0) + op(0x15, 0, 1, call) + (op(0x06, 0, 0, 0x80000000) if kills else answer(38))
 if prctl:
     code += op(0x15, 0, 3, prctl) + op(0x20, 0, 0, 16) + op(0x15, 0, 1, 22) + answer(22)
 code += op(0x06, 0, 0, 0x7FFF0000)
@@ -434,6 +436,28 @@ def _():
         equal(done.stdout, b"served\n", f"without a wish: {done.stderr}")
     # Where all is there, required changes nothing.
     equal(run('say("served")', wishes="{ required = true }"), ("served\n", ""), "with all of it")
+
+
+@test("a service manager that kills who uses Landlock: the log says what the unit lacks, and the process lives")
+def _():
+    kills = LANDLOCK + ",kills"
+    done = run_lacking(kills, script(source('say("served")', '"strict"')))
+    equal((done.returncode, done.stdout), (0, b"served\n"), f"status and answer: {done.stderr}")
+    check(b"SystemCallFilter= lacks landlock_create_ruleset" in done.stderr, f"the log: {done.stderr}")
+    done = run_lacking(kills, script(source('say("served")', "{ required = true }")))
+    equal((done.returncode, done.stdout), (78, b""), f"required = true: {done.stderr}")
+
+
+@test("of root's capabilities a sandbox by wish leaves five; without a wish all stay")
+def _():
+    # The file is opened before the lock, and says how the process is when it is read.
+    body = 'say(status:read("a"):match("CapPrm:%s*(%x+)\\nCapEff:%s*(%x+)"))'
+    own = int(re.search(r"CapEff:\s*(\w+)", mbtest.read_file("/proc/self/status")).group(1), 16)
+    for wishes, want in (('"strict"', own & 0x4C6), ("nil", own)):
+        path = script('local status = io.open("/proc/self/status")\n' + source(body, wishes))
+        done = replay(path)
+        got = {int(word, 16) for word in done.stdout.decode().split() if word != "|"}
+        equal(got, {want}, f"capabilities with {wishes}: {done.stderr}")
 
 
 @test("required = true in a pool: it does not serve where a part is missing; otherwise it does")
@@ -622,9 +646,20 @@ def _():
         return body
 
     check(ask("/").startswith("nil by "), "a file is refused")
+    kept = http.client.HTTPConnection(*where, timeout=mbtest.DEADLINE)
+    kept.request("GET", "/")
+    kept.getresponse().read()
     equal(ask("/file"), f"{FILE}: Permission denied 13", "another, too")
     os.rename(mbtest.write_file(f"{path}.new", http_source(f"sandbox = {{ read = {{ '{DIR}' }} }},")), path)
     until(lambda: ask("/file") == "content", "what is saved is served")
+    # Its process is locked as the old text wished: it cannot serve the new one.
+    try:
+        kept.request("GET", "/file")
+        ended = kept.getresponse().read()
+    except (http.client.HTTPException, OSError):
+        ended = True
+    equal(ended, True, "a kept connection ends")
+    kept.close()
     fails = "local nothing\nlocal x = nothing.field_that_fails\nif x then"
     broken = http_source('sandbox = "strict",').replace('if request.path == "file" then', fails)
     os.rename(mbtest.write_file(f"{path}.new", broken), path)

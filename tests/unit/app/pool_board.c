@@ -92,6 +92,10 @@ int main(void) {
   tap_int(mb_pool_roll_find(r, 1002), second, "who is who does not depend on what a child writes");
   mb_pool_board_count(b, counts);
   tap_int(counts[MB_CHILD_BUSY], MB_POOL_CHILDREN_MAX, "no state that is none is counted as one");
+  b->slots[second].state = MB_CHILD_NONE;
+  mb_pool_roll_count(r, 2, counts);
+  tap_int(counts[MB_CHILD_BUSY], 2,
+          "a child that says that it is not there is counted all the same");
   tap_int(mb_pool_roll_give(r, second), MB_CHILD_BUSY, "a slot with such a state is given back");
   tap_int(mb_pool_roll_children(r), MB_POOL_CHILDREN_MAX - 1, "and is free");
   mb_pool_board_free(b);
