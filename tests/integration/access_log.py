@@ -319,7 +319,8 @@ def _():
         client.end()
 
     rows = [json.loads(line) for line in Served(tcp_pair(), "--access-log=json", HTTP, during=waits).lines]
-    check(0.2 <= rows[0]["duration"] < 0.5, f"the first: {rows[0]['duration']}")
+    # A busy machine sees the first byte later than it was sent.
+    check(0.1 <= rows[0]["duration"] < 0.5, f"the first: {rows[0]['duration']}")
     check(rows[1]["duration"] < 0.2, f"the second: {rows[1]['duration']}")
 
 
