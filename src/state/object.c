@@ -2,6 +2,7 @@
 #include "state/object.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <string.h>
 
 void mb_object_push_fd(lua_State *L, int fd) {
@@ -48,9 +49,9 @@ void mb_object_push_text(lua_State *L, const struct mb_addr *addr) {
 }
 
 /* The upvalues of the metamethods. */
-#define METATABLE  lua_upvalueindex(1)
-#define METHODS    lua_upvalueindex(2)
-#define ATTRIBUTES lua_upvalueindex(3)
+#define METATABLE lua_upvalueindex(1)
+#define METHODS   lua_upvalueindex(2) /* those that a script has asked for */
+#define TYPE      lua_upvalueindex(3)
 
 /* Returns the object at index 1. Checks it, as the debug library can call a metamethod with anything. */
 static void *check_object(lua_State *L) {
@@ -58,6 +59,21 @@ static void *check_object(lua_State *L) {
     luaL_argerror(L, 1, "an object of another type");
   lua_pop(L, 1);
   return lua_touserdata(L, 1);
+}
+
+/* Pushes a method that no script has asked for before. Returns whether there is one. */
+static bool push_method(lua_State *L, const struct mb_object_type *type, const char *name) {
+  for (const luaL_Reg *const *table = type->methods; *table; table++) {
+    for (const luaL_Reg *row = *table; row->name; row++) {
+      if (row->name[0] != name[0] || strcmp(row->name, name) != 0) continue;
+      lua_pushvalue(L, 2);
+      lua_pushcfunction(L, row->func);
+      lua_rawset(L, METHODS);
+      lua_pushcfunction(L, row->func);
+      return true;
+    }
+  }
+  return false;
 }
 
 /* __index(object, key) */
@@ -70,8 +86,12 @@ static int object_index(lua_State *L) {
   lua_pushvalue(L, 2);
   if (lua_rawget(L, METHODS) != LUA_TNIL) return 1;
   if (lua_type(L, 2) != LUA_TSTRING) return 1;
-  const char *name = lua_tostring(L, 2);
-  for (const struct mb_attribute *a = lua_touserdata(L, ATTRIBUTES); a->name; a++) {
+  size_t len;
+  const char *name = lua_tolstring(L, 2, &len);
+  if (strlen(name) != len) return 1;
+  const struct mb_object_type *type = lua_touserdata(L, TYPE);
+  if (push_method(L, type, name)) return 1;
+  for (const struct mb_attribute *a = type->attributes; a->name; a++) {
     if (strcmp(name, a->name) != 0) continue;
     a->push(L, check_object(L));
     return 1;
@@ -91,14 +111,6 @@ static int object_newindex(lua_State *L) {
   lua_pushvalue(L, 3);
   lua_rawset(L, -3);
   return 0;
-}
-
-static int count(const luaL_Reg *const *methods) {
-  int n = 0;
-  for (; *methods; methods++) {
-    for (const luaL_Reg *row = *methods; row->name; row++) n++;
-  }
-  return n;
 }
 
 /*
@@ -121,9 +133,8 @@ void mb_object_push_type(lua_State *L, const struct mb_object_type *type) {
   lua_pushcclosure(L, object_newindex, 1);
   lua_setfield(L, -2, "__newindex");
   lua_pushvalue(L, -1);
-  lua_createtable(L, 0, count(type->methods));
-  for (const luaL_Reg *const *table = type->methods; *table; table++) luaL_setfuncs(L, *table, 0);
-  lua_pushlightuserdata(L, (void *)type->attributes);
+  lua_createtable(L, 0, 8); /* methods: few scripts ask for more */
+  lua_pushlightuserdata(L, (void *)type);
   lua_pushcclosure(L, object_index, 3);
   lua_setfield(L, -2, "__index");
   lua_pushvalue(L, -1);
