@@ -2,6 +2,7 @@
 #include "app/embedded.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "api/http/http_core.h"
@@ -19,6 +20,7 @@
 #include "app/dev_core.h"
 #include "app/own_name.h"
 #include "socket/listener_object.h"
+#include "state/libraries.h"
 #include "state/state.h"
 
 /* Modules of C functions: a new one is a row here. */
@@ -41,11 +43,25 @@ static const luaL_Reg native[] = {
     {NULL, NULL},
 };
 
+/* Pushes what package.loaded has under a name. Returns whether that is more than nil or false. */
+static bool is_loaded(lua_State *L, const char *name) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, name);
+  return lua_toboolean(L, -1);
+}
+
+/* The loader of a standard library that was opened only after require had looked for it. */
+static int return_loaded(lua_State *L) {
+  is_loaded(L, luaL_checkstring(L, 1));
+  return 1;
+}
+
 /* A searcher (Lua manual, package.searchers): returns a loader, or a text that says what was tried. */
 static int search(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   for (const struct mb_embedded *m = mb_embedded_modules; m->name; m++) {
     if (strcmp(m->name, name) != 0) continue;
+    mb_libraries_open(L, m->libraries);
     lua_pushfstring(L, "=%s", name);
     if (luaL_loadbufferx(L, (const char *)m->code, m->size, lua_tostring(L, -1), "b") != LUA_OK) {
       return lua_error(L);
@@ -55,6 +71,12 @@ static int search(lua_State *L) {
   for (const luaL_Reg *m = native; m->name; m++) {
     if (strcmp(m->name, name) != 0) continue;
     lua_pushcfunction(L, m->func);
+    return 1;
+  }
+  /* Any other module may use them all. */
+  mb_libraries_open(L, MB_LIBRARIES_ALL);
+  if (is_loaded(L, name)) {
+    lua_pushcfunction(L, return_loaded);
     return 1;
   }
   const char *script = mb_state_of(L)->script;

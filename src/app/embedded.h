@@ -12,6 +12,7 @@ struct mb_embedded {
   const char *name; /* as given to require; NULL ends the table */
   const unsigned char *code;
   size_t size;
+  unsigned libraries; /* those that it uses: bits of state/libraries.h */
 };
 
 /* The build generates it with embed.c. */

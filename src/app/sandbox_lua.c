@@ -6,25 +6,30 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <lualib.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "app/sandbox_notes.h"
 #include "base/refused.h"
+#include "state/libraries.h"
+#include "state/state.h"
 
 /* THROWS: it reads a file, and throws where the others return nil. RUNS: it runs a file, too. */
 enum kind { OPEN, READ, THROWS, RUNS, WRITE, RENAME, COMMAND, TEMPORARY };
 
+enum { IO = MB_LIBRARY_IO, OS = MB_LIBRARY_OS, GLOBAL = MB_LIBRARIES_ALL + 1 };
+
 static const struct row {
-  char table[4]; /* "": a global */
+  unsigned short library; /* a bit */
   char name[10];
   unsigned char kind;
 } rows[] = {
-    {"io", "open", OPEN},         {"io", "popen", COMMAND}, {"os", "execute", COMMAND},
-    {"os", "remove", WRITE},      {"os", "rename", RENAME}, {"os", "tmpname", TEMPORARY},
-    {"io", "tmpfile", TEMPORARY}, {"", "loadfile", READ},   {"", "dofile", RUNS},
-    {"io", "lines", THROWS},      {"io", "input", THROWS},
+    {IO, "open", OPEN},         {IO, "popen", COMMAND},     {OS, "execute", COMMAND},
+    {OS, "remove", WRITE},      {OS, "rename", RENAME},     {OS, "tmpname", TEMPORARY},
+    {IO, "tmpfile", TEMPORARY}, {GLOBAL, "loadfile", READ}, {GLOBAL, "dofile", RUNS},
+    {IO, "lines", THROWS},      {IO, "input", THROWS},
 };
 
 /* Tells of what a function has refused. first, second: its arguments, or NULL. */
@@ -115,12 +120,15 @@ static int call(lua_State *L) {
   return results;
 }
 
-static void replace(lua_State *L, size_t number, bool starts_programs) {
+/* Whether this process has locked itself, and whether it may start programs then. */
+static bool is_locked, starts_programs;
+
+static void replace(lua_State *L, size_t number) {
   const struct row *row = &rows[number];
-  if (row->table[0]) {
-    lua_getglobal(L, row->table);
-  } else {
+  if (row->library == GLOBAL) {
     lua_pushglobaltable(L);
+  } else {
+    lua_getglobal(L, row->library == IO ? LUA_IOLIBNAME : LUA_OSLIBNAME);
   }
   if (!lua_istable(L, -1)) return;
   lua_pushstring(L, row->name);
@@ -173,12 +181,23 @@ static void replace_searchers(lua_State *L) {
   }
 }
 
-void mb_sandbox_lua_open(lua_State *L, const struct mb_sandbox *sandbox) {
+static void replace_all(lua_State *L, unsigned libraries) {
   int top = lua_gettop(L);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    replace(L, i, sandbox->wishes & MB_WISH_EXEC);
+    if (libraries & rows[i].library) replace(L, i);
     lua_settop(L, top);
   }
+}
+
+void mb_sandbox_lua_open(lua_State *L, const struct mb_sandbox *sandbox) {
+  is_locked = true;
+  starts_programs = sandbox->wishes & MB_WISH_EXEC;
+  replace_all(L, mb_state_of(L)->libraries | GLOBAL);
+  int top = lua_gettop(L);
   replace_searchers(L);
   lua_settop(L, top);
+}
+
+void mb_sandbox_lua_add(lua_State *L, unsigned opened) {
+  if (is_locked) replace_all(L, opened);
 }

@@ -12,4 +12,10 @@
  */
 void mb_sandbox_lua_open(lua_State *L, const struct mb_sandbox *sandbox);
 
+/*
+ * Does so for libraries that were opened later; nothing before the process has locked itself. May throw.
+ * opened  their bits, see state/libraries.h
+ */
+void mb_sandbox_lua_add(lua_State *L, unsigned opened);
+
 #endif

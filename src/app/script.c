@@ -16,11 +16,14 @@
 #include "app/dev.h"
 #include "app/embedded.h"
 #include "app/listen.h"
+#include "app/sandbox_lua.h"
 #include "app/sandbox_notes.h"
 #include "app/script_path.h"
 #include "base/log.h"
 #include "socket/handle.h"
 #include "socket/timeout.h"
+#include "state/libraries.h"
+#include "state/source.h"
 #include "state/state.h"
 
 #define OUT_OF_MEMORY "not enough memory" /* Lua's message */
@@ -48,14 +51,22 @@ void mb_script_log_error(lua_State *L) {
   lua_pop(L, 1);
 }
 
+/* What is ours in the standard libraries gets into them when they are opened. */
+static void libraries_opened(lua_State *L, unsigned opened) {
+  if (opened & MB_LIBRARY_MOONBRIDGE_IO) mb_io_open(L);
+  mb_timeout_limit_exit(L, opened);
+  mb_sandbox_lua_add(L, opened);
+}
+
 static int open_state(lua_State *L) {
   const struct mb_script *script = lua_touserdata(L, 1);
   mb_state_open(L, script->path);
   mb_listen_open(L);
   mb_timeout_open(L);
   mb_handle_open(L);
-  mb_io_open(L);
   mb_embedded_open(L);
+  /* There is no text to look into. */
+  if (!*script->path) mb_libraries_open(L, MB_LIBRARIES_ALL);
   return 0;
 }
 
@@ -63,7 +74,7 @@ static int open_state(lua_State *L) {
 static int compile(lua_State *L) {
   struct mb_script *script = lua_touserdata(L, 1);
   errno = 0;
-  script->compiled = luaL_loadfile(L, script->path);
+  script->compiled = mb_source_load(L, script->path);
   if (script->compiled == LUA_OK) return 1;
   /* The C library found no memory to open the file with. */
   if (script->compiled == LUA_ERRFILE && errno == ENOMEM) script->compiled = LUA_ERRMEM;
@@ -228,6 +239,7 @@ static bool find_script(struct mb_script *script, const struct mb_addr *local,
 static enum mb_exit with_state(struct mb_script *script, size_t limit, bool is_loaded,
                                mb_script_body *body, void *context) {
   struct mb_state state = {.alloc.limit = limit,
+                           .libraries_opened = libraries_opened,
                            .installed_first = mb_style_prefers_installed(script->options->style)};
   lua_State *L = mb_state_new(&state);
   if (!L) {

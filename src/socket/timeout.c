@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "base/log_printed.h"
+#include "state/libraries.h"
 #include "state/state.h"
 
 #define SUB_TIMER "mb.timeout"
@@ -359,15 +360,19 @@ static int limited_exit(lua_State *L) {
   return 0;
 }
 
+void mb_timeout_limit_exit(lua_State *L, unsigned opened) {
+  if (!(opened & MB_LIBRARY_OS)) return;
+  lua_getglobal(L, LUA_OSLIBNAME);
+  lua_getfield(L, -1, "exit");
+  lua_pushcclosure(L, limited_exit, 1);
+  lua_setfield(L, -2, "exit");
+  lua_pop(L, 1);
+}
+
 void mb_timeout_open(lua_State *L) {
   luaL_newmetatable(L, SUB_TIMER);
   lua_pushcfunction(L, sub_timer_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
   lua_register(L, "timeout", timeout);
-  lua_getglobal(L, LUA_OSLIBNAME);
-  lua_getfield(L, -1, "exit");
-  lua_pushcclosure(L, limited_exit, 1);
-  lua_setfield(L, -2, "exit");
-  lua_pop(L, 1);
 }

@@ -13,6 +13,12 @@
 void mb_timeout_open(lua_State *L);
 
 /*
+ * Replaces os.exit, so that it limits the finalizers, when the library os is one of those that were opened (a set of bits, see
+ * state/libraries.h). May throw.
+ */
+void mb_timeout_limit_exit(lua_State *L, unsigned opened);
+
+/*
  * Ends the whole process after this number of seconds from now; no timeout() of the script can extend
  * that. 0: no limit.
  */

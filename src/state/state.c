@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <lualib.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/exits.h"
 #include "base/log.h"
 #include "state/error_text.h"
+#include "state/libraries.h"
 
 /* How much a script may allocate before the garbage collector begins to work. */
 #define COLLECT_FROM_KIBIBYTES 256
@@ -125,7 +125,7 @@ void mb_state_add_directory(lua_State *L, const char *script, bool last) {
 void mb_state_open(lua_State *L, const char *script) {
   mb_state_of(L)->script = script;
   set_last_finalizer(L);
-  luaL_openlibs(L);
+  mb_libraries_begin(L);
   mb_state_add_directory(L, script, mb_state_of(L)->installed_first);
   lua_gc(L, LUA_GCRESTART, 0);
   /*
@@ -195,6 +195,7 @@ void mb_state_check_callable(lua_State *L, int index) {
 
 void mb_state_insert_yield(lua_State *L, int index) {
   luaL_checkany(L, index - 1);
+  mb_libraries_open(L, MB_LIBRARY_COROUTINE);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_getfield(L, -1, "coroutine");
   lua_getfield(L, -1, "yield");

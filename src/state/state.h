@@ -30,6 +30,9 @@ struct mb_state {
   size_t
       holders; /* objects that held something after mb_state_drop_holders was called: see mb_alloc_note */
   bool installed_first; /* mb_state_open puts the script's directory last into package.path */
+  unsigned libraries;   /* those of state/libraries.h that are open */
+  /* Called after libraries were opened, with their bits; or NULL. May throw. */
+  void (*libraries_opened)(lua_State *L, unsigned opened);
 };
 
 /*
@@ -61,7 +64,8 @@ static inline struct mb_state *mb_state_of(lua_State *L) {
 }
 
 /*
- * Opens the standard libraries and puts the script's directory into package.path. May throw.
+ * Opens the standard libraries that are there from the beginning (state/libraries.h), and puts the script's directory into
+ * package.path. May throw.
  * script  its path, which has to live as long as the state
  */
 void mb_state_open(lua_State *L, const char *script);

@@ -14,6 +14,7 @@
 #include "socket/handle.h"
 #include "api/io/io_module.h"
 #include "app/listen.h"
+#include "state/libraries.h"
 #include "state/state.h"
 #include "socket/timeout.h"
 #include "fuzz.h"
@@ -47,6 +48,7 @@ static void count_line(lua_State *L, lua_Debug *event) {
 /* Opens the state as src/app/script.c does. Leaves the script's table on the stack. */
 static int open_state(lua_State *L) {
   mb_state_open(L, "fuzz.lua");
+  mb_libraries_open(L, MB_LIBRARIES_ALL);
   mb_listen_open(L);
   mb_timeout_open(L);
   mb_handle_open(L);

@@ -11,6 +11,7 @@
 #include "base/connect.h"
 #include "base/fdio.h"
 #include "socket/standin.h"
+#include "state/libraries.h"
 #include "state/state.h"
 
 /* Our modules for the libraries. install() of the module is called before the program runs. */
@@ -73,6 +74,7 @@ static int run(lua_State *L) {
   enum mb_style style = (enum mb_style)lua_tointeger(L, lua_upvalueindex(3));
   lua_settop(L, 1);
   mb_standin_begin(L, names[style]);
+  mb_libraries_open(L, MB_LIBRARIES_ALL); /* what is done to them is in no text */
   mb_lua51_open(L); /* before install(), which may add to what this does to the libraries */
 
   lua_getglobal(L, "require");

@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "socket/handle.h"
 #include "socket/standin.h"
+#include "state/libraries.h"
 #include "state/state.h"
 
 static char directory[] = "/tmp/mb-connection-XXXXXX";
@@ -286,6 +287,7 @@ static lua_State *new_state(struct mb_state *state) {
   lua_State *L = mb_state_new(state);
   if (!L) tap_bail("no Lua state");
   mb_state_open(L, "test.lua");
+  mb_libraries_open(L, MB_LIBRARIES_ALL);
   lua_pushcfunction(L, open_types);
   if (lua_pcall(L, 0, 1, 0) != LUA_OK) tap_bail(lua_tostring(L, -1));
   return L;

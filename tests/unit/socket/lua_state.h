@@ -7,6 +7,7 @@
 
 #include "../../lib/tap.h"
 #include "socket/handle.h"
+#include "state/libraries.h"
 #include "state/state.h"
 
 static int open_types(lua_State *L) {
@@ -20,6 +21,7 @@ static inline lua_State *new_lua_state(struct mb_state *state) {
   lua_State *L = mb_state_new(state);
   if (!L) tap_bail("no Lua state");
   mb_state_open(L, "test.lua");
+  mb_libraries_open(L, MB_LIBRARIES_ALL);
   lua_pushcfunction(L, open_types);
   if (lua_pcall(L, 0, 0, 0) != LUA_OK) tap_bail(lua_tostring(L, -1));
   return L;

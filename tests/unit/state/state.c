@@ -2,6 +2,7 @@
  * src/state/state.c: a call that finds no memory, or no descriptor, collects garbage and tries again. The
  * script's finalizers run meanwhile, and may touch the very thing that the call is about.
  */
+#include "state/libraries.h"
 #include "state/state.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ static lua_State *new_state(struct mb_state *state) {
   lua_State *L = mb_state_new(state);
   if (!L) tap_bail("no Lua state");
   mb_state_open(L, "test.lua");
+  mb_libraries_open(L, MB_LIBRARIES_ALL);
   lua_gc(L, LUA_GCSTOP, 0); /* from here on garbage stays until a call needs room */
   return L;
 }

@@ -1,0 +1,93 @@
+/* Reads a whole file, and gives it to Lua. */
+#include "state/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "state/libraries.h"
+#include "state/state.h"
+
+#define BYTE_ORDER_MARK "\xEF\xBB\xBF"
+enum { READ_MIN = 4096 }; /* bytes of a file whose size is not known */
+
+/* Reads to the end of a file. Returns 0 or -errno. */
+static int read_all(int fd, struct mb_buf *text, struct mb_alloc *alloc) {
+  struct stat st;
+  if (fstat(fd, &st) != 0) return -errno;
+  bool is_regular = S_ISREG(st.st_mode);
+  /* One byte more than there are: to get fewer than one has asked for is to be at the end. */
+  size_t room = is_regular && st.st_size > 0 ? (size_t)st.st_size + 1 : READ_MIN;
+  for (;;) {
+    int r = mb_buf_reserve(text, alloc, room);
+    if (r < 0) return r;
+    size_t asked = text->capacity - text->end;
+    ssize_t n = read(fd, text->data + text->end, asked);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -errno;
+    text->end += (size_t)n;
+    if (n == 0 || (is_regular && (size_t)n < asked)) return 0;
+    room = READ_MIN;
+  }
+}
+
+/* Returns how many bytes stand before the chunk: a byte order mark, and a first line with "#". */
+static size_t find_chunk(const char *text, size_t size) {
+  const size_t mark = sizeof BYTE_ORDER_MARK - 1;
+  size_t at = size >= mark && memcmp(text, BYTE_ORDER_MARK, mark) == 0 ? mark : 0;
+  if (at == size || text[at] != '#') return at;
+  const char *line_end = memchr(text + at, '\n', size - at);
+  if (!line_end) return size;
+  at = (size_t)(line_end - text);
+  /* The line end stays, so that lines have their numbers; but a precompiled chunk begins with its signature. */
+  return at + 1 < size && text[at + 1] == LUA_SIGNATURE[0] ? at + 1 : at;
+}
+
+static int file_error(lua_State *L, const char *what, const char *path, int r) {
+  lua_pushfstring(L, "cannot %s %s: %s", what, path, strerror(-r));
+  return LUA_ERRFILE;
+}
+
+/* A function for Lua: opens the libraries that the text at index 1, a light userdata, can reach. */
+static int open_libraries(lua_State *L) {
+  const struct mb_buf *text = lua_touserdata(L, 1);
+  mb_libraries_open(L, mb_libraries_named(mb_buf_bytes(text), mb_buf_len(text)));
+  return 0;
+}
+
+static int load(lua_State *L, struct mb_buf *text, const char *name) {
+  mb_buf_take(text, find_chunk(mb_buf_bytes(text), mb_buf_len(text)));
+  lua_pushcfunction(L, open_libraries);
+  lua_pushlightuserdata(L, text);
+  int status = lua_pcall(L, 1, 0, 0);
+  if (status != LUA_OK) return status;
+  return luaL_loadbufferx(L, mb_buf_bytes(text), mb_buf_len(text), name, NULL);
+}
+
+int mb_source_load(lua_State *L, const char *path) {
+  struct mb_alloc *alloc = mb_state_alloc(L);
+  struct mb_buf text = MB_BUF_INIT;
+  const char *name = lua_pushfstring(L, "@%s", path);
+  int status, fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    status = file_error(L, "open", path, -errno);
+  } else {
+    int r = read_all(fd, &text, alloc);
+    close(fd);
+    if (r < 0) {
+      mb_buf_free(&text, alloc);
+      if (r == -ENOMEM) mb_state_no_memory(L);
+      status = file_error(L, "read", path, r);
+    } else {
+      status = load(L, &text, name);
+    }
+  }
+  mb_buf_free(&text, alloc);
+  lua_remove(L, -2);
+  return status;
+}
