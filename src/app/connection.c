@@ -61,7 +61,7 @@ static void close_channel(struct mb_channel *io) {
 /* The name of a locale, with one for each category. A longer one is not kept. */
 #define LOCALE_MAX 512
 
-static char usual_locale[LOCALE_MAX] = "C";
+static char usual_locale[LOCALE_MAX]; /* empty: "C" */
 
 void mb_connection_keep_locale(void) {
   const char *locale = setlocale(LC_ALL, NULL);
@@ -71,7 +71,8 @@ void mb_connection_keep_locale(void) {
 /* A handler may have called os.setlocale. To ask costs less than to set. */
 static void reset_locale(void) {
   const char *locale = setlocale(LC_ALL, NULL);
-  if (locale && strcmp(locale, usual_locale) != 0) setlocale(LC_ALL, usual_locale);
+  const char *usual = *usual_locale ? usual_locale : "C";
+  if (locale && strcmp(locale, usual) != 0) setlocale(LC_ALL, usual);
 }
 
 void mb_connection_end(struct mb_connection *c, int status) {

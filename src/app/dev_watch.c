@@ -24,10 +24,11 @@
 static struct {
   int notices; /* of inotify(7); -1: there are none */
   int told[2]; /* a pipe: the files that processes have loaded */
-  struct mb_dev_file *files[MB_DEV_FILES_MAX];
-  int count;
   int64_t due; /* when the files are looked at; MB_NO_DEADLINE: nothing has happened */
 } watch = {.notices = -1, .told = {-1, -1}, .due = MB_NO_DEADLINE};
+
+static struct mb_dev_file *watched[MB_DEV_FILES_MAX];
+static int watched_count;
 
 int mb_dev_watch_open(void) {
   if (MB_RARE(pipe2)(watch.told, O_CLOEXEC | O_NONBLOCK) != 0) return -errno;
@@ -73,13 +74,13 @@ static void watch_file(const char *path) {
 }
 
 static void add(const struct mb_dev_file *file) {
-  for (int i = 0; i < watch.count; i++) {
-    if (strcmp(watch.files[i]->path, file->path) == 0) return;
+  for (int i = 0; i < watched_count; i++) {
+    if (strcmp(watched[i]->path, file->path) == 0) return;
   }
-  struct mb_dev_file *copy = watch.count < MB_DEV_FILES_MAX ? malloc(sizeof *copy) : NULL;
+  struct mb_dev_file *copy = watched_count < MB_DEV_FILES_MAX ? malloc(sizeof *copy) : NULL;
   if (!copy) return;
   *copy = *file;
-  watch.files[watch.count++] = copy;
+  watched[watched_count++] = copy;
   watch_file(copy->path);
   /* It may have changed before it was watched. */
   struct mb_dev_stamp now = mb_dev_stamp_of(copy->path);
@@ -133,8 +134,8 @@ bool mb_dev_watch_is_due(int64_t now, int64_t *again_at) {
   }
   bool changed = false;
   watch.due = MB_NO_DEADLINE;
-  for (int i = 0; i < watch.count; i++) {
-    struct mb_dev_file *file = watch.files[i];
+  for (int i = 0; i < watched_count; i++) {
+    struct mb_dev_file *file = watched[i];
     struct mb_dev_stamp stamp = mb_dev_stamp_of(file->path);
     if (!mb_dev_stamp_differs(&file->stamp, &stamp)) continue;
     mb_log(LOG_NOTICE, "%s %s", short_name(file->path),
@@ -163,9 +164,9 @@ static void log_files(void) {
   char names[1024];
   size_t at = 0;
   int shown = 0, left = 0;
-  for (int i = 0; i < watch.count; i++) {
-    const char *name = short_name(watch.files[i]->path);
-    if (!watch.files[i]->stamp.exists) continue;
+  for (int i = 0; i < watched_count; i++) {
+    const char *name = short_name(watched[i]->path);
+    if (!watched[i]->stamp.exists) continue;
     if (at + strlen(name) + 3 > sizeof names) {
       left++;
     } else {

@@ -3,6 +3,7 @@
 
 #include <lauxlib.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/http/http_core.h"
@@ -56,16 +57,20 @@ static int return_loaded(lua_State *L) {
   return 1;
 }
 
+static int compare(const void *name, const void *module) {
+  return strcmp(name, ((const struct mb_embedded *)module)->name);
+}
+
 /* A searcher (Lua manual, package.searchers): returns a loader, or a text that says what was tried. */
 static int search(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
-  for (const struct mb_embedded *m = mb_embedded_modules; m->name; m++) {
-    if (strcmp(m->name, name) != 0) continue;
-    mb_libraries_open(L, m->libraries);
-    lua_pushfstring(L, "=%s", name);
-    if (luaL_loadbufferx(L, (const char *)m->code, m->size, lua_tostring(L, -1), "b") != LUA_OK) {
-      return lua_error(L);
-    }
+  const struct mb_embedded *found =
+      bsearch(name, mb_embedded_modules, mb_embedded_count, sizeof *found, compare);
+  if (found) {
+    mb_libraries_open(L, found->libraries);
+    const char *chunk = lua_pushfstring(L, "=%s", name);
+    const char *code = (const char *)mb_embedded_code + found->offset;
+    if (luaL_loadbufferx(L, code, found->size, chunk, "b") != LUA_OK) return lua_error(L);
     return 1;
   }
   for (const luaL_Reg *m = native; m->name; m++) {

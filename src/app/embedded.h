@@ -8,15 +8,19 @@
 #include <lua.h>
 #include <stddef.h>
 
+enum { MB_EMBEDDED_NAME_MAX = 40 };
+
+/* A table without pointers, which would be relocated at every start. */
 struct mb_embedded {
-  const char *name; /* as given to require; NULL ends the table */
-  const unsigned char *code;
-  size_t size;
-  unsigned libraries; /* those that it uses: bits of state/libraries.h */
+  char name[MB_EMBEDDED_NAME_MAX]; /* as given to require; the table is sorted by it */
+  unsigned offset, size;           /* of its code in mb_embedded_code */
+  unsigned libraries;              /* those that it uses: bits of state/libraries.h */
 };
 
 /* The build generates it with embed.c. */
 extern const struct mb_embedded mb_embedded_modules[];
+extern const size_t mb_embedded_count;
+extern const unsigned char mb_embedded_code[];
 
 /* Makes require find these modules before any others. May throw. */
 void mb_embedded_open(lua_State *L);
