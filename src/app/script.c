@@ -20,6 +20,7 @@
 #include "app/sandbox_notes.h"
 #include "app/script_path.h"
 #include "base/log.h"
+#include "base/mathematics.h"
 #include "socket/handle.h"
 #include "socket/timeout.h"
 #include "state/libraries.h"
@@ -54,6 +55,7 @@ void mb_script_log_error(lua_State *L) {
 /* What is ours in the standard libraries gets into them when they are opened. */
 static void libraries_opened(lua_State *L, unsigned opened) {
   if (opened & MB_LIBRARY_MOONBRIDGE_IO) mb_io_open(L);
+  if (opened & MB_LIBRARY_MATH) mb_mathematics_load();
   mb_timeout_limit_exit(L, opened);
   mb_sandbox_lua_add(L, opened);
 }

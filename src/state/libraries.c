@@ -19,7 +19,8 @@ struct word {
 
 /*
  * Names of libraries, and words by which code reaches a library without its name: the table of globals; text that becomes code;
- * package.loaded; and debug, whose registry has all. Not require: what that finds is scanned, or opens all.
+ * package.loaded; and debug, whose registry has all. What require finds is scanned itself, or opens all; but then it is too
+ * late to load libm for it, where the process is locked.
  */
 static const struct word words[] = {
     WORD("_ENV", MB_LIBRARIES_ALL),
@@ -37,6 +38,7 @@ static const struct word words[] = {
     WORD("moonbridge_io", MB_LIBRARY_MOONBRIDGE_IO),
     WORD("os", MB_LIBRARY_OS),
     WORD("package", MB_LIBRARIES_ALL),
+    WORD("require", MB_LIBRARY_OPERATORS),
     WORD("table", MB_LIBRARY_TABLE),
     WORD("utf8", MB_LIBRARY_UTF8),
 };
@@ -60,7 +62,9 @@ unsigned mb_libraries_named(const char *text, size_t size) {
   unsigned named = 0;
   const char *end = text + size;
   while (named != MB_LIBRARIES_ALL) {
-    while (text < end && !is_of_word(*text)) text++;
+    for (; text < end && !is_of_word(*text); text++) {
+      if (*text == '^' || *text == '%') named |= MB_LIBRARY_OPERATORS;
+    }
     if (text == end) break;
     const char *begin = text;
     while (text < end && is_of_word(*text)) text++;

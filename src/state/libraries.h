@@ -24,7 +24,8 @@ enum {
   MB_LIBRARY_TABLE = 1 << 6,
   MB_LIBRARY_UTF8 = 1 << 7,
   MB_LIBRARY_MOONBRIDGE_IO = 1 << 8,
-  MB_LIBRARIES_ALL = (1 << 9) - 1,
+  MB_LIBRARY_OPERATORS = 1 << 9, /* no table: what ^ and % of floats call, see base/mathematics.h */
+  MB_LIBRARIES_ALL = (1 << 10) - 1,
 };
 
 /*
