@@ -78,12 +78,13 @@ static int search(lua_State *L) {
     lua_pushcfunction(L, m->func);
     return 1;
   }
-  /* Any other module may use them all. */
-  mb_libraries_open(L, MB_LIBRARIES_ALL);
+  /* It may be a library that is not open yet. Any other module may use them all. */
+  mb_libraries_open(L, mb_libraries_named(name, strlen(name)));
   if (is_loaded(L, name)) {
     lua_pushcfunction(L, return_loaded);
     return 1;
   }
+  mb_libraries_open(L, MB_LIBRARIES_ALL);
   const char *script = mb_state_of(L)->script;
   if (mb_own_name_is(name, script)) return mb_own_name_search(L, search, script);
   lua_pushfstring(L, "\n\tno module '%s' in mb-handle", name);

@@ -61,3 +61,9 @@ void mb_lazy_functions_push(lua_State *L, const luaL_Reg *functions, lua_CFuncti
   lua_pushcclosure(L, lazy_pairs, 1);
   lua_setfield(L, -2, "__pairs");
 }
+
+void mb_lazy_functions_table(lua_State *L, const luaL_Reg *functions) {
+  lua_createtable(L, 0, 8); /* few are asked for */
+  mb_lazy_functions_push(L, functions, NULL);
+  lua_setmetatable(L, -2);
+}

@@ -16,4 +16,7 @@
  */
 void mb_lazy_functions_push(lua_State *L, const luaL_Reg *functions, lua_CFunction others);
 
+/* Pushes such a table of functions, with nothing else. */
+void mb_lazy_functions_table(lua_State *L, const luaL_Reg *functions);
+
 #endif

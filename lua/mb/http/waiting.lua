@@ -1,18 +1,19 @@
 -- Waits for the client between two requests. Adds methods to the connection of mb.http.wire; those of mb.http.blocked,
 -- for a wait in the middle of a request, are apart, as most connections never need them.
 
-local io = require "moonbridge_io"
-
-local poll, timeref = io.poll, io.timeref
-
 local after = require "mb.http.wire".after
+
+local FOREVER = after(false)
 
 local waiting = {}
 
+local poll -- loaded when something but the next head is waited for
+
 -- Waits until one of the sets is ready. Returns false at the deadline.
 function waiting.wait(_, inputs, outputs, deadline)
+  poll = poll or require "moonbridge_io".poll
   while true do
-    local left = deadline < math.huge and deadline - timeref() or nil
+    local left = deadline < FOREVER and deadline - after(0) or nil
     if left and left <= 0 then return false end
     local ready, message = poll(inputs, outputs, left)
     if ready then return true end
@@ -47,7 +48,7 @@ function waiting:await_head(first, state, detail, reason, is_proxy_header)
   local limit = after(self.options.idle_timeout)
   local begun = self:head_state(state, detail, reason, is_proxy_header)
   while begun == false do
-    if not self.input:await(limit - timeref(), first) then return nil, "silent" end
+    if not self.input:await(limit - after(0), first) then return nil, "silent" end
     local method, path, query, minor, keepalive, has_body, expects = self.input:head(true)
     if method then return method, path, query, minor, keepalive, has_body, expects end
     begun = self:head_state(path, query, minor, keepalive)

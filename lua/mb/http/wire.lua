@@ -2,7 +2,6 @@
 -- mb.http.waiting and mb.http.blocked add the methods that wait for the client.
 
 local core = require "mb.http.core"
-local timeref = require "moonbridge_io".timeref
 
 local wire = {}
 wire.__index = wire
@@ -41,7 +40,7 @@ function wire.new(socket, options)
 end
 
 -- Returns the point in time that is `seconds` from now; math.huge for false.
-function wire.after(seconds) return seconds and timeref() + seconds or math.huge end
+wire.after = core.after
 
 -- Throws a fault of the client. status: that of the response, or nil if the client gets none. ours: a limit of the
 -- script is to blame as well. hint: a text for the operator, who may have made the mistake.
@@ -62,13 +61,13 @@ function wire:flush(...)
 end
 
 -- Loads the other methods when a connection first has to wait: between requests, or within one.
-local homes = {"mb.http.waiting", "mb.http.blocked"}
+local homes, home = {"mb.http.waiting", "mb.http.blocked"}, 1
 
 setmetatable(wire, {
   __index = function(self, key)
-    if not homes[1] then return nil end
-    for name, method in pairs(require(homes[1])) do self[name] = method end
-    table.remove(homes, 1) -- last: when memory has run out, the next call tries again
+    if not homes[home] then return nil end
+    for name, method in pairs(require(homes[home])) do self[name] = method end
+    home = home + 1 -- last: when memory has run out, the next call tries again
     return self[key]
   end,
 })

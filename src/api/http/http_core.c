@@ -2,6 +2,7 @@
 #include "api/http/http_core.h"
 
 #include <lauxlib.h>
+#include <math.h>
 
 #include "api/http/http_fields.h"
 #include "api/http/http_input.h"
@@ -9,12 +10,14 @@
 #include "api/http/http_options.h"
 #include "api/http/http_request_log.h"
 #include "api/http/http_response.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "http/http_form.h"
 #include "http/http_reason.h"
 #include "socket/handle_file.h"
 #include "socket/handle_methods.h"
 #include "socket/timeout.h"
+#include "state/lazy_functions.h"
 #include "state/state.h"
 
 /* ---- text ---- */
@@ -134,6 +137,16 @@ static int log_line(lua_State *L) {
   return 0;
 }
 
+/* core.after(seconds): returns the point in time that is so many seconds from now; infinity for false. */
+static int after(lua_State *L) {
+  if (lua_toboolean(L, 1)) {
+    lua_pushnumber(L, (lua_Number)mb_now_usec() / 1e6 + luaL_checknumber(L, 1));
+  } else {
+    lua_pushnumber(L, HUGE_VAL);
+  }
+  return 1;
+}
+
 /* ---- the socket ---- */
 
 /* core.is_open(socket): returns whether the script has neither closed nor reset the socket. */
@@ -186,6 +199,7 @@ static int is_delivered(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
+    {"after", after},
     {"call", call},
     {"date", mb_http_response_date},
     {"decode_uri", decode_uri},
@@ -222,7 +236,7 @@ static const luaL_Reg functions[] = {
 int mb_http_core_open(lua_State *L) {
   mb_http_input_open(L);
   mb_http_response_open(L);
-  luaL_newlib(L, functions);
+  mb_lazy_functions_table(L, functions);
   if (mb_http_request_log_is_on()) mb_http_request_log_functions(L);
   return 1;
 }

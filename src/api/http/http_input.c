@@ -13,6 +13,7 @@
 #include "api/http/http_request_log.h"
 #include "http/http_upgrade.h"
 #include "socket/handle_methods.h"
+#include "state/lazy_functions.h"
 #include "state/state.h"
 
 #define INPUT_TYPE "mb.http.input"
@@ -385,7 +386,7 @@ void mb_http_input_open(lua_State *L) {
   luaL_newmetatable(L, INPUT_TYPE);
   lua_pushcfunction(L, input_gc);
   lua_setfield(L, -2, "__gc");
-  luaL_newlib(L, methods);
+  mb_lazy_functions_table(L, methods);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
 }

@@ -13,6 +13,7 @@
 #include "http/http_date.h"
 #include "http/http_number.h"
 #include "socket/handle.h"
+#include "state/lazy_functions.h"
 
 static struct mb_http_response *response_at(lua_State *L, int index) {
   return luaL_checkudata(L, index, MB_HTTP_RESPONSE_TYPE);
@@ -371,7 +372,7 @@ void mb_http_response_open(lua_State *L) {
   luaL_newmetatable(L, MB_HTTP_RESPONSE_TYPE);
   lua_pushcfunction(L, response_gc);
   lua_setfield(L, -2, "__gc");
-  luaL_newlib(L, methods);
+  mb_lazy_functions_table(L, methods);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
 }
