@@ -15,6 +15,7 @@
 #include "app/deploy.h"
 #include "app/options.h"
 #include "app/pool.h"
+#include "app/program.h"
 #include "app/serve.h"
 #include "app/task.h"
 #include "base/activation.h"
@@ -165,7 +166,7 @@ static enum mb_exit print(const struct mb_options *options) {
   if (options->help) {
     mb_options_help(stdout);
   } else {
-    puts("mb-handle " PACKAGE_VERSION);
+    printf("%s " PACKAGE_VERSION "\n", mb_program_name);
   }
   if (fflush(stdout) == 0 && !ferror(stdout)) return MB_EXIT_OK;
   return failed("cannot write to standard output", -errno);
@@ -175,11 +176,15 @@ static enum mb_exit run(int argc, char **argv) {
   unsigned closed;
   struct mb_options options;
   char error[MB_OPTIONS_ERROR_MAX];
+  int status;
+  if (mb_program_helps(argc, argv, &status)) return (enum mb_exit)status;
+  bool is_right = mb_options_parse(argc, argv, &options, error);
+  if (is_right) mb_program_hand_over(&options, argv);
   int r = mb_stdfds_prepare(&closed);
   if (r < 0) return failed("cannot set up the descriptors 0, 1 and 2", r);
   set_signals();
   mb_state_keep_memory();
-  if (!mb_options_parse(argc, argv, &options, error)) {
+  if (!is_right) {
     mb_log(LOG_ERR, "%s", error);
     return MB_EXIT_USAGE;
   }

@@ -9,6 +9,7 @@
 #include <syslog.h>
 
 #include "app/options_advice.h"
+#include "app/program.h"
 #include "base/fdio.h"
 #include "base/proxy_trust.h"
 
@@ -369,8 +370,8 @@ bool mb_options_is_one(const char *word) {
 }
 
 void mb_options_help(FILE *to) {
+  fprintf(to, "Usage: %s [OPTION]... [SCRIPT [ARG]...]\n", mb_program_name);
   fputs(
-      "Usage: mb-handle [OPTION]... [SCRIPT [ARG]...]\n"
       "Serve the one connection that systemd or inetd accepted with the Lua script SCRIPT;\n"
       "or replay captured input: mb-handle SCRIPT < capture.txt\n"
       "or try a script: mb-handle --serve --dev SCRIPT\n"

@@ -46,10 +46,39 @@ static inline int mb_rare_prctl(int option, unsigned long value) {
 }
 
 /*
- * A function of the C library that is looked up when it is called: MB_RARE(mmap)(...). Each call looks it up again. It is
- * there, as it is a part of the C library.
+ * The functions of the C library that are looked up when they are called. mb-handle-static has them by this list: it
+ * looks nothing up (src/static/modules.c).
  */
-#define MB_RARE(name) ((__typeof__(&name))dlsym(RTLD_DEFAULT, #name))
+#define MB_RARE_FUNCTIONS(X) \
+  X(eventfd)                 \
+  X(getcwd)                  \
+  X(inotify_add_watch)       \
+  X(inotify_init1)           \
+  X(lseek)                   \
+  X(malloc_trim)             \
+  X(memfd_create)            \
+  X(memmove)                 \
+  X(mmap)                    \
+  X(munmap)                  \
+  X(pipe2)                   \
+  X(realpath)                \
+  X(recvmsg)                 \
+  X(signalfd)                \
+  X(socketpair)              \
+  X(strdup)                  \
+  X(strsignal)               \
+  X(sysconf)
+
+#define MB_RARE_IS_LISTED(name) mb_rare_is_listed_##name,
+enum { MB_RARE_FUNCTIONS(MB_RARE_IS_LISTED) };
+#undef MB_RARE_IS_LISTED
+
+/*
+ * A function of that list: MB_RARE(mmap)(...). Each call looks it up again. It is there, as it is a part of the C
+ * library. The name of a function that the list lacks does not compile.
+ */
+#define MB_RARE(name) \
+  ((void)mb_rare_is_listed_##name, (__typeof__(&name))dlsym(RTLD_DEFAULT, #name))
 
 /* isatty(3): nothing but a terminal has the size of a window. */
 static inline bool mb_rare_isatty(int fd) {

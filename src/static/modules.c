@@ -1,0 +1,87 @@
+/*
+ * mb-handle-static loads nothing at run time. What is defined here takes the place of the C library's functions of the
+ * same names when the program is linked: those that Lua and MB_RARE call, and those by which the C library itself loads
+ * parts of its own (NSS, gconv, libgcc_s). A shared object of another version of the C library can so never get in.
+ */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <malloc.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/rare.h"
+
+/* ---- for Lua: package.loadlib and require show it ---- */
+
+void *dlopen(const char *file, int mode) {
+  (void)file;
+  (void)mode;
+  return NULL;
+}
+
+char *dlerror(void) {
+  static char text[] =
+      "mb-handle-static loads no modules in C: start mb-handle in its place, or make the units "
+      "anew";
+  return text;
+}
+
+int dlclose(void *handle) {
+  (void)handle;
+  return -1;
+}
+
+/* ---- for MB_RARE ---- */
+
+void *dlsym(void *restrict handle, const char *restrict name) {
+  static const struct {
+    const char *name;
+    void *function;
+  } rows[] = {
+#define ROW(function) {#function, (void *)function},
+      MB_RARE_FUNCTIONS(ROW)
+#undef ROW
+  };
+  for (size_t i = 0; handle == RTLD_DEFAULT && i < sizeof rows / sizeof rows[0]; i++) {
+    if (strcmp(rows[i].name, name) == 0) return rows[i].function;
+  }
+  return NULL;
+}
+
+/* ---- for the C library itself: it goes on without what it wanted, strerror() in English for example ---- */
+
+void *__libc_dlopen_mode(const char *file, int mode);
+void *__libc_dlsym(void *handle, const char *name);
+void *__libc_dlvsym(void *handle, const char *name, const char *version);
+int __libc_dlclose(void *handle);
+
+void *__libc_dlopen_mode(const char *file, int mode) {
+  (void)file;
+  (void)mode;
+  return NULL;
+}
+
+void *__libc_dlsym(void *handle, const char *name) {
+  (void)handle;
+  (void)name;
+  return NULL;
+}
+
+void *__libc_dlvsym(void *handle, const char *name, const char *version) {
+  (void)handle;
+  (void)name;
+  (void)version;
+  return NULL;
+}
+
+int __libc_dlclose(void *handle) {
+  (void)handle;
+  return -1;
+}
