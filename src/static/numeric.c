@@ -249,6 +249,8 @@ int mb_numeric_addrinfo(const char *host, const char *service, const struct addr
   if (!hints) return MB_NUMERIC_NOT; /* that is AI_ADDRCONFIG */
   if (hints->ai_flags & ~KNOWN_FLAGS) return EAI_BADFLAGS;
   if (!host && hints->ai_flags & AI_CANONNAME) return EAI_BADFLAGS;
+  int family = hints->ai_family;
+  if (family != AF_UNSPEC && family != AF_INET && family != AF_INET6) return EAI_FAMILY;
   if (hints->ai_flags & NAMES_ONLY) return MB_NUMERIC_NOT;
   uint16_t port = 0;
   bool is_named = false;
@@ -257,8 +259,6 @@ int mb_numeric_addrinfo(const char *host, const char *service, const struct addr
     if (code < 0) return code;
     is_named = code == MB_NUMERIC_NOT;
   }
-  int family = hints->ai_family;
-  if (family != AF_UNSPEC && family != AF_INET && family != AF_INET6) return EAI_FAMILY;
   bool any_type = hints->ai_socktype == 0 && hints->ai_protocol == 0;
   const struct type *type = any_type ? NULL : find_type(hints);
   if (!any_type && !type) return hints->ai_socktype ? EAI_SOCKTYPE : EAI_SERVICE;
@@ -318,6 +318,7 @@ int mb_numeric_nameinfo(const struct sockaddr *address, socklen_t len, char *hos
   bool wants_host = host && host_size > 0, wants_service = service && service_size > 0;
   if (wants_host && !(flags & NI_NUMERICHOST)) return MB_NUMERIC_NOT;
   if (wants_service && !(flags & NI_NUMERICSERV)) return MB_NUMERIC_NOT;
+  if (wants_host && flags & NI_NAMEREQD) return EAI_NONAME;
   int code = wants_host ? write_host(address, host, host_size) : 0;
   if (code == 0 && wants_service) code = write_service(address, service, service_size);
   return code;
