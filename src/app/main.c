@@ -166,7 +166,7 @@ static enum mb_exit print(const struct mb_options *options) {
   if (options->help) {
     mb_options_help(stdout);
   } else {
-    printf("%s " PACKAGE_VERSION "\n", mb_program_name);
+    fprintf(stdout, "%s " PACKAGE_VERSION "\n", mb_program_name); /* not printf: see rare.h */
   }
   if (fflush(stdout) == 0 && !ferror(stdout)) return MB_EXIT_OK;
   return failed("cannot write to standard output", -errno);

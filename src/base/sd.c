@@ -1,8 +1,17 @@
-/* Loads libsystemd at run time. A connection that does not need it must not come here. */
+/*
+ * Speaks to the service manager by itself, and loads libsystemd at run time for the journal's stream. A connection that
+ * does not need that must not come here.
+ */
 #include "base/sd.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
@@ -26,17 +35,53 @@ int mb_sd_journal_stream(void) {
   return stream_fd ? stream_fd("mb-handle", LOG_INFO, 1) : -ENOSYS;
 }
 
+/*
+ * Makes the address of $NOTIFY_SOCKET. Returns its size; 0: nobody wants to be told; or -errno: -EAFNOSUPPORT for one
+ * that is no Unix socket, such as that of a virtual machine's host.
+ */
+static int notify_address(struct sockaddr_un *ret) {
+  const char *path = getenv("NOTIFY_SOCKET");
+  if (!path || !*path) return 0;
+  size_t len = strlen(path);
+  if ((*path != '/' && *path != '@') || len == 1) return -EAFNOSUPPORT;
+  if (len >= sizeof ret->sun_path) return -ENAMETOOLONG;
+  *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+  memcpy(ret->sun_path, path, len);
+  if (*path == '@') ret->sun_path[0] = '\0'; /* an abstract name has no NUL at its end */
+  return (int)(offsetof(struct sockaddr_un, sun_path) + len + (*path == '/'));
+}
+
 int mb_sd_notify(const char *state) {
-  int (*notify)(int, const char *);
-  find("sd_notify", (void **)&notify);
-  if (!notify) return -ENOSYS;
-  int r = notify(0, state);
-  return r < 0 ? r : 0;
+  struct sockaddr_un address;
+  int size = notify_address(&address);
+  if (size <= 0) return size;
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  int r = 0;
+  while (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
+                (socklen_t)size) < 0) {
+    r = -errno;
+    if (r != -EINTR) break;
+    r = 0;
+  }
+  close(fd);
+  return r;
+}
+
+/* Reads a variable that is a whole number. Returns whether it is one. */
+static bool get_number(const char *name, uint64_t *ret) {
+  const char *text = getenv(name);
+  char *end;
+  if (!text || *text < '0' || *text > '9') return false;
+  errno = 0;
+  *ret = strtoull(text, &end, 10);
+  return *end == '\0' && errno == 0;
 }
 
 uint64_t mb_sd_watchdog_usec(void) {
-  int (*enabled)(int, uint64_t *);
-  find("sd_watchdog_enabled", (void **)&enabled);
-  uint64_t usec = 0;
-  return enabled && enabled(0, &usec) > 0 ? usec : 0;
+  uint64_t pid, usec;
+  if (getenv("WATCHDOG_PID") && (!get_number("WATCHDOG_PID", &pid) || pid != (uint64_t)getpid()))
+    return 0;
+  /* As in sd_watchdog_enabled(3): the greatest number is none. */
+  return get_number("WATCHDOG_USEC", &usec) && usec != UINT64_MAX ? usec : 0;
 }

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,8 @@
 #include "static/numeric.h"
 #include "static/shared.h"
 
-/* More than all that the log shows of it. */
-#define ABOUT_SIZE 512
+/* Of a name the log shows 200 bytes. */
+#define ABOUT_SIZE 256
 
 /* Reads the three numbers that an answer begins with. Returns the first; sets errno and h_errno as the others say. */
 static int read_code(struct mb_names_record *answer) {
@@ -66,11 +67,14 @@ static int read_list(struct mb_names_record *answer, struct addrinfo **ret) {
 /* Writes what is looked up, for the log. */
 static void describe(const char *host, const char *service, char ret_text[ABOUT_SIZE]) {
   if (host) {
-    snprintf(ret_text, ABOUT_SIZE, "\"%s\"", host);
+    snprintf(ret_text, ABOUT_SIZE, "\"%.200s\"", host);
   } else {
-    snprintf(ret_text, ABOUT_SIZE, "the service \"%s\"", service ? service : "");
+    snprintf(ret_text, ABOUT_SIZE, "the service \"%.200s\"", service ? service : "");
   }
 }
+
+/* Returns whether a text is longer than any name: nobody needs to be asked. */
+static bool is_too_long(const char *text) { return text && strlen(text) >= NI_MAXHOST; }
 
 static int ask_addrinfo(const char *host, const char *service, const struct addrinfo *hints,
                         struct addrinfo **ret) {
@@ -78,6 +82,8 @@ static int ask_addrinfo(const char *host, const char *service, const struct addr
   struct mb_names_record request = {0}, answer;
   char about[ABOUT_SIZE];
   if (!hints) hints = &usual;
+  if (is_too_long(host)) return EAI_NONAME;
+  if (is_too_long(service)) return EAI_SERVICE;
   describe(host, service, about);
   mb_names_begin(&request, MB_NAMES_ADDRINFO);
   mb_names_put_text(&request, host);
@@ -229,6 +235,7 @@ static struct hostent *ask_host(struct mb_names_record *request, const char *abo
 struct hostent *gethostbyname(const char *name) {
   struct mb_names_record request = {0};
   char about[ABOUT_SIZE];
+  if (is_too_long(name)) return no_host(HOST_NOT_FOUND, 0);
   describe(name, NULL, about);
   mb_names_begin(&request, MB_NAMES_HOST);
   mb_names_put_text(&request, name);
@@ -261,7 +268,8 @@ static struct protoent *ask_protocol(struct mb_names_record *request, const char
 struct protoent *getprotobyname(const char *name) {
   struct mb_names_record request = {0};
   char about[ABOUT_SIZE];
-  snprintf(about, sizeof about, "the protocol \"%s\"", name);
+  if (is_too_long(name)) return NULL;
+  snprintf(about, sizeof about, "the protocol \"%.200s\"", name);
   mb_names_begin(&request, MB_NAMES_PROTOCOL);
   mb_names_put_text(&request, name);
   return ask_protocol(&request, about);

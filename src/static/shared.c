@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -19,8 +18,6 @@
 
 /* A client that makes a handler look names up again and again must not fill the log. */
 #define LINES_MAX 16
-
-#define ABOUT_MAX 200 /* bytes of a name in the log */
 
 int mb_shared_find(char ret_path[PATH_MAX]) {
   /* What the link says once the file was replaced, as an upgrade does. */
@@ -118,11 +115,10 @@ static void complain(const char *about, const char *path, bool has_started, int 
                        : failure == -EPROTONOSUPPORT
                            ? "it is of another version: start the service again"
                            : strerror(-failure);
-  mb_log(
-      LOG_ERR,
-      "cannot look up %.*s: mb-handle-static asks %s about names, which %s: %s; start the service "
-      "by mb-handle, which looks names up itself",
-      ABOUT_MAX, about, path, has_started ? "gave no answer" : "cannot start", reason);
+  mb_log(LOG_ERR,
+         "cannot look up %s: mb-handle-static asks %s about names, which %s: %s; start the service "
+         "by mb-handle, which looks names up itself",
+         about, path, has_started ? "gave no answer" : "cannot start", reason);
 }
 
 /*
@@ -156,21 +152,13 @@ static int exchange(const char *path, struct mb_names_record *request,
   return r;
 }
 
-/* A request is no longer: names that can be looked up are shorter. It has to fit into the buffer of a socket. */
-#define REQUEST_MAX 16384
-
 int mb_shared_ask(struct mb_names_record *request, const char *about,
                   struct mb_names_record *ret_answer) {
   char path[PATH_MAX];
   bool has_started = false;
   *ret_answer = (struct mb_names_record){0};
-  int r = request->has_failed ? -ENOMEM : request->at > REQUEST_MAX ? -ENAMETOOLONG : 0;
-  if (r == 0) {
-    r = mb_shared_find(path);
-    if (r < 0) snprintf(path, sizeof path, "the program mb-handle beside it");
-  } else {
-    snprintf(path, sizeof path, "mb-handle");
-  }
+  int r = mb_shared_find(path);
+  if (r < 0) strcpy(path, "mb-handle");
   if (r == 0) r = exchange(path, request, ret_answer, &has_started);
   mb_names_free(request);
   if (r == 0) return 0;
