@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/mathematics.h"
 #include "base/rare.h"
 
 /* ---- for Lua: package.loadlib and require show it ---- */
@@ -37,6 +38,10 @@ int dlclose(void *handle) {
   (void)handle;
   return -1;
 }
+
+/* ---- for src/base/mathematics.c: libm is in the program ---- */
+
+void mb_mathematics_load(void) {}
 
 /* ---- for MB_RARE ---- */
 
