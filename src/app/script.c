@@ -75,11 +75,8 @@ static int open_state(lua_State *L) {
 /* Compiles the script. Returns the chunk; or nil and a message, which needs no traceback. */
 static int compile(lua_State *L) {
   struct mb_script *script = lua_touserdata(L, 1);
-  errno = 0;
   script->compiled = mb_source_load(L, script->path);
   if (script->compiled == LUA_OK) return 1;
-  /* The C library found no memory to open the file with. */
-  if (script->compiled == LUA_ERRFILE && errno == ENOMEM) script->compiled = LUA_ERRMEM;
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;

@@ -49,6 +49,10 @@ static size_t find_chunk(const char *text, size_t size) {
 }
 
 static int file_error(lua_State *L, const char *what, const char *path, int r) {
+  if (r == -ENOMEM) {
+    lua_pushliteral(L, "not enough memory"); /* Lua's own message */
+    return LUA_ERRMEM;
+  }
   lua_pushfstring(L, "cannot %s %s: %s", what, path, strerror(-r));
   return LUA_ERRFILE;
 }
@@ -79,13 +83,8 @@ int mb_source_load(lua_State *L, const char *path) {
   } else {
     int r = read_all(fd, &text, alloc);
     close(fd);
-    if (r < 0) {
-      mb_buf_free(&text, alloc);
-      if (r == -ENOMEM) mb_state_no_memory(L);
-      status = file_error(L, "read", path, r);
-    } else {
-      status = load(L, &text, name);
-    }
+    if (r < 0) mb_buf_free(&text, alloc); /* the message takes memory, too */
+    status = r < 0 ? file_error(L, "read", path, r) : load(L, &text, name);
   }
   mb_buf_free(&text, alloc);
   lua_remove(L, -2);
