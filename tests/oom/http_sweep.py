@@ -12,8 +12,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbhandler import lua
 from mbhttp import Captured, Malformed, chunked, multipart, request
-from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test
-from oomlib import HIT, LOG, POINTS_MAX, environment, note, points, report
+from mbtest import Child, check, equal, script, tcp_pair, test
+from oomlib import HANDLE, HIT, LOG, POINTS_MAX, environment, note, points, report
 
 FILE = mbtest.tmp("file")
 CONTENT = bytes(range(256)) * 40

@@ -8,8 +8,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, check, equal, script, tcp_pair, test
-from oomlib import HIT, LOG, POINTS_MAX, environment, note, points, report
+from mbtest import Child, check, equal, script, tcp_pair, test
+from oomlib import HANDLE, HIT, LOG, POINTS_MAX, environment, note, points, report
 
 LINES = b"first\n\nthird\n" + b"long" * 5000 + b"\n" + b"x\n" * 20 + b"last"
 

@@ -12,8 +12,8 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbtest import HANDLE, Child, Client, check, equal, script, tcp_pair, test
-from oomlib import HIT, LOG, POINTS_MAX, environment, note, points, report
+from mbtest import Child, Client, check, equal, script, tcp_pair, test
+from oomlib import HANDLE, HIT, LOG, POINTS_MAX, environment, note, points, report
 
 # Short lines, one that makes the input buffer and the output queue grow, and a last one without its end.
 ANSWER = b"first\n\nthird\n" + b"long" * 5000 + b"\n" + b"x\n" * 100 + b"last"
@@ -350,7 +350,7 @@ end
         )
         seen = set()
         # A limit that is met at another allocation each time.
-        for limit in range(28000, 44000, 64):
+        for limit in range(12000, 44000, 64):
             argv = [HANDLE, f"--memory-limit={limit}", path]
             done = subprocess.run(argv, input=b"", capture_output=True, timeout=mbtest.RUN_MAX, check=False)
             log = done.stderr.decode()
