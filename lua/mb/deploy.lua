@@ -1,6 +1,7 @@
 -- Makes the deployment text of --units, --inetd and --xinetd from a script's listen{} calls. Loaded for these only.
 
 local core = require "mb.deploy.core"
+local program = require "mb.deploy.program"
 local refuse = require "mb.deploy.refuse"
 
 local MODES = {units = "mb.deploy.units", inetd = "mb.deploy.inetd", xinetd = "mb.deploy.xinetd"}
@@ -24,6 +25,7 @@ return function(plan, mode, directory)
       return nil, ("--%s goes with a pool: mb-handle --units DIR --pool SCRIPT"):format(option[1])
     end
   end
+  program.choose(plan)
   local good, result = pcall(require(MODES[mode]), plan, directory)
   if good then return result end
   local message, kind = refuse.read(result)

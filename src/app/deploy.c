@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include "app/deploy_load.h"
+#include "app/deploy_program.h"
 #include "app/listen.h"
+#include "app/program.h"
 #include "app/script.h"
 #include "base/log.h"
 #include "state/state.h"
@@ -117,17 +119,6 @@ static void push_arguments(lua_State *L, const struct mb_options *o) {
   }
 }
 
-/*
- * Finds the file of the program that is running: the service starts the same program that has read the
- * script.
- */
-static int find_program(char path[PATH_MAX]) {
-  ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
-  if (n < 0) return -errno;
-  path[n] = '\0';
-  return 0;
-}
-
 /* Makes a path absolute, as services are started in "/". Keeps symbolic links: their targets may change. */
 static int make_absolute(const char *name, char path[PATH_MAX]) {
   char cwd[PATH_MAX] = "";
@@ -165,13 +156,15 @@ struct deployment {
   const struct mb_options *options;
   FILE *out;
   struct mb_deploy_listening listening; /* what the script has registered */
-  char program[PATH_MAX], script[PATH_MAX];
+  char program[PATH_MAX], static_program[PATH_MAX], script[PATH_MAX];
 };
 
 static void push_plan(lua_State *L, const struct deployment *d) {
   const struct mb_options *o = d->options;
-  lua_createtable(L, 0, 10);
+  lua_createtable(L, 0, 16);
   set_string(L, "program", d->program);
+  set_string(L, "static", d->static_program);
+  set_string(L, "why", mb_deploy_why(&d->listening));
   set_string(L, "script", d->script);
   set_boolean(L, "user", o->user);
   set_boolean(L, "pool", o->pool);
@@ -179,6 +172,8 @@ static void push_plan(lua_State *L, const struct deployment *d) {
   set_boolean(L, "account_exists", getpwnam(MB_DEPLOY_ACCOUNT) != NULL);
   set_boolean(L, "readable", d->listening.as_account || is_allowed_for_all(d->script, S_IROTH));
   set_boolean(L, "runnable", is_allowed_for_all(d->program, S_IXOTH));
+  set_boolean(L, "static_runnable",
+              d->static_program[0] && is_allowed_for_all(d->static_program, S_IXOTH));
   push_options(L, o);
   lua_setfield(L, -2, "options");
   push_arguments(L, o);
@@ -234,7 +229,7 @@ static enum mb_exit write_text(lua_State *L, const struct mb_script *script, voi
 /* Makes a service. No code of the script runs in this process, which may be root's. */
 static enum mb_exit deploy(struct deployment *d) {
   const struct mb_options *o = d->options;
-  int r = find_program(d->program);
+  int r = mb_deploy_program_find(d->program, d->static_program);
   if (r == 0) r = make_absolute(o->script, d->script);
   if (r < 0) {
     mb_log(LOG_ERR, "cannot find out where the program and the script are: %s", strerror(-r));
@@ -255,7 +250,18 @@ static enum mb_exit deploy(struct deployment *d) {
 
 static enum mb_exit check(lua_State *L, const struct mb_script *script, void *context) {
   struct deployment *d = context;
+  char why[MB_DEPLOY_WHY_MAX];
   mb_listen_print(L, script->options, d->out);
+  mb_deploy_program_examine(L, script, why);
+  if (mb_program_asked_by_static() && mb_deploy_program_is_loaded(why)) {
+    mb_log(LOG_ERR, "mb-handle-static cannot run this: %s", why);
+    return MB_EXIT_CONFIG;
+  }
+  if (!why[0] && mb_deploy_program_find(d->program, d->static_program) == 0 &&
+      !d->static_program[0])
+    strcpy(why, "mb-handle-static is not installed beside it");
+  fprintf(d->out, "program: mb-handle%s (%s)\n", why[0] ? "" : "-static",
+          why[0] ? why : "nothing here loads a module in C");
   return print(d, "", 0);
 }
 

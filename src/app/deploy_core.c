@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/embedded.h"
 #include "base/addr.h"
 
 /* systemd takes no longer paths. */
@@ -152,10 +153,16 @@ static int write_file(lua_State *L) {
   return 1;
 }
 
+/* core.embedded(name): returns whether a module is part of the program. */
+static int embedded(lua_State *L) {
+  lua_pushboolean(L, mb_embedded_has(luaL_checkstring(L, 1)));
+  return 1;
+}
+
 int mb_deploy_core_open(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"address", address},     {"kind", kind},        {"list", list},
-      {"real_path", real_path}, {"write", write_file}, {NULL, NULL},
+      {"address", address},     {"embedded", embedded}, {"kind", kind}, {"list", list},
+      {"real_path", real_path}, {"write", write_file},  {NULL, NULL},
   };
   luaL_newlib(L, functions);
   return 1;

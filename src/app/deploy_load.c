@@ -1,6 +1,7 @@
 /*
  * Loads a script in another process, and takes over what it has registered: texts that end with a NUL,
- * "call" for a call of listen{}, "listener" for a listener of it, NAME=VALUE for a field of either, "end".
+ * "why=" with the reason for mb-handle
+ * in the place of mb-handle-static, "call" for a call of listen{}, "listener" for a listener of it, NAME=VALUE for a field of either, "end".
  */
 #include "app/deploy_load.h"
 
@@ -17,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/deploy_program.h"
 #include "app/listen.h"
 #include "app/script.h"
 #include "base/log.h"
@@ -27,6 +29,7 @@
 
 #define PIPE_FD 3 /* of the script's process */
 
+#define WHY            "why="
 #define BEGIN_CALL     "call"
 #define BEGIN_LISTENER "listener"
 #define END            "end"
@@ -71,8 +74,10 @@ static void write_fields(FILE *to, unsigned owner, const void *from) {
 }
 
 static enum mb_exit write_listeners(lua_State *L, const struct mb_script *script, void *context) {
-  (void)script;
   FILE *to = context;
+  char why[MB_DEPLOY_WHY_MAX];
+  mb_deploy_program_examine(L, script, why);
+  fprintf(to, "%s%s%c", WHY, why, 0);
   const struct mb_service *service = NULL;
   for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
     if (l->service != service) {
@@ -298,12 +303,22 @@ static void call_listen(lua_State *L) {
   lua_call(L, 1, 0);
 }
 
+static bool begins_with_why(const char *text) { return strncmp(text, WHY, sizeof WHY - 1) == 0; }
+
+const char *mb_deploy_why(const struct mb_deploy_listening *listening) {
+  if (is_complete(listening) && begins_with_why(listening->data))
+    return listening->data + sizeof WHY - 1;
+  return "the script's process has not said";
+}
+
 /* The table of a call is at index 1, that of one of its listeners at 2. */
 static int register_all(lua_State *L) {
   const struct mb_deploy_listening *listening = lua_touserdata(L, 1);
   lua_settop(L, 0);
   if (!is_complete(listening)) return luaL_error(L, "it is not complete");
-  for (const char *at = listening->data;; at += strlen(at) + 1) {
+  const char *first = listening->data;
+  if (begins_with_why(first)) first += strlen(first) + 1;
+  for (const char *at = first;; at += strlen(at) + 1) {
     bool is_call = strcmp(at, BEGIN_CALL) == 0, is_end = strcmp(at, END) == 0;
     if (is_call || is_end) {
       if (lua_gettop(L) > 0) call_listen(L);

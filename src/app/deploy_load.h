@@ -32,6 +32,9 @@ struct mb_deploy_listening {
 enum mb_exit mb_deploy_load(const struct mb_options *options, const char *path,
                             struct mb_deploy_listening *ret);
 
+/* Returns why mb-handle has to run the script, as the script's process has said it: see deploy_program.h. */
+const char *mb_deploy_why(const struct mb_deploy_listening *listening);
+
 /*
  * Registers the same in a state without a script, by listen{}, whose checks hold for it. Throws when it is
  * nothing that a script can have registered.

@@ -91,6 +91,16 @@ static int search(lua_State *L) {
   return 1;
 }
 
+bool mb_embedded_has(const char *name) {
+  for (const struct mb_embedded *m = mb_embedded_modules; m->name; m++) {
+    if (strcmp(m->name, name) == 0) return true;
+  }
+  for (const luaL_Reg *m = native; m->name; m++) {
+    if (strcmp(m->name, name) == 0) return true;
+  }
+  return false;
+}
+
 void mb_embedded_open(lua_State *L) {
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "searchers");

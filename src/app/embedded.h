@@ -6,6 +6,7 @@
 #define MB_EMBEDDED_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { MB_EMBEDDED_NAME_MAX = 40 };
@@ -24,5 +25,8 @@ extern const unsigned char mb_embedded_code[];
 
 /* Makes require find these modules before any others. May throw. */
 void mb_embedded_open(lua_State *L);
+
+/* Returns whether a module of this name is part of the program. */
+bool mb_embedded_has(const char *name);
 
 #endif

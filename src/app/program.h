@@ -25,4 +25,10 @@ bool mb_program_helps(int argc, char **argv, int *ret_status);
  */
 void mb_program_hand_over(const struct mb_options *options, char **argv);
 
+/* Returns whether mb-handle-static has handed its work over to this process. */
+bool mb_program_asked_by_static(void);
+
+/* argv[0] of a process to which work is handed over. */
+#define MB_PROGRAM_ASKING "mb-handle-static"
+
 #endif

@@ -18,6 +18,9 @@ bool mb_program_helps(int argc, char **argv, int *ret_status) {
   return false;
 }
 
+/* No program hands work over to this one. */
+bool mb_program_asked_by_static(void) { return false; }
+
 /* mb-handle, and why it could not be executed. */
 static char path[PATH_MAX];
 static int failure;
@@ -31,7 +34,8 @@ void mb_program_hand_over(const struct mb_options *options, char **argv) {
     strcpy(path, "mb-handle");
     return;
   }
-  argv[0] = path;
+  static char asking[] = MB_PROGRAM_ASKING;
+  argv[0] = asking;
   execve(path, argv, environ);
   failure = errno;
 }

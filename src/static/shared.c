@@ -106,10 +106,15 @@ static int start(const char *path, int fd) {
 
 /* ---- the question ---- */
 
+/* Returns whether this process lacks something that mb-handle would lack as well, and that the caller may get. */
+static bool is_shortage(int failure) {
+  return failure == -EMFILE || failure == -ENFILE || failure == -ENOMEM || failure == -ENOBUFS;
+}
+
 /* Logs why there is no answer. failure: -errno. */
 static void complain(const char *about, const char *path, bool has_started, int failure) {
   static int lines;
-  if (lines++ >= LINES_MAX) return;
+  if ((!has_started && is_shortage(failure)) || lines++ >= LINES_MAX) return;
   bool is_refused = failure == -EPERM || failure == -EACCES;
   const char *reason = is_refused && mb_sandbox_is_locked() ? "the sandbox does not allow it"
                        : failure == -EPROTONOSUPPORT

@@ -218,7 +218,7 @@ def _():
         equal(manager.systemctl("daemon-reload"), "", "systemctl daemon-reload")
         equal(manager.prop("opt.service", "TimeoutStopUSec"), want, f"TimeoutStopSec= with {grace}")
         line = re.search("^ExecStart=(.*)$", mbtest.read_file(f"{manager.units}/opt.service"), re.M).group(1)
-        equal(line, " ".join([HANDLE, *options[2:], script]), "ExecStart=")
+        equal(line, " ".join([mbtest.CHOSEN, *options[2:], script]), "ExecStart=")
     equal(manager.prop("opt.service", "TasksMax"), "16000", "TasksMax=, by max_fork")
     run(written(script, options=("--user", "--pool", "--exit-idle=0.2")))
     answer(("127.0.0.1", port))
@@ -232,7 +232,7 @@ def _():
     own = {
         "[Unit]": ("Description=",),
         # The template cannot check a script whose name it does not know.
-        "[Service]": ("ExecStart=", "ExecReload=/bin/sh -c 'exec"),
+        "[Service]": ("ExecStart=", "ExecReload=/bin/sh -c 'exec", "SyslogIdentifier="),
         "[Socket]": ("ListenStream=", "FreeBind="),
         "[Install]": ("WantedBy=multi-user", "WantedBy=default"),
     }

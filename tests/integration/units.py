@@ -202,7 +202,7 @@ def _():
                     's:write(("x"):rep(2^22)) end}')
     serve(script, options=("--user", "--memory-limit", "1M", "--log-level=info", "--timeout", "7.5"))
     line = re.search("^ExecStart=(.*)$", mbtest.read_file(f"{manager.units}/options@.service"), re.M).group(1)
-    equal(line, f"{HANDLE} --memory-limit=1M --log-level=info --timeout=7.5 {script}", "ExecStart=")
+    equal(line, f"{mbtest.CHOSEN} --memory-limit=1M --log-level=info --timeout=7.5 {script}", "ExecStart=")
     equal(answer(("127.0.0.1", port)), (b"", "reset"), "answer within 1 MiB")
     journal.find("not enough memory")
     # Enough for a script, and not for the text of its units: the limit is not for that.
@@ -310,7 +310,7 @@ def settings(text):
 @test("the units have the lines of the ones that are installed, but for what is the script's")
 def _():
     # mb@ has FreeBind= for an address in its name.
-    own = {"[Unit]": ("Description=",), "[Service]": ("ExecStart=",), "[Socket]": ("ListenStream=", "FreeBind=")}
+    own = {"[Unit]": ("Description=",), "[Service]": ("ExecStart=", "SyslogIdentifier="), "[Socket]": ("ListenStream=", "FreeBind=")}
     tcp = source("same-tcp.lua", 'listen{{proto="tcp", port=1}, connect=print}')
     local = source("same-local.lua", 'listen{{proto="local", path="/x"}, connect=print}')
     for script, template in ((tcp, "mb@"), (local, "mb-local@")):

@@ -155,8 +155,10 @@ def _():
     script = mbtest.script('listen{{proto="tcp", port=8080}, connect=print}')
     sample = next(line for line in mbhosts.expand("inetd.conf.sample").splitlines() if line and line[0] != "#")
     line = next(line for line in entries("--inetd", script).splitlines() if line[0] != "#")
-    equal(line.split(), [*sample.split(), script], "the line for inetd")
-    wanted = {**settings(mbhosts.expand("xinetd.sample")), "server_args": script}
+    fields = sample.split()
+    equal(fields[-2:], [mbtest.SHARED, "mb-handle"], "the sample's program")
+    equal(line.split(), [*fields[:-2], mbtest.CHOSEN, os.path.basename(mbtest.CHOSEN), script], "the line for inetd")
+    wanted = {**settings(mbhosts.expand("xinetd.sample")), "server": mbtest.CHOSEN, "server_args": script}
     equal(settings(entries("--xinetd", script)), wanted, "settings for xinetd")
 
 

@@ -165,6 +165,11 @@ def plain(path):
 # The program under test, and the source tree.
 SRCDIR = plain(_SOURCES)
 HANDLE = plain(_PROGRAM)
+
+# mb-handle, the shared program, when the tests run mb-handle-static, too; and the one that the units of a script have
+# that loads no module in C. AddressSanitizer's build has no static one.
+SHARED = HANDLE.removesuffix("-static")
+CHOSEN = SHARED + "-static" if os.access(SHARED + "-static", os.X_OK) else SHARED
 COMMANDS = os.path.join(SRCDIR, "tests", "integration", "scripts", "commands.lua")  # the handler that most tests drive
 
 
@@ -214,9 +219,10 @@ def replay(*args, stdin=b"", **popen):
 
 
 def without_sandboxes(text):
-    """What --check has printed, without the lines about sandboxes, which tests/integration/sandbox.py looks at."""
-    indent = b"    " if isinstance(text, bytes) else "    "
-    return text[:0].join(line for line in text.splitlines(keepends=True) if not line.startswith(indent))
+    """What --check has printed, without the lines about sandboxes, which tests/integration/sandbox.py looks at, and about
+    the program, which tests/integration/static.py looks at."""
+    others = (b"    ", b"program: ") if isinstance(text, bytes) else ("    ", "program: ")
+    return text[:0].join(line for line in text.splitlines(keepends=True) if not line.startswith(others))
 
 
 def alive(pid):

@@ -48,8 +48,8 @@ return function(plan)
       lines[#lines + 1] = ("# Not here, as %s: %s\n"):format(why, a.path)
     else
       local where, protocol = service(a)
-      local line = ("%s stream %s nowait.60000 %s %s mb-handle %s\n"):format(where, protocol, plan.account,
-        plan.program, command)
+      local line = ("%s stream %s nowait.60000 %s %s %s %s\n"):format(where, protocol, plan.account,
+        plan.program, plan.program:match("[^/]*$"), command)
       if #line > LINE_MAX then refuse("inetd reads %d bytes of a line, and there are %d", LINE_MAX, #line) end
       lines[#lines + 1], found = line, found + 1
     end

@@ -71,7 +71,9 @@ end
 function service_text.service(plan, more, except)
   return table.concat {
     "\n[Service]\n",
+    "# ", plan.note, "\n",
     "ExecStart=", quote.exec_program(plan.program), " ", quote.command(plan, quote.exec_word, more, except), "\n",
+    plan.is_static and "# The journal's name for it, whichever program it is.\nSyslogIdentifier=mb-handle\n" or "",
     plan.user and "" or "User=" .. plan.account .. "\n" .. POWERLESS,
     SHARED,
   }

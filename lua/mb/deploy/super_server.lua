@@ -27,7 +27,8 @@ end
 
 -- Returns comments about things that may not work.
 function super_server.notes(plan)
-  return (plan.account_exists and "" or ("# There is no account %s: make it, or write another.\n"):format(plan.account))
+  return "# " .. plan.note .. "\n"
+    .. (plan.account_exists and "" or ("# There is no account %s: make it, or write another.\n"):format(plan.account))
     .. (plan.readable and "" or ("# The account %s may be unable to read the script.\n"):format(plan.account))
     .. (plan.runnable and "" or ("# The account %s may be unable to run %s.\n"):format(plan.account, plan.program))
 end
