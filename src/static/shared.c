@@ -150,7 +150,8 @@ static int exchange(const char *path, struct mb_names_record *request,
     if (r >= 0) r = -EPROTO;
   } else {
     *ret_started = true;
-    if (r == 0 && mb_names_kind(ret_answer) != MB_NAMES_ANSWER) r = -EPROTO;
+    bool has_ended = r == -ECONNRESET; /* before it has read the request */
+    if (has_ended || (r == 0 && mb_names_kind(ret_answer) != MB_NAMES_ANSWER)) r = -EPROTO;
   }
   if (r < 0) kill(pid, SIGKILL); /* its answer is of no use, and it may take long */
   while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;

@@ -14,11 +14,12 @@ local function set(words)
   return members
 end
 
--- The modules that every state has from the beginning, as this one: no script has run here. Three of them are no way
--- around what is said of their names below.
+-- The modules that every state has from the beginning, as this one: no script has run here.
 local STANDARD = {}
 for name in pairs(package.loaded) do STANDARD[name] = true end
-local OPEN = set "_G package debug"
+
+-- By these modules a script can run what was not looked at. The names of three count below, too.
+local OPEN = set "_G package debug mb.style"
 
 -- Through these a script can get at a module in C without a word that says so. As the field of another table, such as
 -- in json.load, a name of the second list is none of them: the tables that have them are in the lists themselves.
@@ -112,7 +113,10 @@ end
 -- Returns whether a word is the field of a table.
 local function is_field(list, i) return is(list[i - 1], ".") or is(list[i - 1], ":") end
 
+-- Returns whether a word leads nowhere where it stands: before "=", as a key or a variable that gets a value; or before
+-- a harmless field.
 local function is_harmless(list, i)
+  if is(list[i + 1], "=") and not is(list[i + 2], "=") and list[i].text ~= "_ENV" then return true end
   local fields, field = HARMLESS[list[i].text], list[i + 2]
   return fields and is(list[i + 1], ".") and field and field.kind == "word" and fields[field.text] or false
 end
@@ -179,6 +183,9 @@ function program.examine(script, facts)
       if token.kind == "word" and word == "require" then
         local name = required(list, i)
         if not name then return where() .. ", uses require without the plain name of a module" end
+        if name .. ".lua" == script:match("[^/]*$") then
+          return where() .. ", requires a module with the script's own name"
+        end
         if OPEN[name] then return BY:format(where(), quote.show(name)) end
         if not is_known(name) then return NOT_IN_LUA:format(where() .. ", requires", quote.show(name)) end
       elseif token.kind == "word" and (ALWAYS[word] or (ALONE[word] and not is_field(list, i)))
