@@ -60,4 +60,4 @@ _mb_handle() {
   fi
 }
 
-complete -F _mb_handle mb-handle
+complete -F _mb_handle mb-handle mb-handle-static

@@ -70,7 +70,7 @@ class Shell:
 
 def bash():
     shell = Shell([mbtest.need("bash"), "--norc", "--noprofile", "-i"], ["bind 'set enable-bracketed-paste off'"])
-    shell.run(f". {COMPLETION}/mb-handle.bash")
+    shell.run(f". {COMPLETION}/mb-handle-static.bash")
     return shell
 
 

@@ -48,6 +48,8 @@ def _():
     said = mbtest.output_of(MAKE, "-s", "-C", BUILD, "install-man", f"DESTDIR={to}", "mandir=/man", env=env)
     names = [os.path.basename(path).removesuffix(".in") for path in glob.glob(f"{mbtest.SRCDIR}/docs/*.[1-9]*")]
     check(len(names) > 6, f"pages: {names}")
+    if mbtest.CHOSEN == mbtest.SHARED:  # the page of a program that was not built
+        names.remove("mb-handle-static.8")
     want = sorted(f"{to}/man/man{name[-1]}/{name}" for name in names)
     equal(sorted(glob.glob(f"{to}/man/*/*")), want, f"installed pages; make said: {said}")
 

@@ -392,7 +392,9 @@ def _():
 
 @test("--help names every manual page")
 def _():
-    pages = [os.path.basename(path).removesuffix(".in") for path in glob.glob(f"{mbtest.SRCDIR}/docs/*.[378]*")]
+    paths = glob.glob(f"{mbtest.SRCDIR}/docs/*.[378]*")
+    # One that begins so is another name of a page.
+    pages = [os.path.basename(path).removesuffix(".in") for path in paths if not mbtest.read_file(path).startswith(".so ")]
     check(len(pages) >= 4, f"pages: {pages}")
     said = mbtest.output_of(mbtest.HANDLE, "--help")
     for name in pages:
