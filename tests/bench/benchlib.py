@@ -1,5 +1,6 @@
 """What the benchmarks share: the program, C helpers, medians, verdicts."""
 
+import array
 import os
 import shutil
 import statistics
@@ -49,6 +50,41 @@ def starts(directory, rounds, programs):
     if len(columns) != len(programs) or len(columns[0]) != rounds:
         raise RuntimeError("not every round was measured")
     return dict(zip(programs, columns))
+
+
+def installed(path, directory):
+    """A copy, as install makes one: mb-handle as the linker wrote it was measured to start some 2 % slower."""
+    return shutil.copy(path, os.path.join(directory, os.path.basename(path) + ".installed"))
+
+
+def alternate(rounds, jobs):
+    """Calls the jobs {name: function} in turn, in the opposite order in each second round. Returns {name: results}."""
+    results = {name: [] for name in jobs}
+    for number in range(rounds):
+        for name in list(jobs)[:: -1 if number % 2 else 1]:
+            try:
+                results[name].append(jobs[name]())
+            except RuntimeError as error:
+                raise RuntimeError(f"{name}: {error}") from None
+    return results
+
+
+def memory_directory(size):
+    """Where a file of so many bytes should be: in memory if there is enough, so that no disk has a part in what is
+    measured. None: where temporary files are."""
+    memory = "/dev/shm"
+    return memory if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 * size else None
+
+
+def write_counting(directory, size):
+    """A file of 8-byte words that count, which httpload checks. Returns its path."""
+    path = os.path.join(directory, "file")
+    step = 2**20
+    with open(path, "wb") as f:
+        for begin in range(0, size // 8, step):
+            array.array("Q", range(begin, min(begin + step, size // 8))).tofile(f)
+    os.sync()  # nothing is left to be written back while it is read
+    return path
 
 
 def pair_ratio(mine, other):

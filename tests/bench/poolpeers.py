@@ -9,24 +9,16 @@ import benchlib
 import mbhosts
 import mbspace
 import mbtest
+from scripts import HANDLER, HELLO, LUA_HTTP_REPLY, LUA_PATH
 
 WORKERS = 8  # of each server that has workers: one for each client
 
-PAGE = """
-local http = require "moonbridge_http"
-local handler = http.generate_handler(function(request)
-  request:send_status("200 OK")
-  request:send_header("Content-Type", "text/plain")
-  request:send_data("hello\\n")
-end)
-"""
-ACCEPT_YES = f"{PAGE}return handler\n"
 # A child serves one connection after the other.
-GOES_ON = f"""{PAGE}
+GOES_ON = f"""{HANDLER}
 listen {{ pre_fork = 1, min_fork = {WORKERS}, max_fork = {WORKERS}, connect = handler }}
 """
 # A child serves one connection. As many as there are clients may wait for one, while others end.
-ENDS = f"""{PAGE}
+ENDS = f"""{HANDLER}
 listen {{
   pre_fork = {WORKERS}, min_fork = {WORKERS}, max_fork = {2 * WORKERS},
   connect = function(socket) handler(socket) end,
@@ -43,20 +35,12 @@ return function(head)
     .. #page .. "\\r\\n\\r\\n" .. page
 end
 """
-# After the example that comes with lua-http, with the length of the page said as mb-handle does.
+# After the example that comes with lua-http, on descriptor 0. It needs a function reply.
 LUA_HTTP = """
-local server, headers = require "http.server", require "http.headers"
+local server, http_headers = require "http.server", require "http.headers"
+%s
 local s = assert(server.new {
-  socket = require "cqueues.socket".fdopen(0), tls = false,
-  onstream = function(_, stream)
-    assert(stream:get_headers())
-    local h = headers.new()
-    h:append(":status", "200")
-    h:append("content-type", "text/plain")
-    h:append("content-length", "6")
-    assert(stream:write_headers(h, false))
-    assert(stream:write_chunk("hello\\n", true))
-  end,
+  socket = require "cqueues.socket".fdopen(0), tls = false, onstream = reply,
   onerror = function() end, -- the client closes when it has enough
 })
 assert(s:loop())
@@ -133,18 +117,18 @@ def nginx(workers):
 class _LuaHttp(mbtest.Process):
     """lua-http's server, on a listening socket that several of them share: its own descriptor 0."""
 
-    def __init__(self, listener):
-        # Of what lua-http needs, Debian has the modules in plain Lua only where older versions of Lua look for them.
-        env = dict(os.environ, LUA_PATH=";;/usr/share/lua/5.2/?.lua;/usr/share/lua/5.2/?/init.lua")
+    def __init__(self, listener, reply):
+        env = dict(os.environ, LUA_PATH=LUA_PATH)
         launcher = ["/bin/sh", "-c", f"exec \"$0\" \"$1\" <&{listener.fileno()}"]
-        argv = [*launcher, benchlib.find("lua5.3"), mbtest.script(LUA_HTTP)]
+        argv = [*launcher, benchlib.find("lua5.3"), mbtest.script(LUA_HTTP % reply)]
         super().__init__(argv, "lua-http", env=env, pass_fds=[listener.fileno()])
 
 
-def lua_http():
+def lua_http(reply=LUA_HTTP_REPLY):
+    """reply: Lua code that defines the function that answers a request."""
     port = mbtest.free_port()
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
-        return Server(port, *(_LuaHttp(listener) for _ in range(WORKERS)))
+        return Server(port, *(_LuaHttp(listener, reply) for _ in range(WORKERS)))
 
 
 @contextlib.contextmanager
@@ -154,7 +138,7 @@ def accept_yes():
     manager = mbhosts.UserManager(SYSTEMD_LOG_TARGET="journal")
     try:
         port = mbtest.free_port()
-        said = manager.systemctl("set-environment", f"MB_SCRIPT={mbtest.script(ACCEPT_YES)}")
+        said = manager.systemctl("set-environment", f"MB_SCRIPT={mbtest.script(HELLO)}")
         said += manager.systemctl("start", f"mb@127.0.0.1:{port}.socket")
         if said:
             raise RuntimeError(f"the manager says: {said}")
