@@ -99,8 +99,12 @@ def find(tool):
     return path
 
 
+def verdict_line(requirement, measured, met):
+    return f"{'met' if met else 'NOT met'}: {requirement}: {measured}"
+
+
 def verdict(requirement, measured, met):
-    print(f"{'met' if met else 'NOT met'}: {requirement}: {measured}", flush=True)
+    print(verdict_line(requirement, measured, met), flush=True)
 
 
 def run(main):

@@ -1,8 +1,10 @@
 /*
  * The clients of a server that is measured, all in one process:
- * httpcrowd close|keep PORT CLIENTS MILLISECONDS [RATE]
+ * httpcrowd close|keep|line|end PORT CLIENTS MILLISECONDS [RATE]
  *   close: each request has a connection of its own, which lasts until the server ends it
  *   keep: each client keeps its connection
+ *   line: as close, without HTTP: a line is sent, and the same line comes back
+ *   end: as close, but nothing is sent and nothing comes, for a server that does nothing
  * Without RATE each client asks again as soon as it has its answer. With RATE (requests a second) the moments of the
  * requests are fixed beforehand: one that finds no client free waits, and its latency counts from its moment.
  * Every response is checked. The answers of the first WARM_UP_NS are not counted. Prints
@@ -27,6 +29,7 @@
 #define FAILURES_NAMED 5
 #define PAGE           "hello\n"
 
+enum kind { CLOSE, KEEP, LINE, END };
 enum state { IDLE, CONNECTING, WAITING };
 
 struct client {
@@ -40,7 +43,7 @@ struct client {
 };
 
 static struct {
-  bool keeps;
+  enum kind kind;
   struct sockaddr_in server;
   const char *request;
   size_t request_len;
@@ -108,7 +111,7 @@ static void make_connection(struct client *c) {
 
 /* The server has ended a kept connection, maybe before it saw the request: the request is sent on another one. */
 static bool repeats(struct client *c) {
-  if (!plan.keeps || !c->used || c->len > 0) return false;
+  if (plan.kind != KEEP || !c->used || c->len > 0) return false;
   repeated++;
   disconnect(c);
   make_connection(c);
@@ -144,8 +147,10 @@ static void continue_connecting(struct client *c) {
 }
 
 /* Returns the length of the whole response; 0 when its head is not there yet. */
-static size_t response_length(struct client *c) {
+static size_t response_length(const struct client *c) {
   static const char field[] = "\r\nContent-Length: ";
+  if (plan.kind == END) return 0;
+  if (plan.kind == LINE) return c->len < sizeof PAGE - 1 ? 0 : sizeof PAGE - 1;
   const char *end = strstr(c->data, "\r\n\r\n"), *length = strcasestr(c->data, field);
   if (!end) return 0;
   if (!length || length > end) return SIZE_MAX;
@@ -154,6 +159,7 @@ static size_t response_length(struct client *c) {
 
 static bool is_right(const struct client *c) {
   size_t size = sizeof PAGE - 1;
+  if (plan.kind == LINE || plan.kind == END) return strcmp(c->data, plan.request) == 0;
   return strncmp(c->data, "HTTP/1.1 200", 12) == 0 && c->len > size &&
          memcmp(c->data + c->len - size, PAGE, size) == 0;
 }
@@ -169,7 +175,7 @@ static void finish_request(struct client *c, bool ended) {
   c->state = IDLE;
   c->used = true;
   /* The server may end a kept connection after this response. */
-  if (ended || (plan.keeps && strcasestr(c->data, "\r\nConnection: close"))) disconnect(c);
+  if (ended || (plan.kind == KEEP && strcasestr(c->data, "\r\nConnection: close"))) disconnect(c);
 }
 
 static void receive(struct client *c) {
@@ -182,12 +188,12 @@ static void receive(struct client *c) {
     errno = 0;
     if (c->len == RESPONSE_MAX || (length > 0 && c->len > length))
       fail_request(c, "too long a response");
-    else if (plan.keeps && length > 0 && c->len == length)
+    else if (plan.kind == KEEP && length > 0 && c->len == length)
       finish_request(c, false);
     return;
   }
   if (n == 0) errno = 0;
-  if (n == 0 && c->len > 0 && c->len == response_length(c))
+  if (n == 0 && (c->len > 0 || plan.kind == END) && c->len == response_length(c))
     finish_request(c, true);
   else if (!repeats(c))
     fail_request(c, n == 0 ? "the connection ended" : "recv");
@@ -237,6 +243,7 @@ static bool turn(void) {
     if (c->state == IDLE) assign(c, time);
     busy |= c->state != IDLE;
   }
+  if (!busy && time >= plan.end) return false;
   wait_for_events(time);
   time = now();
   for (int i = 0; i < plan.clients; i++) {
@@ -266,12 +273,22 @@ static void report(void) {
          (double)(plan.end - plan.begin) / 1e9, quantile(0.5), quantile(0.99), quantile(1), cpu);
 }
 
+#define GET "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: httpcrowd\r\n"
+
+static const struct {
+  const char *name, *request;
+} kinds[] = {
+    [CLOSE] = {"close", GET "Connection: close\r\n\r\n"},
+    [KEEP] = {"keep", GET "\r\n"},
+    [LINE] = {"line", PAGE},
+    [END] = {"end", ""},
+};
+
 int main(int argc, char **argv) {
   if (argc < 5 || argc > 6) return 2;
-  plan.keeps = strcmp(argv[1], "keep") == 0;
-  plan.request = plan.keeps ? "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: httpcrowd\r\n\r\n"
-                            : "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: httpcrowd\r\n"
-                              "Connection: close\r\n\r\n";
+  while (strcmp(argv[1], kinds[plan.kind].name) != 0)
+    if (++plan.kind > END) return 2;
+  plan.request = kinds[plan.kind].request;
   plan.request_len = strlen(plan.request);
   plan.server = loopback(atoi(argv[2]));
   plan.clients = atoi(argv[3]);

@@ -90,6 +90,9 @@ class Server:
         for process in self.processes:
             process.stop()
 
+    def settle(self):
+        """Waits until nothing is left to do for the clients that have gone."""
+
 
 def pool(script, *options):
     port = mbtest.free_port()
