@@ -2,6 +2,8 @@
  * The client of a server that is measured. It uses one connection:
  * httpload requests MILLISECONDS DEPTH SERVER...
  *   requests the page again and again, DEPTH times at once; prints the number of requests and the seconds
+ * httpload messages MILLISECONDS DEPTH SERVER...
+ *   the same with messages of a WebSocket, which the server sends back (RFC 6455)
  * httpload fetch SIZE SERVER...
  *   gets a file that counts its 8-byte words; prints the seconds from the request to the last byte
  * SERVER is a port of the loopback interface, or PROGRAM ARG..., which is started with the connection
@@ -11,9 +13,9 @@
 
 #define REQUEST \
   "GET /file HTTP/1.1\r\nHost: localhost\r\nUser-Agent: httpload\r\nAccept: */*\r\n\r\n"
-#define PAGE      "hello\n"
-#define DEPTH_MAX 64
-#define WARM_UP   500 /* requests: late loading is over then, and the processor is awake */
+#define PAGE     "hello\n"
+#define TURN_MAX 16384 /* bytes that are sent at once */
+#define WARM_UP  500   /* requests: late loading is over then, and the processor is awake */
 
 #define BUFFER_BYTES 65536
 #define TAIL_BYTES   (BUFFER_BYTES / 2) /* of the file: these are compared, not only counted */
@@ -81,19 +83,60 @@ static void take_page(void) {
   drop(size);
 }
 
-static void turn(const char *requests, size_t len, int depth) {
-  write_all(client.fd, requests, len);
-  for (int i = 0; i < depth; i++) take_page();
+/* ---- messages of a WebSocket ---- */
+
+#define UPGRADE                                                                        \
+  "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" \
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+#define ACCEPTED "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" /* what this key makes: RFC 6455, 1.3 */
+#define MESSAGE \
+  "a message of some length, which is text and has no end of a line in it" /* 70 bytes */
+
+/* A frame with a whole text message; the client's has a mask, which is of zeros. */
+static const char their_frame[] = "\x81\x46" MESSAGE, our_frame[] = "\x81\xc6\0\0\0\0" MESSAGE;
+_Static_assert(sizeof MESSAGE - 1 == 0x46, "the length in the frames");
+
+static void open_websocket(void) {
+  const char *end;
+  write_all(client.fd, UPGRADE, sizeof UPGRADE - 1);
+  while (!(end = strstr(client.data, "\r\n\r\n"))) receive();
+  const char *accepted = strstr(client.data, ACCEPTED);
+  if (strncmp(client.data, "HTTP/1.1 101", 12) != 0 || !accepted || accepted > end)
+    wrong("the upgrade is not accepted");
+  drop((size_t)(end - client.data) + 4);
 }
 
-static void ask_for_pages(long long ns, int depth) {
-  static char requests[DEPTH_MAX * sizeof REQUEST];
-  size_t len = 0;
-  for (int i = 0; i < depth; i++) len = (size_t)(stpcpy(requests + len, REQUEST) - requests);
-  for (int done = 0; done < WARM_UP; done += depth) turn(requests, len, depth);
+static void take_message(void) {
+  size_t size = sizeof their_frame - 1;
+  while (client.len < size) receive();
+  if (memcmp(client.data, their_frame, size) != 0) wrong("wrong message");
+  drop(size);
+}
+
+/* ---- again and again ---- */
+
+struct job {
+  const char *request;
+  size_t len;
+  void (*take)(void); /* takes one answer, and checks it */
+};
+
+static const struct job pages = {REQUEST, sizeof REQUEST - 1, take_page};
+static const struct job messages = {our_frame, sizeof our_frame - 1, take_message};
+
+static void turn(const struct job *job, const char *requests, int depth) {
+  write_all(client.fd, requests, job->len * (size_t)depth);
+  for (int i = 0; i < depth; i++) job->take();
+}
+
+static void ask(const struct job *job, long long ns, int depth) {
+  static char requests[TURN_MAX];
+  if (depth < 1 || job->len * (size_t)depth > sizeof requests) wrong("not a depth for this");
+  for (int i = 0; i < depth; i++) memcpy(requests + job->len * (size_t)i, job->request, job->len);
+  for (int done = 0; done < WARM_UP; done += depth) turn(job, requests, depth);
   long long count = 0, begin = now(), end;
   do {
-    turn(requests, len, depth);
+    turn(job, requests, depth);
     count += depth;
   } while ((end = now()) - begin < ns);
   if (client.len > 0) wrong("more was sent than was asked for");
@@ -139,10 +182,12 @@ int main(int argc, char **argv) {
   alarm(SECONDS_MAX);
   signal(SIGPIPE, SIG_IGN);
   if (argc > 4 && strcmp(argv[1], "requests") == 0) {
-    int depth = atoi(argv[3]);
-    if (depth < 1 || depth > DEPTH_MAX) return 2;
     open_connection(argv + 4);
-    ask_for_pages(atoll(argv[2]) * 1000000, depth);
+    ask(&pages, atoll(argv[2]) * 1000000, atoi(argv[3]));
+  } else if (argc > 4 && strcmp(argv[1], "messages") == 0) {
+    open_connection(argv + 4);
+    open_websocket();
+    ask(&messages, atoll(argv[2]) * 1000000, atoi(argv[3]));
   } else if (argc > 3 && strcmp(argv[1], "fetch") == 0) {
     open_connection(argv + 3);
     fetch(strtoull(argv[2], NULL, 10));

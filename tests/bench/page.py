@@ -39,13 +39,14 @@ class Result:
     def figure(self, column):
         return benchlib.median(self.figures[column])
 
-    def verdicts(self):
+    def verdicts(self, columns):
         """A line for each bar of the row whose columns were measured."""
         lines = []
         for bar in self.row.bars:
             if bar.column in self.figures and bar.other in self.figures:
                 ratio = self.against(bar.column, bar.other)
-                what = f"{self.row.title}: {bar.what}"
+                mine, other = columns[bar.column].name, columns[bar.other].name
+                what = f"{self.name}: {mine} takes at most {bar.most} times as long as {other}"
                 lines.append(benchlib.verdict_line(what, f"{ratio:.3f}", ratio <= bar.most))
         return lines
 
@@ -56,7 +57,8 @@ def three_digits(number):
 
 
 def paragraph(text, indent=""):
-    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent) + "\n"
+    return textwrap.fill(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) + "\n"
 
 
 # ---- the text ----
@@ -127,7 +129,7 @@ def text_page(results, columns, facts, about_starts, scale):
         "All figures\n-----------\n",
         *(details(result, columns) for result in results),
     ]
-    verdicts = [line for result in results for line in result.verdicts()]
+    verdicts = [line for result in results for line in result.verdicts(columns)]
     if verdicts:
         parts += ["What is required\n----------------\n", "".join(f"    {line}\n" for line in verdicts)]
     return "\n".join(parts)
@@ -147,7 +149,7 @@ set lmargin at screen 0.36
 set rmargin at screen 0.96
 set tmargin at screen {top}
 set bmargin at screen {bottom}
-set key at screen 0.98,0.985 right top maxrows {key_rows} reverse Left samplen 1 spacing 1.1
+set key at screen 0.06,0.985 left top maxrows {key_rows} reverse Left samplen 1 spacing 1.1
 set logscale x
 set xrange [0.93:{most}]
 set yrange [{last}-0.5:0.5]
@@ -176,7 +178,7 @@ def points(results, present, column):
 
 def gnuplot_script(results, columns):
     present = shown(results, columns)
-    key_rows = (len(present) + 2) // 3
+    key_rows = (len(present) + 1) // 2
     key_pixels = 20 * key_rows + 16
     height = key_pixels + ROW_PIXELS * len(results) + AXIS_PIXELS
     most = max(result.ratio(column)[2] for result in results for column in result.figures)
@@ -194,7 +196,7 @@ def gnuplot_script(results, columns):
         key_rows=key_rows,
         most=max(most * 1.15, 1.6),
         last=1 - len(results),
-        xtics=", ".join(f'"{tick:g}" {tick}' for tick in TICKS if tick <= most * 1.1),
+        xtics=", ".join(f'"{tick:g}" {tick}' for tick in TICKS if tick <= most * 1.1 and (tick != 1.5 or most < 20)),
         ytics=", ".join(f'"{result.row.title}" {-number}' for number, result in enumerate(results)),
         lines="\n".join(
             f"set arrow from graph 0, first {-number - 0.5} to graph 1, first {-number - 0.5} nohead"

@@ -9,7 +9,9 @@ import benchlib
 import mbhosts
 import mbspace
 import mbtest
-from scripts import HANDLER, HELLO, LUA_HTTP_REPLY, LUA_PATH
+from scripts import (
+    HANDLER, HELLO, LUA_HTTP_REPLY, LUA_PATH, LUASOCKET_SERVER, PYTHON_SERVER, PYTHON_WEBSOCKETS,
+)
 
 WORKERS = 8  # of each server that has workers: one for each client
 
@@ -47,6 +49,7 @@ assert(s:loop())
 """
 NGINX = """
 daemon off;
+user {user};
 worker_processes {workers};
 pid {tmp}/nginx.pid;
 error_log {tmp}/nginx.log;
@@ -63,6 +66,7 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     location / {{ return 200 "hello\\n"; }}
+    {locations}
   }}
 }}
 """
@@ -109,29 +113,52 @@ def fork_server():
     return Server(port, mbtest.Process([program, str(port), mbtest.script(FORK_PAGE)]))
 
 
-def nginx(workers):
+def nginx(workers, locations=""):
+    """locations: more of them, in the words of its configuration."""
     port = mbtest.free_port()
     directory = os.path.dirname(mbtest.tmp(f"nginx{workers}", "x"))
-    config = mbtest.write_file(f"{directory}/nginx.conf", NGINX.format(tmp=directory, port=port, workers=workers))
+    config = mbtest.write_file(f"{directory}/nginx.conf", NGINX.format(
+        tmp=directory, port=port, workers=workers, user=mbhosts.USER, locations=locations))
     program = mbtest.need("nginx")
     return Server(port, mbtest.Process([program, "-e", f"{directory}/nginx.log", "-p", directory, "-c", config]))
 
 
-class _LuaHttp(mbtest.Process):
-    """lua-http's server, on a listening socket that several of them share: its own descriptor 0."""
-
-    def __init__(self, listener, reply):
-        env = dict(os.environ, LUA_PATH=LUA_PATH)
-        launcher = ["/bin/sh", "-c", f"exec \"$0\" \"$1\" <&{listener.fileno()}"]
-        argv = [*launcher, benchlib.find("lua5.3"), mbtest.script(LUA_HTTP % reply)]
-        super().__init__(argv, "lua-http", env=env, pass_fds=[listener.fileno()])
-
-
 def lua_http(reply=LUA_HTTP_REPLY):
-    """reply: Lua code that defines the function that answers a request."""
+    """Processes of lua-http on one listening socket, their descriptor 0. reply: Lua code that defines the function that
+    answers a request."""
     port = mbtest.free_port()
+    argv = [benchlib.find("lua5.3"), mbtest.script(LUA_HTTP % reply)]
+    env = dict(os.environ, LUA_PATH=LUA_PATH)
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
-        return Server(port, *(_LuaHttp(listener, reply) for _ in range(WORKERS)))
+        workers = [mbtest.Process(argv, "lua-http", stdin=listener, env=env) for _ in range(WORKERS)]
+    return Server(port, *workers)
+
+
+def _script_server(interpreter, script, **options):
+    """A script that listens by itself, at the port of its first argument."""
+    port = mbtest.free_port()
+    argv = [benchlib.find(interpreter), mbtest.script(script), str(port)]
+    return Server(port, mbtest.Process(argv, **options))
+
+
+def http_server(directory=None):
+    """python3's, with a thread for each connection. directory: for its files."""
+    return _script_server("python3", PYTHON_SERVER, cwd=directory)
+
+
+def luasocket():
+    return _script_server("lua5.3", LUASOCKET_SERVER)
+
+
+def websockets():
+    return _script_server("python3", PYTHON_WEBSOCKETS)
+
+
+def websocketd():
+    """It starts a program for each connection, which here sends all lines back."""
+    port = mbtest.free_port()
+    argv = [benchlib.find("websocketd"), "--address=127.0.0.1", f"--port={port}", "--loglevel=fatal"]
+    return Server(port, mbtest.Process([*argv, benchlib.find("cat")]))
 
 
 @contextlib.contextmanager

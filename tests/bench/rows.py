@@ -1,15 +1,25 @@
 """The rows of tests/bench/run: what each of them measures, and the programs that it compares. To be imported behind
 crowd."""
 
+import contextlib
 import dataclasses
 import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
 from typing import Callable
 
 import benchlib
 import crowd
 import hosts
 import mbtest
+import poolpeers
 import scripts
+
+SECONDS_MAX = 60  # for an answer
+DEPTH = 8  # messages of a WebSocket that are on their way
 
 
 @dataclasses.dataclass
@@ -27,7 +37,7 @@ ORANGE, GREY, BLUE, BROWN, GREEN, PINK = "#d55e00", "#888888", "#3a8fd0", "#b07d
 COLUMNS = {
     "handle": Column(("mb-", "handle"), "mb-handle", "mb-handle, started for each connection", ORANGE, 7),
     "static": Column(("mb-h.", "static"), "mb-handle-static", "the same, linked statically", ORANGE, 9),
-    "pool": Column(("", "pool"), "pool", "mb-handle --serve: a process has one connection after another", ORANGE, 5),
+    "pool": Column(("", "pool"), "pool", "mb-handle --serve: many connections in a process", ORANGE, 5),
     "pool1": Column(("pool,", "1 each"), "pool, 1 each", "mb-handle --serve: a child for each connection", ORANGE, 4),
     "c": Column(("", "C"), "C", "a C program that does nothing", GREY, 7),
     "sh": Column(("", "shell"), "shell", "a script of /bin/sh", GREY, 5),
@@ -56,7 +66,6 @@ class Bar:
 
     column: str
     most: float
-    what: str
     other: str = "c"
 
 
@@ -81,6 +90,12 @@ end
 """
 LUA_LINE = 'io.write(io.read("L"))\n'
 SH_LINE = "read -r line\nprintf '%s\\n' \"$line\"\n"
+
+SH_PAGE = r"""
+end=$(printf '\r')
+while read -r line && [ "$line" != "$end" ]; do :; done
+printf 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n'
+"""
 
 LUA_ECHO = 'for line in io.lines(nil, "L") do io.write(line) end\n'
 SH_ECHO = "while read -r line; do printf '%s\\n' \"$line\"; done\n"
@@ -129,7 +144,17 @@ def line_programs():
     }
 
 
-# ---- servers ----
+def page_programs():
+    """Each answers a request of HTTP with a page: {column: arguments}."""
+    return {
+        **ours(scripts.HELLO),
+        "sh": ["/bin/sh", mbtest.script(SH_PAGE)],
+        "luahttp": [benchlib.find("lua5.3"), mbtest.script(scripts.LUA_HTTP_CONNECTION)],
+        "python": [benchlib.find("python3"), mbtest.script(scripts.PYTHON_CONNECTION)],
+    }
+
+
+# ---- connections ----
 
 
 def speeds(servers, scale, clients, kinds):
@@ -146,29 +171,235 @@ def speeds(servers, scale, clients, kinds):
     return benchlib.alternate(scale.rounds, {column: job(column, server) for column, server in servers.items()})
 
 
-def lines(host, clients):
+def lines(host, clients, longer=1):
+    """longer: so many times as long as other rows, where there are few connections in a second."""
+
     def measure(scale):
+        scale = dataclasses.replace(scale, seconds=longer * scale.seconds)
         with host(line_programs()) as servers:
             return speeds(servers, scale, clients, {column: "end" if column == "c" else "line" for column in servers})
 
     return measure
 
 
+def pages_by_inetd(scale):
+    with hosts.inetd(page_programs()) as servers:
+        return speeds(servers, scale, 1, dict.fromkeys(servers, "close"))
+
+
+# ---- servers ----
+
+
+@contextlib.contextmanager
+def running(servers):
+    """Starts servers that run until the block ends: {column: server}."""
+    with contextlib.ExitStack() as stack:
+        yield {column: stack.enter_context(server) for column, server in servers.items()}
+
+
+def page_servers():
+    return {
+        "pool": poolpeers.pool(poolpeers.GOES_ON),
+        "luahttp": poolpeers.lua_http(),
+        "python": poolpeers.http_server(),
+        "nginx": poolpeers.nginx(len(os.sched_getaffinity(0))),
+    }
+
+
+def new_connections(clients):
+    def measure(scale):
+        more = {"pool1": poolpeers.pool(poolpeers.ENDS), "lua": poolpeers.luasocket()}
+        with running({**page_servers(), **more}) as servers:
+            return speeds(servers, scale, clients, dict.fromkeys(servers, "close"))
+
+    return measure
+
+
+def kept_connections(clients):
+    def measure(scale):
+        with running(page_servers()) as servers:
+            return speeds(servers, scale, clients, dict.fromkeys(servers, "keep"))
+
+    return measure
+
+
+# ---- large bodies ----
+
+
+@contextlib.contextmanager
+def file_directory(scale):
+    """A directory with a file to send. Gives both paths."""
+    size = scale.mebibytes * 2**20
+    with tempfile.TemporaryDirectory(prefix="mb-bench-", dir=benchlib.memory_directory(2 * size)) as directory:
+        os.chmod(directory, 0o755)
+        yield directory, benchlib.write_counting(directory, size)
+
+
+def transfer(scale, servers, seconds):
+    """Calls seconds(column, server) by turns, once more at the beginning. Returns the speeds in MB/s."""
+    jobs = {column: lambda c=column, s=server: seconds(c, s) for column, server in servers.items()}
+    benchlib.alternate(1, jobs)
+    size = scale.mebibytes * 2**20
+    results = benchlib.alternate(scale.rounds, jobs)
+    return {column: [size / each / 1e6 for each in results[column]] for column in jobs}
+
+
+def download(scale):
+    fetch = [benchlib.compile_helper(mbtest.TMP, "httpload"), "fetch", str(scale.mebibytes * 2**20)]
+    with file_directory(scale) as (directory, path), running({
+        "pool": poolpeers.pool(scripts.SEND_FILE % path),
+        "luahttp": poolpeers.lua_http(scripts.LUA_HTTP_SEND_FILE % path),
+        "python": poolpeers.http_server(directory),
+        "nginx": poolpeers.nginx(1, f"location = /file {{ root {directory}; sendfile on; }}"),
+    }) as servers:
+        return transfer(scale, servers, lambda _, server: helper(*fetch, str(server.port))[0])
+
+
+def upload(scale):
+    with file_directory(scale) as (directory, path), running({
+        "pool": poolpeers.pool(scripts.COUNT_BODY),
+        "luahttp": poolpeers.lua_http(scripts.LUA_HTTP_COUNT_BODY),
+        "python": poolpeers.http_server(),
+        "nginx": poolpeers.nginx(1, NGINX_PUT.format(directory=directory)),
+    }) as servers:
+        return transfer(scale, servers, lambda column, server: send(server.port, path, column == "nginx"))
+
+
+NGINX_PUT = """
+    location = /put {{
+      root {directory};
+      dav_methods PUT;
+      client_max_body_size 0;
+      client_body_temp_path {directory}/body;
+    }}
+"""
+
+
+def send(port, path, stored):
+    """Sends a file to a server that counts its bytes, or stores it as "put" beside the file. Returns the seconds."""
+    size = os.path.getsize(path)
+    method = "PUT /put" if stored else "POST /"
+    head = f"{method} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), SECONDS_MAX) as client, open(path, "rb") as f:
+        began = time.perf_counter()
+        client.sendall(head.encode())
+        client.sendfile(f)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        seconds = time.perf_counter() - began
+    if stored:
+        put = os.path.join(os.path.dirname(path), "put")
+        right = re.match(rb"HTTP/1\.1 20[14] ", answer) and os.path.getsize(put) == size
+    else:
+        right = answer.startswith(b"HTTP/1.1 200 ") and re.search(rb"\b%d\n" % size, answer)
+    if not right:
+        raise RuntimeError(f"wrong answer to an upload: {answer[:300]!r}")
+    if stored:
+        os.unlink(put)  # else the next one would have to remove it
+    return seconds
+
+
+def helper(*argv):
+    """The numbers that a helper prints."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode().strip() or f"a helper ended with status {done.returncode}")
+    return [float(word) for word in done.stdout.split()]
+
+
+# ---- WebSocket ----
+
+
+def messages(scale):
+    argv = [benchlib.compile_helper(mbtest.TMP, "httpload"), "messages", str(round(scale.seconds * 1000)), str(DEPTH)]
+
+    def job(server):
+        def per_second():
+            count, seconds = helper(*argv, str(server.port))
+            return count / seconds
+
+        return per_second
+
+    with running({
+        "pool": poolpeers.pool(scripts.WEBSOCKET),
+        "luahttp": poolpeers.lua_http(scripts.LUA_HTTP_WEBSOCKET),
+        "websocketd": poolpeers.websocketd(),
+        "websockets": poolpeers.websockets(),
+    }) as servers:
+        return benchlib.alternate(scale.rounds, {column: job(server) for column, server in servers.items()})
+
+
 # ---- the table ----
 
-CONNECTIONS = "connections/s"
-STARTS_PER_CONNECTION = (
+CONNECTIONS, PAGES = "connections/s", "requests/s"
+LINES = (
     "A client connects, sends a line, reads the same line and the end of the connection. The C program does nothing:"
     " its clients send nothing, and read the end."
 )
+BY_SYSTEMD = (
+    "The user manager of systemd starts a service for each connection (Accept=yes), with the settings of mb@.service."
+    f" The rest as under inetd: {LINES[0].lower()}{LINES[1:]}"
+)
+POOL = (
+    "Servers that run. A client connects, asks for a page of 6 bytes, reads it and the end of the connection."
+    f" The pool and lua-http have {poolpeers.WORKERS} processes, nginx has one for each processor, http.server a thread"
+    " for each connection. The program of LuaSocket serves one client after the other."
+)
+KEPT = "The same servers. Each client asks for the page again and again on one connection."
+BY_INETD = ["openbsd-inetd", "lua5.3"]
+SERVERS = ["lua5.3", "lua-http", "nginx-light", "python3"]
 
 ROWS = {
     "start": Row(
         "start", "us", "The time from posix_spawn to the end of the program. mb-handle, the shell and lua5.3 read ten"
-        " lines and write them again. lua-http and python3's http.server are loaded, and no more.",
+        " lines and write them again. lua-http and http.server are loaded, and no more.",
         ["lua5.3", "lua-http", "python3"], start, less=True,
     ),
+    "inetd-1": Row(
+        "inetd, one by one", CONNECTIONS, f"openbsd-inetd. {LINES}", BY_INETD, lines(hosts.inetd, 1), hosted=True,
+        bars=[Bar("static", 1.2)],
+    ),
+    "inetd-8": Row(
+        "inetd, 8 at a time", CONNECTIONS, "The same with 8 clients at a time.", BY_INETD, lines(hosts.inetd, 8),
+        hosted=True,
+    ),
+    "inetd-page": Row(
+        "inetd, a page", CONNECTIONS, "openbsd-inetd. A client connects, asks for a page of 6 bytes, reads it and the"
+        " end of the connection. The shell looks for the end of the request, and no more.",
+        [*BY_INETD, "lua-http", "python3"], pages_by_inetd, hosted=True,
+    ),
     "tcpserver-1": Row(
-        "tcpserver, one by one", CONNECTIONS, STARTS_PER_CONNECTION, ["ucspi-tcp", "lua5.3"], lines(hosts.tcpserver, 1),
+        "tcpserver, one by one", CONNECTIONS, f"tcpserver of ucspi-tcp. {LINES}", ["ucspi-tcp", "lua5.3"],
+        lines(hosts.tcpserver, 1),
+    ),
+    "tcpserver-8": Row(
+        "tcpserver, 8 at a time", CONNECTIONS, "The same with 8 clients at a time.", ["ucspi-tcp", "lua5.3"],
+        lines(hosts.tcpserver, 8),
+    ),
+    "systemd-1": Row(
+        "systemd, one by one", CONNECTIONS, BY_SYSTEMD, ["systemd", "lua5.3"], lines(hosts.user_manager, 1, 2),
+        hosted=True, bars=[Bar("handle", 1.05), Bar("static", 1.05)],
+    ),
+    "systemd-8": Row(
+        "systemd, 8 at a time", CONNECTIONS, "The same with 8 clients at a time.", ["systemd", "lua5.3"],
+        lines(hosts.user_manager, 8, 2), hosted=True,
+    ),
+    "pool-1": Row(
+        "pool, one by one", CONNECTIONS, POOL, [*SERVERS, "lua-socket"], new_connections(1),
+    ),
+    "pool-8": Row(
+        "pool, 8 at a time", CONNECTIONS, "The same with 8 clients at a time.", [*SERVERS, "lua-socket"],
+        new_connections(8),
+    ),
+    "kept-1": Row("kept, 1 client", PAGES, KEPT, SERVERS, kept_connections(1)),
+    "kept-8": Row("kept, 8 clients", PAGES, KEPT, SERVERS, kept_connections(8)),
+    "upload": Row(
+        "upload", "MB/s", "One client sends a large body with its length. The servers count its bytes, but nginx stores"
+        " it in a file in memory.", SERVERS, upload,
+    ),
+    "download": Row("download", "MB/s", "One client gets a large file, which is in memory.", SERVERS, download),
+    "websocket": Row(
+        "WebSocket", "messages/s", f"One client sends messages of 70 bytes, {DEPTH} at a time, and gets each back."
+        " mb-handle's side of it is lua-http's module on mb.http_server, in the pool.",
+        ["lua5.3", "lua-http", "python3-websockets", "websocketd"], messages,
     ),
 }

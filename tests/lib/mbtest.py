@@ -242,12 +242,12 @@ def die_with_parent():
 class Process:
     """A server of the test. A log file takes its output. It is ended when the test ends, if not before."""
 
-    def __init__(self, argv, name=None, **popen):
+    def __init__(self, argv, name=None, stdin=subprocess.DEVNULL, **popen):
         self.name = name or os.path.basename(argv[0])
         self.log = tmp("log", f"{len(_processes)}-{self.name}")
         with open(self.log, "wb") as log:
             self.popen = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent, **popen
+                argv, stdin=stdin, stdout=log, stderr=log, preexec_fn=die_with_parent, **popen
             )
         self.pid = self.popen.pid
         _processes.append(self)
