@@ -39,14 +39,13 @@ class Result:
     def figure(self, column):
         return benchlib.median(self.figures[column])
 
-    def verdicts(self, columns):
+    def verdicts(self):
         """A line for each bar of the row whose columns were measured."""
         lines = []
         for bar in self.row.bars:
             if bar.column in self.figures and bar.other in self.figures:
                 ratio = self.against(bar.column, bar.other)
-                mine, other = columns[bar.column].name, columns[bar.other].name
-                what = f"{self.name}: {mine} takes at most {bar.most} times as long as {other}"
+                what = f"{self.name}: {bar.column} takes at most {bar.most} times as long as {bar.other}"
                 lines.append(benchlib.verdict_line(what, f"{ratio:.3f}", ratio <= bar.most))
         return lines
 
@@ -80,7 +79,7 @@ def table(results, columns):
 
 
 def legend(results, columns):
-    return "".join(f"    {columns[c].name:20}{columns[c].what}\n" for c in shown(results, columns))
+    return "".join(f"    {column:20}{columns[column].what}\n" for column in shown(results, columns))
 
 
 def details(result, columns):
@@ -91,7 +90,7 @@ def details(result, columns):
     for column in shown([result], columns):
         middle, low, high = map(three_digits, result.ratio(column))
         figure = three_digits(result.figure(column))
-        text += f"    {columns[column].name:24}{figure:>12}{middle:>10}   {low} to {high}\n"
+        text += f"    {column:24}{figure:>12}{middle:>10}   {low} to {high}\n"
     return text
 
 
@@ -102,8 +101,8 @@ def text_page(results, columns, facts, about_starts, scale):
         paragraph(
             "mb-handle beside other programs, all from Debian's packages. Each row of the table compares programs that"
             " do the same on the same machine: 1.00 is the best of the row, and 2.00 takes twice as long as that, or"
-            " does half as much in the same time. \"-\" is a program that cannot do this, or was not installed. Rows"
-            " cannot be compared with each other."
+            " does half as much in the same time. \"-\" is a program that cannot do this, or that has another column"
+            " for it. Figures of different rows cannot be compared. benchmarks.svg is a drawing of the table."
         ),
         table(results, columns),
         legend(results, columns),
@@ -129,7 +128,7 @@ def text_page(results, columns, facts, about_starts, scale):
         "All figures\n-----------\n",
         *(details(result, columns) for result in results),
     ]
-    verdicts = [line for result in results for line in result.verdicts(columns)]
+    verdicts = [line for result in results for line in result.verdicts()]
     if verdicts:
         parts += ["What is required\n----------------\n", "".join(f"    {line}\n" for line in verdicts)]
     return "\n".join(parts)
@@ -179,15 +178,16 @@ def points(results, present, column):
 def gnuplot_script(results, columns):
     present = shown(results, columns)
     key_rows = (len(present) + 1) // 2
-    key_pixels = 20 * key_rows + 16
+    key_pixels = 20 * key_rows + 24
     height = key_pixels + ROW_PIXELS * len(results) + AXIS_PIXELS
     most = max(result.ratio(column)[2] for result in results for column in result.figures)
     plots = [
-        f"${column} using 1:2:3:4 with xerrorbars pointtype {columns[column].symbol} pointsize 0.6 linewidth 1.2"
-        f' linecolor rgb "{columns[column].colour}" title "{columns[column].name}"'
-        for column in present
+        f"$P{number} using 1:2:3:4 with xerrorbars pointtype {columns[column].symbol} pointsize 0.6 linewidth 1.2"
+        f' linecolor rgb "{columns[column].colour}" title "{column}"'
+        for number, column in enumerate(present)
     ]
-    return "".join(f"${c} << END\n{points(results, present, c)}END\n" for c in present) + GNUPLOT.format(
+    blocks = (f"$P{number} << END\n{points(results, present, c)}END\n" for number, c in enumerate(present))
+    return "".join(blocks) + GNUPLOT.format(
         height=height,
         paper=PAPER,
         grid=GRID,

@@ -27,26 +27,26 @@ class Column:
     """A program of the table."""
 
     heading: tuple  # two lines of at most 6 characters
-    name: str  # at most 22 characters
     what: str
     colour: str  # of the drawing; readable on white and on black
     symbol: int  # gnuplot's number of the point's type
 
 
 ORANGE, GREY, BLUE, BROWN, GREEN, PINK = "#d55e00", "#888888", "#3a8fd0", "#b07d00", "#009e73", "#c46aa0"
+# The name of each has at most 22 characters.
 COLUMNS = {
-    "handle": Column(("mb-", "handle"), "mb-handle", "mb-handle, started for each connection", ORANGE, 7),
-    "static": Column(("mb-h.", "static"), "mb-handle-static", "the same, linked statically", ORANGE, 9),
-    "pool": Column(("", "pool"), "pool", "mb-handle --serve: many connections in a process", ORANGE, 5),
-    "pool1": Column(("pool,", "1 each"), "pool, 1 each", "mb-handle --serve: a child for each connection", ORANGE, 4),
-    "c": Column(("", "C"), "C", "a C program that does nothing", GREY, 7),
-    "sh": Column(("", "shell"), "shell", "a script of /bin/sh", GREY, 5),
-    "lua": Column(("", "lua5.3"), "lua5.3", "lua5.3; with LuaSocket where it listens by itself", BLUE, 7),
-    "luahttp": Column(("lua-", "http"), "lua-http", "lua-http, with lua5.3", BLUE, 5),
-    "python": Column(("http.", "server"), "http.server", "python3's http.server", BROWN, 7),
-    "nginx": Column(("", "nginx"), "nginx", "nginx", GREEN, 7),
-    "websocketd": Column(("websoc", "ketd"), "websocketd", "websocketd, which starts cat", PINK, 7),
-    "websockets": Column(("websoc", "kets"), "python3-websockets", "a module of python3", BROWN, 5),
+    "mb-handle": Column(("mb-", "handle"), "mb-handle, started for each connection", ORANGE, 7),
+    "mb-handle-static": Column(("mb-h.", "static"), "the same, linked statically", ORANGE, 9),
+    "pool": Column(("", "pool"), "mb-handle --serve: many connections in a process", ORANGE, 5),
+    "pool, 1 each": Column(("pool,", "1 each"), "mb-handle --serve: a child for each connection", ORANGE, 4),
+    "C": Column(("", "C"), "a C program that does nothing", GREY, 7),
+    "shell": Column(("", "shell"), "a script of /bin/sh", GREY, 5),
+    "lua5.3": Column(("", "lua5.3"), "lua5.3; with LuaSocket where it listens by itself", BLUE, 7),
+    "lua-http": Column(("lua-", "http"), "lua-http, with lua5.3", BLUE, 5),
+    "http.server": Column(("http.", "server"), "python3's http.server", BROWN, 7),
+    "nginx": Column(("", "nginx"), "nginx", GREEN, 7),
+    "websocketd": Column(("websoc", "ketd"), "websocketd, which starts cat", PINK, 7),
+    "python3-websockets": Column(("websoc", "kets"), "a module of python3", BROWN, 5),
 }
 
 
@@ -66,7 +66,7 @@ class Bar:
 
     column: str
     most: float
-    other: str = "c"
+    other: str = "C"
 
 
 @dataclasses.dataclass
@@ -104,7 +104,7 @@ SH_ECHO = "while read -r line; do printf '%s\\n' \"$line\"; done\n"
 def ours(script):
     """mb-handle and mb-handle-static, if that is there, as they are installed: {column: [program, script]}."""
     path = mbtest.script(script)
-    programs = {"handle": benchlib.HANDLE, "static": benchlib.HANDLE + "-static"}
+    programs = {"mb-handle": benchlib.HANDLE, "mb-handle-static": benchlib.HANDLE + "-static"}
     return {
         column: [benchlib.installed(program, mbtest.TMP), path]
         for column, program in programs.items()
@@ -120,14 +120,14 @@ def start(scale):
     lua = benchlib.find("lua5.3")
     echoes = {
         **ours("return " + benchlib.ECHO),
-        "sh": ["/bin/sh", mbtest.script(SH_ECHO)],
-        "lua": [lua, mbtest.script(LUA_ECHO)],
+        "shell": ["/bin/sh", mbtest.script(SH_ECHO)],
+        "lua5.3": [lua, mbtest.script(LUA_ECHO)],
     }
     programs = {
-        "c": ["", *do_nothing()],
+        "C": ["", *do_nothing()],
         **{column: [benchlib.CAPTURE, *argv] for column, argv in echoes.items()},
-        "luahttp": ["", lua, mbtest.script('require "http.server" require "http.headers"\n')],
-        "python": ["", benchlib.find("python3"), mbtest.script("import http.server\n")],
+        "lua-http": ["", lua, mbtest.script('require "http.server" require "http.headers"\n')],
+        "http.server": ["", benchlib.find("python3"), mbtest.script("import http.server\n")],
     }
     os.environ["LUA_PATH"] = scripts.LUA_PATH  # spawn passes it on
     times = benchlib.starts(mbtest.TMP, scale.starts, programs)
@@ -137,10 +137,10 @@ def start(scale):
 def line_programs():
     """Each answers a line with the same line, but for the C program: {column: arguments}."""
     return {
-        "c": do_nothing(),
+        "C": do_nothing(),
         **ours(LINE),
-        "sh": ["/bin/sh", mbtest.script(SH_LINE)],
-        "lua": [benchlib.find("lua5.3"), mbtest.script(LUA_LINE)],
+        "shell": ["/bin/sh", mbtest.script(SH_LINE)],
+        "lua5.3": [benchlib.find("lua5.3"), mbtest.script(LUA_LINE)],
     }
 
 
@@ -148,9 +148,9 @@ def page_programs():
     """Each answers a request of HTTP with a page: {column: arguments}."""
     return {
         **ours(scripts.HELLO),
-        "sh": ["/bin/sh", mbtest.script(SH_PAGE)],
-        "luahttp": [benchlib.find("lua5.3"), mbtest.script(scripts.LUA_HTTP_CONNECTION)],
-        "python": [benchlib.find("python3"), mbtest.script(scripts.PYTHON_CONNECTION)],
+        "shell": ["/bin/sh", mbtest.script(SH_PAGE)],
+        "lua-http": [benchlib.find("lua5.3"), mbtest.script(scripts.LUA_HTTP_CONNECTION)],
+        "http.server": [benchlib.find("python3"), mbtest.script(scripts.PYTHON_CONNECTION)],
     }
 
 
@@ -177,7 +177,7 @@ def lines(host, clients, longer=1):
     def measure(scale):
         scale = dataclasses.replace(scale, seconds=longer * scale.seconds)
         with host(line_programs()) as servers:
-            return speeds(servers, scale, clients, {column: "end" if column == "c" else "line" for column in servers})
+            return speeds(servers, scale, clients, {column: "end" if column == "C" else "line" for column in servers})
 
     return measure
 
@@ -200,15 +200,15 @@ def running(servers):
 def page_servers():
     return {
         "pool": poolpeers.pool(poolpeers.GOES_ON),
-        "luahttp": poolpeers.lua_http(),
-        "python": poolpeers.http_server(),
+        "lua-http": poolpeers.lua_http(),
+        "http.server": poolpeers.http_server(),
         "nginx": poolpeers.nginx(len(os.sched_getaffinity(0))),
     }
 
 
 def new_connections(clients):
     def measure(scale):
-        more = {"pool1": poolpeers.pool(poolpeers.ENDS), "lua": poolpeers.luasocket()}
+        more = {"pool, 1 each": poolpeers.pool(poolpeers.ENDS), "lua5.3": poolpeers.luasocket()}
         with running({**page_servers(), **more}) as servers:
             return speeds(servers, scale, clients, dict.fromkeys(servers, "close"))
 
@@ -248,8 +248,8 @@ def download(scale):
     fetch = [benchlib.compile_helper(mbtest.TMP, "httpload"), "fetch", str(scale.mebibytes * 2**20)]
     with file_directory(scale) as (directory, path), running({
         "pool": poolpeers.pool(scripts.SEND_FILE % path),
-        "luahttp": poolpeers.lua_http(scripts.LUA_HTTP_SEND_FILE % path),
-        "python": poolpeers.http_server(directory),
+        "lua-http": poolpeers.lua_http(scripts.LUA_HTTP_SEND_FILE % path),
+        "http.server": poolpeers.http_server(directory),
         "nginx": poolpeers.nginx(1, f"location = /file {{ root {directory}; sendfile on; }}"),
     }) as servers:
         return transfer(scale, servers, lambda _, server: helper(*fetch, str(server.port))[0])
@@ -258,8 +258,8 @@ def download(scale):
 def upload(scale):
     with file_directory(scale) as (directory, path), running({
         "pool": poolpeers.pool(scripts.COUNT_BODY),
-        "luahttp": poolpeers.lua_http(scripts.LUA_HTTP_COUNT_BODY),
-        "python": poolpeers.http_server(),
+        "lua-http": poolpeers.lua_http(scripts.LUA_HTTP_COUNT_BODY),
+        "http.server": poolpeers.http_server(),
         "nginx": poolpeers.nginx(1, NGINX_PUT.format(directory=directory)),
     }) as servers:
         return transfer(scale, servers, lambda column, server: send(server.port, path, column == "nginx"))
@@ -321,9 +321,9 @@ def messages(scale):
 
     with running({
         "pool": poolpeers.pool(scripts.WEBSOCKET),
-        "luahttp": poolpeers.lua_http(scripts.LUA_HTTP_WEBSOCKET),
+        "lua-http": poolpeers.lua_http(scripts.LUA_HTTP_WEBSOCKET),
         "websocketd": poolpeers.websocketd(),
-        "websockets": poolpeers.websockets(),
+        "python3-websockets": poolpeers.websockets(),
     }) as servers:
         return benchlib.alternate(scale.rounds, {column: job(server) for column, server in servers.items()})
 
@@ -356,7 +356,7 @@ ROWS = {
     ),
     "inetd-1": Row(
         "inetd, one by one", CONNECTIONS, f"openbsd-inetd. {LINES}", BY_INETD, lines(hosts.inetd, 1), hosted=True,
-        bars=[Bar("static", 1.2)],
+        bars=[Bar("mb-handle-static", 1.2)],
     ),
     "inetd-8": Row(
         "inetd, 8 at a time", CONNECTIONS, "The same with 8 clients at a time.", BY_INETD, lines(hosts.inetd, 8),
@@ -377,7 +377,7 @@ ROWS = {
     ),
     "systemd-1": Row(
         "systemd, one by one", CONNECTIONS, BY_SYSTEMD, ["systemd", "lua5.3"], lines(hosts.user_manager, 1, 2),
-        hosted=True, bars=[Bar("handle", 1.05), Bar("static", 1.05)],
+        hosted=True, bars=[Bar("mb-handle", 1.05), Bar("mb-handle-static", 1.05)],
     ),
     "systemd-8": Row(
         "systemd, 8 at a time", CONNECTIONS, "The same with 8 clients at a time.", ["systemd", "lua5.3"],
