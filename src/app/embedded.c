@@ -61,11 +61,22 @@ static int compare(const void *name, const void *module) {
   return strcmp(name, ((const struct mb_embedded *)module)->name);
 }
 
+static const struct mb_embedded *find_code(const char *name) {
+  return bsearch(name, mb_embedded_modules, mb_embedded_count, sizeof *mb_embedded_modules,
+                 compare);
+}
+
+static lua_CFunction find_native(const char *name) {
+  for (const luaL_Reg *m = native; m->name; m++) {
+    if (strcmp(m->name, name) == 0) return m->func;
+  }
+  return NULL;
+}
+
 /* A searcher (Lua manual, package.searchers): returns a loader, or a text that says what was tried. */
 static int search(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
-  const struct mb_embedded *found =
-      bsearch(name, mb_embedded_modules, mb_embedded_count, sizeof *found, compare);
+  const struct mb_embedded *found = find_code(name);
   if (found) {
     mb_libraries_open(L, found->libraries);
     const char *chunk = lua_pushfstring(L, "=%s", name);
@@ -73,9 +84,9 @@ static int search(lua_State *L) {
     if (luaL_loadbufferx(L, code, found->size, chunk, "b") != LUA_OK) return lua_error(L);
     return 1;
   }
-  for (const luaL_Reg *m = native; m->name; m++) {
-    if (strcmp(m->name, name) != 0) continue;
-    lua_pushcfunction(L, m->func);
+  lua_CFunction open = find_native(name);
+  if (open) {
+    lua_pushcfunction(L, open);
     return 1;
   }
   /* It may be a library that is not open yet. Any other module may use them all. */
@@ -91,15 +102,7 @@ static int search(lua_State *L) {
   return 1;
 }
 
-bool mb_embedded_has(const char *name) {
-  for (const struct mb_embedded *m = mb_embedded_modules; m->name; m++) {
-    if (strcmp(m->name, name) == 0) return true;
-  }
-  for (const luaL_Reg *m = native; m->name; m++) {
-    if (strcmp(m->name, name) == 0) return true;
-  }
-  return false;
-}
+bool mb_embedded_has(const char *name) { return find_code(name) || find_native(name); }
 
 void mb_embedded_open(lua_State *L) {
   lua_getglobal(L, "package");
