@@ -87,6 +87,25 @@ def write_counting(directory, size):
     return path
 
 
+def ours(directory, script):
+    """mb-handle, and mb-handle-static if it is beside it, as they are installed: {name: [program, script]}."""
+    programs = {"mb-handle": HANDLE, "mb-handle-static": HANDLE + "-static"}
+    return {
+        name: [installed(program, directory), script] for name, program in programs.items() if os.path.exists(program)
+    }
+
+
+def verdicts_of_starts(what, bars, columns):
+    """bars: {program: the most times that it may take as long as a program that does nothing}; columns: {name: figures of
+    each round}, also of "do nothing" and "lua5.3". mb-handle has to be faster than lua5.3, too."""
+    for name, most in bars.items():
+        if name in columns:
+            ratio = pair_ratio(columns[name], columns["do nothing"])
+            verdict(f"{name}, {what}: at most {most} times a do-nothing program", f"{ratio:.2f}", ratio <= most)
+    ratio = pair_ratio(columns["mb-handle"], columns["lua5.3"])
+    verdict(f"mb-handle, {what}: less than lua5.3 with an empty script", f"{ratio:.2f} of it", ratio < 1)
+
+
 def pair_ratio(mine, other):
     """The median of the ratios of each round: what makes the machine slow for a while makes both slow."""
     return median(a / b for a, b in zip(mine, other))

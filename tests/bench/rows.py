@@ -103,13 +103,7 @@ SH_ECHO = "while read -r line; do printf '%s\\n' \"$line\"; done\n"
 
 def ours(script):
     """mb-handle and mb-handle-static, if that is there, as they are installed: {column: [program, script]}."""
-    path = mbtest.script(script)
-    programs = {"mb-handle": benchlib.HANDLE, "mb-handle-static": benchlib.HANDLE + "-static"}
-    return {
-        column: [benchlib.installed(program, mbtest.TMP), path]
-        for column, program in programs.items()
-        if os.path.exists(program)
-    }
+    return benchlib.ours(mbtest.TMP, mbtest.script(script))
 
 
 def do_nothing():
@@ -356,7 +350,7 @@ ROWS = {
     ),
     "inetd-1": Row(
         "inetd, one by one", CONNECTIONS, f"openbsd-inetd. {LINES}", BY_INETD, lines(hosts.inetd, 1), hosted=True,
-        bars=[Bar("mb-handle-static", 1.2)],
+        bars=[Bar("mb-handle", 1.2), Bar("mb-handle-static", 1.2)],
     ),
     "inetd-8": Row(
         "inetd, 8 at a time", CONNECTIONS, "The same with 8 clients at a time.", BY_INETD, lines(hosts.inetd, 8),
