@@ -16,6 +16,7 @@
 
 #include "app/embedded.h"
 #include "base/addr.h"
+#include "base/rare.h"
 
 /* systemd takes no longer paths. */
 #define PATH_SIZE 4096
@@ -75,7 +76,7 @@ static int address(lua_State *L) {
  */
 static int kind(lua_State *L) {
   struct stat st;
-  if (lstat(luaL_checkstring(L, 1), &st) != 0) {
+  if (MB_RARE_LARGE(lstat)(luaL_checkstring(L, 1), &st) != 0) {
     if (errno != ENOENT && errno != ENOTDIR) return fail(L, errno);
     lua_pushboolean(L, 0);
     return 1;
@@ -99,16 +100,16 @@ static int real_path(lua_State *L) {
 
 /* core.list(directory): returns the names in it, in no order; or nil, message, errno. */
 static int list(lua_State *L) {
-  DIR *dir = opendir(luaL_checkstring(L, 1));
+  DIR *dir = MB_RARE(opendir)(luaL_checkstring(L, 1));
   if (!dir) return fail(L, errno);
   /* If memory runs out, the directory stays open, but the process ends then. */
   lua_newtable(L);
   const struct dirent *entry;
-  for (lua_Integer n = 1; (entry = readdir(dir)) != NULL; n++) {
+  for (lua_Integer n = 1; (entry = MB_RARE_LARGE(readdir)(dir)) != NULL; n++) {
     lua_pushstring(L, entry->d_name);
     lua_rawseti(L, -2, n);
   }
-  closedir(dir);
+  MB_RARE(closedir)(dir);
   return 1;
 }
 
@@ -141,8 +142,8 @@ static int write_file(lua_State *L) {
   int fd = mkstemp(temporary);
   if (fd < 0) return fail(L, errno);
   int error = write_all(fd, text, size);
-  if (!error && fchmod(fd, 0644) != 0) error = errno;
-  if (!error && fsync(fd) != 0) error = errno;
+  if (!error && MB_RARE(fchmod)(fd, 0644) != 0) error = errno;
+  if (!error && MB_RARE(fsync)(fd) != 0) error = errno;
   if (close(fd) != 0 && !error) error = errno;
   if (!error && rename(temporary, path) != 0) error = errno;
   if (error) {

@@ -198,7 +198,7 @@ static void take(int fd, const struct mb_addr *client) {
 static void at_first_input(struct mb_handle *h, size_t len) {
   if (mb_sandbox_is_locked() || !wants() || h->out.len > 0 || !h->guarded || h->traffic->out > 0)
     return;
-  off_t end = MB_RARE(lseek)(h->record_fd, 0, SEEK_CUR);
+  off_t end = MB_RARE_LARGE(lseek)(h->record_fd, 0, SEEK_CUR);
   if (len > UNREAD_MAX || end < (off_t)len) return;
   if (pread(h->record_fd, unread.bytes, len, end - (off_t)len) != (ssize_t)len) return;
   struct mb_addr client = h->remote;
@@ -250,7 +250,8 @@ static int open_tap(void) {
   int fd = MB_RARE(memfd_create)("mb-handle-dev", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return -1; /* then a handler that has read something gets no page */
   /* A request that is longer is not kept. */
-  if (ftruncate(fd, UNREAD_MAX) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) == 0) return fd;
+  if (MB_RARE_LARGE(ftruncate)(fd, UNREAD_MAX) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) == 0)
+    return fd;
   close(fd);
   return -1;
 }
@@ -268,7 +269,7 @@ void mb_dev_attach(lua_State *L, struct mb_handle *h, struct mb_connection *conn
 static bool read_unread(struct mb_handle *h) {
   unread.len = 0;
   if (h->received == 0) return true;
-  off_t end = h->record_fd >= 0 ? MB_RARE(lseek)(h->record_fd, 0, SEEK_CUR) : -1;
+  off_t end = h->record_fd >= 0 ? MB_RARE_LARGE(lseek)(h->record_fd, 0, SEEK_CUR) : -1;
   if (end < (off_t)h->received || h->received > UNREAD_MAX) return false;
   /* A proxy's header stands before. */
   ssize_t n = pread(h->record_fd, unread.bytes, (size_t)h->received, end - (off_t)h->received);

@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 
 struct mb_pool_board *mb_pool_board_new(void) {
-  void *at = MB_RARE(mmap)(NULL, sizeof(struct mb_pool_board), PROT_READ | PROT_WRITE,
-                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void *at = MB_RARE_LARGE(mmap)(NULL, sizeof(struct mb_pool_board), PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   return at == MAP_FAILED ? NULL : at;
 }
 

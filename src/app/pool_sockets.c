@@ -16,6 +16,7 @@
 #include "base/fdio.h"
 #include "base/listener.h"
 #include "base/log.h"
+#include "base/rare.h"
 
 /* So long a process waits when the system has no room for a connection. */
 #define NO_ROOM_USEC 200000
@@ -32,7 +33,7 @@ static bool has_path(const struct mb_pool_socket *s,
 static void note_file(struct mb_pool_socket *s) {
   char path[sizeof s->local.local.sun_path + 1];
   struct stat st;
-  if (!s->is_ours || !has_path(s, path) || lstat(path, &st) != 0) return;
+  if (!s->is_ours || !has_path(s, path) || MB_RARE_LARGE(lstat)(path, &st) != 0) return;
   s->device = st.st_dev;
   s->inode = st.st_ino;
 }
@@ -40,7 +41,7 @@ static void note_file(struct mb_pool_socket *s) {
 static void remove_file(struct mb_pool_socket *s) {
   char path[sizeof s->local.local.sun_path + 1];
   struct stat st;
-  if (!s->inode || !has_path(s, path) || lstat(path, &st) != 0) return;
+  if (!s->inode || !has_path(s, path) || MB_RARE_LARGE(lstat)(path, &st) != 0) return;
   if (st.st_dev == s->device && st.st_ino == s->inode) unlink(path);
   s->inode = 0;
 }
@@ -324,7 +325,7 @@ void mb_pool_sockets_mend(const struct mb_pool_sockets *sockets) {
     if (mb_fd_poll_once(&fd, 1, 0) <= 0 || !(fd.revents & (POLLHUP | POLLERR))) continue;
     mb_addr_label(&s->local, label);
     /* A Unix socket is shut for good. */
-    bool is_mended = s->local.any.sa_family != AF_UNIX && listen(s->fd, SOMAXCONN) == 0;
+    bool is_mended = s->local.any.sa_family != AF_UNIX && MB_RARE(listen)(s->fd, SOMAXCONN) == 0;
     mb_log(LOG_ERR, "pool: a process has shut down the socket %s for all; %s", label,
            is_mended ? "it listens again" : "start the service again");
   }

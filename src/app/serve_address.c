@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/listener.h"
+#include "base/rare.h"
 
 #define ERROR_MAX MB_SERVE_ADDRESS_ERROR_MAX
 #define HOST_MAX  256
@@ -59,10 +60,10 @@ static int open_tcp(const char *host, const char *port, const struct mb_listener
   struct addrinfo *list;
   char where[300];
   snprintf(where, sizeof where, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
-  int r = getaddrinfo(host, port, &hints, &list);
+  int r = MB_RARE(getaddrinfo)(host, port, &hints, &list);
   if (r != 0) {
     snprintf(error, ERROR_MAX, "cannot listen on %s: %s", where,
-             r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
+             r == EAI_SYSTEM ? strerror(errno) : MB_RARE(gai_strerror)(r));
     return -EADDRNOTAVAIL;
   }
   if (loopback && !is_loopback(list)) {
@@ -75,12 +76,12 @@ static int open_tcp(const char *host, const char *port, const struct mb_listener
     r = mb_listener_tcp(list, options);
     /* A system without IPv6 has every IPv4 address all the same. */
     if (r == -EAFNOSUPPORT && strcmp(host, "::") == 0 && !options->v6only) {
-      freeaddrinfo(list);
+      MB_RARE(freeaddrinfo)(list);
       return open_tcp("0.0.0.0", port, options, loopback, error);
     }
     if (r < 0) r = failed(where, r, false, error);
   }
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   return r;
 }
 

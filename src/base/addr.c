@@ -11,6 +11,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/rare.h"
+
 static const struct sockaddr_in *as_in(const struct mb_addr *addr) {
   return addr->len >= sizeof(struct sockaddr_in) && addr->any.sa_family == AF_INET
              ? (const struct sockaddr_in *)&addr->storage
@@ -113,7 +115,7 @@ size_t mb_addr_path(const struct mb_addr *addr,
 static void add_scope(uint32_t scope, char text[MB_ADDR_TEXT_MAX]) {
   char name[IF_NAMESIZE];
   size_t at = strlen(text);
-  if (if_indextoname(scope, name)) {
+  if (MB_RARE(if_indextoname)(scope, name)) {
     snprintf(text + at, MB_ADDR_TEXT_MAX - at, "%%%s", name);
   } else {
     snprintf(text + at, MB_ADDR_TEXT_MAX - at, "%%%u", scope);

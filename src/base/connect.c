@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/rare.h"
 #include "base/refused.h"
 
 /*
@@ -42,7 +43,7 @@ int mb_resolve(const char *host, const char *port, bool passive, struct addrinfo
     return EAI_SYSTEM;
   }
   if (r == 0) hints.ai_flags |= AI_NUMERICHOST;
-  int code = getaddrinfo(host, port, &hints, ret);
+  int code = MB_RARE(getaddrinfo)(host, port, &hints, ret);
   /* A resolver that may ask nobody says no more than that it failed. */
   if (code != 0 && r != 0) mb_refused(EPERM, MB_REFUSED_NAMES, host, 0);
   return r == 0 ? code : true_failure(code);
@@ -67,7 +68,7 @@ void mb_attempt_set_addresses(struct mb_attempt *a, struct addrinfo *addresses) 
 
 void mb_attempt_free(struct mb_attempt *a, struct mb_alloc *alloc) {
   if (!a) return;
-  if (a->addresses) freeaddrinfo(a->addresses);
+  if (a->addresses) MB_RARE(freeaddrinfo)(a->addresses);
   mb_alloc(alloc, a, a->size, 0);
 }
 

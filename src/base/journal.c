@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/rare.h"
+
 #define SOCKET_PATH "/run/systemd/journal/socket"
 /* The longest are those of the request log: a whole line, and its fields. */
 #define MESSAGE_MAX 12288
@@ -64,8 +66,8 @@ int mb_journal_send(const struct mb_journal_field *fields, size_t count) {
   int fd = kept_fd >= 0 ? kept_fd : open_socket();
   if (fd < 0) return -errno;
   const struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
-  ssize_t n = sendto(fd, message.bytes, message.size, MSG_NOSIGNAL, (const struct sockaddr *)&to,
-                     sizeof to);
+  ssize_t n = MB_RARE(sendto)(fd, message.bytes, message.size, MSG_NOSIGNAL,
+                              (const struct sockaddr *)&to, sizeof to);
   int r = n < 0 ? -errno : 0;
   if (fd != kept_fd) close(fd);
   return r;

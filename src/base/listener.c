@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/rare.h"
 #include "base/refused.h"
 
 /* A client may vanish between poll and accept, so the socket has O_NONBLOCK also when we wait. */
@@ -34,7 +35,8 @@ static int bind_tcp(int fd, const struct addrinfo *address, const struct mb_list
   if (!set_on(fd, SOL_SOCKET, SO_REUSEADDR, !o->no_reuseaddr) ||
       !set_on(fd, SOL_SOCKET, SO_REUSEPORT, o->reuseport) ||
       !set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only && address->ai_family == AF_INET6) ||
-      bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, SOMAXCONN) != 0)
+      MB_RARE(bind)(fd, address->ai_addr, address->ai_addrlen) != 0 ||
+      MB_RARE(listen)(fd, SOMAXCONN) != 0)
     return -errno;
   return 0;
 }
@@ -58,7 +60,8 @@ static int remove_file(const struct mb_addr *addr, bool any) {
   char path[sizeof addr->local.sun_path + 1];
   struct stat st;
   if (mb_addr_path(addr, path) == 0 || path[0] == '@') return -EADDRINUSE;
-  if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : -errno; /* gone meanwhile */
+  if (MB_RARE_LARGE(lstat)(path, &st) != 0)
+    return errno == ENOENT ? 0 : -errno; /* gone meanwhile */
   if (!S_ISSOCK(st.st_mode) && (!any || S_ISDIR(st.st_mode))) return -EEXIST;
   return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
@@ -70,11 +73,11 @@ static int remove_file(const struct mb_addr *addr, bool any) {
 static int bind_file(int fd, const struct mb_addr *addr, const struct mb_listener_options *o) {
   char path[sizeof addr->local.sun_path + 1];
   int mask = o->mode ? 0777 : o->mask;
-  mode_t before = mask ? umask((mode_t)mask) : 0;
-  int r = bind(fd, &addr->any, addr->len) == 0 ? 0 : -errno;
-  if (mask) umask(before);
+  mode_t before = mask ? MB_RARE(umask)((mode_t)mask) : 0;
+  int r = MB_RARE(bind)(fd, &addr->any, addr->len) == 0 ? 0 : -errno;
+  if (mask) MB_RARE(umask)(before);
   if (r < 0 || !o->mode || mb_addr_path(addr, path) == 0 || path[0] == '@') return r;
-  return chmod(path, (mode_t)o->mode) == 0 ? 0 : -errno;
+  return MB_RARE(chmod)(path, (mode_t)o->mode) == 0 ? 0 : -errno;
 }
 
 static int bind_local(int fd, const struct mb_addr *addr, const struct mb_listener_options *o) {
@@ -84,7 +87,7 @@ static int bind_local(int fd, const struct mb_addr *addr, const struct mb_listen
     if (r == 0) r = bind_file(fd, addr, o);
   }
   if (r < 0) return r;
-  return listen(fd, SOMAXCONN) == 0 ? 0 : -errno;
+  return MB_RARE(listen)(fd, SOMAXCONN) == 0 ? 0 : -errno;
 }
 
 int mb_listener_local(const struct mb_addr *addr, const struct mb_listener_options *options) {

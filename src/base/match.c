@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/rare.h"
+
 static bool same_ip4(const struct mb_addr *local, const void *bytes) {
   const unsigned char *ip4 = mb_addr_ip4(local);
   return ip4 && memcmp(ip4, bytes, 4) == 0;
@@ -41,14 +43,14 @@ bool mb_match_address(const struct mb_addr *wanted, const struct mb_addr *local)
 
 bool mb_match_name(const char *host, const struct mb_addr *local) {
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
-  if (getaddrinfo(host, NULL, &hints, &list) != 0) return false;
+  if (MB_RARE(getaddrinfo)(host, NULL, &hints, &list) != 0) return false;
   bool found = false;
   for (const struct addrinfo *a = list; a && !found; a = a->ai_next) {
     struct mb_addr other = {.len = a->ai_addrlen};
     memcpy(&other.storage, a->ai_addr, a->ai_addrlen);
     found = mb_match_address(&other, local);
   }
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   return found;
 }
 

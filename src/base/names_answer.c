@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/names_record.h"
+#include "base/rare.h"
 
 /* Begins an answer; errno and h_errno are those of the call before. */
 static void begin(struct mb_names_record *answer, int code) {
@@ -27,7 +28,7 @@ static void answer_addrinfo(struct mb_names_record *request, struct mb_names_rec
   hints.ai_socktype = mb_names_get_number(request);
   hints.ai_protocol = mb_names_get_number(request);
   if (!mb_names_is_complete(request)) return;
-  int code = getaddrinfo(host, service, &hints, &list), count = 0;
+  int code = MB_RARE(getaddrinfo)(host, service, &hints, &list), count = 0;
   begin(answer, code);
   if (code != 0) return;
   for (const struct addrinfo *a = list; a; a = a->ai_next) count++;
@@ -40,7 +41,7 @@ static void answer_addrinfo(struct mb_names_record *request, struct mb_names_rec
     mb_names_put_bytes(answer, a->ai_addr, a->ai_addrlen);
     mb_names_put_text(answer, a->ai_canonname);
   }
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
 }
 
 static void answer_nameinfo(struct mb_names_record *request, struct mb_names_record *answer) {
@@ -52,9 +53,9 @@ static void answer_nameinfo(struct mb_names_record *request, struct mb_names_rec
   if (!mb_names_is_complete(request) || size > sizeof address) return;
   memcpy(&address, bytes, size);
   char host[NI_MAXHOST] = "", service[NI_MAXSERV] = "";
-  int code =
-      getnameinfo((const struct sockaddr *)&address, (socklen_t)size, host,
-                  wants_host ? sizeof host : 0, service, wants_service ? sizeof service : 0, flags);
+  int code = MB_RARE(getnameinfo)((const struct sockaddr *)&address, (socklen_t)size, host,
+                                  wants_host ? sizeof host : 0, service,
+                                  wants_service ? sizeof service : 0, flags);
   begin(answer, code);
   if (code != 0) return;
   mb_names_put_text(answer, host);
@@ -84,7 +85,7 @@ static void put_host(struct mb_names_record *answer, const struct hostent *host)
 
 static void answer_host(struct mb_names_record *request, struct mb_names_record *answer) {
   const char *name = mb_names_get_text(request);
-  if (name && mb_names_is_complete(request)) put_host(answer, gethostbyname(name));
+  if (name && mb_names_is_complete(request)) put_host(answer, MB_RARE(gethostbyname)(name));
 }
 
 static void answer_host_of(struct mb_names_record *request, struct mb_names_record *answer) {
@@ -94,7 +95,7 @@ static void answer_host_of(struct mb_names_record *request, struct mb_names_reco
   char address[16] = {0}; /* the C library reads as many bytes as the family has */
   if (!mb_names_is_complete(request) || size > sizeof address) return;
   memcpy(address, bytes, size);
-  put_host(answer, gethostbyaddr(address, (socklen_t)size, family));
+  put_host(answer, MB_RARE(gethostbyaddr)(address, (socklen_t)size, family));
 }
 
 static void put_protocol(struct mb_names_record *answer, const struct protoent *protocol) {
@@ -107,12 +108,12 @@ static void put_protocol(struct mb_names_record *answer, const struct protoent *
 
 static void answer_protocol(struct mb_names_record *request, struct mb_names_record *answer) {
   const char *name = mb_names_get_text(request);
-  if (name && mb_names_is_complete(request)) put_protocol(answer, getprotobyname(name));
+  if (name && mb_names_is_complete(request)) put_protocol(answer, MB_RARE(getprotobyname)(name));
 }
 
 static void answer_protocol_of(struct mb_names_record *request, struct mb_names_record *answer) {
   int number = mb_names_get_number(request);
-  if (mb_names_is_complete(request)) put_protocol(answer, getprotobynumber(number));
+  if (mb_names_is_complete(request)) put_protocol(answer, MB_RARE(getprotobynumber)(number));
 }
 
 int mb_names_answer(void) {

@@ -143,11 +143,11 @@ bool mb_trust_is_open(const struct mb_addr *local) {
   for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
     /* A link here is none of a path without links: nobody knows where it leads. */
-    if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return true;
+    if (MB_RARE_LARGE(lstat)(path, &st) != 0 || !S_ISDIR(st.st_mode)) return true;
     if (!(st.st_mode & S_IXOTH)) return false;
     *slash = '/';
   }
-  return lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode) || st.st_mode & S_IWOTH;
+  return MB_RARE_LARGE(lstat)(path, &st) != 0 || !S_ISSOCK(st.st_mode) || st.st_mode & S_IWOTH;
 }
 
 bool mb_trust_is_own_peer(int fd) {

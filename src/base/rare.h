@@ -46,39 +46,80 @@ static inline int mb_rare_prctl(int option, unsigned long value) {
 }
 
 /*
- * The functions of the C library that are looked up when they are called. mb-handle-static has them by this list: it
- * looks nothing up (src/static/modules.c).
+ * The functions of the C library that are looked up when they are called. mb-handle-static has them by these lists: it
+ * looks nothing up (src/static/modules.c). Those of the second have another name where sizes of files have 64 bits and
+ * pointers 32.
  */
 #define MB_RARE_FUNCTIONS(X) \
+  X(bind)                    \
+  X(chmod)                   \
+  X(clock_nanosleep)         \
+  X(closedir)                \
   X(eventfd)                 \
+  X(fchmod)                  \
+  X(freeaddrinfo)            \
+  X(fsync)                   \
+  X(gai_strerror)            \
+  X(getaddrinfo)             \
   X(getcwd)                  \
+  X(gethostbyaddr)           \
+  X(gethostbyname)           \
+  X(gethostname)             \
+  X(getnameinfo)             \
+  X(getprotobyname)          \
+  X(getprotobynumber)        \
+  X(hstrerror)               \
+  X(if_indextoname)          \
+  X(inet_aton)               \
   X(inotify_add_watch)       \
   X(inotify_init1)           \
-  X(lseek)                   \
+  X(listen)                  \
   X(malloc_trim)             \
   X(memfd_create)            \
   X(memmove)                 \
-  X(mmap)                    \
   X(munmap)                  \
+  X(opendir)                 \
   X(pipe2)                   \
   X(realpath)                \
+  X(recvfrom)                \
   X(recvmsg)                 \
+  X(sendto)                  \
   X(signalfd)                \
   X(socketpair)              \
   X(strdup)                  \
   X(strsignal)               \
-  X(sysconf)
+  X(sysconf)                 \
+  X(umask)
+
+#define MB_RARE_LARGE_FUNCTIONS(X) \
+  X(ftruncate)                     \
+  X(lseek)                         \
+  X(lstat)                         \
+  X(mmap)                          \
+  X(readdir)
+
+#if defined __USE_FILE_OFFSET64 && !defined __LP64__
+#define MB_RARE_LARGE_NAME(name) #name "64"
+#else
+#define MB_RARE_LARGE_NAME(name) #name
+#endif
 
 #define MB_RARE_IS_LISTED(name) mb_rare_is_listed_##name,
-enum { MB_RARE_FUNCTIONS(MB_RARE_IS_LISTED) };
+#define MB_RARE_IS_LARGE(name)  mb_rare_is_large_##name,
+enum { MB_RARE_FUNCTIONS(MB_RARE_IS_LISTED) MB_RARE_LARGE_FUNCTIONS(MB_RARE_IS_LARGE) };
 #undef MB_RARE_IS_LISTED
+#undef MB_RARE_IS_LARGE
 
 /*
- * A function of that list: MB_RARE(mmap)(...). Each call looks it up again. It is there, as it is a part of the C
+ * A function of the first list: MB_RARE(munmap)(...). Each call looks it up again. It is there, as it is a part of the C
  * library. The name of a function that the list lacks does not compile.
  */
 #define MB_RARE(name) \
   ((void)mb_rare_is_listed_##name, (__typeof__(&name))dlsym(RTLD_DEFAULT, #name))
+
+/* The same for one of the second list. */
+#define MB_RARE_LARGE(name) \
+  ((void)mb_rare_is_large_##name, (__typeof__(&name))dlsym(RTLD_DEFAULT, MB_RARE_LARGE_NAME(name)))
 
 /* isatty(3): nothing but a terminal has the size of a window. */
 static inline bool mb_rare_isatty(int fd) {

@@ -44,8 +44,8 @@ static int prepare(int fd, int input) {
     return -EINVAL;
   }
   /* Input may hold passwords. A new file has this mode, and a sandbox would refuse to set it. */
-  if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) != 0) return -errno;
-  if (ftruncate(fd, 0) != 0) return -errno;
+  if ((st.st_mode & 07777) != 0600 && MB_RARE(fchmod)(fd, 0600) != 0) return -errno;
+  if (MB_RARE_LARGE(ftruncate)(fd, 0) != 0) return -errno;
   return 0;
 }
 

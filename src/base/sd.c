@@ -16,6 +16,8 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include "base/rare.h"
+
 #define JOURNAL_STREAM_SOCKET "/run/systemd/journal/stdout"
 
 /*
@@ -58,8 +60,8 @@ int mb_sd_notify(const char *state) {
   int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
   int r = 0;
-  while (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
-                (socklen_t)size) < 0) {
+  while (MB_RARE(sendto)(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
+                         (socklen_t)size) < 0) {
     r = -errno;
     if (r != -EINTR) break;
     r = 0;

@@ -11,6 +11,7 @@
 
 #include "base/fdio.h"
 #include "base/listener.h"
+#include "base/rare.h"
 #include "socket/handle.h"
 #include "state/io_args.h"
 #include "state/object.h"
@@ -176,7 +177,7 @@ static int listen_at(lua_State *L, const struct mb_io_endpoint *endpoint,
   int results = mb_io_resolve(L, endpoint, true, &addresses);
   if (results > 0) return results;
   *ret_fd = mb_listener_tcp(addresses, options);
-  freeaddrinfo(addresses);
+  MB_RARE(freeaddrinfo)(addresses);
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/connect.h"
+#include "base/rare.h"
 #include "state/state.h"
 
 #define PORT_MAX 65535
@@ -60,7 +61,7 @@ int mb_io_resolve(lua_State *L, const struct mb_io_endpoint *endpoint, bool pass
     code = mb_resolve(endpoint->host, endpoint->port, passive, ret);
   if (code == 0) return 0;
   if (code == EAI_SYSTEM) return mb_io_push_error(L, endpoint->target, -errno);
-  const char *why = code == EAI_SERVICE ? "Unknown service" : gai_strerror(code);
+  const char *why = code == EAI_SERVICE ? "Unknown service" : MB_RARE(gai_strerror)(code);
   lua_pushnil(L);
   lua_pushfstring(L, "%s: %s", endpoint->target, why);
   lua_pushinteger(L, code);

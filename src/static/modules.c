@@ -3,9 +3,12 @@
  * same names when the program is linked: those that Lua and MB_RARE call, and those by which the C library itself loads
  * parts of its own (NSS, gconv, libgcc_s). A shared object of another version of the C library can so never get in.
  */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <malloc.h>
+#include <net/if.h>
+#include <netdb.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,8 @@
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mathematics.h"
@@ -46,17 +51,16 @@ void mb_mathematics_load(void) {}
 /* ---- for MB_RARE ---- */
 
 void *dlsym(void *restrict handle, const char *restrict name) {
-  static const struct {
-    const char *name;
-    void *function;
-  } rows[] = {
-#define ROW(function) {#function, (void *)function},
-      MB_RARE_FUNCTIONS(ROW)
-#undef ROW
-  };
-  for (size_t i = 0; handle == RTLD_DEFAULT && i < sizeof rows / sizeof rows[0]; i++) {
-    if (strcmp(rows[i].name, name) == 0) return rows[i].function;
-  }
+  if (handle != RTLD_DEFAULT) return NULL;
+    /* Code, not a table: that would be relocated at every start. */
+#define FIND(function) \
+  if (strcmp(name, #function) == 0) return (void *)function;
+  MB_RARE_FUNCTIONS(FIND)
+#undef FIND
+#define FIND(function) \
+  if (strcmp(name, MB_RARE_LARGE_NAME(function)) == 0) return (void *)function;
+  MB_RARE_LARGE_FUNCTIONS(FIND)
+#undef FIND
   return NULL;
 }
 

@@ -14,6 +14,7 @@
 #include "api/luasocket/luasocket_select.h"
 #include "api/luasocket/luasocket_tcp.h"
 #include "base/fdio.h"
+#include "base/rare.h"
 #include "socket/standin.h"
 #include "state/lazy_functions.h"
 
@@ -40,7 +41,7 @@ static int module_gettime(lua_State *L) {
 static int module_sleep(lua_State *L) {
   int64_t end = mb_standin_pause(L, mb_now_usec() + mb_usec_of(luaL_checknumber(L, 1)));
   struct timespec until = {.tv_sec = end / 1000000, .tv_nsec = end % 1000000 * 1000};
-  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
+  while (MB_RARE(clock_nanosleep)(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
   mb_standin_paused(L);
   return 0;
 }

@@ -9,6 +9,7 @@
 #include "api/luasocket/luasocket_methods.h"
 #include "api/luasocket/luasocket_object.h"
 #include "base/addr.h"
+#include "base/rare.h"
 #include "base/refused.h"
 #include "socket/standin.h"
 #include "state/state.h"
@@ -44,7 +45,7 @@ const char *mb_luasocket_resolve(lua_State *L, const char *host, const char *por
       .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0};
   if (mb_luasocket_is_out_of_range(port)) return mb_luasocket_no_port(L, port);
   if (strcmp(host, "*") == 0) host = NULL;
-  int code = getaddrinfo(host, port, &hints, ret);
+  int code = MB_RARE(getaddrinfo)(host, port, &hints, ret);
   if (code == EAI_SERVICE) return mb_luasocket_no_port(L, port);
   if (code != 0 && host) mb_refused(EPERM, MB_REFUSED_NAMES, host, 0);
   return code == 0 ? NULL : mb_luasocket_gai_error(code);
@@ -78,7 +79,7 @@ static int push_addr(lua_State *L, const struct mb_addr *addr) {
     return push_name(L, text, 0, "unix");
   }
   /* mb_addr_text would be wrong here: for LuaSocket a mapped IPv4 address is an IPv6 address. */
-  if (getnameinfo(&addr->any, addr->len, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0)
+  if (MB_RARE(getnameinfo)(&addr->any, addr->len, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0)
     return mb_luasocket_fail(L, mb_luasocket_strerror(-EAFNOSUPPORT));
   return push_name(L, text, mb_addr_port(addr), family == AF_INET ? "inet" : "inet6");
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "api/luasocket/luasocket_object.h"
+#include "base/rare.h"
 #include "base/refused.h"
 
 /*
@@ -20,14 +21,15 @@
 static int dns_getaddrinfo(lua_State *L) {
   const char *host = luaL_checkstring(L, 1);
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
-  int code = getaddrinfo(host, NULL, &hints, &list);
+  int code = MB_RARE(getaddrinfo)(host, NULL, &hints, &list);
   if (code != 0) mb_refused(EPERM, MB_REFUSED_NAMES, host, 0);
   if (code != 0) return mb_luasocket_fail(L, mb_luasocket_gai_error(code));
   lua_newtable(L);
   lua_Integer n = 0;
   for (const struct addrinfo *a = list; a; a = a->ai_next) {
     char text[NI_MAXHOST];
-    if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0)
+    if (MB_RARE(getnameinfo)(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0,
+                             NI_NUMERICHOST) != 0)
       continue;
     lua_createtable(L, 0, 2);
     lua_pushstring(L, a->ai_family == AF_INET ? "inet" : "inet6");
@@ -36,7 +38,7 @@ static int dns_getaddrinfo(lua_State *L) {
     lua_setfield(L, -2, "addr");
     lua_rawseti(L, -2, ++n);
   }
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   return 1;
 }
 
@@ -49,20 +51,20 @@ static int dns_getnameinfo(lua_State *L) {
   const char *service = luaL_optstring(L, 2, NULL);
   if (!host && !service) return luaL_error(L, "host and serv cannot be both nil");
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
-  int code = getaddrinfo(host, service, &hints, &list);
+  int code = MB_RARE(getaddrinfo)(host, service, &hints, &list);
   if (code != 0) return mb_luasocket_fail(L, mb_luasocket_gai_error(code));
   char name[NI_MAXHOST], port[NI_MAXSERV] = "";
   lua_newtable(L);
   lua_Integer n = 0;
   for (const struct addrinfo *a = list; a; a = a->ai_next) {
-    if (getnameinfo(a->ai_addr, a->ai_addrlen, name, host ? sizeof name : 0, port,
-                    service ? sizeof port : 0, 0) != 0)
+    if (MB_RARE(getnameinfo)(a->ai_addr, a->ai_addrlen, name, host ? sizeof name : 0, port,
+                             service ? sizeof port : 0, 0) != 0)
       continue;
     if (!host) continue;
     lua_pushstring(L, name);
     lua_rawseti(L, -2, ++n);
   }
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   if (!service) return 1;
   lua_pushstring(L, port);
   return 2;
@@ -94,13 +96,15 @@ static void push_host(lua_State *L, const struct hostent *host) {
 }
 
 static int host_error(lua_State *L) {
-  return mb_luasocket_fail(L, h_errno == HOST_NOT_FOUND ? "host not found" : hstrerror(h_errno));
+  return mb_luasocket_fail(
+      L, h_errno == HOST_NOT_FOUND ? "host not found" : MB_RARE(hstrerror)(h_errno));
 }
 
 static const struct hostent *look_up(const char *name) {
   struct in_addr address;
-  if (inet_aton(name, &address)) return gethostbyaddr(&address, sizeof address, AF_INET);
-  return gethostbyname(name);
+  if (MB_RARE(inet_aton)(name, &address))
+    return MB_RARE(gethostbyaddr)(&address, sizeof address, AF_INET);
+  return MB_RARE(gethostbyname)(name);
 }
 
 /* dns.tohostname(address): returns the host's name, and the table of push_host; or nil, message. */
@@ -127,7 +131,7 @@ static int dns_toip(lua_State *L) {
 /* dns.gethostname(): returns the name of this host; or nil, message. */
 static int dns_gethostname(lua_State *L) {
   char name[HOST_NAME_MAX + 1];
-  if (gethostname(name, sizeof name) != 0) return mb_luasocket_fail(L, strerror(errno));
+  if (MB_RARE(gethostname)(name, sizeof name) != 0) return mb_luasocket_fail(L, strerror(errno));
   lua_pushstring(L, name);
   return 1;
 }

@@ -3,6 +3,8 @@
 #include <netdb.h>
 #include <string.h>
 
+#include "base/rare.h"
+
 #include "api/luasocket/luasocket_object.h"
 
 const char *mb_luasocket_strerror(int r) {
@@ -54,7 +56,7 @@ const char *mb_luasocket_gai_error(int code) {
     case EAI_SYSTEM:
       return strerror(errno);
     default:
-      return gai_strerror(code);
+      return MB_RARE(gai_strerror)(code);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "api/luasocket/luasocket_methods.h"
 #include "base/fdio.h"
 #include "base/listener.h"
+#include "base/rare.h"
 #include "socket/standin.h"
 #include "state/state.h"
 
@@ -24,7 +25,7 @@ const char *mb_luasocket_listen(lua_State *L, int object, int backlog) {
   }
   if (s->stands_in) {
     mb_standin_listen();
-  } else if (!s->elsewhere && listen(s->fd, backlog) != 0) {
+  } else if (!s->elsewhere && MB_RARE(listen)(s->fd, backlog) != 0) {
     return mb_luasocket_strerror(-errno);
   }
   mb_luasocket_become(L, object, MB_LUASOCKET_SERVER);

@@ -12,6 +12,7 @@
 #include "api/luasocket/luasocket_object.h"
 #include "api/luasocket/luasocket_server.h"
 #include "base/fdio.h"
+#include "base/rare.h"
 #include "base/refused.h"
 #include "socket/standin.h"
 
@@ -76,7 +77,7 @@ static const char *bind_socket(lua_State *L, struct mb_luasocket *s, const struc
   int r = -EADDRNOTAVAIL;
   for (const struct addrinfo *a = list; a; a = a->ai_next) {
     r = ensure_socket(L, s, a->ai_family);
-    if (r == 0 && bind(s->fd, a->ai_addr, a->ai_addrlen) != 0) r = -errno;
+    if (r == 0 && MB_RARE(bind)(s->fd, a->ai_addr, a->ai_addrlen) != 0) r = -errno;
     if (r == 0) return NULL;
   }
   mb_refused(-r, MB_REFUSED_LISTEN, NULL, 0);
@@ -112,7 +113,7 @@ static const char *bind_to(lua_State *L, struct mb_luasocket *s, const char *hos
   const char *error = mb_luasocket_resolve(L, host, port, s->family, true, &list);
   if (error) return error;
   error = mb_standin_active() ? stand_in(L, s, list) : bind_socket(L, s, list);
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   return error;
 }
 
@@ -135,8 +136,8 @@ static const char *serve_at(lua_State *L, const struct addrinfo *address, const 
                             int backlog) {
   char host[NI_MAXHOST];
   const int on = 1;
-  if (getnameinfo(address->ai_addr, address->ai_addrlen, host, sizeof host, NULL, 0,
-                  NI_NUMERICHOST) != 0)
+  if (MB_RARE(getnameinfo)(address->ai_addr, address->ai_addrlen, host, sizeof host, NULL, 0,
+                           NI_NUMERICHOST) != 0)
     return "no info on address";
   struct mb_luasocket *s = push_master(L, address->ai_family);
   if (!mb_standin_active()) {
@@ -176,7 +177,7 @@ int mb_luasocket_bind(lua_State *L) {
     lua_replace(L, 3);
     lua_settop(L, 3);
   }
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   return error ? mb_luasocket_fail(L, error) : 1;
 }
 
@@ -252,7 +253,7 @@ static const char *connect_to(lua_State *L, int object, const char *host, const 
   const char *error = mb_luasocket_resolve(L, host, port, family, false, &list);
   if (!error) {
     int r = try_addresses(L, s, list);
-    freeaddrinfo(list);
+    MB_RARE(freeaddrinfo)(list);
     if (s->fd >= 0) attach(s, r);
     if (r < 0) error = mb_luasocket_strerror(r);
   } else if (s->fd >= 0) {
@@ -298,7 +299,7 @@ static int connect_from(lua_State *L, int family) {
     error = mb_luasocket_resolve(L, local_host, local_port, family, true, &list);
     if (!error) {
       error = bind_socket(L, s, list);
-      freeaddrinfo(list);
+      MB_RARE(freeaddrinfo)(list);
     }
   }
   if (!error) error = connect_to(L, object, host, port, local_host ? s->family : family);

@@ -10,6 +10,7 @@
 #include "api/mb/lua51.h"
 #include "base/connect.h"
 #include "base/fdio.h"
+#include "base/rare.h"
 #include "socket/standin.h"
 #include "state/libraries.h"
 #include "state/state.h"
@@ -253,14 +254,14 @@ static int style_claims(lua_State *L) {
   if (*host == '\0' || strcmp(host, "*") == 0) host = "0.0.0.0";
   int code = mb_resolve(host, port, true, &list);
   if (code == EAI_SYSTEM) return push_refusal(L, strerror(errno));
-  if (code != 0) return push_refusal(L, gai_strerror(code));
+  if (code != 0) return push_refusal(L, MB_RARE(gai_strerror)(code));
   bool found = false;
   for (const struct addrinfo *a = list; a && !found; a = a->ai_next) {
     struct mb_addr addr = {.len = a->ai_addrlen};
     memcpy(&addr.storage, a->ai_addr, a->ai_addrlen);
     found = mb_standin_is(&addr);
   }
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   if (!found) {
     snprintf(wanted, sizeof wanted, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
     mb_standin_refuse(wanted, message);

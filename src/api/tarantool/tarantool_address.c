@@ -10,6 +10,7 @@
 
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
+#include "base/rare.h"
 
 /* ---- names and numbers ---- */
 
@@ -85,12 +86,12 @@ static int from_text(const char *host, const char *port, int family, struct mb_a
   struct addrinfo *list, hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
                                   .ai_family = family,
                                   .ai_socktype = SOCK_STREAM};
-  int code = getaddrinfo(host, port, &hints, &list);
+  int code = MB_RARE(getaddrinfo)(host, port, &hints, &list);
   if (code == EAI_ADDRFAMILY || code == EAI_FAMILY) return -EAFNOSUPPORT;
   if (code == EAI_MEMORY) return -ENOMEM;
   if (code != 0) return -EINVAL;
   copy_address(list, ret);
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   return 0;
 }
 
@@ -129,7 +130,8 @@ static void push_internet(lua_State *L, const struct mb_addr *addr, bool mapped)
   char host[NI_MAXHOST];
   if (mapped) {
     inet_ntop(AF_INET, mb_addr_ip4(addr), host, sizeof host);
-  } else if (getnameinfo(&addr->any, addr->len, host, sizeof host, NULL, 0, NI_NUMERICHOST) != 0) {
+  } else if (MB_RARE(getnameinfo)(&addr->any, addr->len, host, sizeof host, NULL, 0,
+                                  NI_NUMERICHOST) != 0) {
     *host = '\0';
   }
   lua_pushstring(L, host);
@@ -271,14 +273,15 @@ int mb_tarantool_getaddrinfo(lua_State *L) {
   const char *wrong = check_hints(L, &hints);
   if (wrong) return push_failure(L, EINVAL, wrong);
   if (host && *host == '\0') host = NULL;
-  int code = getaddrinfo(host, port, &hints, &list);
+  int code = MB_RARE(getaddrinfo)(host, port, &hints, &list);
   if (code != 0) {
     int number = errno_of(code);
-    return push_failure(L, number, code == EAI_SYSTEM ? strerror(number) : gai_strerror(code));
+    return push_failure(L, number,
+                        code == EAI_SYSTEM ? strerror(number) : MB_RARE(gai_strerror)(code));
   }
   lua_pushcfunction(L, push_list);
   lua_pushlightuserdata(L, list);
   int status = lua_pcall(L, 1, 1, 0);
-  freeaddrinfo(list);
+  MB_RARE(freeaddrinfo)(list);
   return status == LUA_OK ? 1 : lua_error(L);
 }

@@ -5,6 +5,7 @@
 #include "api/tarantool/tarantool_address.h"
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "base/rare.h"
 #include "base/refused.h"
 #include "socket/standin.h"
 #include "state/state.h"
@@ -70,7 +71,7 @@ int mb_tarantool_method_bind(lua_State *L) {
     return mb_tarantool_push_outcome(L, 0);
   }
   if (is_listener && !may_be_client(&addr)) return mb_tarantool_push_refusal(L, message);
-  return mb_tarantool_push_outcome(L, bind(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno);
+  return mb_tarantool_push_outcome(L, MB_RARE(bind)(s->fd, &addr.any, addr.len) == 0 ? 0 : -errno);
 }
 
 /* Returns whether a local address means that the socket is not bound yet. */
@@ -92,7 +93,7 @@ int mb_tarantool_method_listen(lua_State *L) {
   if (mb_standin_active() && getsockname(s->fd, &local.any, &local.len) == 0 &&
       !is_unbound(&local) && !mb_standin_claims(&local, message))
     return mb_tarantool_push_refusal(L, message);
-  return mb_tarantool_push_outcome(L, listen(s->fd, (int)backlog) == 0 ? 0 : -errno);
+  return mb_tarantool_push_outcome(L, MB_RARE(listen)(s->fd, (int)backlog) == 0 ? 0 : -errno);
 }
 
 static int accept_pretended(lua_State *L) {

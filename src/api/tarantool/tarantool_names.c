@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/rare.h"
+
 /* A new name needs a row. */
 const struct mb_tarantool_name mb_tarantool_families[] = {
     {"AF_UNSPEC", AF_UNSPEC}, {"PF_UNSPEC", AF_UNSPEC},   {"AF_INET", AF_INET},
@@ -89,7 +91,7 @@ const char *mb_tarantool_name(const struct mb_tarantool_name *table, int number)
 
 bool mb_tarantool_protocol_number(const char *name, int *ret_number) {
   if (mb_tarantool_number(protocols, name, ret_number)) return true;
-  const struct protoent *entry = getprotobyname(name);
+  const struct protoent *entry = MB_RARE(getprotobyname)(name);
   if (!entry) return false;
   *ret_number = entry->p_proto;
   return true;
@@ -98,6 +100,6 @@ bool mb_tarantool_protocol_number(const char *name, int *ret_number) {
 const char *mb_tarantool_protocol_name(int number) {
   const char *name = mb_tarantool_name(protocols, number);
   if (name) return name;
-  const struct protoent *entry = getprotobynumber(number);
+  const struct protoent *entry = MB_RARE(getprotobynumber)(number);
   return entry ? entry->p_name : NULL;
 }

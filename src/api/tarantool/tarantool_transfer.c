@@ -11,6 +11,7 @@
 #include "api/tarantool/tarantool_errno.h"
 #include "api/tarantool/tarantool_names.h"
 #include "api/tarantool/tarantool_socket.h"
+#include "base/rare.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
@@ -64,8 +65,8 @@ static ssize_t receive(int fd, void *data, size_t size, int flags, struct mb_add
   ssize_t n;
   do {
     if (from) from->len = sizeof from->storage;
-    n = recvfrom(fd, data, size, flags | MSG_DONTWAIT, from ? &from->any : NULL,
-                 from ? &from->len : NULL);
+    n = MB_RARE(recvfrom)(fd, data, size, flags | MSG_DONTWAIT, from ? &from->any : NULL,
+                          from ? &from->len : NULL);
   } while (n < 0 && errno == EINTR);
   return n < 0 ? -errno : n;
 }
@@ -252,8 +253,8 @@ static ssize_t send_to(const struct mb_tarantool_socket *s, const char *data, si
                        int flags, const struct mb_addr *to) {
   ssize_t n;
   do {
-    n = sendto(s->fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL, to ? &to->any : NULL,
-               to ? to->len : 0);
+    n = MB_RARE(sendto)(s->fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL,
+                        to ? &to->any : NULL, to ? to->len : 0);
   } while (n < 0 && errno == EINTR);
   return n < 0 ? -errno : n;
 }
