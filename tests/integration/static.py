@@ -460,6 +460,9 @@ def _():
     mbtest.write_file(f"{directory}/own.lua", "return 1")
     with open(f"{directory}/binary.lua", "wb") as f:
         f.write(b"\x1bLuaS")
+    os.symlink("/dev/zero", f"{directory}/zero.lua")
+    with open(f"{directory}/large.lua", "wb") as f:
+        f.truncate((1 << 24) + 1)
     path = f'package.path = "{directory}/?.lua;" .. package.path\n'
     by = "by which a module in C can be loaded"
     for text, why in (
@@ -467,11 +470,15 @@ def _():
         ('return function() require "cjson" end', 'SCRIPT, line 1, requires "cjson", which is no module in Lua'),
         (path + 'return function() return require "bad" end', f'{directory}/bad.lua, line 1, requires "sub.core", which is no module in Lua'),
         (path + 'return function() return require "binary" end', f"{directory}/binary.lua is compiled: it cannot be looked at"),
+        (path + 'return function() return require "zero" end', f"{directory}/zero.lua is no regular file: it cannot be looked at"),
+        (path + 'return function() return require "large" end', f"{directory}/large.lua is too large: it cannot be looked at"),
         ('\n\nreturn function(x) require(x) end', "SCRIPT, line 3, uses require without the plain name of a module"),
         ('return function(x) require("a" .. x) end', "SCRIPT, line 1, uses require without the plain name of a module"),
         ('return function() return pcall(require, "cjson") end', "SCRIPT, line 1, uses require without the plain name of a module"),
         ("return function() require [[cjson]] end", "SCRIPT, line 1, uses require without the plain name of a module"),
         ('return function() require "cj\\115on" end', "SCRIPT, line 1, uses require without the plain name of a module"),
+        ("return print -- the end\r, load", f"SCRIPT, line 1, uses load, {by}"),
+        ("\ufeff#!/usr/bin/lua [[\nreturn print, load -- ]]", f"SCRIPT, line 2, uses load, {by}"),
         ("return function() dofile('x') end", f"SCRIPT, line 1, uses dofile, {by}"),
         ("return function() loadfile('x') end", f"SCRIPT, line 1, uses loadfile, {by}"),
         ("return function(x) return ''..load(x) end", f"SCRIPT, line 1, uses load, {by}"),

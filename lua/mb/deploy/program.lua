@@ -6,7 +6,7 @@ local quote = require "mb.deploy.quote"
 
 local program = {}
 
-local FILES_MAX = 1000 -- that are looked at
+local FILES_MAX, SIZE_MAX = 1000, 1 << 24 -- files that are looked at, and bytes of each
 
 local function set(words)
   local members = {}
@@ -48,11 +48,11 @@ local function behind_quoted(text, at)
   local mark = text:sub(at, at)
   local i = at + 1
   while true do
-    i = text:find("[\\\"'\n]", i)
+    i = text:find("[\\\"'\n\r]", i)
     if not i then return nil end
     local c = text:sub(i, i)
     if c == mark then return i + 1 end
-    if c == "\n" then return nil end
+    if c == "\n" or c == "\r" then return nil end
     -- \z takes the white space that follows, and "\" before the end of a line takes that: none of it is a quote.
     if c == "\\" and text:sub(i + 1, i + 1) == "z" then
       i = text:match("^%s*()", i + 2)
@@ -74,7 +74,7 @@ local function tokens(text)
     local c = text:sub(at, at)
     if text:find("^%-%-", at) then
       stop = behind_long(text, at + 2)
-      if stop == nil then stop = text:find("\n", at, true) or #text + 1 end
+      if stop == nil then stop = text:find("[\n\r]", at) or #text + 1 end
       kind = nil
     elseif c == '"' or c == "'" then
       kind, stop = "string", behind_quoted(text, at)
@@ -129,12 +129,17 @@ local BY = "%s, uses %s, by which a module in C can be loaded"
 
 -- Returns the text of a file, or nil and why there is none.
 local function read(path)
+  local real = core.real_path(path)
+  if real and core.kind(real) ~= "file" then return nil, path .. " is no regular file" end
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
   local text
-  text, message = file:read("a")
+  text, message = file:read(SIZE_MAX + 1)
   file:close()
-  if not text then return nil, message end
+  if message then return nil, message end
+  text = text or "" -- read() has met the end at once
+  if #text > SIZE_MAX then return nil, path .. " is too large" end
+  text = text:gsub("^\xef\xbb\xbf", "") -- Lua skips that mark
   if text:find("^\27") or text:find("^#[^\n]*\n\27") then return nil, path .. " is compiled" end
   return text
 end
@@ -174,23 +179,23 @@ function program.examine(script, facts)
     if not text then return ("%s: it cannot be looked at"):format(message) end
     local list = tokens(text)
     if not list then return ("%s cannot be looked at"):format(file) end
+    local function line(token) return ("%s, line %d"):format(file, line_of(text, token.at)) end
     for i, token in ipairs(list) do
       local word = token.text
-      local function where() return ("%s, line %d"):format(file, line_of(text, token.at)) end
       for module, part in pairs(PARTS) do
-        if word:find(part, 1, true) then parts[module] = parts[module] or where() end
+        if word:find(part, 1, true) then parts[module] = parts[module] or line(token) end
       end
       if token.kind == "word" and word == "require" then
         local name = required(list, i)
-        if not name then return where() .. ", uses require without the plain name of a module" end
+        if not name then return line(token) .. ", uses require without the plain name of a module" end
         if name .. ".lua" == script:match("[^/]*$") then
-          return where() .. ", requires a module with the script's own name"
+          return line(token) .. ", requires a module with the script's own name"
         end
-        if OPEN[name] then return BY:format(where(), quote.show(name)) end
-        if not is_known(name) then return NOT_IN_LUA:format(where() .. ", requires", quote.show(name)) end
+        if OPEN[name] then return BY:format(line(token), quote.show(name)) end
+        if not is_known(name) then return NOT_IN_LUA:format(line(token) .. ", requires", quote.show(name)) end
       elseif token.kind == "word" and (ALWAYS[word] or (ALONE[word] and not is_field(list, i)))
         and not is_harmless(list, i) then
-        return BY:format(where(), word)
+        return BY:format(line(token), word)
       end
     end
   end
