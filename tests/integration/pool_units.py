@@ -259,6 +259,28 @@ def _():
         equal(sorted(more | {"PrivateTmp=yes", "ProtectHome=yes"}), sorted((drop_ins | more & {"ProtectHome=read-only"})), "what is for the system's manager alone")
 
 
+@test("in the manager's sandbox a name is looked up; a reload of a script that needs another program fails, and it serves")
+def _():
+    port = mbtest.free_port()
+    text = f"""listen{{{{proto="tcp", host="127.0.0.1", port={port}}}, connect=function(socket)
+      socket:write(tostring(require "mb.luasocket".dns.toip("localhost")))
+    end}}
+    """
+    script = source("names.lua", text)
+    serve(script)
+    equal(answer(("127.0.0.1", port)), (b"127.0.0.1", "eof"), "the look-up")
+    with open(f"/proc/{manager.prop('names.service', 'MainPID')}/cmdline", encoding="ascii", errors="replace") as f:
+        equal(f.read().split("\0")[0], mbtest.CHOSEN, "the program")
+    mbtest.write_file(script, 'require "socket.core"\n' + text)
+    said = manager.reload("names.service")
+    if mbtest.CHOSEN != mbtest.SHARED:
+        check("failed" in said, f"a reload that must fail: {said!r}")
+        said = 'mb-handle-static cannot run this: the script has loaded "socket.core", which is no module in Lua'
+        until(lambda: said in messages("names.service"), f"{messages('names.service')} say why")
+    equal(answer(("127.0.0.1", port)), (b"127.0.0.1", "eof"), "after that")
+    manager.stop_unit("names.socket")
+
+
 @test("systemd-analyze verify has nothing to say, for the user and for the system")
 def _():
     script = source("verify %n.lua", everything(1, "/a %b") + 'listen{{proto="tcp6", port=2}, {proto="local", path="@abc"}, connect=print}')

@@ -434,6 +434,7 @@ def _():
     path = f'package.path = "{directory}/?.lua;" .. package.path\n'
     for text in (
         "return function() end",
+        'local u, m = require "utf8", require "math" return function() return coroutine, os.time, bit32 end',
         'return require "moonbridge_http".generate_handler(function() end)',
         "return function() local http = require('moonbridge_http') end",
         'local a = require "mb.http_server" return print',
