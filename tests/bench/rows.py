@@ -338,7 +338,10 @@ POOL = (
     f" The pool and lua-http have {poolpeers.WORKERS} processes, nginx has one for each processor, http.server a thread"
     " for each connection. The program of LuaSocket serves one client after the other."
 )
-KEPT = "The same servers. Each client asks for the page again and again on one connection."
+KEPT = (
+    "The same servers, but for two that end the connection after each page. Each client asks for the page again and"
+    " again on one connection."
+)
 BY_INETD = ["openbsd-inetd", "lua5.3"]
 SERVERS = ["lua5.3", "lua-http", "nginx-light", "python3"]
 
