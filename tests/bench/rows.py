@@ -347,8 +347,8 @@ SERVERS = ["lua5.3", "lua-http", "nginx-light", "python3"]
 
 ROWS = {
     "start": Row(
-        "start", "us", "The time from posix_spawn to the end of the program. mb-handle, the shell and lua5.3 read ten"
-        " lines and write them again. lua-http and http.server are loaded, and no more.",
+        "start", "us per start", "The time from posix_spawn to the end of the program. mb-handle, the shell and lua5.3"
+        " read ten lines and write them again. lua-http and http.server are loaded, and no more.",
         ["lua5.3", "lua-http", "python3"], start, less=True,
     ),
     "inetd-1": Row(
