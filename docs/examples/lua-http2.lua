@@ -58,6 +58,6 @@ return function(socket)
   -- options.tls = nil would serve both, as the client begins.
   if file then options.tls, options.ctx = true, tls_context() end
   local server = http_server.new(options)
-  server:add_socket(cqueues_socket.fdopen(detach(socket)))
+  server:add_socket(cqueues_socket.fdopen {fd = detach(socket), nodelay = true})
   assert(server:loop())
 end

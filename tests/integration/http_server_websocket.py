@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -96,6 +97,26 @@ async def talk(port):
 def _():
     for port in (native, program):
         asyncio.run(asyncio.wait_for(talk(port), DEADLINE))
+
+
+async def fastest_round(port):
+    async with websockets.connect(f"ws://127.0.0.1:{port}/chat", subprotocols=["chat"], ping_interval=None) as ws:
+        rounds = []
+        for _ in range(10):
+            began = time.monotonic()
+            for _ in range(8):
+                await ws.send("small")
+            for _ in range(8):
+                await ws.recv()
+            rounds.append(time.monotonic() - began)
+        return min(rounds)
+
+
+@test("small messages do not wait for the client's acknowledgements, which it delays by 40 ms")
+def _():
+    for port in (native, program):
+        seconds = asyncio.run(asyncio.wait_for(fastest_round(port), DEADLINE))
+        check(seconds < 0.03, f"the fastest of ten rounds took {seconds:.3f} s")
 
 
 CLIENT = """
