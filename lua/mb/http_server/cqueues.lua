@@ -38,7 +38,7 @@ end
 -- Makes a socket of cqueues of a connection, as lua-http makes them. The socket of ours is closed.
 function cqueues.give(ours)
   local fd, unread = detach(ours, true)
-  -- nodelay, as lua-http has it for its own: else small frames of WebSocket would wait for acknowledgements, 40 ms each.
+  -- nodelay, as lua-http has it for its own: else small frames of WebSocket wait 40 ms for acknowledgements.
   local theirs, number = package.loaded["cqueues.socket"].fdopen {fd = fd, nodelay = true}
   if not theirs then error("take_socket: " .. require "cqueues.errno".strerror(number), 3) end
   theirs:setvbuf("full", math.huge)
