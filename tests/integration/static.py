@@ -274,6 +274,40 @@ def _():
     equal((out[:4], log), ("nil ", ""), "an empty answer")
 
 
+# Has mb-handle answer, and changes one byte of that: which one, and to what, is the count of the calls so far.
+CHANGING = f"""#!{sys.executable} -IS
+import os, select, socket, subprocess
+with socket.socket(fileno=os.dup(0)) as asking:
+    request = asking.recv(65536)
+count = os.path.getsize("NOTE")
+with open("NOTE", "a") as note:
+    note.write("x")
+ours, theirs = socket.socketpair()
+with theirs:
+    child = subprocess.Popen(["mb-handle-names"], executable="{SHARED}", stdin=theirs, stdout=theirs)
+ours.sendall(request)
+answer = bytearray()
+while chunk := ours.recv(65536):
+    answer += chunk
+child.wait()
+at, value = 16 + count * 7 % (len(answer) - 16), (0, 0xff, 5)[count % 3]
+answer[at] = value
+os.write(1, answer)
+"""
+
+
+@static_test("an answer that was changed anywhere is a wrong answer, or none; the program goes on")
+def _():
+    note = mbtest.write_file(mbtest.tmp("changed"), "")
+    program = place("changing", CHANGING.replace("NOTE", note))
+    out, _ = replayed(LOOK_UP + """
+    local calls = {dns.getaddrinfo, dns.toip, function(name) return require "mb.tarantool.socket".getaddrinfo(name, "ssh") end}
+    for i = 1, 120 do calls[(i - 1) // 40 + 1]("only.mb.test") end
+    show("end")
+    """, program=program)
+    equal((out, os.path.getsize(note)), ("end\n", 120), "the handler has come to its end, after so many look-ups")
+
+
 @static_test("a name of the program that does not end in -static; one that was replaced while it runs, as by an upgrade")
 def _():
     program = place("renamed")
