@@ -305,7 +305,8 @@ def _():
     for i = 1, 120 do calls[(i - 1) // 40 + 1]("only.mb.test") end
     show("end")
     """, program=program)
-    equal((out, os.path.getsize(note)), ("end\n", 120), "the handler has come to its end, after so many look-ups")
+    equal(out, "end\n", "the handler has come to its end")
+    check(os.path.getsize(note) >= 120, "after so many look-ups, and those for the names of changed protocols")
 
 
 @static_test("a name of the program that does not end in -static; one that was replaced while it runs, as by an upgrade")
