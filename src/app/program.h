@@ -20,8 +20,8 @@ extern const char mb_program_name[];
 bool mb_program_helps(int argc, char **argv, int *ret_status);
 
 /*
- * Becomes mb-handle where this program cannot do what the options say. It is called before a descriptor has changed, and
- * returns where there is nothing to hand over, or if mb-handle cannot be executed: mb_deploy says so then.
+ * Becomes mb-handle where this program cannot do what the options say. It is called before a descriptor has changed,
+ * and returns where there is nothing to hand over, or if mb-handle cannot be executed: mb_deploy says so then.
  */
 void mb_program_hand_over(const struct mb_options *options, char **argv);
 

@@ -7,8 +7,8 @@
 #include "sandbox/sandbox.h"
 
 /*
- * Replaces them by ones that do the same, and tell of what the sandbox has refused. What a module in C calls by itself is
- * not seen. May throw.
+ * Replaces them by ones that do the same, and tell of what the sandbox has refused. What a module in C calls by itself
+ * is not seen. May throw.
  */
 void mb_sandbox_lua_open(lua_State *L, const struct mb_sandbox *sandbox);
 

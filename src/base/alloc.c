@@ -6,10 +6,10 @@
 #include <string.h>
 
 /*
- * Small blocks come from an arena, which is a part of the program: a start allocates a thousand of them and frees hardly
- * one, and malloc's work for them and the headers of its blocks were a tenth of all its instructions, and three pages.
- * A freed block serves the next one of its size. Where the arena is full, malloc goes on. One arena serves all states
- * of the process. Tools that watch over malloc would not see these blocks: without the arena (0) they see all.
+ * Small blocks come from an arena, which is a part of the program: a start allocates a thousand of them and frees
+ * hardly one, and malloc's work for them and the headers of its blocks were a tenth of all its instructions, and three
+ * pages. A freed block serves the next one of its size. Where the arena is full, malloc goes on. One arena serves all
+ * states of the process. Tools that watch over malloc would not see these blocks: without the arena (0) they see all.
  */
 #ifndef MB_ARENA
 #ifdef __SANITIZE_ADDRESS__

@@ -111,8 +111,8 @@ enum { MB_RARE_FUNCTIONS(MB_RARE_IS_LISTED) MB_RARE_LARGE_FUNCTIONS(MB_RARE_IS_L
 #undef MB_RARE_IS_LARGE
 
 /*
- * A function of the first list: MB_RARE(munmap)(...). Each call looks it up again. It is there, as it is a part of the C
- * library. The name of a function that the list lacks does not compile.
+ * A function of the first list: MB_RARE(munmap)(...). Each call looks it up again. It is there, as it is a part of the
+ * C library. The name of a function that the list lacks does not compile.
  */
 #define MB_RARE(name) \
   ((void)mb_rare_is_listed_##name, (__typeof__(&name))dlsym(RTLD_DEFAULT, #name))

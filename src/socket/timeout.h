@@ -13,8 +13,8 @@
 void mb_timeout_open(lua_State *L);
 
 /*
- * Replaces os.exit, so that it limits the finalizers, when the library os is one of those that were opened (a set of bits, see
- * state/libraries.h). May throw.
+ * Replaces os.exit, so that it limits the finalizers, when the library os is one of those that were opened (a set of
+ * bits, see state/libraries.h). May throw.
  */
 void mb_timeout_limit_exit(lua_State *L, unsigned opened);
 
@@ -67,8 +67,8 @@ void mb_timeout_clear(void);
 void mb_timeout_guard(const struct mb_channel *connection);
 
 /*
- * Logs and ends the process as the alarm does when SIGXCPU comes: it has used the processor time that RLIMIT_CPU allows.
- * seconds  of processor time, for the log
+ * Logs and ends the process as the alarm does when SIGXCPU comes: it has used the processor time that RLIMIT_CPU
+ * allows. seconds  of processor time, for the log
  */
 void mb_timeout_processor(int64_t seconds);
 

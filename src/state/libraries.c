@@ -18,9 +18,9 @@ struct word {
   { text, sizeof text - 1, libraries }
 
 /*
- * Names of libraries, and words by which code reaches a library without its name: the table of globals; text that becomes code;
- * package.loaded; and debug, whose registry has all. What require finds is scanned itself, or opens all; but then it is too
- * late to load libm for it, where the process is locked.
+ * Names of libraries, and words by which code reaches a library without its name: the table of globals; text that
+ * becomes code; package.loaded; and debug, whose registry has all. What require finds is scanned itself, or opens all;
+ * but then it is too late to load libm for it, where the process is locked.
  */
 static const struct word words[] = {
     WORD("_ENV", MB_LIBRARIES_ALL),

@@ -1,8 +1,8 @@
 /*
- * Lua's standard libraries, opened when code names them. To fill the tables of them all is half of what a start executes,
- * and most scripts use a few. A library is a global table: code reaches it by its name, which stands in its text as a word,
- * or through a few other words, which name all globals at once or bring more code: then all are opened. So no code sees
- * that one was missing.
+ * Lua's standard libraries, opened when code names them. To fill the tables of them all is half of what a start
+ * executes, and most scripts use a few. A library is a global table: code reaches it by its name, which stands in its
+ * text as a word, or through a few other words, which name all globals at once or bring more code: then all are
+ * opened. So no code sees that one was missing.
  */
 #ifndef MB_LIBRARIES_H
 #define MB_LIBRARIES_H
@@ -29,8 +29,8 @@ enum {
 };
 
 /*
- * Returns the libraries that a text in Lua can reach: those whose names are words in it, also in comments and strings; all,
- * where a word like load or _G is. A precompiled chunk reaches all.
+ * Returns the libraries that a text in Lua can reach: those whose names are words in it, also in comments and strings;
+ * all, where a word like load or _G is. A precompiled chunk reaches all.
  */
 unsigned mb_libraries_named(const char *text, size_t size);
 

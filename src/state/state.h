@@ -53,8 +53,8 @@ void mb_state_keep_memory(void);
 void mb_state_close(lua_State *L);
 
 /*
- * A function for Lua: collects all garbage, also what finalizers have kept for a while. Then the collector rests for a while, as it does at
- * the beginning. May throw what a finalizer throws.
+ * A function for Lua: collects all garbage, also what finalizers have kept for a while. Then the collector rests for a
+ * while, as it does at the beginning. May throw what a finalizer throws.
  */
 int mb_state_collect(lua_State *L);
 
@@ -64,9 +64,8 @@ static inline struct mb_state *mb_state_of(lua_State *L) {
 }
 
 /*
- * Opens the standard libraries that are there from the beginning (state/libraries.h), and puts the script's directory into
- * package.path. May throw.
- * script  its path, which has to live as long as the state
+ * Opens the standard libraries that are there from the beginning (state/libraries.h), and puts the script's directory
+ * into package.path. May throw. script  its path, which has to live as long as the state
  */
 void mb_state_open(lua_State *L, const char *script);
 
@@ -80,9 +79,9 @@ void *mb_state_new_anchored(lua_State *L, size_t size);
 static inline struct mb_alloc *mb_state_alloc(lua_State *L) { return &mb_state_of(L)->alloc; }
 
 /*
- * A function for Lua: prepares a loaded state for processes that are copies of this one and serve many connections each: they begin without
- * garbage, and keep less of it. The pause of the collector stays as it is where the script has set one. May
- * throw what a finalizer throws.
+ * A function for Lua: prepares a loaded state for processes that are copies of this one and serve many connections
+ * each: they begin without garbage, and keep less of it. The pause of the collector stays as it is where the script
+ * has set one. May throw what a finalizer throws.
  */
 int mb_state_settle(lua_State *L);
 

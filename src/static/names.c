@@ -1,8 +1,8 @@
 /*
  * The C library's functions about names, in a program that may not load its name services: what is defined here takes
- * their place when mb-handle-static is linked. What is numeric is answered at once (numeric.h), the rest by a process of
- * mb-handle (shared.h). They take and return what the manual says, section 3; a failure to ask is EAI_SYSTEM with errno,
- * NETDB_INTERNAL with errno, or no entry.
+ * their place when mb-handle-static is linked. What is numeric is answered at once (numeric.h), the rest by a process
+ * of mb-handle (shared.h). They take and return what the manual says, section 3; a failure to ask is EAI_SYSTEM with
+ * errno, NETDB_INTERNAL with errno, or no entry.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -175,8 +175,8 @@ static int ask_entry(struct entry *e, struct mb_names_record *request, const cha
 }
 
 /*
- * Reads a number of texts, or of addresses of a size, behind `more` pointers that are there. Returns the first of the new
- * pointers, with NULL behind the last; or NULL.
+ * Reads a number of texts, or of addresses of a size, behind `more` pointers that are there. Returns the first of the
+ * new pointers, with NULL behind the last; or NULL.
  */
 static char **read_pointers(struct entry *e, size_t more, size_t size) {
   size_t count = mb_names_get_count(&e->answer, sizeof(int));
