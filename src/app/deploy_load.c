@@ -1,7 +1,7 @@
 /*
- * Loads a script in another process, and takes over what it has registered: texts that end with a NUL,
- * "why=" with the reason for mb-handle
- * in the place of mb-handle-static, "call" for a call of listen{}, "listener" for a listener of it, NAME=VALUE for a field of either, "end".
+ * Loads a script in another process, and takes over what it has registered: texts that end with a NUL, "why=" with the
+ * reason for mb-handle in the place of mb-handle-static, "call" for a call of listen{}, "listener" for a listener of
+ * it, NAME=VALUE for a field of either, "end".
  */
 #include "app/deploy_load.h"
 

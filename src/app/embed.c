@@ -37,33 +37,6 @@ static int write_bytes(lua_State *L, const void *data, size_t size, void *contex
   return 0;
 }
 
-/*
- * Returns the libraries that a module of ours uses. Words in strings are names of types and the like. Its modules are
- * embedded, too: require brings nothing that is not known here.
- */
-static unsigned find_libraries(lua_State *L, const char *text) {
-  luaL_Buffer bare;
-  luaL_buffinit(L, &bare);
-  bool in_string = false;
-  for (const char *at = text; *at; at++) {
-    if (in_string && at[0] == '\\' && at[1]) {
-      at++;
-    } else if (*at == '"' || *at == '\n') {
-      in_string = *at == '"' && !in_string;
-      luaL_addchar(&bare, ' ');
-    } else if (!in_string) {
-      luaL_addchar(&bare, *at);
-    }
-  }
-  luaL_pushresult(&bare);
-  size_t size;
-  const char *rest = lua_tolstring(L, -1, &size);
-  unsigned libraries = mb_libraries_named(rest, size);
-  if (!strpbrk(rest, "%^")) libraries &= ~(unsigned)MB_LIBRARY_OPERATORS;
-  lua_pop(L, 1);
-  return libraries;
-}
-
 /* Pushes the text of a file. Returns whether it can be read. */
 static bool push_text(lua_State *L, const char *path) {
   char line[4096];
@@ -74,10 +47,7 @@ static bool push_text(lua_State *L, const char *path) {
     return false;
   }
   luaL_buffinit(L, &text);
-  /* Lines of comments have words, too, that name no library. */
-  while (fgets(line, sizeof line, file)) {
-    luaL_addstring(&text, strncmp(line + strspn(line, " "), "--", 2) == 0 ? "\n" : line);
-  }
+  for (size_t n; (n = fread(line, 1, sizeof line, file)) > 0;) luaL_addlstring(&text, line, n);
   fclose(file);
   luaL_pushresult(&text);
   return true;
@@ -96,7 +66,7 @@ static bool embed(lua_State *L, struct module *m, struct output *to) {
     fprintf(stderr, "%s: %s\n", m->path, lua_tostring(L, -1));
     return false;
   }
-  m->libraries = find_libraries(L, text);
+  m->libraries = mb_libraries_of_ours(text, size);
   m->offset = to->size;
   printf("/* %s */\n", m->name);
   lua_dump(L, write_bytes, to, 1);

@@ -133,7 +133,7 @@ static void replace(lua_State *L, size_t number) {
   if (!lua_istable(L, -1)) return;
   lua_pushstring(L, row->name);
   lua_rawget(L, -2);
-  if (!lua_iscfunction(L, -1)) return;
+  if (!lua_iscfunction(L, -1) || lua_tocfunction(L, -1) == call) return;
   lua_pushinteger(L, (lua_Integer)number);
   lua_pushboolean(L, starts_programs);
   lua_pushcclosure(L, call, 3);

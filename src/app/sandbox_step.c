@@ -13,10 +13,8 @@
 #include "app/script.h"
 #include "base/journal.h"
 #include "base/log.h"
-#include "base/mathematics.h"
 #include "sandbox/sandbox.h"
 #include "socket/timeout.h"
-#include "state/libraries.h"
 #include "state/state.h"
 
 static bool in_pool; /* the process serves one connection after another */
@@ -82,7 +80,6 @@ static int lock(lua_State *L) {
   struct mb_sandbox *s = mb_state_new_anchored(L, sizeof *s);
   *s = *step->wished;
   s->cpu_seconds = cpu_seconds(step->wished);
-  if (mb_state_of(L)->libraries & MB_LIBRARY_OPERATORS) mb_mathematics_load();
   mb_sandbox_paths(L, s, step->options, in_pool, &more);
   mb_sandbox_lua_open(L, s);
   mb_sandbox_notes_open(s);

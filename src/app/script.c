@@ -55,7 +55,8 @@ void mb_script_log_error(lua_State *L) {
 /* What is ours in the standard libraries gets into them when they are opened. */
 static void libraries_opened(lua_State *L, unsigned opened) {
   if (opened & MB_LIBRARY_MOONBRIDGE_IO) mb_io_open(L);
-  if (opened & MB_LIBRARY_MATH) mb_mathematics_load();
+  /* Now: later there may be no descriptor for it, or the process has locked itself. */
+  if (opened & (MB_LIBRARY_MATH | MB_LIBRARY_OPERATORS)) mb_mathematics_load();
   mb_timeout_limit_exit(L, opened);
   mb_sandbox_lua_add(L, opened);
 }

@@ -362,11 +362,14 @@ static int limited_exit(lua_State *L) {
 
 void mb_timeout_limit_exit(lua_State *L, unsigned opened) {
   if (!(opened & MB_LIBRARY_OS)) return;
+  int top = lua_gettop(L);
   lua_getglobal(L, LUA_OSLIBNAME);
   lua_getfield(L, -1, "exit");
-  lua_pushcclosure(L, limited_exit, 1);
-  lua_setfield(L, -2, "exit");
-  lua_pop(L, 1);
+  if (lua_tocfunction(L, -1) != limited_exit) {
+    lua_pushcclosure(L, limited_exit, 1);
+    lua_setfield(L, -2, "exit");
+  }
+  lua_settop(L, top);
 }
 
 void mb_timeout_open(lua_State *L) {

@@ -29,10 +29,13 @@ enum {
 };
 
 /*
- * Returns the libraries that a text in Lua can reach: those whose names are words in it, also in comments and strings;
+ * Returns the libraries that a text in Lua can reach: those whose names are words in it, not in comments or strings;
  * all, where a word like load or _G is. A precompiled chunk reaches all.
  */
 unsigned mb_libraries_named(const char *text, size_t size);
+
+/* The same for a text of ours, which requires nothing but modules of ours, by whatever name. */
+unsigned mb_libraries_of_ours(const char *text, size_t size);
 
 /* Opens those of the wanted libraries that are not open yet. May throw. */
 void mb_libraries_open(lua_State *L, unsigned wanted);

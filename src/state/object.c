@@ -90,12 +90,12 @@ static int object_index(lua_State *L) {
   const char *name = lua_tolstring(L, 2, &len);
   if (strlen(name) != len) return 1;
   const struct mb_object_type *type = lua_touserdata(L, TYPE);
-  if (push_method(L, type, name)) return 1;
   for (const struct mb_attribute *a = type->attributes; a->name; a++) {
     if (strcmp(name, a->name) != 0) continue;
     a->push(L, check_object(L));
     return 1;
   }
+  if (push_method(L, type, name)) return 1; /* last: from now on it is found above */
   return 1; /* nil; so is socket.interval but in an interval's handler */
 }
 

@@ -10,7 +10,6 @@
 
 #include "base/exits.h"
 #include "base/log.h"
-#include "base/mathematics.h"
 #include "state/error_text.h"
 #include "state/libraries.h"
 
@@ -137,7 +136,6 @@ void mb_state_open(lua_State *L, const char *script) {
 }
 
 int mb_state_settle(lua_State *L) {
-  if (mb_state_of(L)->libraries & MB_LIBRARY_OPERATORS) mb_mathematics_load();
   int pause = lua_gc(L, LUA_GCSETPAUSE, MANY_CONNECTIONS_PAUSE);
   if (pause != LUAS_PAUSE) lua_gc(L, LUA_GCSETPAUSE, pause);
   return mb_state_collect(L);

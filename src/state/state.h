@@ -31,7 +31,7 @@ struct mb_state {
       holders; /* objects that held something after mb_state_drop_holders was called: see mb_alloc_note */
   bool installed_first; /* mb_state_open puts the script's directory last into package.path */
   unsigned libraries;   /* those of state/libraries.h that are open */
-  /* Called after libraries were opened, with their bits; or NULL. May throw. */
+  /* Called after libraries were opened, with their bits; or NULL. May throw, and is called again then. */
   void (*libraries_opened)(lua_State *L, unsigned opened);
 };
 

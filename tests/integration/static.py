@@ -536,6 +536,10 @@ def _():
         ('listen{{proto="tcp", port=1}, connect=print, sandbox={connect={"dns"}}}', "in its sandbox only mb-handle can look names up"),
         ('listen{{proto="tcp", port=1}, connect=print, sandbox={connect={"tcp:5432"}}}', "in its sandbox only mb-handle can look names up"),
         ('listen{{proto="tcp", port=1}, connect=print, sandbox={connect=true}}', "in its sandbox only mb-handle can look names up"),
+        ("return function() ::again::\nload(code)() end", "SCRIPT, line 2, uses load, by which a module in C can be loaded"),
+        ('return function() local n = 0x1frequire "lfs" end', 'SCRIPT, line 1, requires "lfs", which is no module in Lua'),
+        ('return function() package.path = "/x/?.lua" require "own" end',
+         "SCRIPT, line 1, uses package, by which a module in C can be loaded"),
         ("setmetatable(package.loaded, {__index = error}) package.path = nil return print", "the script could not be looked at"),
     ):
         equal(chosen(text), f"mb-handle ({why})", text)

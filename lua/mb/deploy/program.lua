@@ -62,6 +62,17 @@ local function behind_quoted(text, at)
   end
 end
 
+-- Returns the position behind a number: a word may stand right behind it.
+local function behind_number(text, at)
+  local exponent, digits = "^[eE][+-]?()", at
+  if text:find("^0[xX]", at) then exponent, digits = "^[pP][+-]?()", at + 2 end
+  while true do
+    local stop = text:match(exponent, digits) or text:match("^[%x.]()", digits)
+    if not stop then return digits end
+    digits = stop
+  end
+end
+
 -- Returns the tokens of a text: an array of {kind =, text =, at =}; kind is "word", "string" or "other". Comments are
 -- left out. Returns nil if the text is none that Lua would take.
 local function tokens(text)
@@ -83,7 +94,9 @@ local function tokens(text)
     elseif c:find("[%a_]") then
       kind, stop = "word", text:match("^[%w_]+()", at)
     elseif text:find("^%.?%d", at) then
-      stop = text:match("^[%w_.]+()", at)
+      stop = behind_number(text, at)
+    elseif text:find("^::", at) then
+      stop = at + 2 -- of a label: what follows is no method
     elseif text:find("^%.%.", at) then
       stop = text:match("^%.+()", at)
     end
@@ -114,11 +127,13 @@ end
 local function is_field(list, i) return is(list[i - 1], ".") or is(list[i - 1], ":") end
 
 -- Returns whether a word leads nowhere where it stands: before "=", as a key or a variable that gets a value; or before
--- a harmless field.
-local function is_harmless(list, i)
+-- a harmless field. settled: where a field gets a value, the script's state has told of it.
+local function is_harmless(list, i, settled)
   if is(list[i + 1], "=") and not is(list[i + 2], "=") and list[i].text ~= "_ENV" then return true end
   local fields, field = HARMLESS[list[i].text], list[i + 2]
-  return fields and is(list[i + 1], ".") and field and field.kind == "word" and fields[field.text] or false
+  local gets_value = is(list[i + 3], "=") and not is(list[i + 4], "=")
+  return fields and is(list[i + 1], ".") and field and field.kind == "word" and fields[field.text]
+    and (settled or not gets_value) or false
 end
 
 -- ---- files and modules ----
@@ -180,8 +195,10 @@ function program.examine(script, facts)
     local list = tokens(text)
     if not list then return ("%s cannot be looked at"):format(file) end
     local function line(token) return ("%s, line %d"):format(file, line_of(text, token.at)) end
+    local settled = file == script -- before its first function, the script has run when its state tells of itself
     for i, token in ipairs(list) do
       local word = token.text
+      if token.kind == "word" and word == "function" then settled = false end
       for module, part in pairs(PARTS) do
         if word:find(part, 1, true) then parts[module] = parts[module] or line(token) end
       end
@@ -194,7 +211,7 @@ function program.examine(script, facts)
         if OPEN[name] then return BY:format(line(token), quote.show(name)) end
         if not is_known(name) then return NOT_IN_LUA:format(line(token) .. ", requires", quote.show(name)) end
       elseif token.kind == "word" and (ALWAYS[word] or (ALONE[word] and not is_field(list, i)))
-        and not is_harmless(list, i) then
+        and not is_harmless(list, i, settled) then
         return BY:format(line(token), word)
       end
     end
