@@ -11,8 +11,17 @@
  * pages. A freed block serves the next one of its size. Where the arena is full, malloc goes on. One arena serves all
  * states of the process. Tools that watch over malloc would not see these blocks: without the arena (0) they see all.
  */
-#ifndef MB_ARENA
+#ifdef __has_feature /* Clang's way to tell; GCC defines __SANITIZE_ADDRESS__ */
+#if __has_feature(address_sanitizer)
+#define UNDER_SANITIZER
+#endif
+#endif
 #ifdef __SANITIZE_ADDRESS__
+#define UNDER_SANITIZER
+#endif
+
+#ifndef MB_ARENA
+#ifdef UNDER_SANITIZER
 #define MB_ARENA 0
 #else
 #define MB_ARENA 131072 /* bytes; a page that is never used costs nothing */
