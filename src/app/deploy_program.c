@@ -101,6 +101,7 @@ static int collect(lua_State *L) {
 struct examination {
   const char *path, *facts;
   size_t facts_size;
+  bool is_pool;
   char *why;
 };
 
@@ -113,7 +114,8 @@ static int examine(lua_State *L) {
   lua_getfield(L, -1, "examine");
   lua_pushstring(L, e->path);
   lua_pushlstring(L, e->facts, e->facts_size);
-  lua_call(L, 2, 1);
+  lua_pushboolean(L, e->is_pool);
+  lua_call(L, 3, 1);
   set_why(e->why, lua_isnil(L, -1) ? "" : luaL_checkstring(L, -1));
   return 0;
 }
@@ -127,12 +129,21 @@ static enum mb_exit examine_text(lua_State *L, const struct mb_script *script, v
   return MB_EXIT_HANDLER;
 }
 
-/* Returns whether a handler would be locked in such a way that it can connect, but start no program. */
+/* Returns whether a sandbox lets a process read what names are looked up by: a path is absolute. */
+static bool reads_names(const struct mb_sandbox *s) {
+  for (size_t i = 0; i < s->path_count; i++) {
+    const char *path = s->paths[i].path;
+    if (strcmp(path, "/") == 0 || strncmp(path, "/etc", sizeof "/etc" - 1) == 0) return true;
+  }
+  return false;
+}
+
+/* Returns whether a handler would be locked in such a way that it can look names up itself, but start no program. */
 static bool is_locked_in(lua_State *L, const struct mb_options *options) {
   const unsigned network = MB_WISH_TCP | MB_WISH_UDP | MB_WISH_ANY_TCP;
   for (const struct mb_listen_entry *l = mb_listen_first(L); l; l = l->next) {
     const struct mb_sandbox *s = mb_sandbox_step_wishes(l->service, options);
-    if (s && (s->looks_up_names || s->wishes & network)) return true;
+    if (s && (s->looks_up_names || s->wishes & network || reads_names(s))) return true;
   }
   return false;
 }
@@ -146,7 +157,7 @@ void mb_deploy_program_examine(lua_State *L, const struct mb_script *script,
   }
   lua_pushcfunction(L, collect);
   if (mb_state_call(L, 0, 1) == LUA_OK) {
-    struct examination e = {.path = script->path, .why = ret_why};
+    struct examination e = {.path = script->path, .is_pool = script->options->pool, .why = ret_why};
     e.facts = lua_tolstring(L, -1, &e.facts_size);
     mb_script_none(script->options, examine_text, &e);
   }

@@ -536,6 +536,7 @@ def _():
         ('listen{{proto="tcp", port=1}, connect=print, sandbox={connect={"dns"}}}', "in its sandbox only mb-handle can look names up"),
         ('listen{{proto="tcp", port=1}, connect=print, sandbox={connect={"tcp:5432"}}}', "in its sandbox only mb-handle can look names up"),
         ('listen{{proto="tcp", port=1}, connect=print, sandbox={connect=true}}', "in its sandbox only mb-handle can look names up"),
+        ('listen{{proto="tcp", port=1}, connect=print, sandbox={read={"/"}}}', "in its sandbox only mb-handle can look names up"),
         ("return function() ::again::\nload(code)() end", "SCRIPT, line 2, uses load, by which a module in C can be loaded"),
         ('return function() local n = 0x1frequire "lfs" end', 'SCRIPT, line 1, requires "lfs", which is no module in Lua'),
         ('return function() package.path = "/x/?.lua" require "own" end',
@@ -565,6 +566,11 @@ def _():
             text = mbtest.read_file(f"{units}/{unit}")
             check(f'# mb-handle, not mb-handle-static: {path}, line 1, requires "cjson", which is no module in Lua.\n' in text, text)
             check(re.search(rf"(?m)^ExecStart={SHARED} ", text) and "SyslogIdentifier" not in text, text)
+    path_of_names = script('listen{{proto="tcp", port=8081}, connect=function() moonbridge_io.tcpconnect("localhost", 1) end}')
+    for pool in ((), ("--pool",)):
+        said = mbtest.output_of(SHARED, "--units", units, "--user", *pool, path_of_names)
+        text = mbtest.read_file(f"{units}/{os.path.basename(path_of_names)[:-4]}{'' if pool else '@'}.service")
+        check(("in a pool it looks names up faster" in text) == bool(pool), f"{text}\n{said}")
     for mode in ("--inetd", "--xinetd"):
         text = mbtest.output_of(SHARED, mode, path)
         check(f'# mb-handle, not mb-handle-static: {path}, line 1, requires "cjson", which is no module in Lua.\n' in text, text)

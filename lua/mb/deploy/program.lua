@@ -6,7 +6,7 @@ local quote = require "mb.deploy.quote"
 
 local program = {}
 
-local FILES_MAX, SIZE_MAX = 1000, 1 << 24 -- files that are looked at, and bytes of each
+local FILES_MAX, SIZE_MAX = 1000, 1 << 20 -- files that are looked at, and bytes of each: more are rather data
 
 local function set(words)
   local members = {}
@@ -159,6 +159,17 @@ local function read(path)
   return text
 end
 
+-- Returns a search path in which "." is the directory of the script: a service is started elsewhere than this process.
+local function beside(script, path)
+  local directory = script:match "^(.*/)" or ""
+  local templates = {}
+  for template in path:gmatch "[^;]+" do
+    if template:sub(1, 2) == "./" then template = directory .. template:sub(3) end
+    if template:sub(1, 1) == "/" or directory:sub(1, 1) ~= "/" then templates[#templates + 1] = template end
+  end
+  return table.concat(templates, ";")
+end
+
 -- Reads what a script's state says, see src/app/deploy_program.c.
 local function read_facts(facts)
   local loaded, given, path = {}, {}, ""
@@ -171,10 +182,12 @@ local function read_facts(facts)
   return loaded, given, path
 end
 
--- program.examine(script, facts)
--- Returns why mb-handle has to run a script, half a sentence; or nil when mb-handle-static can.
-function program.examine(script, facts)
+-- program.examine(script, facts, is_pool)
+-- Returns why mb-handle has to run a script, half a sentence; or nil when mb-handle-static can. is_pool: for a pool.
+function program.examine(script, facts, is_pool)
   local loaded, given, path = read_facts(facts)
+  path = beside(script, path)
+  local uses_names = false
   local queue, seen, used, parts = {script}, {}, {}, {}
 
   -- Returns whether a module can be had without one in C; adds its file to those that are to be looked at.
@@ -199,6 +212,7 @@ function program.examine(script, facts)
     for i, token in ipairs(list) do
       local word = token.text
       if token.kind == "word" and word == "function" then settled = false end
+      if word:find("moonbridge_io", 1, true) or word:find("^[\"']mb%.") then uses_names = true end
       for module, part in pairs(PARTS) do
         if word:find(part, 1, true) then parts[module] = parts[module] or line(token) end
       end
@@ -236,6 +250,8 @@ function program.examine(script, facts)
       return ("%s, has the word %q: that part of %s loads a module in C"):format(parts[module], part, module)
     end
   end
+  -- Its processes are there already. To look a name up, mb-handle-static starts another one.
+  if is_pool and uses_names then return "in a pool it looks names up faster, and starts rarely" end
 end
 
 -- program.choose(plan)
