@@ -215,15 +215,29 @@ static const struct library {
     {LUA_TABLIBNAME, luaopen_table}, {LUA_UTF8LIBNAME, luaopen_utf8},
 };
 
+static int open_library(lua_State *L) {
+  const struct library *library = lua_touserdata(L, 1);
+  luaL_requiref(L, library->name, library->open, 1);
+  return 0;
+}
+
+/* Opens a library. A Lua that was built without bit32 throws in its place, and goes without it. */
+static void open_one(lua_State *L, const struct library *library) {
+  lua_pushcfunction(L, open_library);
+  lua_pushlightuserdata(L, (void *)library);
+  int status = lua_pcall(L, 1, 0, 0);
+  if (status == LUA_OK) return;
+  if (status == LUA_ERRMEM || library->open != luaopen_bit32) lua_error(L);
+  lua_pop(L, 1);
+}
+
 void mb_libraries_open(lua_State *L, unsigned wanted) {
   struct mb_state *state = mb_state_of(L);
   unsigned missing = wanted & ~state->libraries;
   if (!missing) return;
   luaL_checkstack(L, 3, "too many results");
   for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
-    if (!(missing & 1u << i)) continue;
-    luaL_requiref(L, libraries[i].name, libraries[i].open, 1);
-    lua_pop(L, 1);
+    if (missing & 1u << i) open_one(L, &libraries[i]);
   }
   /* The bits come last: when memory has run out half-way, the next call begins again. */
   if (state->libraries_opened) state->libraries_opened(L, missing);

@@ -1,4 +1,4 @@
-"""The starts whose cost is watched (tests/start-cost) and for which the linker orders the program (tests/start-order)."""
+"""The starts whose cost is watched (tests/start-cost), and for which the linker has an order (tests/start-order)."""
 
 import os
 
