@@ -129,11 +129,19 @@ static enum mb_exit examine_text(lua_State *L, const struct mb_script *script, v
   return MB_EXIT_HANDLER;
 }
 
-/* Returns whether a sandbox lets a process read what names are looked up by: a path is absolute. */
+/* Returns whether a path is that of the file, or of a directory above it. */
+static bool covers(const char *path, const char *file) {
+  size_t len = strlen(path);
+  while (len > 0 && path[len - 1] == '/') len--;
+  return strncmp(path, file, len) == 0 && (file[len] == '\0' || file[len] == '/');
+}
+
+/* Returns whether a sandbox lets a process read what names are looked up by. */
 static bool reads_names(const struct mb_sandbox *s) {
-  for (size_t i = 0; i < s->path_count; i++) {
-    const char *path = s->paths[i].path;
-    if (strcmp(path, "/") == 0 || strncmp(path, "/etc", sizeof "/etc" - 1) == 0) return true;
+  static const char files[][19] = {"/etc/hosts", "/etc/nsswitch.conf", "/etc/protocols",
+                                   "/etc/resolv.conf", "/etc/services"};
+  for (size_t i = 0; i < s->path_count * (sizeof files / sizeof *files); i++) {
+    if (covers(s->paths[i % s->path_count].path, files[i / s->path_count])) return true;
   }
   return false;
 }

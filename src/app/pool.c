@@ -161,8 +161,10 @@ static void hear(struct pool *p, struct generation *g) {
     if (r < 0) kill_group(g, SIGKILL);
     return;
   }
-  mb_pool_sockets_keep(&p->sockets, p->options, fds, ready.nsockets);
   struct generation *before = in_state(p, SERVING);
+  /* First: a socket that it loses is none that somebody else has shut down. */
+  if (before) before->board->draining = true;
+  mb_pool_sockets_keep(&p->sockets, p->options, fds, ready.nsockets);
   p->least = ready.least;
   p->most = ready.most;
   g->state = SERVING;

@@ -161,11 +161,16 @@ static int accept_from(const struct child *c, const struct mb_pool_socket *s) {
   struct mb_addr remote;
   int fd = mb_listener_accept(s->fd, false, &remote);
   if (fd >= 0 || fd == -EAGAIN) return fd;
-  if (fd == -EINVAL && !c->start->board->clearing) {
+  bool is_ended = c->start->board->clearing || c->start->board->draining;
+  if (fd == -EINVAL && !is_ended) {
     c->start->board->is_deaf = true;
     wake(c->start->wake_fd);
   }
-  wait_for_room(c, fd);
+  if (fd == -EINVAL && is_ended) {
+    mb_fd_poll(c->start->drain_fd, POLLIN, mb_now_usec() + NO_ROOM_USEC);
+  } else {
+    wait_for_room(c, fd);
+  }
   return -EAGAIN;
 }
 

@@ -261,7 +261,7 @@ static void wait_for_events(struct mb_generation *g, int64_t deadline) {
 /* Calls tend for each service. Returns as it does. */
 static bool tend_all(lua_State *L, struct mb_generation *g, int64_t *again_at,
                      enum mb_exit *ret_exit) {
-  if (!g->draining && atomic_exchange(&g->start->board->is_deaf, false))
+  if (!g->start->board->draining && atomic_exchange(&g->start->board->is_deaf, false))
     mb_pool_sockets_mend(g->start->sockets);
   for (int i = 0; i < g->nservices; i++) {
     if (tend(L, g, i, again_at, ret_exit)) return true;

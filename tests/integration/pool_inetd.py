@@ -62,8 +62,12 @@ class Service:
     def processes(self):
         """The pool's processes, the first one first."""
         found = []
-        for pid in os.listdir("/proc"):
-            if pid.isdigit() and self.script in mbtest.read_file(f"/proc/{pid}/cmdline"):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                is_one = self.script in mbtest.read_file(f"/proc/{pid}/cmdline")
+            except OSError:
+                continue  # it has ended meanwhile
+            if is_one:
                 found.append(int(pid))
         return sorted(found)
 
