@@ -215,19 +215,21 @@ static const struct library {
     {LUA_TABLIBNAME, luaopen_table}, {LUA_UTF8LIBNAME, luaopen_utf8},
 };
 
-static int open_library(lua_State *L) {
-  const struct library *library = lua_touserdata(L, 1);
-  luaL_requiref(L, library->name, library->open, 1);
+static int open_bit32(lua_State *L) {
+  luaL_requiref(L, LUA_BITLIBNAME, luaopen_bit32, 1);
   return 0;
 }
 
-/* Opens a library. A Lua that was built without bit32 throws in its place, and goes without it. */
 static void open_one(lua_State *L, const struct library *library) {
-  lua_pushcfunction(L, open_library);
-  lua_pushlightuserdata(L, (void *)library);
-  int status = lua_pcall(L, 1, 0, 0);
-  if (status == LUA_OK) return;
-  if (status == LUA_ERRMEM || library->open != luaopen_bit32) lua_error(L);
+  if (library->open == luaopen_bit32) {
+    /* A Lua that was built without it throws, and goes without it. */
+    lua_pushcfunction(L, open_bit32);
+    int status = lua_pcall(L, 0, 0, 0);
+    if (status == LUA_OK) return;
+    lua_pop(L, 1);
+    if (status != LUA_ERRMEM) return;
+  }
+  luaL_requiref(L, library->name, library->open, 1); /* no memory: Lua itself throws that again */
   lua_pop(L, 1);
 }
 

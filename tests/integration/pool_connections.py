@@ -508,8 +508,8 @@ def _():
     }.items():
         with mbtest.about(name):
             pool = program(Pool, "luasocket", text)
-            answers = [say(pool, f"n{n}") if "reset" not in name else half(pool, n) for n in range(6)]
-            equal(len({pid for pid, _, _ in answers}) <= 4, True, f"processes: {answers}")
+            answers = [say(pool, f"n{n}") if "reset" not in name else half(pool, n) for n in range(12)]
+            equal(len({pid for pid, _, _ in answers}) <= 8, True, f"processes: {answers}")
             pool.stop()
 
 
