@@ -1100,7 +1100,9 @@ def _():
             h.client.finish()
             equal(h.client.end(), (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "eof"), loop)
             log = h.ended()
-            check(log.endswith("served\nidle\n" if "loop" in loop else "idle\n"), log)
+            # A loop of 10 ms may be over before a busy machine brings the end of the connection.
+            idle = {"server:loop(0.01)": r"served\n(idle\n)+\Z", "server:loop(1000)": r"served\nidle\n\Z"}
+            check(re.search(idle.get(loop, r"idle\n\Z"), log), log)
     # With a server that is closed or paused, too; this one has served all, so that its program may also go on.
     for calls in "server:close()", "server:pause()":
         for loop in "loop()", "loop(1)", "step(0.01)":
