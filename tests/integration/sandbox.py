@@ -5,6 +5,7 @@
 import http.client
 import os
 import re
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -696,6 +697,29 @@ def _():
     check(pool.ask().startswith(b"nil | "), "refused")
     until(lambda: f"sandbox: read of {SECRET} refused" in pool.text(), f"its line: {pool.text()}")
     pool.stop()
+
+
+@test("what Lua's libraries need is there in a locked process, and where no descriptor is left: ^ and % of floats")
+def _():
+    handler = 'function(socket) local x = tonumber((socket:read(3))) %s socket:write(x ^ 0.5 > 1.58 and "root" or "", x % 2) end'
+    uses_up = "local files = {} repeat files[#files + 1] = io.open('/dev/null') until #files > 100 or not io.open('/dev/null')"
+    for text in 'listen{{proto="tcp", port=1}, sandbox="strict", connect=' + handler.replace("%s", "", 1) + "}", \
+            "return " + handler.replace("%s", uses_up, 1):
+        argv = ["/bin/sh", "-c", 'ulimit -n 40; exec "$@"', "sh", mbtest.HANDLE, mbtest.script(text)]
+        done = subprocess.run(argv, input=b"2.5", capture_output=True, timeout=mbtest.RUN_MAX, check=False)
+        equal((done.returncode, done.stdout), (0, b"root0.5"), f"status and answer; log: {done.stderr.decode()}")
+
+
+@test("a library that is opened in a locked process tells of what it was refused")
+def _():
+    outside = mbtest.write_file(mbtest.tmp("outside", "file"), "secret")
+    module = mbtest.write_file(mbtest.tmp("inside", "late.lua"), f'return io.open("{outside}") and "open" or "refused"')
+    directory = os.path.dirname(module)
+    path = mbtest.write_file(f"{directory}/script.lua", 'listen{{proto="tcp", port=1}, sandbox={read={"%s"}}, connect='
+                             'function(socket) socket:write(require "late") end}' % directory)
+    done = subprocess.run([mbtest.HANDLE, path], input=b"", capture_output=True, timeout=mbtest.RUN_MAX, check=False)
+    equal((done.returncode, done.stdout), (0, b"refused"), f"log: {done.stderr.decode()}")
+    check(f"read of {outside} refused" in done.stderr.decode(), done.stderr.decode())
 
 
 mbtest.main()
