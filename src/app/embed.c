@@ -1,6 +1,7 @@
 /*
  * Build tool: compiles Lua modules and prints them as a C table for embedded.c. It is never installed.
  * Usage: embed NAME=FILE... >embedded_data.c
+ * +NAME=FILE is a part of the module before it: it is in the same chunk, and is there as soon as that module is.
  */
 #include <lauxlib.h>
 #include <stdbool.h>
@@ -13,9 +14,15 @@
 
 enum { MODULES_MAX = 256 };
 
+struct file {
+  const char *name, *path;
+};
+
 /* What goes into a row of the table, see app/embedded.h. */
 struct module {
-  const char *name, *path;
+  struct file file;
+  const struct file *parts;
+  size_t part_count;
   size_t offset, size;
   unsigned libraries;
 };
@@ -37,19 +44,44 @@ static int write_bytes(lua_State *L, const void *data, size_t size, void *contex
   return 0;
 }
 
-/* Pushes the text of a file. Returns whether it can be read. */
-static bool push_text(lua_State *L, const char *path) {
+/* Pushes the text of a module that has no error. Returns whether there is one. */
+static bool push_text(lua_State *L, const struct file *module) {
   char line[4096];
   luaL_Buffer text;
-  FILE *file = fopen(path, "r");
+  FILE *file = fopen(module->path, "r");
   if (!file) {
-    perror(path);
+    perror(module->path);
     return false;
   }
   luaL_buffinit(L, &text);
   for (size_t n; (n = fread(line, 1, sizeof line, file)) > 0;) luaL_addlstring(&text, line, n);
   fclose(file);
   luaL_pushresult(&text);
+  size_t size;
+  const char *whole = lua_tolstring(L, -1, &size);
+  const char *chunk = lua_pushfstring(L, "@%s", module->path);
+  if (luaL_loadbufferx(L, whole, size, chunk, "t") != LUA_OK) {
+    fprintf(stderr, "%s\n", lua_tostring(L, -1));
+    return false;
+  }
+  lua_pop(L, 2);
+  return true;
+}
+
+/*
+ * Pushes the text of a module with its parts before it, which become functions in package.preload: a
+ * searcher gives that table to the chunk. Returns whether there is one.
+ */
+static bool push_whole(lua_State *L, const struct module *m) {
+  lua_pushstring(L, m->part_count > 0 ? "local _, preload = ...\n" : "");
+  for (size_t i = 0; i < m->part_count; i++) {
+    lua_pushfstring(L, "preload['%s'] = function(...)\n", m->parts[i].name);
+    if (!push_text(L, &m->parts[i])) return false;
+    lua_pushliteral(L, "end\n");
+    lua_concat(L, 4);
+  }
+  if (!push_text(L, &m->file)) return false;
+  lua_concat(L, 2);
   return true;
 }
 
@@ -58,17 +90,17 @@ static bool push_text(lua_State *L, const char *path) {
  * and they are more than half of the bytecode. Tracebacks have the lines of the script itself as always.
  */
 static bool embed(lua_State *L, struct module *m, struct output *to) {
-  if (!push_text(L, m->path)) return false;
+  if (!push_whole(L, m)) return false;
   size_t size;
   const char *text = lua_tolstring(L, -1, &size);
-  const char *chunk = lua_pushfstring(L, "=%s", m->name);
+  const char *chunk = lua_pushfstring(L, "=%s", m->file.name);
   if (luaL_loadbufferx(L, text, size, chunk, "t") != LUA_OK) {
-    fprintf(stderr, "%s: %s\n", m->path, lua_tostring(L, -1));
+    fprintf(stderr, "%s with its parts: %s\n", m->file.path, lua_tostring(L, -1));
     return false;
   }
   m->libraries = mb_libraries_of_ours(text, size);
   m->offset = to->size;
-  printf("/* %s */\n", m->name);
+  printf("/* %s */\n", m->file.name);
   lua_dump(L, write_bytes, to, 1);
   m->size = to->size - m->offset;
   printf("\n");
@@ -78,23 +110,31 @@ static bool embed(lua_State *L, struct module *m, struct output *to) {
 }
 
 static int compare(const void *a, const void *b) {
-  return strcmp(((const struct module *)a)->name, ((const struct module *)b)->name);
+  return strcmp(((const struct module *)a)->file.name, ((const struct module *)b)->file.name);
 }
 
 int main(int argc, char **argv) {
   static struct module modules[MODULES_MAX];
-  size_t count = 0;
+  static struct file parts[MODULES_MAX];
+  size_t count = 0, part_count = 0;
   for (char **arg = argv + 1; *arg; arg++) {
     char *separator = strchr(*arg, '=');
-    if (!separator || separator - *arg >= MB_EMBEDDED_NAME_MAX || count == MODULES_MAX) {
-      fprintf(stderr, "usage: embed NAME=FILE...  (at most %d, names of less than %d bytes)\n",
+    bool is_part = **arg == '+';
+    if (argc > MODULES_MAX || !separator || separator - *arg >= MB_EMBEDDED_NAME_MAX ||
+        (is_part && count == 0)) {
+      fprintf(stderr,
+              "usage: embed NAME=FILE [+NAME=FILE]...  (less than %d, names of less than %d bytes)\n",
               MODULES_MAX, MB_EMBEDDED_NAME_MAX);
       return 1;
     }
     *separator = '\0';
-    modules[count++] = (struct module){.name = *arg, .path = separator + 1};
+    if (is_part) {
+      parts[part_count++] = (struct file){*arg + 1, separator + 1};
+      modules[count - 1].part_count++;
+    } else {
+      modules[count++] = (struct module){.file = {*arg, separator + 1}, .parts = parts + part_count};
+    }
   }
-  (void)argc;
   qsort(modules, count, sizeof *modules, compare);
 
   lua_State *L = luaL_newstate();
@@ -108,7 +148,7 @@ int main(int argc, char **argv) {
   printf("};\n\nconst struct mb_embedded mb_embedded_modules[] = {\n");
   for (size_t i = 0; i < count; i++) {
     const struct module *m = &modules[i];
-    printf("    {\"%s\", %zu, %zu, %u},\n", m->name, m->offset, m->size, m->libraries);
+    printf("    {\"%s\", %zu, %zu, %u},\n", m->file.name, m->offset, m->size, m->libraries);
   }
   printf("};\n\nconst size_t mb_embedded_count = %zu;\n", count);
   lua_close(L);

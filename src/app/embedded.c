@@ -73,16 +73,23 @@ static lua_CFunction find_native(const char *name) {
   return NULL;
 }
 
-/* A searcher (Lua manual, package.searchers): returns a loader, or a text that says what was tried. */
+/*
+ * A searcher (Lua manual, package.searchers): returns a loader, or a text that says what was tried.
+ * package.preload comes first, as in Lua: a chunk of ours puts its parts there (see embed.c), for which it
+ * gets that table as its second argument.
+ */
 static int search(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  if (lua_getfield(L, -1, name) != LUA_TNIL) return 1;
   const struct mb_embedded *found = find_code(name);
   if (found) {
     mb_libraries_open(L, found->libraries);
     const char *chunk = lua_pushfstring(L, "=%s", name);
     const char *code = (const char *)mb_embedded_code + found->offset;
     if (luaL_loadbufferx(L, code, found->size, chunk, "b") != LUA_OK) return lua_error(L);
-    return 1;
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    return 2;
   }
   lua_CFunction open = find_native(name);
   if (open) {

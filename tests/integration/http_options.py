@@ -66,6 +66,11 @@ def _():
   say(require "mine", ", ", require "mb.mine")
 """
     equal(output(text, env), b"mine, mine in mb\n", "the user's modules")
+    text = """
+  package.preload.moonbridge_http = function(name, more) return name .. " " .. tostring(more) end
+  say(require "moonbridge_http")
+"""
+    equal(output(text), b"moonbridge_http nil\n", "package.preload wins over both")
 
 
 @test("encode_uri, decode_uri, encode_html")
