@@ -370,9 +370,10 @@ def listening(where):
     """Returns whether somebody listens at (HOST, PORT) or on the Unix socket PATH. Finds it out without connecting."""
     if isinstance(where, str):
         with open("/proc/net/unix", encoding="utf-8", errors="replace") as f:
-            # The columns are Num RefCount Protocol Flags Type St Inode Path. A listener has the flag 10000.
+            # The columns are Num RefCount Protocol Flags Type St Inode Path. A listener has the flag 10000. A path that
+            # another test has bound may have the end of a line in it.
             rows = [line.split(maxsplit=7) for line in f]
-        return any(row[3] == "00010000" and row[-1].strip() == where for row in rows)
+        return any(len(row) == 8 and row[3] == "00010000" and row[7].strip() == where for row in rows)
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(table, encoding="ascii") as f:
             rows = [line.split() for line in f][1:]
