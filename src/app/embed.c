@@ -122,9 +122,10 @@ int main(int argc, char **argv) {
     bool is_part = **arg == '+';
     if (argc > MODULES_MAX || !separator || separator - *arg >= MB_EMBEDDED_NAME_MAX ||
         (is_part && count == 0)) {
-      fprintf(stderr,
-              "usage: embed NAME=FILE [+NAME=FILE]...  (less than %d, names of less than %d bytes)\n",
-              MODULES_MAX, MB_EMBEDDED_NAME_MAX);
+      fprintf(
+          stderr,
+          "usage: embed NAME=FILE [+NAME=FILE]...  (less than %d, names of less than %d bytes)\n",
+          MODULES_MAX, MB_EMBEDDED_NAME_MAX);
       return 1;
     }
     *separator = '\0';
@@ -132,7 +133,8 @@ int main(int argc, char **argv) {
       parts[part_count++] = (struct file){*arg + 1, separator + 1};
       modules[count - 1].part_count++;
     } else {
-      modules[count++] = (struct module){.file = {*arg, separator + 1}, .parts = parts + part_count};
+      modules[count++] =
+          (struct module){.file = {*arg, separator + 1}, .parts = parts + part_count};
     }
   }
   qsort(modules, count, sizeof *modules, compare);
