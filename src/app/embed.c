@@ -14,15 +14,10 @@
 
 enum { MODULES_MAX = 256 };
 
-struct file {
-  const char *name, *path;
-};
-
 /* What goes into a row of the table, see app/embedded.h. */
 struct module {
-  struct file file;
-  const struct file *parts;
-  size_t part_count;
+  const char *name, *path;
+  bool is_part;
   size_t offset, size;
   unsigned libraries;
 };
@@ -45,12 +40,12 @@ static int write_bytes(lua_State *L, const void *data, size_t size, void *contex
 }
 
 /* Pushes the text of a module that has no error. Returns whether there is one. */
-static bool push_text(lua_State *L, const struct file *module) {
+static bool push_text(lua_State *L, const struct module *m) {
   char line[4096];
   luaL_Buffer text;
-  FILE *file = fopen(module->path, "r");
+  FILE *file = fopen(m->path, "r");
   if (!file) {
-    perror(module->path);
+    perror(m->path);
     return false;
   }
   luaL_buffinit(L, &text);
@@ -59,7 +54,7 @@ static bool push_text(lua_State *L, const struct file *module) {
   luaL_pushresult(&text);
   size_t size;
   const char *whole = lua_tolstring(L, -1, &size);
-  const char *chunk = lua_pushfstring(L, "@%s", module->path);
+  const char *chunk = lua_pushfstring(L, "@%s", m->path);
   if (luaL_loadbufferx(L, whole, size, chunk, "t") != LUA_OK) {
     fprintf(stderr, "%s\n", lua_tostring(L, -1));
     return false;
@@ -69,38 +64,39 @@ static bool push_text(lua_State *L, const struct file *module) {
 }
 
 /*
- * Pushes the text of a module with its parts before it, which become functions in package.preload: a
- * searcher gives that table to the chunk. Returns whether there is one.
+ * Pushes the text of a module, after its parts, which become functions in package.preload: a searcher gives
+ * that table to the chunk. Returns whether there is one.
  */
 static bool push_whole(lua_State *L, const struct module *m) {
-  lua_pushstring(L, m->part_count > 0 ? "local _, preload = ...\n" : "");
-  for (size_t i = 0; i < m->part_count; i++) {
-    lua_pushfstring(L, "preload['%s'] = function(...)\n", m->parts[i].name);
-    if (!push_text(L, &m->parts[i])) return false;
+  lua_pushstring(L, m[1].is_part ? "local _, preload = ...\n" : "");
+  for (const struct module *part = m + 1; part->is_part; part++) {
+    lua_pushfstring(L, "preload['%s'] = function(...)\n", part->name);
+    if (!push_text(L, part)) return false;
     lua_pushliteral(L, "end\n");
     lua_concat(L, 4);
   }
-  if (!push_text(L, &m->file)) return false;
+  if (!push_text(L, m)) return false;
   lua_concat(L, 2);
   return true;
 }
 
 /*
- * Compiles one module. Leaves line numbers and names of variables out: every connection would load them,
- * and they are more than half of the bytecode. Tracebacks have the lines of the script itself as always.
+ * Compiles one module with the parts behind it. Leaves line numbers and names of variables out: every
+ * connection would load them, and they are more than half of the bytecode. Tracebacks have the lines of the
+ * script itself as always.
  */
 static bool embed(lua_State *L, struct module *m, struct output *to) {
   if (!push_whole(L, m)) return false;
   size_t size;
   const char *text = lua_tolstring(L, -1, &size);
-  const char *chunk = lua_pushfstring(L, "=%s", m->file.name);
+  const char *chunk = lua_pushfstring(L, "=%s", m->name);
   if (luaL_loadbufferx(L, text, size, chunk, "t") != LUA_OK) {
-    fprintf(stderr, "%s with its parts: %s\n", m->file.path, lua_tostring(L, -1));
+    fprintf(stderr, "%s with its parts: %s\n", m->path, lua_tostring(L, -1));
     return false;
   }
   m->libraries = mb_libraries_of_ours(text, size);
   m->offset = to->size;
-  printf("/* %s */\n", m->file.name);
+  printf("/* %s */\n", m->name);
   lua_dump(L, write_bytes, to, 1);
   m->size = to->size - m->offset;
   printf("\n");
@@ -110,13 +106,12 @@ static bool embed(lua_State *L, struct module *m, struct output *to) {
 }
 
 static int compare(const void *a, const void *b) {
-  return strcmp(((const struct module *)a)->file.name, ((const struct module *)b)->file.name);
+  return strcmp(((const struct module *)a)->name, ((const struct module *)b)->name);
 }
 
 int main(int argc, char **argv) {
-  static struct module modules[MODULES_MAX];
-  static struct file parts[MODULES_MAX];
-  size_t count = 0, part_count = 0;
+  static struct module modules[MODULES_MAX]; /* the last one stays empty */
+  size_t count = 0;
   for (char **arg = argv + 1; *arg; arg++) {
     char *separator = strchr(*arg, '=');
     bool is_part = **arg == '+';
@@ -129,15 +124,8 @@ int main(int argc, char **argv) {
       return 1;
     }
     *separator = '\0';
-    if (is_part) {
-      parts[part_count++] = (struct file){*arg + 1, separator + 1};
-      modules[count - 1].part_count++;
-    } else {
-      modules[count++] =
-          (struct module){.file = {*arg, separator + 1}, .parts = parts + part_count};
-    }
+    modules[count++] = (struct module){*arg + is_part, separator + 1, .is_part = is_part};
   }
-  qsort(modules, count, sizeof *modules, compare);
 
   lua_State *L = luaL_newstate();
   if (!L) return 1;
@@ -145,12 +133,13 @@ int main(int argc, char **argv) {
   printf("const unsigned char mb_embedded_code[] = {\n");
   struct output to = {0};
   for (size_t i = 0; i < count; i++) {
-    if (!embed(L, &modules[i], &to)) return 1;
+    if (!modules[i].is_part && !embed(L, &modules[i], &to)) return 1;
   }
+  qsort(modules, count, sizeof *modules, compare);
   printf("};\n\nconst struct mb_embedded mb_embedded_modules[] = {\n");
   for (size_t i = 0; i < count; i++) {
     const struct module *m = &modules[i];
-    printf("    {\"%s\", %zu, %zu, %u},\n", m->file.name, m->offset, m->size, m->libraries);
+    printf("    {\"%s\", %zu, %zu, %u},\n", m->name, m->offset, m->size, m->libraries);
   }
   printf("};\n\nconst size_t mb_embedded_count = %zu;\n", count);
   lua_close(L);

@@ -83,7 +83,7 @@ static int search(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   if (lua_getfield(L, -1, name) != LUA_TNIL) return 1;
   const struct mb_embedded *found = find_code(name);
-  if (found) {
+  if (found && found->size > 0) {
     mb_libraries_open(L, found->libraries);
     const char *chunk = lua_pushfstring(L, "=%s", name);
     const char *code = (const char *)mb_embedded_code + found->offset;

@@ -14,8 +14,8 @@ enum { MB_EMBEDDED_NAME_MAX = 40 };
 /* A table without pointers, which would be relocated at every start. */
 struct mb_embedded {
   char name[MB_EMBEDDED_NAME_MAX]; /* as given to require; the table is sorted by it */
-  unsigned offset, size;           /* of its code in mb_embedded_code */
-  unsigned libraries;              /* those that it uses: bits of state/libraries.h */
+  unsigned offset, size; /* of its code in mb_embedded_code; 0: it is in that of another one */
+  unsigned libraries;    /* those that it uses: bits of state/libraries.h */
 };
 
 /* The build generates it with embed.c. */
