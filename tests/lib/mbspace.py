@@ -140,7 +140,8 @@ class Journal(mbtest.Process):
         shutil.rmtree("/run/systemd/journal", ignore_errors=True)
         super().__init__([mbtest.need("systemd-journald")])
         _dev_log(dev_log)
-        mbtest.until(lambda: os.path.exists("/run/systemd/journal/stdout"), "systemd-journald listens")
+        # Of its sockets (stdout, dev-log, socket) it opens this one last.
+        mbtest.until(lambda: os.path.exists("/run/systemd/journal/socket"), "systemd-journald listens")
 
     def entries(self):
         """Returns all entries as dictionaries, the oldest first."""
