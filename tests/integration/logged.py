@@ -163,7 +163,7 @@ def _():
         ("return function() assert(false, {code = 5}) end", 70),
     ):
         lines = replay(text, status)
-        check(CODE in lines[0] and "0x" not in lines[0], f"{text}: {lines}")
+        check(CODE in lines[0] and "table: " not in lines[0], f"{text}: {lines}")
         check(f".lua:1: {CODE}" in lines[0], f"{text}: {lines}")
     post = request("/", "POST", None, ["Content-Length: 4"]) + b"body"
     in_callback = "request:stream_request_body(function() error({code = 5}) end) request:consume_input()"
