@@ -6,19 +6,16 @@ local core = require "mb.http.core"
 local http = {
   encode_html = core.encode_html,
   encode_uri = core.encode_uri,
+  decode_path = core.decode_path,
   decode_uri = core.decode_uri,
 }
 
--- generate_handler(callback[, options]), in either order: returns a connect handler, which returns true. If an option
--- is wrong, throws an error that names it.
+-- generate_handler(callback[, options]), in either order, where callback is a function or an object that can be called,
+-- such as a router of mb.router: returns a connect handler, which returns true. If an
+-- option is wrong, throws an error that names it.
 function http.generate_handler(callback, options)
-  if callback == http then
-    require "mb.http.misuse".fail("generate_handler: call it as http.generate_handler(...), with a dot")
-  end
-  if type(callback) == "table" and type(options) == "function" then callback, options = options, callback end
   if type(callback) ~= "function" then
-    local got = type(callback)
-    require "mb.http.misuse".fail("generate_handler: expected a function (and a table of options), got " .. got)
+    callback, options = require "mb.http.misuse".arguments(callback, options, http)
   end
   if options ~= nil and type(options) ~= "table" then
     require "mb.http.misuse".fail("generate_handler: expected a table of options, got " .. type(options), callback)

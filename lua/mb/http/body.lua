@@ -26,7 +26,7 @@ local function usable(request, call, level)
   if type(request) ~= "table" or not request._wire then
     error(call .. ": expected a request; call it as request:" .. call .. "(...)", level + 1)
   end
-  local fault = rawget(request, "faulty") and request._wire.fault.message or
+  local fault = rawget(request, "faulty") and (request._wire.fault and request._wire.fault.message or "on_error is to answer it") or
     not core.is_open(request._wire.socket) and "the script has closed or reset the connection"
   if fault then error(("%s: the request is faulty (%s)"):format(call, fault), level + 1) end
   request.fresh = false

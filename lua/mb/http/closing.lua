@@ -2,6 +2,7 @@
 -- it; and closes so that the client can still read the response.
 
 local core = require "mb.http.core"
+local failure = require "mb.http.failure"
 local wire = require "mb.http.wire"
 
 local closing = {}
@@ -37,11 +38,22 @@ local function send_refusal(c, title, body, fields)
     c.input:is_head() and "" or body)
 end
 
--- Sends a short response that refuses the request, and closes. reason: a text for the client, or nil. body, fields:
--- those of the response, when it has others.
-function closing.refuse(c, status, reason, body, fields)
+-- Returns a table of header fields as lines, with those for every response.
+local function lines_of(c, fields)
+  local lines = {c.static, c.static_date and "" or core.date()}
+  for name, value in pairs(fields) do lines[#lines + 1] = core.field_line(name, value) end
+  return table.concat(lines)
+end
+
+-- Sends a short response that refuses the request, and closes. reason: a text for the client, or nil. err: what the
+-- handler has thrown, or nil. body, fields: those of the response, when it has others than on_error makes.
+function closing.refuse(c, status, reason, err, body, fields)
+  if not body then
+    body, fields = failure.ask(c, c.request or nil, status, reason, err)
+    fields = fields and lines_of(c, fields)
+  end
   c.deadline = wire.after(c.options.stall_timeout or c.options.drain_timeout)
-  local title = ("%d %s"):format(status, core.reason(status))
+  local title = failure.title(status)
   body = body or title .. (reason and ": " .. reason or "") .. "\n"
   local sent = pcall(send_refusal, c, title, body, fields)
   if core.log_request then core.log_refusal(c.input, status, sent and not c.input:is_head() and #body or 0) end
@@ -128,7 +140,7 @@ function closing.end_badly(c, err, callback)
       closing.refuse(c, fault.status, fault.reason)
       message = ("http: %d: %s"):format(fault.status, fault.reason)
     else
-      closing.refuse(c, 500, nil, error_page(c, err, callback))
+      closing.refuse(c, 500, nil, err, error_page(c, err, callback))
     end
   elseif core.log_request then
     core.log_request(c.input, request and c.response)

@@ -14,6 +14,7 @@ local HOME = {
   target = "headers",
   get_params = "params",
   get_params_list = "params",
+  json = "json",
   body = "body",
   consume_input = "body",
   defer_reading = "body",

@@ -34,6 +34,14 @@ function TYPES.seconds()
   end
 end
 
+TYPES["function"] = function()
+  return function(value)
+    local meta = getmetatable(value)
+    if type(value) == "function" or type(meta) == "table" and meta.__call then return value end
+    return nil, "expected a function"
+  end
+end
+
 -- The response writer decides on these fields anew for every response.
 local OURS = {["content-length"] = true, ["transfer-encoding"] = true, connection = true}
 

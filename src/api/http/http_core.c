@@ -8,6 +8,7 @@
 #include "api/http/http_input.h"
 #include "api/http/http_list.h"
 #include "api/http/http_options.h"
+#include "api/http/http_path.h"
 #include "api/http/http_request_log.h"
 #include "api/http/http_response.h"
 #include "base/clock.h"
@@ -202,6 +203,7 @@ static const luaL_Reg functions[] = {
     {"after", after},
     {"call", call},
     {"date", mb_http_response_date},
+    {"decode_path", mb_http_decode_path},
     {"decode_uri", decode_uri},
     {"encode_html", encode_html},
     {"encode_uri", encode_uri},
@@ -222,6 +224,7 @@ static const luaL_Reg functions[] = {
     {"option_rows", mb_http_option_rows},
     {"option_text", mb_http_option_text},
     {"options", mb_http_options},
+    {"path_segments", mb_http_path_segments},
     {"pattern", mb_http_pattern},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},

@@ -45,7 +45,43 @@ static int fail(lua_State *L) {
   return lua_error(L);
 }
 
-static const luaL_Reg functions[] = {{"fail", fail}, {"place", place}, {NULL, NULL}};
+/* Returns whether the value at index can be called. */
+static bool is_callable(lua_State *L, int index) {
+  if (lua_isfunction(L, index)) return true;
+  if (luaL_getmetafield(L, index, "__call") == LUA_TNIL) return false;
+  lua_pop(L, 1);
+  return true;
+}
+
+/*
+ * misuse.arguments(callback, options, module)
+ * Returns the arguments of module.generate_handler, whose first one is no function, in their order. Throws
+ * when none of them is a callback.
+ */
+static int arguments(lua_State *L) {
+  const char *got = luaL_typename(L, 1);
+  lua_settop(L, 3);
+  if (is_callable(L, 1)) {
+    lua_settop(L, 2);
+    return 2;
+  }
+  if (lua_istable(L, 1) && !lua_rawequal(L, 1, 3) && is_callable(L, 2)) {
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 1);
+    return 2;
+  }
+  luaL_where(L, 2);
+  if (lua_rawequal(L, 1, 3)) {
+    lua_pushliteral(L, "generate_handler: call it as http.generate_handler(...), with a dot");
+  } else {
+    lua_pushfstring(L, "generate_handler: expected a function (and a table of options), got %s", got);
+  }
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+static const luaL_Reg functions[] = {
+    {"arguments", arguments}, {"fail", fail}, {"place", place}, {NULL, NULL}};
 
 int mb_http_misuse_open(lua_State *L) {
   luaL_newlib(L, functions);

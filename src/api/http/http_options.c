@@ -9,8 +9,9 @@
 #include <string.h>
 
 /* The type of a value; mb.http.options checks it. */
-enum type { INTEGER, INTEGER_OR_FALSE, SECONDS, HEADERS };
-static const char types[][17] = {"integer", "integer_or_false", "seconds", "headers"};
+enum type { INTEGER, INTEGER_OR_FALSE, SECONDS, HEADERS, FUNCTION };
+static const char types[][17] = {"integer", "integer_or_false", "seconds", "headers",
+                                "function"};
 
 /* Sizes are in bytes, times in seconds. A new option is a row, its use, and its entry in moonbridge_http(3). */
 static const struct row {
@@ -48,6 +49,7 @@ static const struct row {
      "seconds from a request's head to the end of its response"},
     {"drain_timeout", "", SECONDS, 0, 0, 2,
      "seconds in which input is dropped before the connection closes"},
+    {"on_error", "", FUNCTION, 0, 0, 0, "makes what a client gets with an error"},
 };
 
 enum { ROWS = sizeof rows / sizeof *rows };
