@@ -13,6 +13,7 @@
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
 #include "api/luasocket/luasocket_udp.h"
+#include "api/mb/crypto.h"
 #include "api/mb/log_module.h"
 #include "api/mb/scheduler_core.h"
 #include "api/mb/style.h"
@@ -26,6 +27,7 @@
 
 /* Modules of C functions: a new one is a row here. */
 static const luaL_Reg native[] = {
+    {"mb.crypto", mb_crypto_open},
     {"mb.deploy.core", mb_deploy_core_open},
     {"mb.dev.core", mb_dev_core_open},
     {"mb.http.core", mb_http_core_open},

@@ -40,6 +40,11 @@ static inline int mb_rare_setpgid(pid_t pid, pid_t group) {
 
 static inline int mb_rare_chdir(const char *path) { return (int)syscall(SYS_chdir, path); }
 
+/* From the pool of random numbers of the kernel, once it is ready. */
+static inline ssize_t mb_rare_getrandom(void *buffer, size_t size) {
+  return syscall(SYS_getrandom, buffer, size, 0);
+}
+
 /* prctl with one argument; the others are zeros. */
 static inline int mb_rare_prctl(int option, unsigned long value) {
   return (int)syscall(SYS_prctl, option, value, 0UL, 0UL, 0UL);
