@@ -33,6 +33,16 @@ local HARMLESS = {package = {path = true, config = true}, debug = {traceback = t
 -- string.
 local PARTS = {["mb.luasocket"] = "udp", ["mb.tarantool"] = "digest"}
 
+-- These words count as a field or a method, and as a whole string: as text they are common, as in "application/json".
+local MODULE = "a module in C"
+local NETTLE = "a library"
+local MEMBERS = {
+  ["mb.cookie"] = {names = set "sign verify csrf_token csrf_check", loads = NETTLE},
+  ["mb.crypto"] = {names = set "sha256 hmac_sha256", loads = NETTLE},
+  ["mb.reply"] = {names = set "json problem", loads = MODULE},
+  ["moonbridge_http"] = {names = set "json", loads = MODULE},
+}
+
 -- ---- the text ----
 
 -- Returns the position behind a long bracket that begins at a position; nil if there is none; false if it has no end.
@@ -126,6 +136,15 @@ end
 -- Returns whether a word is the field of a table.
 local function is_field(list, i) return is(list[i - 1], ".") or is(list[i - 1], ":") end
 
+-- Returns the name of the member if a token names one: behind "." or ":", or as a string.
+local function member(list, i)
+  local token = list[i]
+  if token.kind == "word" then return is_field(list, i) and token.text or nil end
+  if token.kind ~= "string" then return nil end
+  local _, text = token.text:match("^%[(=*)%[(.*)%]%1%]$")
+  return text or token.text:sub(2, -2)
+end
+
 -- Returns whether a word leads nowhere where it stands: before "=", as a key or a variable that gets a value; or before
 -- a harmless field. settled: where a field gets a value, the script's state has told of it.
 local function is_harmless(list, i, settled)
@@ -134,6 +153,27 @@ local function is_harmless(list, i, settled)
   local gets_value = is(list[i + 3], "=") and not is(list[i + 4], "=")
   return fields and is(list[i + 1], ".") and field and field.kind == "word" and fields[field.text]
     and (settled or not gets_value) or false
+end
+
+-- Notes in `parts` what a token names of our modules' parts. line: makes the place of a token.
+local function note_parts(parts, list, i, line)
+  local token, name = list[i], member(list, i)
+  for module, part in pairs(PARTS) do
+    if token.text:find(part, 1, true) then parts[module] = parts[module] or {line(token), part, MODULE} end
+  end
+  for module, members in pairs(name and MEMBERS or {}) do
+    if members.names[name] then parts[module] = parts[module] or {line(token), name, members.loads} end
+  end
+end
+
+-- Returns the reason that lies in a part of a module that is used, if any: the same one each time.
+local function first_part(parts, used)
+  local modules = {}
+  for module in pairs(parts) do modules[#modules + 1] = used[module] and module or nil end
+  table.sort(modules)
+  if not modules[1] then return nil end
+  local where, word, what = table.unpack(parts[modules[1]])
+  return ("%s, has the word %q: that part of %s loads %s"):format(where, word, modules[1], what)
 end
 
 -- ---- files and modules ----
@@ -188,13 +228,15 @@ function program.examine(script, facts, is_pool)
   local loaded, given, path = read_facts(facts)
   path = beside(script, path)
   local uses_names = false
-  local queue, seen, used, parts = {script}, {}, {}, {}
+  local queue, seen = {script}, {}
+  local used, parts = {}, {} -- the modules with such parts, and where the word of a part stands first
 
   -- Returns whether a module can be had without one in C; adds its file to those that are to be looked at.
   local function is_known(name)
     for module in pairs(PARTS) do
       if name:sub(1, #module) == module then used[module] = true end
     end
+    used[name] = true
     if STANDARD[name] or core.embedded(name) then return true end
     -- In the place of a module of Tarantool's, a file beside the script counts.
     local file = package.searchpath(name, given[name] and (script:match "^(.*/)" or "") .. "?.lua" or path)
@@ -213,9 +255,7 @@ function program.examine(script, facts, is_pool)
       local word = token.text
       if token.kind == "word" and word == "function" then settled = false end
       if word:find("moonbridge_io", 1, true) or word:find("^[\"']mb%.") then uses_names = true end
-      for module, part in pairs(PARTS) do
-        if word:find(part, 1, true) then parts[module] = parts[module] or line(token) end
-      end
+      note_parts(parts, list, i, line)
       if token.kind == "word" and word == "require" then
         local name = required(list, i)
         if not name then return line(token) .. ", uses require without the plain name of a module" end
@@ -245,11 +285,8 @@ function program.examine(script, facts, is_pool)
     i = i + 1
     if i > FILES_MAX then return ("it has more than %d files"):format(FILES_MAX) end
   end
-  for module, part in pairs(PARTS) do
-    if used[module] and parts[module] then
-      return ("%s, has the word %q: that part of %s loads a module in C"):format(parts[module], part, module)
-    end
-  end
+  local part = first_part(parts, used)
+  if part then return part end
   -- Its processes are there already. To look a name up, mb-handle-static starts another one.
   if is_pool and uses_names then return "in a pool it looks names up faster, and starts rarely" end
 end
