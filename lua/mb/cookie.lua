@@ -108,17 +108,43 @@ local function line_of(name, value, options, age)
   }
 end
 
+-- Calls a method for the script, `level` callers above: an error has the line there.
+local function call_for(level, method, request, ...)
+  local good, message = pcall(method, request, ...)
+  if not good then error(message, type(message) == "string" and level + 1 or 0) end
+end
+
+-- Keeps a line until a status is sent, whoever sends it; that of an interim response does not count. So a cookie can be
+-- set before mb.reply answers, or a redirection does.
+local function keep(request, line)
+  local lines = rawget(request, "_cookies")
+  if lines then
+    lines[#lines + 1] = line
+    return
+  end
+  lines = {line}
+  request._cookies = lines
+  local methods = require "mb.http.request".methods -- it is there with the first request only
+  function request.send_status(self, status)
+    if tostring(status):find("^1%d%d") then return methods.send_status(self, status) end
+    self.send_status, self._cookies = nil, nil
+    call_for(2, methods.send_status, self, status)
+    for _, kept in ipairs(lines) do self:send_header("Set-Cookie", kept) end
+  end
+end
+
 local function send(request, call, line, wrong)
   if type(request) ~= "table" or not request._response then
     error(("cookie.%s: expected a request as first argument, got %s"):format(call, type(request)), 3)
   end
   if not line then error(("cookie.%s: %s"):format(call, wrong), 3) end
-  local good, message = pcall(request.send_header, request, "Set-Cookie", line)
-  if not good then error(message, type(message) == "string" and 3 or 0) end
+  if request._response:state() == "start" and not request.faulty then return keep(request, line) end
+  call_for(3, request.send_header, request, "Set-Cookie", line)
 end
 
--- cookie.set(request, name, value[, options]): adds Set-Cookie to the response. options: path ("/"), domain (none: this
--- host only), max_age (seconds; none: until the browser ends), secure (true), http_only (true), same_site ("Lax").
+-- cookie.set(request, name, value[, options]): adds Set-Cookie to the response, before its body begins. options: path
+-- ("/"), domain (none: this host only), max_age (seconds; none: until the browser ends), secure (true), http_only (true),
+-- same_site ("Lax").
 function cookie.set(request, name, value, options)
   send(request, "set", line_of(name, value, options))
 end
