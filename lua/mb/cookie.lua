@@ -143,8 +143,8 @@ local function send(request, call, line, wrong)
 end
 
 -- cookie.set(request, name, value[, options]): adds Set-Cookie to the response, before its body begins. options: path
--- ("/"), domain (none: this host only), max_age (seconds; none: until the browser ends), secure (true), http_only (true),
--- same_site ("Lax").
+-- ("/"), domain (none: this host only), max_age (seconds; none: until the browser ends), secure (true), http_only
+-- (true), same_site ("Lax").
 function cookie.set(request, name, value, options)
   send(request, "set", line_of(name, value, options))
 end
@@ -173,8 +173,16 @@ local function keys_of(key)
   return keys
 end
 
+local has_library = false
+
+-- Checks the keys, and that codes can be made at all.
 local function check_keys(key, call)
   local keys, wrong = keys_of(key)
+  if keys and not has_library then
+    local message
+    has_library, message = pcall(crypto.sha256, "")
+    if not has_library then keys, wrong = nil, message end
+  end
   if not keys then error(("cookie.%s: %s"):format(call, wrong), 3) end
   return keys
 end
