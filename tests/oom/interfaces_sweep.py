@@ -145,6 +145,26 @@ end
 )
 
 
+# Lines of the connection as base64, as digits and signed, and back.
+CRYPTO = script(
+    r"""
+return function(socket)
+  print("begun")
+  local cookie, crypto = require "mb.cookie", require "mb.crypto"
+  local keys = {crypto.random_bytes(32), crypto.hex(crypto.random_bytes(16))}
+  for line in function() return socket:read(nil, "\n") end do
+    if line == "" then break end
+    local text = assert(crypto.from_hex(crypto.hex(line)))
+    text = assert(crypto.from_base64(crypto.base64(text)))
+    if #text < 1000 then text = assert(cookie.verify(keys, "line", cookie.sign(keys[2], "line", text))) end
+    assert(cookie.csrf_check(keys, "session", cookie.csrf_token(keys, "session")))
+    socket:write(text)
+  end
+end
+"""
+)
+
+
 def run(path, said, env):
     client, conn = tcp_pair()
     with client, conn, open(LOG, "wb") as log:
@@ -202,6 +222,7 @@ for name, path, said, answer in (
     ("mb.luasocket", LUASOCKET, LINES, LINES),
     ("mb.tarantool", TARANTOOL, LINES, LINES),
     ("mb.http_server", HTTP_SERVER, REQUESTS, RESPONSES),
+    ("mb.crypto and mb.cookie", CRYPTO, LINES, LINES),
     ("a program with --style", STYLE, LINES, LINES),
 ):
     for mode, what in (("once", "one allocation fails"), ("from", "all from one allocation on fail")):
