@@ -3,16 +3,11 @@
 
 local core = require "mb.http.core"
 
-local http = {
-  encode_html = core.encode_html,
-  encode_uri = core.encode_uri,
-  decode_path = core.decode_path,
-  decode_uri = core.decode_uri,
-}
+local http = core.face() -- the functions that are in C
 
 -- generate_handler(callback[, options]), in either order, where callback is a function or an object that can be called,
--- such as a router of mb.router: returns a connect handler, which returns true. If an
--- option is wrong, throws an error that names it.
+-- such as a router of mb.router: returns a connect handler, which returns true. If an option is wrong, throws an error
+-- that names it.
 function http.generate_handler(callback, options)
   if type(callback) ~= "function" then
     callback, options = require "mb.http.misuse".arguments(callback, options, http)

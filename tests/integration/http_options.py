@@ -30,7 +30,7 @@ def output(text, env=None):
 # ---- the module ----
 
 
-@test("nothing of it is loaded before it is required; loaded, it is a table of four functions, and no global")
+@test("nothing of it is loaded before it is required; loaded, it is a table of five functions, and no global")
 def _():
     equal(
         output(
@@ -47,7 +47,7 @@ def _():
   for name in pairs(_G) do assert(before[name], name) end
 """
         ),
-        b"decode_uri function, encode_html function, encode_uri function, generate_handler function\n",
+        b"decode_path function, decode_uri function, encode_html function, encode_uri function, generate_handler function\n",
         "the module",
     )
 
@@ -71,6 +71,33 @@ def _():
   say(require "moonbridge_http")
 """
     equal(output(text), b"moonbridge_http nil\n", "package.preload wins over both")
+
+
+@test("decode_path: a plus is one; strict: nil where a NUL or a slash would come of it")
+def _():
+    cases = (
+        (b"a+b%2Bc%2bd", b"a+b+c+d"),
+        (b"%4g%%41%zz%", b"%4g%A%zz%"),
+        (b"/a/b%2Fc%00", b"/a/b/c\0", None),
+        (b"%2f", b"/", None),
+        (b"a\0b", b"a\0b", None),
+        (b"/a//b/%C3%A4", b"/a//b/\xc3\xa4"),
+        (b"%252F", b"%2F"),
+        (b"", b""),
+        (b"%2F" * 3000, b"/" * 3000, None),
+    )
+    text = 'local http, r = require "moonbridge_http", {}\n'
+    want = []
+    for argument, plain, *strict in cases:
+        for more, expected in (("", plain), (", false", plain), (", true", strict[0] if strict else plain)):
+            text += f"r[#r + 1] = http.decode_path({lua(argument)}{more}) or 'nil'\n"
+            want.append(b"nil" if expected is None else expected)
+    equal(output(text + 'say(table.concat(r, "\\n"))'), b"\n".join(want) + b"\n", "decoded")
+    for bad in ("", "nil", "{}"):
+        wrong = f'say(pcall(require "moonbridge_http".decode_path{f"({bad})" if bad else ""}) and "" or "error")'
+        if bad:
+            wrong = f'say(pcall(function() return (require "moonbridge_http".decode_path({bad})) end) and "" or "error")'
+        equal(output(wrong), b"error\n", f"decode_path({bad})")
 
 
 @test("encode_uri, decode_uri, encode_html")
@@ -171,8 +198,9 @@ def _():
   for name, row in pairs(core.option_rows()) do
     local text = core.option_text(name)
     assert(#text > 20 and #text < 64, name)
+    local bad = row.type == "function" and 5 or print
     for _, spelling in ipairs{name, row.older} do
-      local done, wrong = pcall(http.generate_handler, {[spelling] = print}, print)
+      local done, wrong = pcall(http.generate_handler, {[spelling] = bad}, print)
       assert(not done and wrong:find("option " .. spelling .. ": expected ", 1, true), wrong)
       assert(wrong:sub(-#name - #text - 5) == " (" .. name .. ": " .. text .. ")", wrong)
     end

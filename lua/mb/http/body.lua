@@ -20,13 +20,16 @@ local STATES = {
   discarded = "the request body was discarded",
 }
 
+-- In the place of a fault while on_error says what the client gets.
+local ANSWERED = {message = "on_error is to answer it"}
+
 -- Checks that the request can be used; returns the connection. level: that of the script, as the caller would give it
 -- to error.
 local function usable(request, call, level)
   if type(request) ~= "table" or not request._wire then
     error(call .. ": expected a request; call it as request:" .. call .. "(...)", level + 1)
   end
-  local fault = rawget(request, "faulty") and (request._wire.fault and request._wire.fault.message or "on_error is to answer it") or
+  local fault = rawget(request, "faulty") and (request._wire.fault or ANSWERED).message or
     not core.is_open(request._wire.socket) and "the script has closed or reset the connection"
   if fault then error(("%s: the request is faulty (%s)"):format(call, fault), level + 1) end
   request.fresh = false
@@ -369,4 +372,4 @@ function methods.monologue(self)
   while intake.take(wire) do end
 end
 
-return {methods = methods, attributes = attributes}
+return {methods = methods, attributes = attributes, begin = begin}

@@ -1,4 +1,8 @@
--- request:json: the request body as JSON.
+-- request:json: the request body as JSON. Must refuse what is no JSON, though the decoder puts up with it, and what
+-- costs more than its size.
+
+local core = require "mb.http.core"
+local begin = require "mb.http.body".begin
 
 local methods = {}
 
@@ -14,30 +18,66 @@ local function is_json(type)
 end
 
 -- Reads the body, of at most `limit` bytes.
-local function read(self, limit)
-  local size, chunks = 0, {}
-  self:stream_request_body_now(function(chunk)
+local function read(request, wire, limit)
+  local size, chunks = wire.input:length(), {}
+  local function check()
+    if size > limit then
+      wire:fail(("a body of more than %d bytes"):format(limit), 413, true, " (see request:json in moonbridge_http(3))")
+    end
+  end
+  check() -- a client that says how much it will send need not send it in vain
+  request._body, size = "streamed", 0
+  local most = wire.options.maximum_input_chunk_size
+  while true do
+    local chunk = wire:get("read", most)
+    if not chunk then return table.concat(chunks) end
     size = size + #chunk
-    if size > limit then self._wire:fail(("a body of more than %d bytes"):format(limit), 413) end
+    check()
     chunks[#chunks + 1] = chunk
-  end)
-  return table.concat(chunks)
+  end
 end
 
--- request:json([limit]): reads the body and returns its value. A body that is not JSON ends the request: the client gets
--- 415, 413 or 400.
+-- Refuses what the decoder would not: bytes that are no UTF-8, control characters, numbers that become infinite, and
+-- strings that are made to collide in Lua's tables (src/http/http_names.h).
+local function check(wire, text)
+  local _, bad = utf8.len(text)
+  bad = bad or text:find("\xED[\xA0-\xBF]") -- half of a surrogate pair
+  if bad then wire:fail(("JSON: no UTF-8 at character %d"):format(bad), 400) end
+  local fits, at = core.json_counter(), 1
+  while true do
+    local kind, first, last, after = core.json_look(text, at)
+    if not kind then return end
+    at = after
+    local part = text:sub(first, last)
+    if kind == "control" then
+      wire:fail(("JSON: a control character at character %d"):format(first), 400)
+    elseif kind == "number" then
+      local number = tonumber(part)
+      if number == math.huge then wire:fail(("JSON: a number that is too large at character %d"):format(first), 400) end
+    else
+      local good, value = true, part
+      if part:find("\\", 1, true) then good, value = pcall(decode, '"' .. part .. '"') end
+      -- Of a value that is longer, Lua makes as many copies as there are.
+      if good and (kind == "name" or #value <= 40) and not fits(value) then
+        wire:fail("JSON: too many colliding strings", 413)
+      end
+    end
+  end
+end
+
+-- request:json([limit]): reads the body and returns its value. A body that is not JSON ends the request: the client
+-- gets 415, 413 or 400.
 function methods.json(self, limit)
-  if type(self) ~= "table" then error("json: expected a request; call it as request:json()", 2) end
+  local wire = begin(self, "json", 2, true)
   limit = limit == nil and LIMIT_BYTES or math.type(limit) and math.tointeger(limit)
   if not limit or limit < 0 then error("json: expected a number of bytes, the most that the body may have", 2) end
   decode = decode or require "mb.http.cjson"(2).decode
-  local wire, type = self._wire, self.headers_value["Content-Type"]
+  local type = self.headers_value["Content-Type"]
   if not (type and is_json(type)) then
     wire:fail(type and "expected a body of the type application/json" or "expected a Content-Type", 415)
   end
-  local text = read(self, limit)
-  local length, bad = utf8.len(text)
-  if not length then wire:fail(("JSON: no UTF-8 at byte %d"):format(bad), 400) end
+  local text = read(self, wire, limit)
+  check(wire, text)
   local good, value = pcall(decode, text)
   if not good then wire:fail("JSON: " .. tostring(value), 400) end
   return value

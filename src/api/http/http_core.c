@@ -6,6 +6,7 @@
 
 #include "api/http/http_fields.h"
 #include "api/http/http_input.h"
+#include "api/http/http_json_text.h"
 #include "api/http/http_list.h"
 #include "api/http/http_options.h"
 #include "api/http/http_path.h"
@@ -36,7 +37,7 @@ static int push_converted(lua_State *L, size_t growth, size_t (*convert)(char *,
 }
 
 /*
- * core.encode_html(text), core.encode_uri(text), core.decode_uri(text)
+ * http.encode_html(text), http.encode_uri(text), http.decode_uri(text)
  * Each returns a string. Source: moonbridge_http(3).
  */
 static int encode_html(lua_State *L) { return push_converted(L, 6, mb_html_encode); }
@@ -105,6 +106,13 @@ static int call(lua_State *L) {
   lua_pushcfunction(L, call_limited);
   lua_insert(L, 1);
   return call_done(L, mb_state_pcall_keep(L, lua_gettop(L) - 1, 0, call_done), 0);
+}
+
+/* core.limit(seconds, f, ...): returns f(...), with a limit as core.call has it. For on_error. */
+static int limit(lua_State *L) {
+  static const char text[] = "http: on_error took too long";
+  mb_state_check_callable(L, 2);
+  return mb_timeout_call(L, luaL_checknumber(L, 1), (struct mb_timeout_label){.text = text});
 }
 
 /* core.try(f, ...): as core.call, but without a limit, and not for a request. */
@@ -199,15 +207,29 @@ static int is_delivered(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"after", after},
-    {"call", call},
-    {"date", mb_http_response_date},
+/* The functions of moonbridge_http, besides generate_handler. */
+static const luaL_Reg face[] = {
     {"decode_path", mb_http_decode_path},
     {"decode_uri", decode_uri},
     {"encode_html", encode_html},
     {"encode_uri", encode_uri},
+    {NULL, NULL},
+};
+
+/* core.face(): returns a table of them. */
+static int push_face(lua_State *L) {
+  lua_createtable(L, 0,
+                  (int)(sizeof face / sizeof *face)); /* generate_handler in place of the end */
+  luaL_setfuncs(L, face, 0);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"after", after},
+    {"call", call},
+    {"date", mb_http_response_date},
     {"end_output", end_output},
+    {"face", push_face},
     {"field_line", field_line},
     {"file_size", mb_handle_file_size},
     {"form", mb_http_form},
@@ -224,7 +246,6 @@ static const luaL_Reg functions[] = {
     {"option_rows", mb_http_option_rows},
     {"option_text", mb_http_option_text},
     {"options", mb_http_options},
-    {"path_segments", mb_http_path_segments},
     {"pattern", mb_http_pattern},
     {"reason", reason},
     {"request_methods", mb_http_response_methods},
@@ -233,6 +254,11 @@ static const luaL_Reg functions[] = {
     {"throw_on", throw_on},
     {"try", try},
     {"unsent", unsent},
+    /* What few connections ask for stands behind what all of them do. */
+    {"json_counter", mb_http_json_counter},
+    {"json_look", mb_http_json_look},
+    {"limit", limit},
+    {"path_segments", mb_http_path_segments},
     {NULL, NULL},
 };
 

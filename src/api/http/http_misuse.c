@@ -74,7 +74,8 @@ static int arguments(lua_State *L) {
   if (lua_rawequal(L, 1, 3)) {
     lua_pushliteral(L, "generate_handler: call it as http.generate_handler(...), with a dot");
   } else {
-    lua_pushfstring(L, "generate_handler: expected a function (and a table of options), got %s", got);
+    lua_pushfstring(L, "generate_handler: expected a function (and a table of options), got %s",
+                    got);
   }
   lua_concat(L, 2);
   return lua_error(L);

@@ -10,8 +10,7 @@
 
 /* The type of a value; mb.http.options checks it. */
 enum type { INTEGER, INTEGER_OR_FALSE, SECONDS, HEADERS, FUNCTION };
-static const char types[][17] = {"integer", "integer_or_false", "seconds", "headers",
-                                "function"};
+static const char types[][17] = {"integer", "integer_or_false", "seconds", "headers", "function"};
 
 /* Sizes are in bytes, times in seconds. A new option is a row, its use, and its entry in moonbridge_http(3). */
 static const struct row {

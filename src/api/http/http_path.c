@@ -9,7 +9,7 @@
 #include "http/http_segment.h"
 
 /*
- * core.decode_path(text[, strict])
+ * http.decode_path(text[, strict])
  * Returns the text with every %XX decoded; "+" stays. strict: nil when a NUL or a slash would come of it.
  * Source: RFC 3986, section 2.1.
  */

@@ -1,0 +1,58 @@
+/* Functions of mb.http.core for JSON texts: what has to be looked at before a decoder gets them. */
+#include "api/http/http_json_text.h"
+
+#include <lauxlib.h>
+
+#include "http/http_json.h"
+#include "http/http_names.h"
+
+/*
+ * core.json_look(text, at)
+ * Finds the next thing to look at, from the byte `at` on; the first byte has the number 1. Returns its kind,
+ * "control", "number", "name" or "string", its first and its last byte, and where to go on; or nothing.
+ */
+int mb_http_json_look(lua_State *L) {
+  static const char *const kinds[] = {NULL, "control", "number", "name", "string"};
+  struct mb_span text, part = {NULL, 0};
+  text.data = luaL_checklstring(L, 1, &text.size);
+  lua_Integer first = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, first >= 1, 2, "expected the number of a byte");
+  size_t at = (size_t)first - 1;
+  enum mb_http_json_kind kind = mb_http_json_next(text, &at, &part);
+  if (kind == MB_HTTP_JSON_NOTHING) return 0;
+  lua_pushstring(L, kinds[kind]);
+  lua_pushinteger(L, (lua_Integer)(part.data - text.data) + 1);
+  lua_pushinteger(L, (lua_Integer)(part.data - text.data) + (lua_Integer)part.size);
+  lua_pushinteger(L, (lua_Integer)at + 1);
+  return 4;
+}
+
+static int count(lua_State *L) {
+  struct mb_http_names *names = lua_touserdata(L, lua_upvalueindex(1));
+  struct mb_span text;
+  text.data = luaL_checklstring(L, 1, &text.size);
+  lua_settop(L, 1);
+  lua_pushvalue(L, 1);
+  bool good = text.size <= MB_HTTP_NAME_SHORT || lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL;
+  if (!good) {
+    lua_pushvalue(L, 1);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, lua_upvalueindex(2));
+    good = mb_http_names_value(names, text);
+  }
+  lua_pushboolean(L, good);
+  return 1;
+}
+
+/*
+ * core.json_counter()
+ * Returns a function that counts a string, and returns whether those so far are within the limits of
+ * http/http_names.h: whether not too many different ones collide in Lua's tables.
+ */
+int mb_http_json_counter(lua_State *L) {
+  struct mb_http_names *names = lua_newuserdata(L, sizeof *names);
+  *names = MB_HTTP_NAMES_INIT;
+  lua_newtable(L);
+  lua_pushcclosure(L, count, 2);
+  return 1;
+}
