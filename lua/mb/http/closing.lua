@@ -2,7 +2,6 @@
 -- it; and closes so that the client can still read the response.
 
 local core = require "mb.http.core"
-local failure = require "mb.http.failure"
 local wire = require "mb.http.wire"
 
 local closing = {}
@@ -26,7 +25,7 @@ end
 
 -- Returns the field lines of a short text.
 local function fields_of_text(c)
-  local typed = ("\n" .. c.static):lower():find("\ncontent-type:", 1, true)
+  local typed = require "mb.http.failure".has_type(c)
   return c.static .. (c.static_date and "" or core.date()) ..
     (typed and "" or "Content-Type: text/plain; charset=utf-8\r\n")
 end
@@ -38,24 +37,28 @@ local function send_refusal(c, title, body, fields)
     c.input:is_head() and "" or body)
 end
 
--- Returns a table of header fields as lines, with those for every response.
+-- Returns a sequence of header fields as lines, with those for every response.
 local function lines_of(c, fields)
-  local lines = {c.static, c.static_date and "" or core.date()}
-  for name, value in pairs(fields) do lines[#lines + 1] = core.field_line(name, value) end
-  return table.concat(lines)
+  local lines, dated = {c.static}, c.static_date
+  for _, field in ipairs(fields) do
+    dated = dated or field[1]:lower() == "date"
+    lines[#lines + 1] = core.field_line(field[1], field[2])
+  end
+  return table.concat(lines) .. (dated and "" or core.date())
 end
 
 -- Sends a short response that refuses the request, and closes. reason: a text for the client, or nil. err: what the
 -- handler has thrown, or nil. body, fields: those of the response, when it has others than on_error makes.
 function closing.refuse(c, status, reason, err, body, fields)
+  local failure = require "mb.http.failure"
   if not body then
     body, fields = failure.ask(c, c.request or nil, status, reason, err)
     fields = fields and lines_of(c, fields)
   end
+  if not core.is_open(c.socket) then return end -- on_error has closed it
   c.deadline = wire.after(c.options.stall_timeout or c.options.drain_timeout)
-  local title = failure.title(status)
-  body = body or title .. (reason and ": " .. reason or "") .. "\n"
-  local sent = pcall(send_refusal, c, title, body, fields)
+  body = body or failure.text(status, reason)
+  local sent = pcall(send_refusal, c, failure.title(status), body, fields)
   if core.log_request then core.log_refusal(c.input, status, sent and not c.input:is_head() and #body or 0) end
   if sent then
     closing.linger(c)
@@ -85,9 +88,12 @@ function closing.warn_of_unread(c)
   end
 end
 
+-- Returns the function of the script that a request was for: that which a router has called, or the callback.
+local function culprit(c, callback) return c.request and rawget(c.request, "_handler") or callback end
+
 -- Throws: the callback has returned, and has sent no status.
-function closing.without_response(callback)
-  local at, name = require "mb.http.misuse".place(callback)
+function closing.without_response(c, callback)
+  local at, name = require "mb.http.misuse".place(culprit(c, callback))
   error(("%s%s has returned without a response: it has to call request:send_status"):format(at, name), 0)
 end
 
@@ -95,7 +101,9 @@ end
 -- the script has called: the last step of a response, or a tail call. Otherwise returns nil.
 local function placed(err, callback)
   local method = type(err) == "string" and err:match("^([%l_]+): ")
-  if not method or not require "mb.http.request".methods[method] then return nil end
+  local ours = method and require "mb.http.request".methods[method] or
+    type(err) == "string" and (err:find("^reply%.[%l_]+: ") or err:find("^JSON needs "))
+  if not ours then return nil end
   local at, name = require "mb.http.misuse".place(callback)
   return ("%sin %s: %s"):format(at, name, err)
 end
@@ -114,9 +122,9 @@ local function abandon(c)
 end
 
 -- Returns the body and the field lines of a page that shows an error, with --dev; else nothing.
-local function error_page(c, err, callback)
+local function error_page(c, err, place)
   if not core.error_page then return end
-  local body, fields = core.error_page(err, callback and placed(err, callback), c.input)
+  local body, fields = core.error_page(err, place, c.input)
   local lines = {core.date()}
   for name, value in pairs(fields) do lines[#lines + 1] = name .. ": " .. value .. "\r\n" end
   return body, table.concat(lines)
@@ -129,6 +137,7 @@ function closing.end_badly(c, err, callback)
   local ours = not is_fault(c, err)
   local about = describe(c)
   local request = c.request
+  local place = callback and placed(err, culprit(c, callback))
   local message = fault and fault.message
   if core.is_open(c.socket) then
     -- Before a head has come, there is no request that a 500 could answer.
@@ -140,7 +149,7 @@ function closing.end_badly(c, err, callback)
       closing.refuse(c, fault.status, fault.reason)
       message = ("http: %d: %s"):format(fault.status, fault.reason)
     else
-      closing.refuse(c, 500, nil, err, error_page(c, err, callback))
+      closing.refuse(c, 500, nil, err, error_page(c, err, place))
     end
   elseif core.log_request then
     core.log_request(c.input, request and c.response)
@@ -148,7 +157,7 @@ function closing.end_badly(c, err, callback)
   if request then request.faulty, request._wire = true, wire.ENDED end
   if ours then
     if about ~= "" then core.log("err", "http:" .. about) end
-    core.throw_on(err, callback and placed(err, callback))
+    core.throw_on(err, place)
   end
   -- The default log level shows the faults that a setting of ours may have caused.
   core.log(fault.ours and "notice" or "info", message .. (fault.hint or "") .. about)

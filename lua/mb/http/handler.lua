@@ -38,7 +38,7 @@ local function answer(callback, request, c, has_body)
   if c.state ~= "over" then intake().move(c, "dropping") end
   if c.fault then error(c.fault.message, 0) end
   local state, interim, sent = c.response:state()
-  if state == "start" or interim then closing().without_response(callback) end
+  if state == "start" or interim then closing().without_response(c, callback) end
   if sent == 0 and rawget(request, "_file_failed") then closing().warn_of_no_file(c) end
   request:finish()
 end

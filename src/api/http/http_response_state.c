@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 #include <stdarg.h>
+#include <string.h>
 
 #include "api/http/http_input.h"
 
@@ -36,11 +37,24 @@ static const struct {
     [MB_HTTP_RESPONSE_END_FILE] = {"send_file", MB_HTTP_RESPONSE_FILE, 2},
 };
 
+/*
+ * Pushes "script.lua:3: ", the line that has called at this level. Modules of ours that are in between, such as
+ * mb.reply, are passed over: they are the functions whose source is not known (app/embed.c).
+ */
+static void push_where(lua_State *L, int level) {
+  lua_Debug about;
+  while (lua_getstack(L, level, &about) && lua_getinfo(L, "S", &about) &&
+         strcmp(about.source, "=?") == 0) {
+    level++;
+  }
+  luaL_where(L, level);
+}
+
 int mb_http_response_misused(lua_State *L, enum mb_http_response_call call, const char *format,
                              ...) {
   va_list arguments;
   va_start(arguments, format);
-  luaL_where(L, calls[call].script);
+  push_where(L, calls[call].script);
   lua_pushfstring(L, "%s: ", calls[call].name);
   lua_pushvfstring(L, format, arguments);
   va_end(arguments);
