@@ -357,7 +357,7 @@ def _():
         (f'r:on("GET", "a", {f})', "it has to begin with a slash"),
         ("r:use(5)", "use: expected a function of a handler"),
         ("r:use(print)", "it has to come before the routes"),
-        ('local s = router.new() s:use(function() end) s:get("/", print)', "the middleware has returned no handler, but nil"),
+        ('local s = router.new() s:use(function() end) s:get("/", print)', "the middleware has returned no handler: nil"),
         ('r:mount("", router.new())', "expected a prefix"),
         ('r:mount("/", router.new())', "expected a prefix"),
         ('r:mount("/a/", router.new())', "expected a prefix"),

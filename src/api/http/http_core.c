@@ -259,6 +259,7 @@ static const luaL_Reg functions[] = {
     {"json_look", mb_http_json_look},
     {"limit", limit},
     {"path_segments", mb_http_path_segments},
+    {"route_pattern", mb_http_route_pattern},
     {NULL, NULL},
 };
 

@@ -6,5 +6,6 @@
 
 int mb_http_decode_path(lua_State *L);
 int mb_http_path_segments(lua_State *L);
+int mb_http_route_pattern(lua_State *L);
 
 #endif
