@@ -61,7 +61,7 @@ local function add(plan, self, method, pattern, handler, level)
   plan.taken[node], taken[method] = taken, pattern
   for i = #self.middleware, 1, -1 do
     handler = self.middleware[i](handler)
-    if not is_callable(handler) then error("use: the middleware has returned no handler: " .. type(handler), level + 1) end
+    if not is_callable(handler) then error("use: no handler from the middleware: " .. type(handler), level + 1) end
   end
   local entry = {handler = handler, names = names, pattern = pattern}
   plan[#plan + 1] = {router = self, node = node, path = path, method = method, entry = entry}

@@ -4,6 +4,7 @@ gets in the place of what it has asked for."""
 
 import json
 import os
+import re
 import signal
 import sys
 
@@ -24,6 +25,10 @@ def script(body, options="", before=""):
 {body}
 end)
 """
+
+
+def posted(data, headers=TYPE, target="/"):
+    return request(target, "POST", data, list(headers))
 
 
 def reply(body, data=GET, options="", **how):
@@ -199,11 +204,46 @@ def _():
     equal(answers(GET, script(body, before=own)).text(), "x", "settings")
 
 
+# ---- the manual page ----
+
+
+def page():
+    return mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "mb.reply.3"))
+
+
+@test("mb.reply(3): each function has an entry, and each entry is a function; its script does what it says")
+def _():
+    text = """
+  local reply, names = require "mb.reply", {}
+  local _ = reply.json
+  for name in pairs(reply) do names[#names + 1] = name end
+  table.sort(names)
+  return function(socket) socket:write(table.concat(names, "\\n")) end
+"""
+    done = mbtest.replay(mbtest.script(text))
+    equal((done.returncode, done.stderr), (0, b""), "exit status and log")
+    entries = re.findall(r"(?m)^\.It Fn reply[.:](\w+)", page())
+    equal(sorted(entries), done.stdout.decode().split("\n"), "entries")
+    displays = re.findall(r"(?ms)^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page())
+    equal(len(displays), 2, "scripts in the page")
+    first, second = (text.replace(r"\en", r"\n") for text in displays)
+    equal(replayed(request("/a"), first + "-- generate_handler").response().text(), '{"path":"a"}', "the first script")
+    for data, status, kind, want in (
+        (posted("[1, 2.5]", target="/sum"), 200, "application/json", {"sum": 3.5}),
+        (posted("5", target="/sum"), 422, "application/problem+json", {"status": 422, "title": "expected an array"}),
+        (request("/none"), 404, "application/problem+json", {"status": 404, "title": "Not Found"}),
+        (b"nonsense\r\n\r\n", 400, "application/problem+json", {"status": 400}),
+    ):
+        response = replayed(data, second + "-- generate_handler", log=None).response()
+        equal((response.status, response.value("Content-Type")), (status, kind), str(data))
+        value = json.loads(response.body)
+        equal({name: value[name] for name in want}, want, str(data))
+    check_said = mbtest.output_of(mbtest.HANDLE, "--check", mbtest.script(second))
+    check("mb-handle-static" not in check_said.split("program:")[-1].split("(")[0], f"--check: {check_said}")
+
+
+
 # ---- request:json ----
-
-
-def posted(data, headers=TYPE, **more):
-    return request("/", "POST", data, list(headers), **more)
 
 
 SHOW = "local value = request:json() reply.text(request, show(value))"

@@ -307,6 +307,44 @@ def _():
         equal(answers(GET, f"{head} return http.generate_handler({arguments})").text(), "root {}", arguments)
 
 
+# ---- the manual page ----
+
+
+def page():
+    return mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "mb.router.3"))
+
+
+@test("mb.router(3): each function has an entry, and each entry is a function; its script does what it says")
+def _():
+    text = """
+  local router, names = require "mb.router", {}
+  local _ = router.use
+  for name, value in pairs(router) do
+    if type(value) == "function" and not name:find("^__") then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return function(socket) socket:write(table.concat(names, "\\n")) end
+"""
+    done = mbtest.replay(mbtest.script(text))
+    equal((done.returncode, done.stderr), (0, b""), "exit status and log")
+    entries = re.findall(r"(?m)^\.It Fn (?:r|router)[.:](\w+)", page())
+    equal(sorted(entries), done.stdout.decode().split("\n"), "entries")
+    displays = re.findall(r"(?ms)^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page())
+    equal(len(displays), 2, "scripts in the page")
+    first, second = (text.replace(r"\en", r"\n") for text in displays)
+    response = replayed(request("/users/a%20b"), first + "-- generate_handler").response()
+    equal(response.text(), "user a b\n", "the first script")
+    for target, headers, want in (
+        ("/", [], "This is for everybody.\n"),
+        ("/admin/", ["Cookie: user=Ann"], "Hello, Ann!\n"),
+        ("/admin/", [], ""),
+    ):
+        response = replayed(request(target, headers=headers), second + "-- generate_handler").response()
+        equal(response.text(), want, f"the second script, {target}")
+    equal((response.status, response.value("Location")), (303, "/"), "without a name")
+
+
+
 # ---- mistakes ----
 
 
@@ -357,7 +395,7 @@ def _():
         (f'r:on("GET", "a", {f})', "it has to begin with a slash"),
         ("r:use(5)", "use: expected a function of a handler"),
         ("r:use(print)", "it has to come before the routes"),
-        ('local s = router.new() s:use(function() end) s:get("/", print)', "the middleware has returned no handler: nil"),
+        ('local s = router.new() s:use(function() end) s:get("/", print)', "no handler from the middleware: nil"),
         ('r:mount("", router.new())', "expected a prefix"),
         ('r:mount("/", router.new())', "expected a prefix"),
         ('r:mount("/a/", router.new())', "expected a prefix"),
