@@ -198,6 +198,13 @@ def _():
     # One that is broken says so by itself.
     broken = "package.preload.cjson = function() error('broken on purpose') end "
     equal(answers(GET, script("reply.json(request, {})", before=broken), status=70, log="broken on purpose").status, 500, "status")
+    # In a sandbox it has to be there before.
+    if not mbtest.is_sanitized():
+        for before, status, log in (("require 'cjson' ", 0, b""), ("", 70, b"in a sandbox, require")):
+            path = mbtest.script(script("reply.json(request, {})", before=before))
+            done = mbtest.replay("--sandbox=strict", path, stdin=GET)
+            equal(done.returncode, status, f"in a sandbox, {before!r}: {done.stderr}")
+            check(log in done.stderr, done.stderr)
     # What the script sets in a cjson of its own is not for the replies, nor the other way round.
     own = "local cjson = require 'cjson' cjson.encode_invalid_numbers(true) cjson.decode_invalid_numbers(true) "
     body = "fails('Cannot serialise', function() reply.json(request, {0/0}) end) cjson.encode({0/0}) reply.text(request, 'x')"
@@ -460,6 +467,24 @@ def _():
             client.send(request(target, "POST", b"abc"))
             response = client.response()
             equal((response.status, response.closes()), (status, False), target)
+    with served(script(body, JSON), log="http: 400") as (client, _):
+        client.send(request("/x") + b"nonsense\r\n\r\n")
+        equal([of(client.response())[5] for _ in range(2)], ["x", "?"], "a request that is none, behind another one")
+
+
+@test("on_error: the log has the handler's error with its traceback, whether on_error fails or not")
+def _():
+    body = "local function inner() error('mine') end\ninner()"
+    for hook in (JSON, "on_error = function() error('another') end", "on_error = function() pcall(error, 'x') end"):
+        with served(script(body, hook), status=70, log=None) as (client, server):
+            client.send(GET)
+            client.response()
+            client.finish()
+            client.end()
+            server.child.wait()
+            log = server.rest()
+        for part in (": mine\n", "stack traceback", "in local 'inner'", ": in function <"):
+            check(part in log, f"{part} in {log!r}")
 
 
 @test("on_error: nil is the plain text; a Content-Type, a table of fields, or neither; static_headers stay")

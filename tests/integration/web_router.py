@@ -63,6 +63,7 @@ r:get("/files/fixed", shown "fixed")
 r:get("/files/:one/two", shown "two")
 r:get("/a%20b/%C3%A4", shown "escaped")
 r:get("/+", shown "plus")
+r:get("/p%2541", shown "percent")
 """
     )
     same(
@@ -102,6 +103,8 @@ r:get("/+", shown "plus")
         ("/+", "plus {}"),
         ("/%2B", "plus {}"),
         ("/%20", 404),
+        ("/p%2541", "percent {}"),
+        ("/p%41", 404),
         ("//", 404),
         ("//users", 404),
         ("http://a.example/users?x", "users {}"),
@@ -401,6 +404,9 @@ def _():
         ('r:mount("/a/", router.new())', "expected a prefix"),
         ('r:mount("a", router.new())', "expected a prefix"),
         ("r:mount(nil, router.new())", "expected a prefix"),
+        ('r:mount("/a?b", router.new())', "without a query"),
+        ('r:mount("/a//b", router.new())', "empty segment"),
+        ('r:mount("/*a", router.new())', "nothing can follow *a"),
         ('r:mount("/a", 5)', "expected a handler"),
         ('r:mount("/a")', "expected a handler"),
         ('r:mount("/a", r)', "the router would be within itself"),
@@ -410,6 +416,7 @@ def _():
         ('r:mount("/x/:path", print)', "two parameters have the name path"),
         ('local s = router.new() s:get("/taken", print) r:mount("/m", s)', "there is GET /m/taken already"),
         ('inner:get("/of-r", print)', "there is GET /in/of-r already"),
+        ('local s = router.new() r:mount("/s/:a", s) r:mount("/s/:b", s) s:get("/", print)', "there is GET /s/:a/ already"),
     ]
     lines = "".join(f"fails({lua(text)}, function() {call} end)\n" for call, text in cases)
     script = router(

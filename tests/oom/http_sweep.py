@@ -35,9 +35,14 @@ if preload == "all" then
     require("mb.http." .. name)
   end
 end
+local router, reply = require "mb.router", require "mb.reply"
 -- What is sent before the page is called.
-local STATUS = {throws = "none", refused = "none", interim = "103 Early Hints"}
+local STATUS = {throws = "none", refused = "none", interim = "103 Early Hints", ["route/1"] = "none", ["route"] = "none"}
 local pages = {}
+
+local routes = router.new()
+routes:get("/route/:id", function(request, params) reply.text(request, params.id, 200, {["X-A"] = {"b", "c"}}) end)
+pages["route"], pages["route/1"] = routes, routes
 
 function pages.page(request) request:send_data("a small page\n") end
 
@@ -129,6 +134,7 @@ local serve = http.generate_handler({
   static_headers = {Date = "Thu, 01 Jan 1970 00:00:00 GMT"},
   minimum_output_chunk_size = 1000,
   request_body_size_limit = 20000,
+  on_error = function(_, status, message) if status == 404 then return message, {["X-Error"] = "1"} end end,
 }, function(request)
   local status = STATUS[request.path] or "200 OK"
   if status ~= "none" then request:send_status(status) end
@@ -163,6 +169,7 @@ KINDS = {
     "a file": request("/file") + PAGE,
     "files and data": request("/files") + PAGE,
     "a script that does not look at errors": request("/caught") + PAGE,
+    "a route, and a path without one": request("/route/1") + request("/route"),
     "a head that is refused": b"GET / HTTP/1.1\r\nHost: a\r\nBad field: x\r\n\r\n",
     "a body that is refused": request("/refused", "POST", b"x" * 20001),
 }

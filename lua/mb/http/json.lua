@@ -6,7 +6,7 @@ local begin = require "mb.http.body".begin
 
 local methods = {}
 
--- The most bytes of a body, when the script does not say: what is decoded takes some ten times as much memory.
+-- The most bytes of a body, when the script does not say: what is decoded takes up to thirty times as much memory.
 local LIMIT_BYTES = 1024 * 1024
 
 local decode -- made once

@@ -18,7 +18,7 @@ function metatable.__index(request, key)
 end
 
 -- Returns a request whose head has just come, and its response. Fields that begin with "_" belong to the HTTP modules:
--- _wire, _response, _body, _file_failed and those of body.lua.
+-- _wire, _response, _body, _file_failed, _handler (of mb.router) and those of body.lua.
 local function new_request(wire, method, path, query, minor, keepalive, has_body)
   local response = core.response(method == "HEAD", minor, keepalive, wire.minimum, wire.socket, has_body)
   return setmetatable({

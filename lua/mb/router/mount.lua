@@ -1,5 +1,7 @@
 -- The methods of mb.router for routers in routers, and for functions around handlers.
 
+local core = require "mb.http.core"
+
 local add, carry_out, is_callable, on -- those of mb.router
 local router
 
@@ -38,6 +40,8 @@ local function mount(self, prefix, other)
     on(self, "*", prefix .. "/*path", other, 2)
     return
   end
+  local segments, wrong = core.route_pattern(prefix .. "/")
+  if not segments then error(wrong, 2) end
   if leads_to(self, other) then error("mount: the router would be within itself", 2) end
   local plan = {taken = {}}
   for _, route in ipairs(other) do add(plan, self, route.method, prefix .. route.pattern, route.handler, 2) end
