@@ -2,6 +2,7 @@
 #ifndef MB_HTTP_SEGMENT_H
 #define MB_HTTP_SEGMENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "http/http_span.h"
@@ -13,5 +14,8 @@
  * slash once it is decoded, or it is "." or "..".
  */
 ptrdiff_t mb_http_segment_decode(char *to, struct mb_span from);
+
+/* Returns whether a decoded segment can be the name of a file or of a route, or is empty. */
+bool mb_http_segment_is_name(struct mb_span segment);
 
 #endif
