@@ -10,6 +10,7 @@
 #include "api/http/http_misuse.h"
 #include "api/http/http_server_detach.h"
 #include "api/http/http_server_upgrade.h"
+#include "api/http/static_core.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
 #include "api/luasocket/luasocket_udp.h"
@@ -41,6 +42,7 @@ static const luaL_Reg native[] = {
     {"mb.luasocket.dns", mb_luasocket_dns_open},
     {"mb.luasocket.udp.port", mb_luasocket_udp_open},
     {"mb.scheduler.core", mb_scheduler_core_open},
+    {"mb.static.core", mb_static_core_open},
     {"mb.style", mb_style_open},
     {"mb.tarantool.core", mb_tarantool_core_open},
     {NULL, NULL},

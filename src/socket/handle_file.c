@@ -34,6 +34,24 @@ static int close_file(lua_State *L) {
   return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
 }
 
+luaL_Stream *mb_handle_new_file(lua_State *L) {
+  luaL_Stream *stream = lua_newuserdata(L, sizeof *stream);
+  stream->closef = NULL; /* closed */
+  luaL_setmetatable(L, LUA_FILEHANDLE);
+  return stream;
+}
+
+int mb_handle_file_take(luaL_Stream *stream, int fd) {
+  stream->f = fdopen(fd, "rb");
+  if (!stream->f) {
+    int number = errno;
+    close(fd);
+    return -number;
+  }
+  stream->closef = close_file;
+  return 0;
+}
+
 /*
  * core.open_file(path)
  * Opens a file as io.open(path, "rb") does, but does not wait when the path names a FIFO. Returns a Lua
@@ -43,9 +61,7 @@ int mb_handle_open_file(lua_State *L) {
   size_t len;
   const char *path = luaL_checklstring(L, 1, &len);
   if (strlen(path) != len) return push_errno(L, ENOENT); /* no file's name has a NUL in it */
-  luaL_Stream *stream = lua_newuserdata(L, sizeof *stream);
-  stream->closef = NULL; /* closed */
-  luaL_setmetatable(L, LUA_FILEHANDLE);
+  luaL_Stream *stream = mb_handle_new_file(L);
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0 && mb_state_made_room(L, -errno)) fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) {
@@ -54,14 +70,11 @@ int mb_handle_open_file(lua_State *L) {
     errno = number;
     return luaL_fileresult(L, 0, path);
   }
-  stream->f = fdopen(fd, "rb");
-  if (!stream->f) {
-    int number = errno;
-    close(fd);
-    errno = number;
+  int r = mb_handle_file_take(stream, fd);
+  if (r < 0) {
+    errno = -r;
     return luaL_fileresult(L, 0, path);
   }
-  stream->closef = close_file;
   return 1;
 }
 

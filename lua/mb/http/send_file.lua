@@ -42,7 +42,10 @@ local function transfer(wire, file, offset, left)
     while left > 0 do
       local sent, message = core.send_file(wire.socket, file, offset, left)
       if sent == nil then wire:lose(message) end
-      if not sent then error("send_file: the file cannot be sent to its end: " .. message, 0) end
+      if not sent then
+        wire.request._file_failed = message -- for a caller that catches the error
+        error("send_file: the file cannot be sent to its end: " .. message, 0)
+      end
       if sent == 0 then return false, moved end
       moved, offset, left = true, offset + sent, left - sent
     end
