@@ -13,11 +13,14 @@
 /* openat2 gives EAGAIN when somebody renames a directory meanwhile, and it cannot know where "..", in a link, leads to. */
 #define TRIES_MAX 16
 
+/* openat2 refuses flags that have no effect, as O_NOCTTY with O_PATH. */
+static int with_ours(int flags) { return flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY); }
+
 /* The functions of the C library for these calls would be looked up at every start: see base/rare.h. */
 static int open_at(int directory, const char *name, int flags) {
   int fd;
   do {
-    fd = (int)syscall(SYS_openat, directory, name, flags | O_CLOEXEC | O_NOCTTY, 0);
+    fd = (int)syscall(SYS_openat, directory, name, with_ours(flags), 0);
   } while (fd < 0 && errno == EINTR);
   return fd < 0 ? -errno : fd;
 }
@@ -53,7 +56,7 @@ int mb_beneath_walk(int root, const char *path, int flags) {
 
 int mb_beneath_open(int root, const char *path, int flags) {
   static bool is_missing;
-  struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC | O_NOCTTY),
+  struct open_how how = {.flags = (unsigned)with_ours(flags),
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
   if (is_missing) return mb_beneath_walk(root, path, flags);
   int fd, tries = 0;

@@ -249,16 +249,36 @@ static bool push_entry(lua_State *L, const char *path, const char *name) {
 }
 
 /*
+ * Reads the entries of a directory into the table at index 4. Stack: root, path.
+ * Returns 0; 1 when there are more than `most`; or -errno.
+ */
+static int read_entries(lua_State *L, int fd, bool hidden, lua_Integer most) {
+  _Alignas(struct entry) char entries[8192];
+  lua_Integer count = 0;
+  for (;;) {
+    long n = syscall(SYS_getdents64, fd, entries, sizeof entries);
+    if (n <= 0) return n < 0 ? -errno : 0;
+    for (long at = 0; at < n;) {
+      const struct entry *entry = (const struct entry *)(entries + at);
+      at += entry->size;
+      if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0) continue;
+      if (entry->name[0] == '.' && !hidden) continue;
+      if (count == most) return 1;
+      if (push_entry(L, lua_tostring(L, 2), entry->name)) lua_rawseti(L, 4, ++count);
+    }
+  }
+}
+
+/*
  * core.list(root, path, hidden, most)
  * Reads a directory. hidden: also names that begin with a dot.
  * Returns a sequence of at most `most` tables {name =, size =, modified =}, unsorted, where size is nil for a
  * directory; and whether there are more. Or nil, why, message, as core.open does.
  */
 int mb_static_list(lua_State *L) {
-  _Alignas(struct entry) char entries[8192];
   const char *path = luaL_checkstring(L, 2);
   bool hidden = lua_toboolean(L, 3);
-  lua_Integer most = luaL_checkinteger(L, 4), count = 0;
+  lua_Integer most = luaL_checkinteger(L, 4);
   lua_settop(L, 2);
   mb_libraries_open(L, MB_LIBRARY_IO);
   luaL_Stream *stream = mb_handle_new_file(L); /* it owns the descriptor when memory runs out */
@@ -267,21 +287,10 @@ int mb_static_list(lua_State *L) {
   int r = mb_handle_file_take(stream, fd);
   if (r < 0) return push_absence(L, -r);
   lua_newtable(L);
-  for (;;) {
-    long n = syscall(SYS_getdents64, fd, entries, sizeof entries);
-    if (n < 0) return push_absence(L, errno);
-    if (n == 0) break;
-    for (long at = 0; at < n;) {
-      const struct entry *entry = (const struct entry *)(entries + at);
-      at += entry->size;
-      if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0) continue;
-      if (entry->name[0] == '.' && !hidden) continue;
-      if (count == most) {
-        lua_pushboolean(L, 1);
-        return 2;
-      }
-      if (push_entry(L, path, entry->name)) lua_rawseti(L, 4, ++count);
-    }
-  }
-  return 1;
+  r = read_entries(L, fd, hidden, most);
+  stream->closef = NULL;
+  fclose(stream->f);
+  if (r < 0) return push_absence(L, -r);
+  lua_pushboolean(L, r);
+  return 2;
 }

@@ -158,6 +158,12 @@ int main(void) {
   deep[sizeof deep - 1] = '\0';
   tap_int(mb_beneath_open(root, deep, O_RDONLY), -ENAMETOOLONG, "a name that is too long");
   tap_int(mb_beneath_walk(root, deep, O_RDONLY), -ENOENT, "also without openat2");
+  for (int i = 0; i < 2; i++) {
+    int fd = (i == 0 ? mb_beneath_open : mb_beneath_walk)(root, "d/b", O_PATH);
+    struct stat about;
+    tap_ok(fd >= 0 && fstat(fd, &about) == 0 && about.st_size == 4, "O_PATH");
+    close(fd);
+  }
   tap_int(count_open(), before, "no descriptor stays open");
   tap_int(count_right_without(ENOSYS), count, "a kernel without openat2");
   tap_int(count_right_without(EPERM), count, "a filter that refuses openat2");
