@@ -442,6 +442,22 @@ def _():
         check(f"{os.path.basename(path)}:2: static.new: " in said and want in said, f"{arguments}: {said}")
 
 
+@test("the manual page has each option, with its default, in the order of the alphabet")
+def _():
+    page = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "mb.static.3"))
+    source = mbtest.read_file(os.path.join(mbtest.SRCDIR, "lua", "mb", "static.lua"))
+    rows = source.partition("local OPTIONS = {")[2].partition("\n}\n")[0]
+    options = re.findall(r"^  (\w+) = \{", rows, re.M)
+    check(len(options) >= 8 and options == sorted(options), f"the options: {options}")
+    equal(re.findall(r"^\.It Li (\w+) Ta ", page, re.M), options, "the table")
+    equal(re.findall(r"^\.It Va (\w+)$", page, re.M), options, "the list")
+    for name in options:
+        default = re.search(rf'^  {name} = \{{.*?(?:, ([^,{{}}"]+|"[^"]*"))?\}},$', rows, re.M)[1] or ""
+        default = default.strip('"') if default in ("false", '"utf-8"', '"index.html"', '"application/octet-stream"') else "(none)"
+        shown = re.search(rf"^\.It Li {name} Ta (.*?) Ta ", page, re.M)[1]
+        equal(shown, default, f"the default of {name}")
+
+
 @test("a relative root is that of the working directory when static.new is called, and it stays when it is renamed")
 def _():
     put("moved/before/file.txt", b"here")
