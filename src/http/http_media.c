@@ -5,11 +5,12 @@
 #include <string.h>
 
 #define EXTENSION_MAX 11
+#define TYPE_MAX      73
 
-/* Sorted by the bytes of the extension. */
+/* Sorted by the bytes of the extension. Pointers would be relocated at every start. */
 static const struct row {
   char extension[EXTENSION_MAX + 1];
-  const char *type;
+  char type[TYPE_MAX + 1];
 } rows[] = {
     {"7z", "application/x-7z-compressed"},
     {"aac", "audio/aac"},
