@@ -341,6 +341,35 @@ def _():
         equal(ask(client, "/file.bin").body, b"\0" * 10, "the file afterwards")
 
 
+@test("a client that goes away in the middle of a file, or of several parts: a line for the client's fault, no failure")
+def _():
+    for headers in ([], ["Range: bytes=0-1,100-5000000000"]):
+        with served(direct(), pair=tcp_pair, log="the connection to the client is lost") as (client, server):
+            client.send(request("/large.bin", headers=headers))
+            client.head()
+            client.reset()
+            equal(server.child.wait(), 0, "exit status")
+
+
+@test("a callback that fails: an error of the script, as anywhere, which names its line")
+def _():
+    for function, want in (('error("broken")', "broken"), ("return 5 == 5", "cache_control"), ("return {}", "cache_control")):
+        script = direct(options=f"cache_control = function() {function} end").replace("return http", "\nreturn http")
+        with served(script, status=70, log=want) as (client, _):
+            equal(ask(client, "/digits.txt").status, 500, function)
+
+
+@test("dates: static.date and static.parse_date")
+def _():
+    script = mbtest.script("""local static = require "mb.static"
+print(static.date(784111777), static.parse_date("Sun Nov  6 08:49:37 1994"), static.parse_date("now"))
+print(pcall(static.date, -1))
+return print""")
+    said = mbtest.replay(script).stderr.decode()
+    check("Sun, 06 Nov 1994 08:49:37 GMT\t784111777\tnil" in said, said)
+    check("not within the years 1970 to 9999" in said, said)
+
+
 @test("64 KiB of Range, and the most ranges: whole files or parts, never an error of ours")
 def _():
     with served(direct(), options="", log=None) as (client, _):
@@ -509,8 +538,10 @@ local http, static = require "moonbridge_http", require "mb.static"
 local files = static.new({lua(ROOT)}, {{listing = true, precompressed = true}})
 listen{{sandbox = {sandbox}, connect = http.generate_handler(files)}}"""
 
+    os.symlink("digits.txt", os.path.join(ROOT, "link.txt"))
     with served(locked(f"{{read = {{{lua(ROOT)}}}}}")) as (client, _):
         equal(ask(client, "/digits.txt").body, DIGITS, "a small file")
+        equal(ask(client, "/link.txt").body, DIGITS, "by a symbolic link, which needs openat2")
         equal(ask(client, "/medium.bin").body, bytes(range(256)) * 1000, "a large file")
         equal(ask(client, "/digits.txt", headers=["Range: bytes=0-1,3-4"]).status, 206, "parts")
         equal(ask(client, "/bare/").status, 200, "a listing")

@@ -79,7 +79,13 @@ local function send_validators(request, set, found)
   if found.date then request:send_header("Last-Modified", found.date) end
   if set.precompressed then request:send_header("Vary", "Accept-Encoding") end
   local control = set.cache_control
-  if type(control) == "function" then control = control(found.path) end
+  if type(control) == "function" then
+    control = control(found.path)
+    if control ~= nil and type(control) ~= "string" then
+      error(("mb.static: cache_control has returned a %s for %s, expected a string or nil"):format(type(control),
+        found.path), 0)
+    end
+  end
   if control then request:send_header("Cache-Control", control) end
 end
 
@@ -95,6 +101,7 @@ end
 -- Sends bytes of a file. When they are not there any more, resets the connection, as the client has been promised them,
 -- and returns false. Throws when the client is lost.
 local function transfer(request, found, first, last)
+  request._file_failed = nil
   local good, err, message = pcall(request.send_file, request, found.file, first, last)
   if good and err then return true end
   found.file:close()

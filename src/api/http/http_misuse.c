@@ -3,6 +3,7 @@
 
 #include <lauxlib.h>
 #include <stdbool.h>
+#include <string.h>
 
 /* Pushes where the function at index begins, "hello.lua:3: ", and what a message calls it. */
 static void push_place(lua_State *L, int index) {
@@ -10,7 +11,7 @@ static void push_place(lua_State *L, int index) {
   lua_pushvalue(L, index);
   if (lua_isfunction(L, -1)) {
     lua_getinfo(L, ">S", &about);
-    if (about.linedefined > 0) {
+    if (about.linedefined > 0 && strcmp(about.short_src, "?") != 0) { /* "?": one of ours */
       lua_pushfstring(L, "%s:%d: ", about.short_src, about.linedefined);
       lua_pushliteral(L, "the callback that begins here");
       return;
