@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* openat2 gives EAGAIN when somebody renames a directory meanwhile, and it cannot know where "..", in a link, leads to. */
+/* openat2 gives EAGAIN when somebody renames a directory, so that it cannot know where a ".." of a link leads to. */
 #define TRIES_MAX 16
 
 /* openat2 refuses flags that have no effect, as O_NOCTTY with O_PATH. */

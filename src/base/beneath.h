@@ -1,6 +1,6 @@
 /*
- * Opens files below a directory. Must never open one outside of it, whatever the path, symbolic links, and whoever moves
- * directories meanwhile.
+ * Opens files below a directory. Must never open one outside of it, whatever the path and its symbolic links are, and
+ * whoever moves directories meanwhile.
  */
 #ifndef MB_BENEATH_H
 #define MB_BENEATH_H

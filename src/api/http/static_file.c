@@ -1,6 +1,6 @@
 /*
- * Files below a directory, for mb.static. Must never reach a file outside of it (base/beneath.h), nor give Lua a file that
- * is no regular one.
+ * Files below a directory, for mb.static. Must never reach a file outside of it (base/beneath.h), nor give Lua a file
+ * that is no regular one.
  */
 #include "api/http/static_file.h"
 
@@ -142,7 +142,10 @@ static void push_etag(lua_State *L, const struct stat *about) {
   lua_pushlstring(L, text, (size_t)(end - text));
 }
 
-/* Pushes a date, or nil for one that HTTP cannot name. No file has changed in the future (RFC 9110, section 8.8.2.1). */
+/*
+ * Pushes a date, or nil for one that HTTP cannot name. A time in the future becomes the current one (RFC 9110, section
+ * 8.8.2.1).
+ */
 static void push_date(lua_State *L, int64_t when, int64_t now) {
   char text[MB_HTTP_DATE_SIZE];
   if (when > now) when = now;
