@@ -1,6 +1,6 @@
 /*
- * Fuzz harness for what a client says about a file: its path (src/http/http_file_path.c), Range (http_range.c), conditions
- * and dates (http_condition.c, http_date.c), Accept-Encoding (http_coding.c).
+ * Fuzz harness for what a client says about a file: its path (src/http/http_file_path.c), Range (http_range.c),
+ * conditions and dates (http_condition.c, http_date.c), Accept-Encoding (http_coding.c).
  */
 #include <stdlib.h>
 #include <string.h>

@@ -10,6 +10,7 @@ import re
 import socket
 import stat
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -274,6 +275,30 @@ def _():
         for target in ("/.secret", "/.git/config", "/.well-known/acme"):
             equal(ask(client, target).status, 200, f"{target} with dotfiles")
         equal(ask(client, "/../secret").status, 400, "dot segments all the same")
+
+
+@test("a FIFO is not opened: who waits for a reader goes on waiting")
+def _():
+    root = os.path.join(mbtest.TMP, "fifo")
+    os.mkdir(root)
+    path = os.path.join(root, "fifo")
+    os.mkfifo(path)
+    asked, released = [], []
+
+    def write():
+        fd = os.open(path, os.O_WRONLY)  # waits for a reader
+        released.append(bool(asked))
+        os.close(fd)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    with served(direct(root)) as (client, _):
+        for _ in range(20):
+            equal(ask(client, "/fifo").status, 404, "the FIFO")
+    asked.append(True)
+    os.close(os.open(path, os.O_RDONLY))  # waits for the writer
+    writer.join(mbtest.DEADLINE)
+    equal(released, [True], "the writer was released by us")
 
 
 @test("a redirect leads to no other host; a query stays")

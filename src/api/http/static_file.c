@@ -87,9 +87,9 @@ int mb_static_root(lua_State *L) {
 
 /* Opens a file below the directory at index 1. Returns a descriptor, or -errno. */
 static int open_below(lua_State *L, const char *path, int flags) {
-  int fd = mb_beneath_open(root_at(L)->fd, path, flags | O_NONBLOCK | O_LARGEFILE);
-  if (fd < 0 && mb_state_made_room(L, fd))
-    fd = mb_beneath_open(root_at(L)->fd, path, flags | O_NONBLOCK | O_LARGEFILE);
+  if (!(flags & O_PATH)) flags |= O_NONBLOCK | O_LARGEFILE;
+  int fd = mb_beneath_open(root_at(L)->fd, path, flags);
+  if (fd < 0 && mb_state_made_room(L, fd)) fd = mb_beneath_open(root_at(L)->fd, path, flags);
   if ((fd == -EACCES || fd == -EPERM) && mb_refused_note) {
     lua_getuservalue(L, 1);
     mb_refused(-fd, MB_REFUSED_READ, lua_pushfstring(L, "%s/%s", lua_tostring(L, -1), path), 0);
@@ -123,6 +123,23 @@ static int push_absence(lua_State *L, int number) {
   lua_pushstring(L, word);
   lua_pushstring(L, strerror(number));
   return 3;
+}
+
+/*
+ * Opens a regular file. Looks what it is before: to open a FIFO or a device does something to it.
+ * Returns a descriptor, and what fstat says of the file; or -errno: EISDIR, ENODEV for what is neither.
+ */
+static int open_regular(lua_State *L, const char *path, struct stat *ret_about) {
+  int fd = -1;
+  for (int step = 0; step < 2; step++) {
+    fd = open_below(L, path, step == 0 ? O_PATH : O_RDONLY);
+    if (fd < 0) return fd;
+    int r = fstat(fd, ret_about) != 0 ? -errno : 0;
+    if (r == 0 && !S_ISREG(ret_about->st_mode)) r = S_ISDIR(ret_about->st_mode) ? -EISDIR : -ENODEV;
+    if (step == 0 || r < 0) close(fd);
+    if (r < 0) return r;
+  }
+  return fd;
 }
 
 static char *put_hex(char *to, uint64_t number, char separator) {
@@ -171,14 +188,8 @@ int mb_static_open(lua_State *L) {
   lua_settop(L, 2);
   mb_libraries_open(L, MB_LIBRARY_IO);
   luaL_Stream *stream = mb_handle_new_file(L);
-  int fd = open_below(L, path, O_RDONLY);
+  int fd = open_regular(L, path, &about);
   if (fd < 0) return push_absence(L, -fd);
-  int number = fstat(fd, &about) != 0 ? errno : 0;
-  if (number == 0 && !S_ISREG(about.st_mode)) number = S_ISDIR(about.st_mode) ? EISDIR : ENODEV;
-  if (number != 0) {
-    close(fd);
-    return push_absence(L, number);
-  }
   int r = mb_handle_file_take(stream, fd);
   if (r < 0) return push_absence(L, -r);
   int64_t now = time(NULL), modified = about.st_mtim.tv_sec;

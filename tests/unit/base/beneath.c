@@ -107,7 +107,7 @@ static void remove_files(void) {
   if (system(command) != 0) tap_bail(command);
 }
 
-/* Lets openat2 fail from now on, as an old kernel (ENOSYS) or an old filter (EPERM) does. Returns whether that works. */
+/* Lets openat2 fail from now on, as by an old kernel (ENOSYS) or an old filter (EPERM). Returns whether that works. */
 static bool forbid_openat2(unsigned number) {
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
