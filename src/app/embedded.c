@@ -11,6 +11,7 @@
 #include "api/http/http_server_detach.h"
 #include "api/http/http_server_upgrade.h"
 #include "api/http/static_core.h"
+#include "api/http/websocket.h"
 #include "api/luasocket/luasocket.h"
 #include "api/luasocket/luasocket_dns.h"
 #include "api/luasocket/luasocket_udp.h"
@@ -45,6 +46,7 @@ static const luaL_Reg native[] = {
     {"mb.static.core", mb_static_core_open},
     {"mb.style", mb_style_open},
     {"mb.tarantool.core", mb_tarantool_core_open},
+    {"mb.websocket.core", mb_websocket_open},
     {NULL, NULL},
 };
 

@@ -57,6 +57,12 @@ struct mb_timeout_label {
  */
 int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label);
 
+/*
+ * Ends the limits of the calls that run now with this text in their label: the same address. What it was for goes on in
+ * another way, which has limits of its own.
+ */
+void mb_timeout_lift(const char *text);
+
 /* Disables the limits that the script has set. Called when a handler has returned. */
 void mb_timeout_clear(void);
 

@@ -30,6 +30,7 @@ local HOME = {
   stream_request_body = "body",
   stream_request_body_now = "body",
   send_file = "send_file",
+  upgrade_websocket = "websocket",
 }
 
 local attributes = {} -- name -> function(request), whose result is kept

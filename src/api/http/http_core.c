@@ -85,10 +85,12 @@ static int call_done(lua_State *L, int status, lua_KContext ctx) {
   return 2;
 }
 
+static const char took_too_long[] = "http: response_timeout: the handler took too long in ";
+
 /* Stack: seconds, the input, a function, and its arguments. */
 static int call_limited(lua_State *L) {
   const struct mb_http_head *head = &mb_http_input_at(L, 2)->head;
-  struct mb_timeout_label label = {.text = "http: response_timeout: the handler took too long in "};
+  struct mb_timeout_label label = {.text = took_too_long};
   /* Method and target as the client has sent them, "GET /path": they lie side by side in the head. */
   label.about = head->method.data;
   label.about_size = (size_t)(head->target.data + head->target.size - head->method.data);
@@ -113,6 +115,13 @@ static int limit(lua_State *L) {
   static const char text[] = "http: on_error took too long";
   mb_state_check_callable(L, 2);
   return mb_timeout_call(L, luaL_checknumber(L, 1), (struct mb_timeout_label){.text = text});
+}
+
+/* core.lift(): ends the limits of core.call that run now: another protocol follows on the connection. */
+static int lift(lua_State *L) {
+  (void)L;
+  mb_timeout_lift(took_too_long);
+  return 0;
 }
 
 /* core.try(f, ...): as core.call, but without a limit, and not for a request. */
@@ -238,6 +247,7 @@ static const luaL_Reg functions[] = {
     {"is_network", is_network},
     {"is_open", is_open},
     {"is_writable", is_writable},
+    {"lift", lift},
     {"list", mb_http_list},
     {"list_lines", mb_http_list_lines},
     {"log", log_line},

@@ -10,6 +10,7 @@
 #include "base/fdio.h"
 #include "base/sigterm.h"
 #include "socket/handle.h"
+#include "socket/handle_over.h"
 #include "socket/listener_object.h"
 #include "socket/poll_set.h"
 #include "state/io_args.h"
@@ -62,7 +63,7 @@ static void give_back(lua_State *L) {
 /* Returns whether the value is what should have been the key: {socket}, but not {[socket.fd] = socket}. */
 static bool is_misplaced(lua_State *L, int value, lua_Integer fd) {
   if (!lua_isuserdata(L, value)) return false;
-  const struct mb_handle *h = mb_handle_test(L, value);
+  const struct mb_handle *h = mb_handle_below(L, value);
   struct mb_child *child;
   if (h) return !mb_handle_has_fd(h, fd);
   if (mb_io_child_test(L, value, &child)) return true;
@@ -88,7 +89,7 @@ static void add_handle(lua_State *L, struct mb_poll_set *set, struct mb_handle *
 /* Adds the element whose key is at index `key`; throws when the key cannot be polled. */
 static void add_element(lua_State *L, struct mb_poll_set *set, int argument, int key,
                         short wanted) {
-  struct mb_handle *h = mb_handle_test(L, key);
+  struct mb_handle *h = mb_handle_below(L, key);
   struct mb_child *child;
   int fd;
   if (h) {
@@ -109,7 +110,7 @@ static void add_element(lua_State *L, struct mb_poll_set *set, int argument, int
 
 /* Returns whether a socket or descriptor is an element of the set `argument` too. */
 static bool is_in_too(lua_State *L, int key, int argument) {
-  if (!lua_istable(L, argument) || !(mb_handle_test(L, key) || lua_isinteger(L, key))) return false;
+  if (!lua_istable(L, argument) || !(mb_handle_below(L, key) || lua_isinteger(L, key))) return false;
   lua_pushvalue(L, key);
   lua_rawget(L, argument);
   bool in = lua_toboolean(L, -1);

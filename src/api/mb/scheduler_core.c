@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
-#include "socket/handle.h"
+#include "socket/handle_over.h"
 #include "socket/listener_object.h"
 
 /* One object that the scheduler waits for. */
@@ -51,7 +51,7 @@ static struct element element_at(lua_State *L, lua_Integer i) {
   short wanted = wanted_at(L, i);
   struct element e = {.handle = NULL};
   lua_rawgeti(L, OBJECTS, i);
-  e.handle = mb_handle_test(L, -1);
+  e.handle = mb_handle_below(L, -1);
   if (e.handle) {
     e.interest = mb_handle_interest(e.handle, wanted, e.handle->in_short);
   } else {

@@ -1,0 +1,169 @@
+-- mb.websocket: WebSocket (RFC 6455) over a connection of moonbridge_http. See mb.websocket(3). request:upgrade_websocket
+-- loads it; the object itself is in src/api/http/websocket*.c.
+
+local core = require "mb.websocket.core"
+
+local websocket = {}
+
+-- ---- options ----
+
+local function is_seconds(value) return value == false or type(value) == "number" and value > 0 end
+
+local function is_texts(value)
+  if type(value) ~= "table" then return false end
+  for _, text in ipairs(value) do
+    if type(text) ~= "string" then return false end
+  end
+  return #value > 0
+end
+
+-- A token (RFC 9110, section 5.6.2), as a subprotocol is one.
+local function is_token(text) return text:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil end
+
+-- name -> {default, check, what is expected}
+local OPTIONS = {
+  close_timeout = {5, is_seconds, "a positive number of seconds, or false"},
+  max_message = {
+    1 << 20,
+    function(value) return math.type(value) == "integer" and value >= 0 end,
+    "a number of bytes",
+  },
+  origins = {
+    nil,
+    function(value) return value == "*" or type(value) == "function" or is_texts(value) end,
+    "a list of origins such as {\"https://example.com\"}, \"*\", or a function",
+  },
+  ping_interval = {30, is_seconds, "a positive number of seconds, or false"},
+  protocols = {
+    nil,
+    function(value)
+      if not is_texts(value) then return false end
+      for _, name in ipairs(value) do
+        if not is_token(name) then return false end
+      end
+      return true
+    end,
+    "a list of the names of subprotocols",
+  },
+  send_timeout = {60, is_seconds, "a positive number of seconds, or false"},
+}
+
+local function checked(given, level)
+  if given ~= nil and type(given) ~= "table" then
+    error("upgrade_websocket: expected a table of options, got " .. type(given), level + 1)
+  end
+  local options = {}
+  for name, row in pairs(OPTIONS) do options[name] = row[1] end
+  for name, value in pairs(given or {}) do
+    local row = OPTIONS[name]
+    if not row then
+      local names = {}
+      for known in pairs(OPTIONS) do names[#names + 1] = known end
+      table.sort(names)
+      error(("upgrade_websocket: there is no option %s: expected %s"):format(name, table.concat(names, ", ")), level + 1)
+    end
+    if not row[2](value) then error(("upgrade_websocket: option %s: expected %s"):format(name, row[3]), level + 1) end
+    options[name] = value
+  end
+  return options
+end
+
+-- ---- the handshake (RFC 6455, section 4.2) ----
+
+-- Returns the host and the port of "host:port", in lower case. scheme: gives the usual port.
+local function authority(text, scheme)
+  text = text:lower()
+  local host, port = text:match("^(.*):(%d+)$")
+  if not host or host:find(":") and host:sub(-1) ~= "]" then host, port = text, nil end
+  return host, port or (scheme == "https" and "443" or "80")
+end
+
+-- Returns whether a page of this origin may connect. Without an Origin the client is no browser, whose user could be
+-- deceived (section 10.2).
+local function may_connect(request, origin, origins)
+  if not origin then return true end
+  if origins == "*" then return true end
+  if type(origins) == "function" then return origins(origin, request) and true or false end
+  if origins then
+    for _, allowed in ipairs(origins) do
+      if allowed:lower() == origin:lower() then return true end
+    end
+    return false
+  end
+  local scheme, rest = origin:match("^(https?)://([^/]+)$")
+  local host = request.host
+  if not scheme or not host then return false end
+  local of_page, its_port = authority(rest, scheme)
+  local of_us, our_port = authority(host, scheme)
+  return of_page == of_us and its_port == our_port
+end
+
+-- Returns the first of our subprotocols that the client offers, or nil.
+local function choose(request, protocols)
+  if not protocols then return nil end
+  local offered = {}
+  for _, name in ipairs(request.headers_csv_table["Sec-WebSocket-Protocol"]) do offered[name] = true end
+  for _, name in ipairs(protocols) do
+    if offered[name] then return name end
+  end
+  return nil
+end
+
+-- Returns the answer to the client's key; or nil, and the status, message and fields of a refusal.
+local function examine(request, options)
+  local wrong = request.method ~= "GET" and "a WebSocket begins with GET"
+    or require "mb.http_server.upgrade"(request._wire.input, "websocket")
+  if wrong then
+    return nil, 426, "this is a WebSocket: " .. wrong, {Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13"}
+  end
+  if request.headers_value["Sec-WebSocket-Version"] ~= "13" then
+    return nil, 426, "expected version 13 of WebSocket", {Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13"}
+  end
+  local key = request.headers_value["Sec-WebSocket-Key"]
+  local answer = key and core.accept(key)
+  if not answer then return nil, 400, "expected one Sec-WebSocket-Key, 16 bytes in base64" end
+  if request._body ~= "none" then return nil, 400, "a WebSocket's handshake has no body" end
+  if #request.headers.Origin > 1 or not may_connect(request, request.headers_value.Origin, options.origins) then
+    return nil, 403, "pages of this origin may not connect"
+  end
+  return answer
+end
+
+-- The object over a connection whose handshake is over. is_client: the other end is the server.
+function websocket.over(socket, options, is_client)
+  return core.new(socket, is_client or false, options.max_message, options.ping_interval, options.close_timeout,
+    options.send_timeout)
+end
+
+-- websocket.upgrade(request[, options]): does what request:upgrade_websocket does.
+function websocket.upgrade(request, given)
+  if type(request) ~= "table" or not request._response then
+    error("upgrade_websocket: expected a request; call it as request:upgrade_websocket{...}", 3)
+  end
+  local options = checked(given, 3)
+  local answer, status, message, fields = examine(request, options)
+  if not answer then
+    require "mb.http.failure".answer(request, status, message, fields)
+    return nil, message
+  end
+  local protocol = choose(request, options.protocols)
+  request:send_status(101)
+  request:send_header("Upgrade", "websocket")
+  request:send_header("Sec-WebSocket-Accept", answer)
+  if protocol then request:send_header("Sec-WebSocket-Protocol", protocol) end
+  request:finish_headers()
+  request:flush()
+  local ws = websocket.over(request.socket, options)
+  ws.protocol = protocol
+  require "mb.http.core".lift()
+  -- The handler calls this when the callback has returned.
+  local finish = request.finish
+  request.finish = function(self)
+    if ws.state == "open" then ws:close() end
+    return finish(self)
+  end
+  request._websocket = ws
+  return ws
+end
+
+return websocket

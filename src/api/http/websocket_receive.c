@@ -1,0 +1,230 @@
+/* websocket:receive and its forms, and the wait for the peer. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "api/http/websocket.h"
+#include "base/clock.h"
+#include "base/drain.h"
+#include "base/fdio.h"
+#include "socket/handle_methods.h"
+#include "state/state.h"
+
+/* How many bytes a receive asks for at most. */
+enum { RECEIVE_BYTES = 65536 };
+
+/* Pushes nil and why no message comes: "closed", or what is wrong; the status code; the reason of the peer. */
+static int push_end(lua_State *L, const struct mb_websocket *w) {
+  unsigned code = w->close_code ? w->close_code : MB_WEBSOCKET_LOST;
+  lua_pushnil(L);
+  lua_pushstring(L, w->wrong[0] ? w->wrong : "closed");
+  lua_pushinteger(L, (lua_Integer)code);
+  lua_pushlstring(L, w->close_reason, w->close_reason_size);
+  return 4;
+}
+
+static int push_nil(lua_State *L, const char *why) {
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  return 2;
+}
+
+/* Receives once, without waiting. Returns whether something has come, or the connection has ended. */
+static bool receive(lua_State *L, struct mb_websocket *w) {
+  struct mb_handle *h = w->over.handle;
+  ssize_t n = mb_handle_receive(L, h, RECEIVE_BYTES, false);
+  if (n == -EAGAIN) return false;
+  if (n > 0) {
+    w->heard = w->ping_interval ? mb_now_usec() : 0;
+    w->pinged = 0;
+  } else {
+    mb_websocket_lose(w, n == 0 ? "the connection has ended without a close" : strerror((int)-n));
+  }
+  return true;
+}
+
+/* ---- what is due while nothing comes ---- */
+
+/* Returns when the object has to do something by itself, or MB_NO_DEADLINE. */
+static int64_t next_due(const struct mb_websocket *w) {
+  int64_t due = MB_NO_DEADLINE;
+  if (w->state == MB_WEBSOCKET_CLOSED) return due;
+  if (w->ping_interval) due = (w->pinged ? w->pinged : w->heard) + w->ping_interval;
+  if (w->state == MB_WEBSOCKET_CLOSING && w->close_timeout && w->closing + w->close_timeout < due)
+    due = w->closing + w->close_timeout;
+  return due;
+}
+
+/* Does what is due. A peer that does not answer is lost. */
+static void do_due(lua_State *L, struct mb_websocket *w) {
+  int64_t now = mb_now_usec();
+  if (mb_drain_begun() && w->state == MB_WEBSOCKET_OPEN)
+    mb_websocket_send_close(L, w, MB_WEBSOCKET_GOING_AWAY, NULL, 0);
+  if (next_due(w) > now) return;
+  if (w->state == MB_WEBSOCKET_CLOSING && w->close_timeout && w->closing + w->close_timeout <= now) {
+    mb_websocket_lose(w, "the peer has not answered the close");
+  } else if (w->pinged) {
+    mb_websocket_lose(w, "the peer has not answered a ping");
+  } else {
+    w->pinged = now;
+    mb_websocket_send_control(L, w, MB_WEBSOCKET_PING, NULL, 0);
+  }
+}
+
+/* Waits once, for input, for room for output, for the end of the process, or for what is due. */
+static void wait_once(lua_State *L, struct mb_websocket *w, int64_t deadline) {
+  struct mb_handle *h = w->over.handle;
+  struct pollfd fds[3];
+  short wanted = h->out.len > 0 ? POLLIN | POLLOUT : POLLIN;
+  struct mb_interest interest = mb_handle_interest(h, wanted, true);
+  if (interest.ready) return;
+  memcpy(fds, interest.fds, sizeof interest.fds);
+  bool asks = mb_drain_fd() >= 0 && !mb_drain_begun();
+  if (asks) fds[interest.count] = (struct pollfd){.fd = mb_drain_fd(), .events = POLLIN};
+  int64_t due = next_due(w);
+  int r = mb_fd_poll_once(fds, (size_t)interest.count + asks, due < deadline ? due : deadline);
+  if (r < 0 && r != -EINTR) luaL_error(L, "websocket: poll: %s", strerror(-r));
+  if (h->out.len > 0) mb_handle_send_queue(h, false);
+}
+
+/* ---- the methods ---- */
+
+enum { MESSAGE = 1, ENDED, BLOCKED };
+
+/* Takes a message, and receives for it what is there. */
+static int receive_now(lua_State *L, struct mb_websocket *w) {
+  for (;;) {
+    enum mb_websocket_taken taken = mb_websocket_take(L, w);
+    if (taken == MB_WEBSOCKET_MESSAGE) return MESSAGE;
+    if (taken == MB_WEBSOCKET_ENDED) return ENDED;
+    if (receive(L, w)) continue;
+    do_due(L, w);
+    if (w->state == MB_WEBSOCKET_CLOSED) return ENDED;
+    w->over.handle->in_short = true; /* what is in the buffer is not enough */
+    return BLOCKED;
+  }
+}
+
+/*
+ * websocket:receive([seconds])
+ * Waits for a message. Returns it, and "text" or "binary"; nil and "timeout" after so many seconds; or nil, why no message
+ * comes any more ("closed", or what went wrong), the status code of the close, and its reason.
+ */
+static int method_receive(lua_State *L) {
+  struct mb_websocket *w = mb_websocket_at(L, 1);
+  int64_t deadline = MB_NO_DEADLINE;
+  if (!lua_isnoneornil(L, 2)) {
+    lua_Number seconds = luaL_checknumber(L, 2);
+    luaL_argcheck(L, seconds >= 0, 2, "expected a number of seconds");
+    if (seconds <= MB_SECONDS_MAX) deadline = mb_now_usec() + mb_usec_of(seconds);
+  }
+  for (;;) {
+    int outcome = receive_now(L, w);
+    if (outcome == MESSAGE) return 2;
+    if (outcome == ENDED) return push_end(L, w);
+    if (deadline != MB_NO_DEADLINE && mb_now_usec() >= deadline) return push_nil(L, "timeout");
+    wait_once(L, w, deadline);
+  }
+}
+
+/* websocket:receive_nb(): does not wait; nil and "block" when no message is there. */
+static int method_receive_nb(lua_State *L) {
+  struct mb_websocket *w = mb_websocket_at(L, 1);
+  int outcome = receive_now(L, w);
+  if (outcome == MESSAGE) return 2;
+  return outcome == ENDED ? push_end(L, w) : push_nil(L, "block");
+}
+
+static int receive_loop(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  for (;;) {
+    lua_settop(L, 2);
+    struct mb_websocket *w = mb_websocket_at(L, 1);
+    int outcome = receive_now(L, w);
+    if (outcome == MESSAGE) return 2;
+    if (outcome == ENDED) return push_end(L, w);
+    lua_pushvalue(L, 2);
+    lua_callk(L, 0, 0, 0, receive_loop);
+  }
+}
+
+/* websocket:receive_call(waitfunc): works as receive; calls waitfunc() as long as no message is there. */
+static int method_receive_call(lua_State *L) {
+  mb_websocket_at(L, 1);
+  mb_state_check_callable(L, 2);
+  return receive_loop(L, LUA_OK, 0);
+}
+
+/* websocket:receive_yield() */
+static int method_receive_yield(lua_State *L) {
+  mb_websocket_at(L, 1);
+  mb_state_insert_yield(L, 2);
+  return method_receive_call(L);
+}
+
+/* The iterator: what it was called with before, the last message, does not matter. */
+static int next_message(lua_State *L) {
+  lua_settop(L, 1);
+  return method_receive(L);
+}
+
+/* websocket:messages(): for message, kind in websocket:messages() do … end */
+static int method_messages(lua_State *L) {
+  mb_websocket_at(L, 1);
+  lua_pushcfunction(L, next_message);
+  lua_pushvalue(L, 1);
+  return 2;
+}
+
+/*
+ * websocket:timeout()
+ * Returns after how many seconds receive_nb has something to do even if nothing comes: a ping, or a close that is not
+ * answered. nil: never. Source: the name is that of the scheduler's.
+ */
+static int method_timeout(lua_State *L) {
+  int64_t due = next_due(mb_websocket_at(L, 1)), now = mb_now_usec();
+  if (due == MB_NO_DEADLINE) return 0;
+  lua_pushnumber(L, due > now ? (lua_Number)(due - now) / 1e6 : 0);
+  return 1;
+}
+
+/*
+ * websocket:close([code[, reason]])
+ * Sends a close, and waits until the peer has answered it, at most close_timeout; messages that come meanwhile are dropped.
+ * Returns true; or nil and why the close was not answered.
+ */
+static int method_close(lua_State *L) {
+  struct mb_websocket *w = mb_websocket_at(L, 1);
+  lua_Integer code = luaL_optinteger(L, 2, MB_WEBSOCKET_NORMAL);
+  size_t size;
+  const char *reason = luaL_optlstring(L, 3, "", &size);
+  struct mb_utf8 utf8 = {0};
+  luaL_argcheck(L, code > 0 && code < 5000 && mb_websocket_may_close_with((unsigned)code), 2,
+                "expected a status code such as 1000, or one from 3000 to 4999");
+  luaL_argcheck(L, size <= MB_WEBSOCKET_CONTROL_MAX - 2, 3, "a reason has at most 123 bytes");
+  luaL_argcheck(L, mb_utf8_take(&utf8, reason, size) && mb_utf8_is_whole(&utf8), 3, "a reason is UTF-8");
+  if (w->state == MB_WEBSOCKET_OPEN) mb_websocket_send_close(L, w, (unsigned)code, reason, size);
+  for (;;) {
+    lua_settop(L, 1);
+    int outcome = receive_now(L, w);
+    if (outcome == ENDED) break;
+    if (outcome == BLOCKED) wait_once(L, w, MB_NO_DEADLINE);
+  }
+  if (!w->wrong[0]) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  return push_nil(L, w->wrong);
+}
+
+const luaL_Reg mb_websocket_receive_methods[] = {
+    {"close", method_close},
+    {"messages", method_messages},
+    {"receive", method_receive},
+    {"receive_call", method_receive_call},
+    {"receive_nb", method_receive_nb},
+    {"receive_yield", method_receive_yield},
+    {"timeout", method_timeout},
+    {NULL, NULL},
+};
