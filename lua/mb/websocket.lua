@@ -25,7 +25,7 @@ local OPTIONS = {
   close_timeout = {5, is_seconds, "a positive number of seconds, or false"},
   max_message = {
     1 << 20,
-    function(value) return math.type(value) == "integer" and value >= 0 end,
+    function(value) return type(value) == "number" and value >= 0 and math.tointeger(value) ~= nil end,
     "a number of bytes",
   },
   origins = {
@@ -111,7 +111,9 @@ end
 
 -- Returns the answer to the client's key; or nil, and the status, message and fields of a refusal.
 local function examine(request, options)
-  local wrong = request.method ~= "GET" and "a WebSocket begins with GET"
+  local is_get = request.method == "GET"
+  if is_get and request._body ~= "none" then return nil, 400, "a WebSocket's handshake has no body" end
+  local wrong = not is_get and "a WebSocket begins with GET"
     or require "mb.http_server.upgrade"(request._wire.input, "websocket")
   if wrong then
     return nil, 426, "this is a WebSocket: " .. wrong, {Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13"}
@@ -122,7 +124,6 @@ local function examine(request, options)
   local key = request.headers_value["Sec-WebSocket-Key"]
   local answer = key and core.accept(key)
   if not answer then return nil, 400, "expected one Sec-WebSocket-Key, 16 bytes in base64" end
-  if request._body ~= "none" then return nil, 400, "a WebSocket's handshake has no body" end
   if #request.headers.Origin > 1 or not may_connect(request, request.headers_value.Origin, options.origins) then
     return nil, 403, "pages of this origin may not connect"
   end
@@ -138,9 +139,10 @@ end
 -- websocket.upgrade(request[, options]): does what request:upgrade_websocket does.
 function websocket.upgrade(request, given)
   if type(request) ~= "table" or not request._response then
-    error("upgrade_websocket: expected a request; call it as request:upgrade_websocket{...}", 3)
+    error("upgrade_websocket: expected a request; call it as request:upgrade_websocket{...}", 2)
   end
-  local options = checked(given, 3)
+  local options = checked(given, 2)
+  if request._response:state() ~= "start" then error("upgrade_websocket: a response to this request has begun", 2) end
   local answer, status, message, fields = examine(request, options)
   if not answer then
     require "mb.http.failure".answer(request, status, message, fields)
@@ -155,7 +157,8 @@ function websocket.upgrade(request, given)
   request:flush()
   local ws = websocket.over(request.socket, options)
   ws.protocol = protocol
-  require "mb.http.core".lift()
+  require "mb.http.core".lift(request._wire.input)
+  request._wire.deadline = false
   -- The handler calls this when the callback has returned.
   local finish = request.finish
   request.finish = function(self)

@@ -313,9 +313,10 @@ int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label)
   return sub_timer_done(L, mb_state_pcall_keep(L, nargs, LUA_MULTRET, sub_timer_done), 0);
 }
 
-void mb_timeout_lift(const char *text) {
+void mb_timeout_lift(const struct mb_timeout_label *label) {
   for (struct sub_timer *s = running; s; s = s->next) {
-    if (s->label.text == text) s->deadline = MB_NO_DEADLINE;
+    if (s->label.text == label->text && s->label.about == label->about)
+      s->deadline = MB_NO_DEADLINE;
   }
   arm();
 }

@@ -58,10 +58,10 @@ struct mb_timeout_label {
 int mb_timeout_call(lua_State *L, double seconds, struct mb_timeout_label label);
 
 /*
- * Ends the limits of the calls that run now with this text in their label: the same address. What it was for goes on in
- * another way, which has limits of its own.
+ * Ends the limit of the call that runs now with this label: its text and what it is about lie at the same addresses. What
+ * it was for goes on in another way, which has limits of its own.
  */
-void mb_timeout_lift(const char *text);
+void mb_timeout_lift(const struct mb_timeout_label *label);
 
 /* Disables the limits that the script has set. Called when a handler has returned. */
 void mb_timeout_clear(void);

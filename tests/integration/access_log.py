@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbhosts
 import mbspace
 import mbtest
+import mbwebsocket
 from mbtest import HANDLE, Child, check, equal, read_file, script, tcp_pair, test, unix_pair, until
 
 for tool in ("/lib/systemd/systemd", "systemctl", "systemd-journald", "journalctl", "systemd-socket-activate", "inetd"):
@@ -272,6 +273,18 @@ def _():
 
     sent = get("/101", b"Connection: Upgrade", b"Upgrade: echo")
     equal(requests(Served(tcp_pair(), "--access-log", HTTP, send=sent, during=talks)), [("GET /101 HTTP/1.1", 101, 4)], "the line")
+
+
+@test("a WebSocket has its line as well, also when its handler throws")
+def _():
+    for behind, status in (("", 0), ("error('on purpose')", 70)):
+        text = f"""
+        return require("moonbridge_http").generate_handler(function(request)
+          local ws = request:upgrade_websocket() ws:send("abc") {behind}
+        end)"""
+        send = mbwebsocket.upgrade() + mbwebsocket.close(1000)
+        served = Served(tcp_pair(), "--access-log", script(text), send=send, status=status)
+        equal(requests(served), [("GET / HTTP/1.1", 101, 5 + 4)], "the line")
 
 
 @test("mb.http_server has the same log")

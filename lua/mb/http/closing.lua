@@ -118,8 +118,9 @@ end
 -- WebSocket is closed with 1011 (RFC 6455, section 7.4.1).
 local function abandon(c)
   local websocket = c.request and rawget(c.request, "_websocket")
-  if websocket and pcall(websocket.close, websocket, 1011) then return closing.linger(c) end
-  local whole = c.request and c.response:is_whole() and core.is_writable(c.socket) and c.socket:flush_nb() == 0
+  local closed = websocket and pcall(websocket.close, websocket, 1011)
+  local whole = c.request and (closed or c.response:is_whole()) and core.is_open(c.socket) and
+    core.is_writable(c.socket) and c.socket:flush_nb() == 0
   if core.log_request then core.log_request(c.input, c.request and c.response) end
   if whole then closing.linger(c) else c.socket:reset() end
 end

@@ -87,13 +87,16 @@ static int call_done(lua_State *L, int status, lua_KContext ctx) {
 
 static const char took_too_long[] = "http: response_timeout: the handler took too long in ";
 
+/* Method and target as the client has sent them, "GET /path": they lie side by side in the head. */
+static struct mb_timeout_label label_of(const struct mb_http_input *input) {
+  const struct mb_http_head *head = &input->head;
+  size_t size = (size_t)(head->target.data + head->target.size - head->method.data);
+  return (struct mb_timeout_label){took_too_long, head->method.data, size};
+}
+
 /* Stack: seconds, the input, a function, and its arguments. */
 static int call_limited(lua_State *L) {
-  const struct mb_http_head *head = &mb_http_input_at(L, 2)->head;
-  struct mb_timeout_label label = {.text = took_too_long};
-  /* Method and target as the client has sent them, "GET /path": they lie side by side in the head. */
-  label.about = head->method.data;
-  label.about_size = (size_t)(head->target.data + head->target.size - head->method.data);
+  struct mb_timeout_label label = label_of(mb_http_input_at(L, 2));
   lua_remove(L, 2);
   return mb_timeout_call(L, luaL_checknumber(L, 1), label);
 }
@@ -117,10 +120,10 @@ static int limit(lua_State *L) {
   return mb_timeout_call(L, luaL_checknumber(L, 1), (struct mb_timeout_label){.text = text});
 }
 
-/* core.lift(): ends the limits of core.call that run now: another protocol follows on the connection. */
+/* core.lift(input): ends the limit of core.call for its request: another protocol follows on the connection. */
 static int lift(lua_State *L) {
-  (void)L;
-  mb_timeout_lift(took_too_long);
+  struct mb_timeout_label label = label_of(mb_http_input_at(L, 1));
+  mb_timeout_lift(&label);
   return 0;
 }
 

@@ -26,7 +26,8 @@ void mb_websocket_break(lua_State *L, struct mb_websocket *w, unsigned code, con
   struct mb_handle *h = w->over.handle;
   if (w->state == MB_WEBSOCKET_CLOSED) return;
   mb_addr_peer_label(mb_handle_fd(h), &h->remote, peer);
-  mb_log(LOG_INFO, "websocket: %u: %s (%s %s)", code, why, w->is_client ? "server" : "client", peer);
+  mb_log(LOG_INFO, "websocket: %u: %s (%s %s)", code, why, w->is_client ? "server" : "client",
+         peer);
   bool open = w->state == MB_WEBSOCKET_OPEN;
   mb_websocket_lose(w, why);
   w->close_code = code;
@@ -74,7 +75,8 @@ static const struct mb_attribute attributes[] = {
     {NULL, NULL},
 };
 
-static const luaL_Reg *const methods[] = {mb_websocket_receive_methods, mb_websocket_send_methods, NULL};
+static const luaL_Reg *const methods[] = {mb_websocket_receive_methods, mb_websocket_send_methods,
+                                          NULL};
 
 static const struct mb_object_type type = {
     MB_WEBSOCKET_TYPE, MB_WEBSOCKET_TYPE, websocket_gc, websocket_tostring, methods, attributes,
@@ -82,15 +84,18 @@ static const struct mb_object_type type = {
 
 static const char anchor; /* its address is the key of the socket in the user value */
 
+/* A time that rounds to nothing is still one: 0 would be none. */
 static int64_t usec_at(lua_State *L, int index) {
-  return lua_toboolean(L, index) ? mb_usec_of(luaL_checknumber(L, index)) : 0;
+  if (!lua_toboolean(L, index)) return 0;
+  int64_t usec = mb_usec_of(luaL_checknumber(L, index));
+  return usec > 0 ? usec : 1;
 }
 
 /*
  * core.new(socket, is_client, max_message, ping_interval, close_timeout, send_timeout)
  * Times are in seconds; false: none. Returns a WebSocket over a connection whose handshake is over.
  */
-static int new(lua_State *L) {
+static int new (lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
   struct mb_websocket *w = lua_newuserdata(L, sizeof *w);
   memset(w, 0, sizeof *w);
@@ -101,6 +106,7 @@ static int new(lua_State *L) {
   w->close_timeout = usec_at(L, 5);
   w->send_timeout = usec_at(L, 6);
   w->heard = mb_now_usec();
+  mb_handle_keep_no_byte(h); /* a close shows the end */
   w->over.handle = h;
   mb_object_push_type(L, &type);
   mb_handle_over_mark(L);

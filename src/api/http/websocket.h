@@ -44,6 +44,8 @@ struct mb_websocket {
   size_t pong_size;
   char pong[MB_WEBSOCKET_CONTROL_MAX];
 
+  bool sending; /* a message is half sent: nothing may come between, such as what a finalizer sends */
+
   int64_t heard;    /* when input came last, by mb_now_usec */
   int64_t pinged;   /* when we have sent a ping that nothing has answered yet; 0: none */
   int64_t closing;  /* when we have sent a close */

@@ -13,6 +13,12 @@
 /* How many bytes a receive asks for at most. */
 enum { RECEIVE_BYTES = 65536 };
 
+/*
+ * So often a call receives before it looks at the time, and before one that does not wait returns: a peer that sends
+ * pings or fragments without end may not hold it.
+ */
+enum { RECEIVES_MAX = 16 };
+
 /* Pushes nil and why no message comes: "closed", or what is wrong; the status code; the reason of the peer. */
 static int push_end(lua_State *L, const struct mb_websocket *w) {
   unsigned code = w->close_code ? w->close_code : MB_WEBSOCKET_LOST;
@@ -58,10 +64,9 @@ static int64_t next_due(const struct mb_websocket *w) {
 /* Does what is due. A peer that does not answer is lost. */
 static void do_due(lua_State *L, struct mb_websocket *w) {
   int64_t now = mb_now_usec();
-  if (mb_drain_begun() && w->state == MB_WEBSOCKET_OPEN)
-    mb_websocket_send_close(L, w, MB_WEBSOCKET_GOING_AWAY, NULL, 0);
   if (next_due(w) > now) return;
-  if (w->state == MB_WEBSOCKET_CLOSING && w->close_timeout && w->closing + w->close_timeout <= now) {
+  if (w->state == MB_WEBSOCKET_CLOSING && w->close_timeout &&
+      w->closing + w->close_timeout <= now) {
     mb_websocket_lose(w, "the peer has not answered the close");
   } else if (w->pinged) {
     mb_websocket_lose(w, "the peer has not answered a ping");
@@ -91,16 +96,41 @@ static void wait_once(lua_State *L, struct mb_websocket *w, int64_t deadline) {
 
 enum { MESSAGE = 1, ENDED, BLOCKED };
 
+/* Returns whether the peer has had its time to answer our close. It may go on sending, but nobody listens for ever. */
+static bool is_late(const struct mb_websocket *w) {
+  return w->state == MB_WEBSOCKET_CLOSING && w->close_timeout &&
+         w->closing + w->close_timeout <= mb_now_usec();
+}
+
+/* A message is on the stack. Returns MESSAGE, or drops it and returns ENDED when it comes too late. */
+static int end_message(lua_State *L, struct mb_websocket *w) {
+  w->over.handle->in_short = false; /* behind it there may be another */
+  if (!is_late(w)) return MESSAGE;
+  lua_pop(L, 2);
+  mb_websocket_lose(w, "the peer has not answered the close");
+  return ENDED;
+}
+
+static int end(struct mb_websocket *w) {
+  if (!mb_handle_is_open(w->over.handle)) mb_websocket_lose(w, "the socket is closed");
+  return ENDED;
+}
+
 /* Takes a message, and receives for it what is there. */
 static int receive_now(lua_State *L, struct mb_websocket *w) {
-  for (;;) {
+  struct mb_handle *h = w->over.handle;
+  if (mb_drain_begun() && w->state == MB_WEBSOCKET_OPEN)
+    mb_websocket_send_close(L, w, MB_WEBSOCKET_GOING_AWAY, NULL, 0);
+  for (int receives = 0;; receives++) {
     enum mb_websocket_taken taken = mb_websocket_take(L, w);
-    if (taken == MB_WEBSOCKET_MESSAGE) return MESSAGE;
-    if (taken == MB_WEBSOCKET_ENDED) return ENDED;
-    if (receive(L, w)) continue;
+    if (taken == MB_WEBSOCKET_MESSAGE) return end_message(L, w);
+    if (taken == MB_WEBSOCKET_ENDED) return end(w);
+    if (receives < RECEIVES_MAX && receive(L, w)) continue;
     do_due(L, w);
+    if (h->out.len > 0 && h->state == MB_HANDLE_OPEN) mb_handle_send_queue(h, false);
+    if (w->pong_wanted && h->out.len == 0 && !w->sending) continue; /* there is room for it now */
     if (w->state == MB_WEBSOCKET_CLOSED) return ENDED;
-    w->over.handle->in_short = true; /* what is in the buffer is not enough */
+    h->in_short = true; /* what is in the buffer is not enough */
     return BLOCKED;
   }
 }
@@ -184,7 +214,10 @@ static int method_messages(lua_State *L) {
  */
 static int method_timeout(lua_State *L) {
   int64_t due = next_due(mb_websocket_at(L, 1)), now = mb_now_usec();
-  if (due == MB_NO_DEADLINE) return 0;
+  if (due == MB_NO_DEADLINE) {
+    lua_pushnil(L);
+    return 1;
+  }
   lua_pushnumber(L, due > now ? (lua_Number)(due - now) / 1e6 : 0);
   return 1;
 }
@@ -203,7 +236,8 @@ static int method_close(lua_State *L) {
   luaL_argcheck(L, code > 0 && code < 5000 && mb_websocket_may_close_with((unsigned)code), 2,
                 "expected a status code such as 1000, or one from 3000 to 4999");
   luaL_argcheck(L, size <= MB_WEBSOCKET_CONTROL_MAX - 2, 3, "a reason has at most 123 bytes");
-  luaL_argcheck(L, mb_utf8_take(&utf8, reason, size) && mb_utf8_is_whole(&utf8), 3, "a reason is UTF-8");
+  luaL_argcheck(L, mb_utf8_take(&utf8, reason, size) && mb_utf8_is_whole(&utf8), 3,
+                "a reason is UTF-8");
   if (w->state == MB_WEBSOCKET_OPEN) mb_websocket_send_close(L, w, (unsigned)code, reason, size);
   for (;;) {
     lua_settop(L, 1);
@@ -219,12 +253,8 @@ static int method_close(lua_State *L) {
 }
 
 const luaL_Reg mb_websocket_receive_methods[] = {
-    {"close", method_close},
-    {"messages", method_messages},
-    {"receive", method_receive},
-    {"receive_call", method_receive_call},
-    {"receive_nb", method_receive_nb},
-    {"receive_yield", method_receive_yield},
-    {"timeout", method_timeout},
-    {NULL, NULL},
+    {"close", method_close},           {"messages", method_messages},
+    {"receive", method_receive},       {"receive_call", method_receive_call},
+    {"receive_nb", method_receive_nb}, {"receive_yield", method_receive_yield},
+    {"timeout", method_timeout},       {NULL, NULL},
 };

@@ -10,29 +10,32 @@
 #include "state/state.h"
 
 /*
- * While the peer takes nothing, so much of what it sends is received: it may read only after it has sent everything. More
- * waits in the system.
+ * While the peer takes nothing, so much of what it sends is received at least, and a whole message of max_message bytes:
+ * it may read only after it has sent everything. More waits in the system.
  */
-enum { HELD_MAX_BYTES = 1 << 20 };
+enum { HELD_MIN_BYTES = 1 << 20 };
 
 /* Payload up to this size is copied behind its head, and the two are sent together. */
 enum { SMALL_BYTES = 1024 };
 
-static bool can_send(const struct mb_websocket *w) {
+static bool takes_output(const struct mb_websocket *w) {
   const struct mb_handle *h = w->over.handle;
   return h->state == MB_HANDLE_OPEN && h->out_error == 0;
 }
 
+static bool can_send(const struct mb_websocket *w) { return takes_output(w) && !w->sending; }
+
 /* A client's frames have masks that the peer cannot foresee (RFC 6455, section 5.3). */
-static void choose_mask(lua_State *L, const struct mb_websocket *w, struct mb_websocket_frame *frame) {
+static void choose_mask(lua_State *L, const struct mb_websocket *w,
+                        struct mb_websocket_frame *frame) {
   if (!w->is_client) return;
   frame->masked = true;
   if (getrandom(frame->mask, sizeof frame->mask, 0) != sizeof frame->mask)
     luaL_error(L, "websocket: getrandom: %s", strerror(errno));
 }
 
-void mb_websocket_send_control(lua_State *L, struct mb_websocket *w, uint8_t opcode, const char *data,
-                               size_t size) {
+void mb_websocket_send_control(lua_State *L, struct mb_websocket *w, uint8_t opcode,
+                               const char *data, size_t size) {
   struct mb_websocket_frame frame = {.final = true, .opcode = opcode, .length = size};
   char bytes[MB_WEBSOCKET_HEAD_MAX + MB_WEBSOCKET_CONTROL_MAX];
   if (!can_send(w)) return;
@@ -45,8 +48,8 @@ void mb_websocket_send_control(lua_State *L, struct mb_websocket *w, uint8_t opc
   mb_handle_send_queue(w->over.handle, false);
 }
 
-void mb_websocket_send_close(lua_State *L, struct mb_websocket *w, unsigned code, const char *reason,
-                             size_t size) {
+void mb_websocket_send_close(lua_State *L, struct mb_websocket *w, unsigned code,
+                             const char *reason, size_t size) {
   char bytes[MB_WEBSOCKET_CONTROL_MAX];
   size_t length = 0;
   if (code != MB_WEBSOCKET_NO_CODE) {
@@ -66,37 +69,44 @@ static int push_failure(lua_State *L, struct mb_websocket *w) {
   const struct mb_handle *h = w->over.handle;
   int number = h->out_error;
   if (number) mb_websocket_lose(w, strerror(number));
+  if (!mb_handle_is_open(h)) mb_websocket_lose(w, "the socket is closed");
   lua_pushnil(L);
-  lua_pushstring(L, w->wrong[0] ? w->wrong : "closed");
+  lua_pushstring(L, w->wrong[0]                     ? w->wrong
+                    : takes_output(w) && w->sending ? "a message is half sent"
+                                                    : "closed");
   if (!number) return 2;
   lua_pushinteger(L, number);
   return 3;
 }
 
-/* Reads the message at index 2; throws when it is none. */
+/* Reads the message at an index; throws when it is none. */
 static const char *message_at(lua_State *L, int index, uint8_t opcode, size_t *ret_size) {
   struct mb_utf8 utf8 = {0};
   if (lua_type(L, index) != LUA_TSTRING && lua_type(L, index) != LUA_TNUMBER)
-    luaL_argerror(L, index, lua_pushfstring(L, "expected a string, got %s", luaL_typename(L, index)));
+    luaL_argerror(L, index,
+                  lua_pushfstring(L, "expected a string, got %s", luaL_typename(L, index)));
   const char *data = lua_tolstring(L, index, ret_size);
-  if (opcode == MB_WEBSOCKET_TEXT && !(mb_utf8_take(&utf8, data, *ret_size) && mb_utf8_is_whole(&utf8)))
+  if (opcode == MB_WEBSOCKET_TEXT &&
+      !(mb_utf8_take(&utf8, data, *ret_size) && mb_utf8_is_whole(&utf8)))
     luaL_argerror(L, index, "a text message is UTF-8; send_binary sends any bytes");
   return data;
 }
 
-/* Pushes a copy of the message with a mask on it, in the place of the message at index 2. */
-static const char *masked(lua_State *L, const struct mb_websocket_frame *frame, const char *data) {
+/* Puts a copy of the message with a mask on it in the place of the message at an index. */
+static const char *masked(lua_State *L, int index, const struct mb_websocket_frame *frame,
+                          const char *data) {
   luaL_Buffer b;
   size_t size = (size_t)frame->length;
   char *to = luaL_buffinitsize(L, &b, size);
   mb_websocket_mask(to, data, size, frame->mask, 0);
   luaL_pushresultsize(&b, size);
-  lua_replace(L, 2);
-  return lua_tostring(L, 2);
+  lua_replace(L, index);
+  return lua_tostring(L, index);
 }
 
 /*
- * Sends what the system takes at once of a message, after the queue. The head is queued with it.
+ * Sends what the system takes at once of a message, after the queue. The head is queued with it. From here until the
+ * caller has sent or queued the rest, w->sending is true.
  * Returns the number of bytes of payload that are sent or queued.
  */
 static size_t begin_message(lua_State *L, struct mb_websocket *w, const char *data,
@@ -110,11 +120,15 @@ static size_t begin_message(lua_State *L, struct mb_websocket *w, const char *da
   size_t done = 0;
   if (h->out.len == 0 && with == frame->length) {
     ssize_t n = mb_handle_send_now(h, bytes, head + with, 0, false);
-    if (n < 0 && n != -EAGAIN) return with;
+    if (h->out_error) return with;
     done = n > 0 ? (size_t)n : 0;
   }
-  if (done < head + with && mb_handle_queue(L, h, bytes + done, head + with - done) < 0)
+  w->sending = done > 0 || with < frame->length;
+  if (done < head + with && mb_handle_queue(L, h, bytes + done, head + with - done) < 0) {
+    w->sending = done > 0;
     mb_state_no_memory(L);
+  }
+  w->sending = true;
   if (with < frame->length || done == 0) mb_handle_send_queue(h, false);
   return with;
 }
@@ -124,6 +138,7 @@ static size_t send_some(struct mb_handle *h, const char *data, size_t size) {
   if (h->out.len > 0) mb_handle_send_queue(h, false);
   if (h->out.len > 0 || h->out_error) return 0;
   ssize_t n = mb_handle_send_now(h, data, size, 0, false);
+  if (n < 0 && n != -EAGAIN && !h->out_error) mb_handle_output_failed(h, (int)n);
   return n > 0 ? (size_t)n : 0;
 }
 
@@ -133,12 +148,15 @@ static size_t send_some(struct mb_handle *h, const char *data, size_t size) {
  */
 static bool wait_for_peer(lua_State *L, struct mb_websocket *w, int64_t deadline) {
   struct mb_handle *h = w->over.handle;
+  uint64_t most =
+      w->max_message > HELD_MIN_BYTES ? w->max_message + MB_WEBSOCKET_HEAD_MAX : HELD_MIN_BYTES;
   for (;;) {
-    bool full = mb_buf_len(&h->in) >= HELD_MAX_BYTES || h->in_eof || h->in_error;
+    bool full = mb_buf_len(&h->in) >= most || h->in_eof || h->in_error;
     int r = mb_handle_wait(h, full ? POLLOUT : POLLIN | POLLOUT, true, deadline);
     if (r & POLLOUT || r < 0) return r > 0;
     if (r == 0) return false;
-    if (mb_handle_receive(L, h, HELD_MAX_BYTES, false) > 0) {
+    if (mb_handle_receive(L, h, HELD_MIN_BYTES, false) > 0) {
+      h->in_short = false; /* there may be a message */
       w->heard = mb_now_usec();
       w->pinged = 0;
     }
@@ -152,14 +170,15 @@ static int send_waiting(lua_State *L, uint8_t opcode) {
   size_t size;
   lua_settop(L, 2);
   const char *data = message_at(L, 2, opcode, &size);
-  if (w->state != MB_WEBSOCKET_OPEN || !can_send(w)) return push_failure(L, w);
   struct mb_websocket_frame frame = {.final = true, .opcode = opcode, .length = size};
   choose_mask(L, w, &frame);
-  if (frame.masked) data = masked(L, &frame, data);
+  if (frame.masked)
+    data = masked(L, 2, &frame, data); /* may run a finalizer, and that may close the socket */
+  if (w->state != MB_WEBSOCKET_OPEN || !can_send(w)) return push_failure(L, w);
   size_t sent = begin_message(L, w, data, &frame);
   int64_t limit = MB_NO_DEADLINE;
   bool waited = false;
-  while (can_send(w) && (sent < size || h->out.len > 0)) {
+  while (takes_output(w) && (sent < size || h->out.len > 0)) {
     size_t before = sent + h->out.len, queued = h->out.len;
     if (sent < size) {
       sent += send_some(h, data + sent, size - sent);
@@ -167,7 +186,8 @@ static int send_waiting(lua_State *L, uint8_t opcode) {
       mb_handle_send_queue(h, false);
     }
     bool moved = sent + h->out.len != before || h->out.len != queued;
-    if (moved || !waited) limit = w->send_timeout ? mb_now_usec() + w->send_timeout : MB_NO_DEADLINE;
+    if (moved || !waited)
+      limit = w->send_timeout ? mb_now_usec() + w->send_timeout : MB_NO_DEADLINE;
     if (!moved && !wait_for_peer(L, w, limit)) {
       if (!h->out_error) {
         mb_websocket_lose(w, "the peer takes nothing");
@@ -177,7 +197,8 @@ static int send_waiting(lua_State *L, uint8_t opcode) {
     }
     waited = !moved;
   }
-  if (!can_send(w)) return push_failure(L, w);
+  if (!takes_output(w)) return push_failure(L, w);
+  w->sending = false;
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -193,12 +214,13 @@ static bool send_queued(lua_State *L, struct mb_websocket *w, int index, uint8_t
   size_t size;
   const char *data = message_at(L, index, opcode, &size);
   struct mb_handle *h = w->over.handle;
-  if (w->state != MB_WEBSOCKET_OPEN || !can_send(w)) return false;
   struct mb_websocket_frame frame = {.final = true, .opcode = opcode, .length = size};
   choose_mask(L, w, &frame);
-  if (frame.masked) data = masked(L, &frame, data);
+  if (frame.masked)
+    data = masked(L, index, &frame, data); /* may run a finalizer, and that may close the socket */
+  if (w->state != MB_WEBSOCKET_OPEN || !can_send(w)) return false;
   size_t sent = begin_message(L, w, data, &frame);
-  while (can_send(w) && sent < size) {
+  while (takes_output(w) && sent < size) {
     size_t n = send_some(h, data + sent, size - sent);
     sent += n;
     if (n > 0) continue;
@@ -208,7 +230,8 @@ static bool send_queued(lua_State *L, struct mb_websocket *w, int index, uint8_t
     }
     break;
   }
-  return can_send(w);
+  w->sending = false;
+  return takes_output(w);
 }
 
 /* websocket:send_nb(text): does not wait. Returns how many bytes are queued; or nil, message and errno. */
@@ -223,7 +246,7 @@ static int send_nb(lua_State *L, uint8_t opcode) {
 static int method_send_nb(lua_State *L) { return send_nb(L, MB_WEBSOCKET_TEXT); }
 static int method_send_binary_nb(lua_State *L) { return send_nb(L, MB_WEBSOCKET_BINARY); }
 
-/* ---- _call and _yield: the websocket, the message, the waitfunc ---- */
+/* ---- _call and _yield: the websocket, the waitfunc, the message ---- */
 
 static int send_loop(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
@@ -238,7 +261,7 @@ static int send_loop(lua_State *L, int status, lua_KContext ctx) {
       return 1;
     }
     if (!can_send(w)) continue;
-    lua_pushvalue(L, 3);
+    lua_pushvalue(L, 2);
     lua_callk(L, 0, 0, 0, send_loop);
   }
 }
@@ -247,8 +270,7 @@ static int send_call(lua_State *L, uint8_t opcode) {
   struct mb_websocket *w = mb_websocket_at(L, 1);
   mb_state_check_callable(L, 2);
   lua_settop(L, 3);
-  lua_insert(L, 2); /* the message is at index 2, where an error names it as the script's argument less one */
-  if (!send_queued(L, w, 2, opcode)) return push_failure(L, w);
+  if (!send_queued(L, w, 3, opcode)) return push_failure(L, w);
   return send_loop(L, LUA_OK, 0);
 }
 
@@ -256,14 +278,22 @@ static int send_call(lua_State *L, uint8_t opcode) {
 static int method_send_call(lua_State *L) { return send_call(L, MB_WEBSOCKET_TEXT); }
 static int method_send_binary_call(lua_State *L) { return send_call(L, MB_WEBSOCKET_BINARY); }
 
+/* Checks the message where the script put it, and puts coroutine.yield in front of it. */
+static void insert_yield(lua_State *L, uint8_t opcode) {
+  size_t size;
+  mb_websocket_at(L, 1);
+  message_at(L, 2, opcode, &size);
+  mb_state_insert_yield(L, 2);
+}
+
 /* websocket:send_yield(text) */
 static int method_send_yield(lua_State *L) {
-  mb_state_insert_yield(L, 2);
+  insert_yield(L, MB_WEBSOCKET_TEXT);
   return send_call(L, MB_WEBSOCKET_TEXT);
 }
 
 static int method_send_binary_yield(lua_State *L) {
-  mb_state_insert_yield(L, 2);
+  insert_yield(L, MB_WEBSOCKET_BINARY);
   return send_call(L, MB_WEBSOCKET_BINARY);
 }
 
@@ -279,7 +309,17 @@ static int method_ping(lua_State *L) {
   return 1;
 }
 
+/* websocket:flush_nb(): sends what the system takes now. Returns how many bytes are queued; or nil, message and errno. */
+static int method_flush_nb(lua_State *L) {
+  struct mb_websocket *w = mb_websocket_at(L, 1);
+  if (takes_output(w)) mb_handle_send_queue(w->over.handle, false);
+  if (!takes_output(w)) return push_failure(L, w);
+  lua_pushinteger(L, (lua_Integer)w->over.handle->out.len);
+  return 1;
+}
+
 const luaL_Reg mb_websocket_send_methods[] = {
+    {"flush_nb", method_flush_nb},
     {"ping", method_ping},
     {"send", method_send},
     {"send_binary", method_send_binary},

@@ -14,7 +14,7 @@ enum { KEEP_MAX_BYTES = 64 * 1024 };
 /* With so much in the queue, the peer does not read; it gets no more pongs until it does. */
 enum { PONG_QUEUE_MAX = 4096 };
 
-enum outcome { WHOLE, SHORT, BROKEN };
+enum outcome { WHOLE, SHORT, BROKEN, AGAIN };
 
 static enum outcome broken(lua_State *L, struct mb_websocket *w, unsigned code, const char *why) {
   mb_websocket_break(L, w, code, why);
@@ -22,7 +22,8 @@ static enum outcome broken(lua_State *L, struct mb_websocket *w, unsigned code, 
 }
 
 /* Checks the head of a frame against the message that has begun. */
-static enum outcome check(lua_State *L, struct mb_websocket *w, const struct mb_websocket_frame *f) {
+static enum outcome check(lua_State *L, struct mb_websocket *w,
+                          const struct mb_websocket_frame *f) {
   if (mb_websocket_is_control(f->opcode)) return WHOLE;
   if (f->opcode == MB_WEBSOCKET_CONTINUATION && !w->opcode)
     return broken(L, w, MB_WEBSOCKET_PROTOCOL_ERROR, "a continuation of no message");
@@ -40,7 +41,8 @@ static enum outcome begin_frame(lua_State *L, struct mb_websocket *w) {
   struct mb_buf *in = &w->over.handle->in;
   struct mb_websocket_frame frame;
   const char *wrong;
-  int size = mb_websocket_parse(mb_buf_bytes(in), mb_buf_len(in), !w->is_client, false, &frame, &wrong);
+  int size =
+      mb_websocket_parse(mb_buf_bytes(in), mb_buf_len(in), !w->is_client, false, &frame, &wrong);
   if (size == 0) return SHORT;
   if (size < 0) return broken(L, w, MB_WEBSOCKET_PROTOCOL_ERROR, wrong);
   enum outcome outcome = check(L, w, &frame);
@@ -82,8 +84,8 @@ static size_t there(const struct mb_websocket *w) {
 static enum outcome take_content(lua_State *L, struct mb_websocket *w) {
   size_t n = there(w), room;
   if (n > 0) {
-    mb_state_reserve(L, &w->message, n);
-    n = there(w); /* a finalizer may have read */
+    /* A finalizer may have received, or have closed the socket. */
+    if (mb_state_reserve(L, &w->message, n)) return AGAIN;
     char *to = mb_buf_room(&w->message, &room);
     if (n > room) n = room;
     move(w, to, n);
@@ -104,7 +106,7 @@ static enum outcome take_control(struct mb_websocket *w) {
 /* ---- frames that are whole ---- */
 
 static void send_pong(lua_State *L, struct mb_websocket *w) {
-  if (!w->pong_wanted || w->over.handle->out.len > PONG_QUEUE_MAX) return;
+  if (!w->pong_wanted || w->sending || w->over.handle->out.len > PONG_QUEUE_MAX) return;
   w->pong_wanted = false;
   mb_websocket_send_control(L, w, MB_WEBSOCKET_PONG, w->pong, w->pong_size);
 }
@@ -136,9 +138,10 @@ static enum outcome take_close(lua_State *L, struct mb_websocket *w) {
       return broken(L, w, MB_WEBSOCKET_NOT_UTF8, "a close whose reason is no UTF-8");
     }
   }
+  bool open = w->state == MB_WEBSOCKET_OPEN;
   w->close_code = code;
-  if (w->state == MB_WEBSOCKET_OPEN) mb_websocket_send_close(L, w, code, NULL, 0);
-  w->state = MB_WEBSOCKET_CLOSED;
+  w->state = MB_WEBSOCKET_CLOSED; /* before a close is sent, which may throw */
+  if (open) mb_websocket_send_close(L, w, code, NULL, 0);
   return WHOLE;
 }
 
@@ -205,6 +208,7 @@ enum mb_websocket_taken mb_websocket_take(lua_State *L, struct mb_websocket *w) 
     outcome = control ? take_control(w) : take_content(L, w);
     if (outcome == BROKEN) return MB_WEBSOCKET_ENDED;
     if (outcome == SHORT) return MB_WEBSOCKET_NEEDS;
+    if (outcome == AGAIN) continue;
     if (control) {
       if (end_control(L, w) == BROKEN) return MB_WEBSOCKET_ENDED;
     } else if (w->frame.final) {

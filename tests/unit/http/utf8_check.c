@@ -1,4 +1,4 @@
-/* src/http/utf8_check.c: the kinds of Markus Kuhn's test of decoders, at every split point; a naive decoder says the same. */
+/* src/http/utf8_check.c: the kinds of Markus Kuhn's test of decoders, at every split point; beside a naive decoder. */
 #include "http/utf8_check.h"
 
 #include <stdint.h>
