@@ -1,0 +1,248 @@
+#!/usr/bin/python3
+"""WebSockets with the clients of others: python3-websockets, Debian's ws for Node.js, and Chromium. Random sequences of
+messages come back; random frames, some of which break a rule, end as python3-websockets says that they have to."""
+
+import asyncio
+import codecs
+import os
+import random
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhosts
+import mbtest
+from mbbrowser import Browser
+from mbhttp import Connection, source
+from mbtest import DEADLINE, RUN_MAX, about, check, equal, test
+from mbwebsocket import BINARY, CLOSE, CONTINUATION, ECHO, PING, PONG, TEXT, Peer, code, frame, upgrade
+
+mbtest.need("systemd-socket-activate")
+try:
+    import websockets
+    from websockets.connection import State
+    from websockets.server import ServerConnection
+except ImportError:
+    mbtest.bail("python3-websockets missing")
+
+SEED = int(os.environ.get("MB_SEED") or random.SystemRandom().randrange(1 << 30))
+print(f"# MB_SEED={SEED}")
+# How many sequences there are, of which a slow program (valgrind) gets fewer.
+SEQUENCES = 10000 if mbtest.SLOWNESS <= 2 else 500
+PER_CONNECTION = 250
+MAX_MESSAGE = 70000
+
+PAGE = 'if request.path == "" then request:send_status(200) request:send_data("<!DOCTYPE html><title>x</title>") return end\n'
+where = ("127.0.0.1", mbtest.free_port())
+host = mbhosts.SocketActivate(where, mbtest.script(source(PAGE + ECHO % f'{{max_message = {MAX_MESSAGE}, protocols = {{"chat"}}}}')))
+mbtest.wait_listening(where)
+URL = f"ws://127.0.0.1:{where[1]}/ws"
+
+SIZES = (0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 124, 125, 126, 127, 128, 1000, 1024, 1025, 4095, 4096, 65535, 65536, MAX_MESSAGE)
+LETTERS = ("a", "ä", "€", "😀", "\0", "\x7f", "\u07ff", "\ud7ff", "\ue000", "\uffff", "\U00010000", "\U0010ffff")
+
+
+def any_size(rnd):
+    # Few are large: their bytes take most of the time.
+    return rnd.choice(SIZES if rnd.random() < 0.03 else SIZES[:15])
+
+
+def any_message(rnd):
+    if rnd.random() < 0.5:
+        return rnd.randbytes(any_size(rnd))
+    size = any_size(rnd) // 4
+    return "".join(rnd.choices(LETTERS, k=min(size, 50))) + "x" * max(0, size - 50)
+
+
+def pieces(rnd, message):
+    """Cuts a message into some pieces, of which any may be empty."""
+    cuts = sorted(rnd.randint(0, len(message)) for _ in range(rnd.randint(1, 4)))
+    return [message[a:b] for a, b in zip([0, *cuts], [*cuts, len(message)])]
+
+
+# ---- python3-websockets as the client ----
+
+
+async def sequences(rnd, count):
+    async with websockets.connect(URL, ping_interval=None, max_size=None, compression=None, subprotocols=["chat"]) as ws:
+        equal(ws.subprotocol, "chat", "subprotocol")
+        for number in range(count):
+            sent, pongs = [], []
+            for _ in range(rnd.randint(1, 4)):
+                message = any_message(rnd)
+                await ws.send(pieces(rnd, message) if rnd.random() < 0.5 else message)
+                sent.append(message)
+                if rnd.random() < 0.2:
+                    pongs.append(await ws.ping(b"%d" % number + rnd.randbytes(rnd.randint(0, 100))))
+            for message in sent:
+                got = await ws.recv()
+                check(got == message, f"sequence {number}: {mbtest.short(got)} instead of {mbtest.short(message)}")
+            # A ping whose answer was no longer due has got that of a later one.
+            for pong in pongs[-1:]:
+                await pong
+        await ws.close(3000 + count, "fin")
+        equal((ws.close_code, ws.close_reason), (3000 + count, ""), "how it is closed")
+
+
+@test(f"{SEQUENCES} random sequences of messages, in fragments, with pings between, come back to python3-websockets")
+def _():
+    rnd = random.Random(SEED)
+    for _ in range(SEQUENCES // PER_CONNECTION):
+        asyncio.run(asyncio.wait_for(sequences(rnd, PER_CONNECTION), RUN_MAX))
+
+
+# ---- python3-websockets as the judge ----
+
+
+WITHIN = "a close within a message"  # which python3-websockets refuses, and RFC 6455 (section 5.4) allows
+
+
+def judged(said):
+    """Returns what an echo sends for these bytes by the rules of python3-websockets: frames, and the code of its close, or
+    None."""
+    connection = ServerConnection(state=State.OPEN, max_size=MAX_MESSAGE)
+    connection.receive_data(said)
+    out, message, kind, decoder = [], b"", None, None
+    for event in connection.events_received():
+        if event.opcode in (TEXT, BINARY):
+            message, kind = b"", event.opcode
+            decoder = codecs.getincrementaldecoder("utf-8")() if kind == TEXT else None
+        if event.opcode in (TEXT, BINARY, CONTINUATION):
+            message += event.data
+            try:
+                if decoder:
+                    decoder.decode(event.data, event.fin)
+            except UnicodeDecodeError:
+                return out, 1007
+            if event.fin:
+                out.append((kind, message))
+        elif event.opcode == PING:
+            out.append((PONG, bytes(event.data)))
+        elif event.opcode == CLOSE:
+            number = int.from_bytes(event.data[:2], "big")
+            return out, number or 1005
+    if connection.parser_exc and not isinstance(connection.parser_exc, EOFError):
+        within = str(connection.parser_exc) == "incomplete fragmented message"
+        return out, WITHIN if within else connection.close_sent.code
+    return out, None
+
+
+def any_frames(rnd):
+    """Random frames, some of them wrong."""
+    said = b""
+    open_message = False
+    for _ in range(rnd.randint(1, 8)):
+        wrong = rnd.random()
+        size = any_size(rnd)
+        if rnd.random() < 0.3:
+            opcode, size, final = rnd.choice((PING, PONG)), min(size, 125), True
+        else:
+            opcode = CONTINUATION if open_message else rnd.choice((TEXT, BINARY))
+            final = rnd.random() < 0.6
+            open_message = not final
+        data = rnd.randbytes(size) if opcode != TEXT or wrong < 0.05 else "".join(rnd.choices(LETTERS[:5], k=size // 4)).encode()
+        if opcode == CONTINUATION and rnd.random() < 0.8:
+            data = b"a" * size
+        how = {"final": final, "mask": rnd.randbytes(4)}
+        if wrong > 0.98:
+            how["bits"] = rnd.choice((0x10, 0x20, 0x40))
+        elif wrong > 0.96:
+            opcode = rnd.choice((CONTINUATION, TEXT, 3, 7, 11, 15))
+        elif wrong > 0.94:
+            how["final"] = False
+        elif wrong > 0.93:
+            opcode, data = CLOSE, rnd.choice((b"", b"\x03", code(rnd.choice((999, 1000, 1005, 1015, 3000))), code(1000) + b"\xff"))
+            how["final"] = True
+        elif wrong > 0.92:
+            data += b"x" * MAX_MESSAGE
+        elif wrong > 0.91:
+            how["mask"] = None
+        said += frame(opcode, data, **how)
+    return said
+
+
+@test(f"{SEQUENCES // 20} connections with random frames, some of them wrong, end as python3-websockets has it")
+def _():
+    rnd = random.Random(SEED)
+    codes = {}
+    for number in range(SEQUENCES // 20):
+        said = any_frames(rnd)
+        want, end = judged(said)
+        codes[end] = codes.get(end, 0) + 1
+        with about(f"connection {number}, MB_SEED={SEED}, {said[:60]!r} {end}"), Connection(where) as client:
+            client.send(upgrade(target="/ws") + said)
+            equal(client.response().status, 101, "the handshake")
+            client.finish()
+            peer = Peer(client)
+            got = []
+            while client.buffer or client.sock.recv(1, 2):
+                got.append(peer.read())
+            last = got.pop()[1] if got and got[-1][0] == CLOSE else None
+            # Only the last of several pings needs an answer, and none behind a close: those that came are among the wanted.
+            messages = [f for f in got if f[0] != PONG]
+            check(messages == [f for f in want if f[0] != PONG], f"{mbtest.short(got)} instead of {mbtest.short(want)}")
+            rest = iter(want)
+            check(all(f in rest for f in got), f"the order of {mbtest.short(got)}, of {mbtest.short(want)}")
+            # A frame may break another rule besides that of its size, which python3-websockets looks at first.
+            if end == 1009 and last == code(1002):
+                continue
+            if end == WITHIN and last is not None:
+                continue
+            equal(last, None if end is None else b"" if end == 1005 else code(end), "the close")
+    check(mbtest.SLOWNESS > 2 or {None, 1002, 1007, 1009} <= codes.keys(), f"each kind of end: {codes}")
+
+
+# ---- other clients ----
+
+NODE = """
+const WebSocket = require("/usr/share/nodejs/ws");
+const ws = new WebSocket(process.argv[2], "chat", {perMessageDeflate: false});
+const sent = ["Grüße", Buffer.from([0, 255]), "", Buffer.alloc(70000, 7)];
+let got = 0, pongs = 0;
+ws.on("open", () => { ws.ping("p"); sent.forEach((m) => ws.send(m)); ws.send("in ", {fin: false}); ws.send("two"); });
+ws.on("pong", (data) => { pongs += data.toString() == "p"; });
+ws.on("message", (data, isBinary) => {
+  const want = got < sent.length ? sent[got] : "in two";
+  if (isBinary != (typeof want != "string") || !data.equals(Buffer.from(want))) throw new Error("message " + got);
+  if (++got > sent.length) ws.close(3005, "bye");
+});
+ws.on("close", (code) => console.log(ws.protocol, got, pongs, code));
+"""
+
+
+@test("ws for Node.js")
+def _():
+    node = mbtest.need("node")
+    if not os.path.isdir("/usr/share/nodejs/ws"):
+        mbtest.bail("node-ws missing")
+    path = mbtest.write_file(mbtest.tmp("client.js"), NODE)
+    done = subprocess.run([node, path, URL], capture_output=True, timeout=DEADLINE, check=False)
+    equal((done.stdout, done.stderr), (b"chat 5 1 3005\n", b""), "what it says")
+
+
+BROWSER = """
+return new Promise((resolve) => {
+  const sent = ["Grüße", "", "x".repeat(70000), new Uint8Array([0, 255]), new Uint8Array(70000).fill(7)], got = [];
+  const ws = new WebSocket(arguments[0], ["other", "chat"]);
+  ws.binaryType = "arraybuffer";
+  ws.onopen = () => sent.forEach((m) => ws.send(m));
+  ws.onmessage = (e) => {
+    got.push(typeof e.data == "string" ? e.data : new Uint8Array(e.data));
+    if (got.length == sent.length) ws.close(3005, "bye");
+  };
+  ws.onclose = (e) => resolve([ws.protocol, got.length, got.every((m, i) => String(m) == String(sent[i])), e.code, e.wasClean]);
+});
+"""
+
+
+@test("Chromium, from a page of the same origin; one of another is refused")
+def _():
+    browser = Browser()
+    browser.open(f"http://127.0.0.1:{where[1]}/")
+    equal(browser.run(BROWSER, URL), ["chat", 5, True, 3005, True], "the same origin")
+    browser.open(f"http://localhost:{where[1]}/")
+    equal(browser.run(BROWSER, URL)[1:2] + browser.run(BROWSER, URL)[3:], [0, 1006, False], "another origin")
+
+
+mbtest.main()
