@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -256,23 +257,35 @@ def conversation(where, ends):
 @test("--serve: SIGTERM closes with 1001, also while the peer sends without end; the pool ends in time")
 def _():
     for name, busy in (("silent", False), ("busy", True)):
-        pool = mbpool.Pool(mbtest.script(source(ECHO % "{close_timeout = 0.5}")), "--log-level=info").ready()
+        text_of_script = source(OPEN % "{close_timeout = 0.5}" + "ws:send('x') for _ in ws:messages() do end")
+        pool = mbpool.Pool(mbtest.script(text_of_script), "--log-level=info").ready()
 
         def ends(peer, busy=busy, pool=pool):
+            stop = threading.Event()
+
+            def flood():
+                with contextlib.suppress(OSError):
+                    while not stop.is_set():
+                        peer.send(text() * 50000)
+
+            thread = threading.Thread(target=flood, daemon=True)
+            if busy:
+                thread.start()
             pool.popen.send_signal(signal.SIGTERM)
-            while busy:
-                peer.send(text("y"))
-                if (got := peer.read())[0] == CLOSE:
-                    break
-                equal(got, (TEXT, b"y"), "an echo")
-            if not busy:
-                got = peer.read()
-            equal(got, (CLOSE, code(1001)), "the close")
-            peer.send(close(1001))
-            peer.client.nothing_more()
+            peer.gets((CLOSE, code(1001)))
+            stop.set()
+            if busy:
+                thread.join(mbtest.DEADLINE)
+            with contextlib.suppress(OSError):  # the server may have gone while the flood went on
+                peer.send(close(1001))
 
         with about(name), ending_in(6):
-            conversation(pool.where, ends)
+            with Connection(pool.where) as client:
+                client.send(upgrade())
+                equal(client.response().status, 101, "the handshake")
+                peer = Peer(client)
+                peer.gets((TEXT, b"x"))
+                ends(peer)
             equal(pool.wait(), 0, f"exit status: {pool.text()}")
 
 
