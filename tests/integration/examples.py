@@ -19,7 +19,7 @@ from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
-TESTED = {"daytime", "echo", "finger", "hello", "lua-http-hello", "lua-http2", "luasocket-echo", "proxy", "tarantool-echo", "webapp"}
+TESTED = {"daytime", "echo", "finger", "hello", "lua-http-hello", "lua-http2", "luasocket-echo", "proxy", "tarantool-echo", "webapp", "websocketd"}
 
 
 def example(name):
@@ -64,6 +64,7 @@ def _():
         ("luasocket-echo", ["1 tcp [::]:7", "2 tcp [::]:7007"]),
         ("proxy", ["1 any connection"]),
         ("webapp", ["1 any connection"]),
+        ("websocketd", ["1 any connection"]),
     ):
         status, out, log = run("--check", example(name))
         lines = mbtest.without_sandboxes(out.decode()).splitlines()
