@@ -8,8 +8,8 @@ local http = require "moonbridge_http"
 local LINE_MAX = 65536 -- bytes of a line, and of a message
 local program = {...}
 
--- Carries lines in both directions, until one side ends. Neither gets more than it takes: what is queued for one is sent
--- before more is read from the other.
+-- Carries lines in both directions, until one side ends. Neither gets more than it takes: what is queued for one is
+-- sent before more is read from the other.
 local function carry(ws, child)
   local to_child, to_peer, line, errors = 0, 0, "", child.stderr
   while true do

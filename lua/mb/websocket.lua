@@ -1,5 +1,5 @@
--- mb.websocket: WebSocket (RFC 6455) over a connection of moonbridge_http. See mb.websocket(3). request:upgrade_websocket
--- loads it; the object itself is in src/api/http/websocket*.c.
+-- mb.websocket: WebSocket (RFC 6455) over a connection of moonbridge_http. See mb.websocket(3).
+-- request:upgrade_websocket loads it; the object itself is in src/api/http/websocket*.c.
 
 local core = require "mb.websocket.core"
 
@@ -60,7 +60,8 @@ local function checked(given, level)
       local names = {}
       for known in pairs(OPTIONS) do names[#names + 1] = known end
       table.sort(names)
-      error(("upgrade_websocket: there is no option %s: expected %s"):format(name, table.concat(names, ", ")), level + 1)
+      local expected = table.concat(names, ", ")
+      error(("upgrade_websocket: there is no option %s: expected %s"):format(name, expected), level + 1)
     end
     if not row[2](value) then error(("upgrade_websocket: option %s: expected %s"):format(name, row[3]), level + 1) end
     options[name] = value
