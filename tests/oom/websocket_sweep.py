@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+"""A WebSocket where memory runs out at every point in turn, also in the middle of what is received and sent, while
+finalizers of the script receive and send: whole frames of whole messages come, in their order, and then a close or a
+reset; the status is 0 or 70."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbtest
+from mbhttp import Captured, Malformed
+from mbtest import Child, check, equal, script, tcp_pair, test
+from mbwebsocket import BINARY, CLOSE, CONTINUATION, PONG, TEXT, Peer, binary, close, code, frame, ping, text, upgrade
+from oomlib import HANDLE, HIT, LOG, POINTS_MAX, environment, note, points, report
+
+LARGE = b"x" * 150000
+
+# It loads everything before, and says "begun" then. With "trash", objects whose finalizers receive and send die all the
+# time; each makes its successor.
+APP = script(r"""
+local http = require "moonbridge_http"
+local trashes = ...
+for _, name in ipairs {"blocked", "closing", "failure", "headers", "members", "websocket", "waiting"} do require("mb.http." .. name) end
+return http.generate_handler({drain_timeout = 0.2}, function(request)
+  local ws = request:upgrade_websocket {close_timeout = 0.2}
+  print("begun")
+  local function trash()
+    setmetatable({}, {__gc = function()
+      if ws.state ~= "open" then return end
+      local message, kind = ws:receive_nb()
+      if message then ws:send_nb("taken by a finalizer") end
+      ws:send_nb("from a finalizer")
+      trash()
+    end})
+  end
+  if trashes then for _ = 1, 3 do trash() end end
+  for message, kind in ws:messages() do
+    if kind == "text" then assert(ws:send_call(function() end, message)) else assert(ws:send_binary(message)) end
+  end
+end)
+""")
+
+SAID = b"".join(
+    (
+        upgrade(),
+        text("a"),
+        text("b" * 3000),
+        binary(LARGE[:70000], final=False) + ping(b"p") + frame(CONTINUATION, LARGE[70000:]),
+        binary(LARGE),
+        text(""),
+        close(4000),
+    )
+)
+MESSAGES = [(TEXT, b"a"), (TEXT, b"b" * 3000), (BINARY, LARGE), (BINARY, LARGE), (TEXT, b"")]
+EXTRA = [(TEXT, b"from a finalizer"), (TEXT, b"taken by a finalizer"), (PONG, b"p")]
+
+
+def run(env=(), options=(), arguments=()):
+    client, conn = tcp_pair()
+    with client, conn, open(LOG, "wb") as log:
+        client.send(SAID)
+        client.finish()
+        child = Child([HANDLE, "--log-level", "info", *options, APP, *arguments], {0: conn, 1: log, 2: log}, dict(env))
+        conn.close()
+        came, how = client.end()
+        return child.wait(), came, how
+
+
+def log_text():
+    return mbtest.without_ends(mbtest.read_file(LOG))
+
+
+def frames_of(came):
+    """Returns the status of the handshake's response, and the frames behind it; None at the end of them for a part of one."""
+    with Captured(came) as captured:
+        if not captured.buffer:
+            return None, []
+        status = captured.response().status
+        peer, frames = Peer(captured), []
+        while captured.buffer:
+            try:
+                frames.append(peer.read())
+            except Malformed as malformed:
+                check("end of the output" in str(malformed), malformed)
+                frames.append(None)
+                captured.buffer = b""
+        return status, frames
+
+
+def fault_of(result):
+    """What is wrong with the end of a run, or None."""
+    status, came, how = result
+    if status not in (0, 70):
+        return f"status {status}"
+    try:
+        answered, frames = frames_of(came)
+    except mbtest.Failed as failed:
+        return f"status {status}, {how}: {failed}"
+    if answered == 500 or answered is None:
+        return None if status == 70 else f"status {status} and {answered}"
+    if frames and frames[-1] is None:
+        frames.pop()
+        if how != "reset" and status == 0:
+            return "half a frame, and status 0"
+    closes = [f for f in frames if f[0] == CLOSE]
+    if closes and (len(closes) > 1 or frames[-1] != closes[0]):
+        return f"frames behind a close: {mbtest.short(frames)}"
+    rest = iter(MESSAGES)
+    for one in frames:
+        if one[0] != CLOSE and one not in EXTRA and one not in rest:
+            return f"a frame that is not expected: {mbtest.short(one)} of {len(one[1])} bytes"
+    if status == 0 and frames[-1:] != [(CLOSE, code(4000))]:
+        return f"status 0, and the end is {mbtest.short(frames[-1:])}"
+    if status == 70 and closes and closes[0][1] not in (code(1011), code(4000)):
+        return f"status 70, and the close {closes}"
+    return None
+
+
+def begin(arguments):
+    """A point shortly before the handshake, in allocations."""
+    for n in range(32, POINTS_MAX, 32):
+        run(environment("from", finalizers=False) | {"FAILALLOC_AT": str(n)}, arguments=arguments)
+        if "begun" in log_text():
+            break
+    os.unlink(HIT)
+    return n - 64
+
+
+def sweep(mode, arguments=()):
+    status, came, how = run(arguments=arguments)
+    equal((status, how), (0, "eof"), f"with memory; log {log_text()}")
+    if not arguments:
+        equal([f for f in frames_of(came)[1] if f[0] != PONG], [*MESSAGES, (CLOSE, code(4000))], "the frames")
+    env = environment(mode, finalizers=mode == "once")
+    first, faults, failures = begin(arguments), [], 0
+    for n in points(first):
+        check(n < POINTS_MAX, f"N = {n}: still hit")
+        result = run(env | {"FAILALLOC_AT": str(n)}, arguments=arguments)
+        if not os.path.exists(HIT):
+            check(n > first + 15, f"N = {n} was not hit: the shim does not work")
+            break
+        os.unlink(HIT)
+        note(faults, f"N = {n}", fault_of(result))
+        failures += result[0] == 70
+    mbtest.diagnose(f"{n - first} points, {failures} with status 70")
+    report(faults)
+
+
+test("one allocation fails, each in turn")(lambda: sweep("once"))
+test("all from one allocation on fail, each in turn")(lambda: sweep("from"))
+test("one allocation fails, while finalizers receive and send")(lambda: sweep("once", ("trash",)))
+test("all from one allocation on fail, while finalizers receive and send")(lambda: sweep("from", ("trash",)))
+
+
+@test("--memory-limit in steps, with finalizers and without")
+def _():
+    faults, good = [], 0
+    for arguments in ((), ("trash",)):
+        for limit in points(300 * 1024, 8 * 1024):
+            if limit > 1200 * 1024:
+                break
+            result = run(options=[f"--memory-limit={limit}"], arguments=arguments)
+            if "begun" in log_text():
+                note(faults, f"limit {limit} {arguments}", fault_of(result))
+                good += result[0] == 0
+    check(good > 0, "no limit is enough")
+    report(faults)
+
+
+mbtest.main()
