@@ -140,6 +140,7 @@ def _():
     for how in ("close()", "reset()"):
         body = OPEN % "" + f"""
         ws.socket:{how}
+        eq("closed", ws.state) eq(1006, ws.close_code) eq("websocket (closed)", tostring(ws))
         eq({{nil, "the socket is closed", 1006, ""}}, {{ws:receive()}})
         eq("closed", ws.state) eq(1006, ws.close_code)
         eq({{nil, "the socket is closed"}}, {{ws:send("x")}}) eq({{nil, "the socket is closed"}}, {{ws:send_nb("x")}})

@@ -43,20 +43,24 @@ static int websocket_gc(lua_State *L) {
   return 0;
 }
 
-static int websocket_tostring(lua_State *L) {
+/* Returns the name of the state. Without its socket, a WebSocket is closed, even if it has not met that yet. */
+static const char *name_of(const struct mb_websocket *w) {
   static const char *const names[] = {"open", "closing", "closed"};
-  lua_pushfstring(L, "websocket (%s)", names[mb_websocket_at(L, 1)->state]);
+  return names[mb_handle_is_open(w->over.handle) ? w->state : MB_WEBSOCKET_CLOSED];
+}
+
+static int websocket_tostring(lua_State *L) {
+  lua_pushfstring(L, "websocket (%s)", name_of(mb_websocket_at(L, 1)));
   return 1;
 }
 
 static void push_state(lua_State *L, const void *object) {
-  static const char *const names[] = {"open", "closing", "closed"};
-  lua_pushstring(L, names[((const struct mb_websocket *)object)->state]);
+  lua_pushstring(L, name_of(object));
 }
 
 static void push_code(lua_State *L, const void *object) {
   const struct mb_websocket *w = object;
-  if (w->state == MB_WEBSOCKET_CLOSED) {
+  if (w->state == MB_WEBSOCKET_CLOSED || !mb_handle_is_open(w->over.handle)) {
     lua_pushinteger(L, (lua_Integer)(w->close_code ? w->close_code : MB_WEBSOCKET_LOST));
   } else {
     lua_pushnil(L);
