@@ -32,7 +32,7 @@ function auth.basic(request, realm, check)
   local user, password = credentials(request)
   if user and check(user, password) then return user end
   require "mb.http.failure".answer(request, 401, nil, {
-    ["WWW-Authenticate"] = ('Basic realm="%s", charset="UTF-8"'):format(realm:gsub('["\\]', "\\%0")),
+    {"WWW-Authenticate", ('Basic realm="%s", charset="UTF-8"'):format(realm:gsub('["\\]', "\\%0"))},
   })
   return nil
 end

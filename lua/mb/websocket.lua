@@ -110,6 +110,9 @@ local function choose(request, protocols)
   return nil
 end
 
+-- What a client has to ask for.
+local UPGRADE = {{"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}}
+
 -- Returns the answer to the client's key; or nil, and the status, message and fields of a refusal.
 local function examine(request, options)
   local is_get = request.method == "GET"
@@ -117,10 +120,10 @@ local function examine(request, options)
   local wrong = not is_get and "a WebSocket begins with GET"
     or require "mb.http_server.upgrade"(request._wire.input, "websocket")
   if wrong then
-    return nil, 426, "this is a WebSocket: " .. wrong, {Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13"}
+    return nil, 426, "this is a WebSocket: " .. wrong, UPGRADE
   end
   if request.headers_value["Sec-WebSocket-Version"] ~= "13" then
-    return nil, 426, "expected version 13 of WebSocket", {Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13"}
+    return nil, 426, "expected version 13 of WebSocket", UPGRADE
   end
   local key = request.headers_value["Sec-WebSocket-Key"]
   local answer = key and core.accept(key)

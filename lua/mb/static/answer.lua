@@ -159,7 +159,7 @@ local function send(request, set, found)
     request:send_status(304)
     send_validators(request, set, found)
   elseif status == 416 then
-    fail(request, 416, nil, {["Content-Range"] = ("bytes */%d"):format(found.size)})
+    fail(request, 416, nil, {{"Content-Range", ("bytes */%d"):format(found.size)}})
   else
     fail(request, status)
   end
@@ -211,7 +211,7 @@ end
 -- answer(set, request, params): see static.new.
 return function(set, request, params)
   if request.method ~= "GET" and request.method ~= "HEAD" then
-    return fail(request, 405, nil, {Allow = "GET, HEAD"})
+    return fail(request, 405, nil, {{"Allow", "GET, HEAD"}})
   end
   local path, slashed = path_of(request, set, params)
   if not path then return fail(request, slashed, slashed == 400 and "a path that no file can have" or nil) end
