@@ -344,7 +344,8 @@ static const luaL_Reg life_methods[] = {
 };
 
 static const luaL_Reg *const methods[] = {
-    life_methods, mb_handle_read_methods, mb_handle_write_methods, mb_handle_wait_methods, NULL,
+    life_methods,           mb_handle_read_methods, mb_handle_write_methods,
+    mb_handle_wait_methods, mb_handle_peer_methods, NULL,
 };
 
 static const struct mb_object_type type = {

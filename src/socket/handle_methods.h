@@ -6,8 +6,9 @@
 
 #include "socket/handle.h"
 
-/* ---- the method tables of handle_read.c, handle_write.c and handle_wait.c ---- */
+/* ---- the method tables of handle_peer.c, handle_read.c, handle_write.c and handle_wait.c ---- */
 
+extern const luaL_Reg mb_handle_peer_methods[];
 extern const luaL_Reg mb_handle_read_methods[];
 extern const luaL_Reg mb_handle_write_methods[];
 extern const luaL_Reg mb_handle_wait_methods[];
