@@ -36,6 +36,7 @@ function events.open(request, options)
   request:send_header("Content-Type", "text/event-stream")
   request:send_header("Cache-Control", "no-store")
   request:send_header("X-Accel-Buffering", "no") -- nginx passes each event on at once
+  request:finish_headers()
   if retry then request:send_data("retry: ", retry, "\n\n") end
   request:flush()
   require "mb.http.core".lift()
@@ -45,6 +46,7 @@ function events.open(request, options)
     last_id = request.headers_value["Last-Event-ID"], -- of a client that comes again; or nil
     heartbeat = heartbeat,
     sent = clock(),
+    over = request.method == "HEAD", -- nothing more can be sent
   }, events)
 end
 
@@ -96,13 +98,14 @@ function events:comment(text)
 end
 
 -- stream:is_open(): returns whether the client is still there.
-function events:is_open() return not self.socket:is_closed_by_peer() end
+function events:is_open() return not self.over and not self.socket:is_closed_by_peer() end
 
 -- stream:wait(seconds): waits; sends heartbeats meanwhile. Returns true after so many seconds; false as soon as the client
--- has gone.
+-- has gone, and for a HEAD.
 function events:wait(seconds)
   if type(seconds) ~= "number" or seconds < 0 then error("wait: expected a number of seconds", 2) end
   local limit = clock() + seconds
+  if self.over then return false end
   while true do
     local now = clock()
     local due = self.heartbeat and self.sent + self.heartbeat or math.huge

@@ -30,7 +30,8 @@ static int method_is_closed_by_peer(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
   lua_Number seconds = luaL_optnumber(L, 2, 0);
   luaL_argcheck(L, seconds >= 0, 2, "expected a number of seconds, 0 or more");
-  int64_t deadline = seconds > MB_SECONDS_MAX ? MB_NO_DEADLINE : mb_now_usec() + mb_usec_of(seconds);
+  int64_t deadline =
+      seconds > MB_SECONDS_MAX ? MB_NO_DEADLINE : mb_now_usec() + mb_usec_of(seconds);
   lua_pushboolean(L, is_closed(L, h, deadline));
   return 1;
 }

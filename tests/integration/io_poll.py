@@ -529,6 +529,46 @@ def _():
     )
 
 
+@test("a table as fifth argument gets what is ready, and how, and nothing else; it is the second result")
+def _():
+    turns(
+        """
+  local l, child = mb.locallisten("@mb-io-poll-ready-" .. mb.getpid()), mb.exec("cat")
+  local found = {old = true}
+  local function look(want, input, output, seconds)
+    local outcome, same = mb.poll(input, output, seconds, nil, found)
+    local names = {[socket] = "socket", [l] = "l", [child] = "child", [child.stdout.fd] = "fd"}
+    local list = {}
+    for element, how in pairs(found) do list[#list + 1] = names[element] .. " " .. how end
+    table.sort(list)
+    eq(want, table.concat(list, ", "))
+    eq(tostring(want ~= ""), tostring(outcome))
+    if outcome then assert(same == found) end
+  end
+  local all = {[socket] = true, [l] = true, [child] = true, [child.stdout.fd] = true}
+  look("", all, nil, 0)
+  look("socket w", all, {[socket] = true}, 0)
+  print("data")
+  look("socket r", all)
+  look("socket rw", all, {[socket] = true})
+  local c = mb.localconnect(l.path or "@mb-io-poll-ready-" .. mb.getpid())
+  look("l r, socket r", all)
+  child.stdin:write("x"):flush()
+  look("fd r", {[child.stdout.fd] = true})
+  look("fd r, l r, socket r", all)
+  all[l], all[socket] = false, nil
+  look("fd r", all)
+  child.stdin:close()
+  look("child r", {[child] = true})
+  eq("false timeout", mb.poll({}, nil, 0, nil, found))
+  assert(next(found) == nil)
+  local good, err = pcall(mb.poll, {}, nil, 0, nil, 5)
+  assert(not good and err:find("#5"), err)
+""",
+        ("data", send("data")),
+    )
+
+
 @test("poll does not send pending output")
 def _():
     def check_nothing(client, _handler):
@@ -623,7 +663,7 @@ def _():
     end
   end
   eq(TIMEOUT, mb.poll(nil, nil, 0, nil))
-  eq(TIMEOUT, mb.poll(nil, nil, 0, false, "more", "arguments"))
+  eq(TIMEOUT, mb.poll(nil, nil, 0, false, nil, "more", "arguments"))
 """.replace("SOON", str(5 * SLOWNESS)),
         pairs=UNIX,
     )

@@ -52,6 +52,34 @@ def _():
     )
 
 
+@test("is_closed_by_peer tells the end of the peer's output and a reset, with input waiting, and takes none of it")
+def _():
+    body = """
+  eq("false", socket:is_closed_by_peer())
+  eq("false", socket:is_closed_by_peer(0.01))
+  print("some")
+  eq("a maxlen", socket:read(1))
+  eq("false", socket:is_closed_by_peer(0))
+  print("end")
+  eq("true", socket:is_closed_by_peer(1e9))
+  eq("bc eof", socket:read())
+  eq("true", socket:is_closed_by_peer())
+  socket:write("still"):flush()
+"""
+    turns(body, ("some", send("abc")), ("end", finish))
+    with Handler('print("go") eq("true", socket:is_closed_by_peer(1e9))', pair=tcp_pair) as handler:
+        handler.says("go")
+        handler.client.send("abc")
+        handler.client.reset()
+        handler.ends(0, "")
+    for bad in ("-1", "{}"):
+        done = mbtest.replay(script(f"return function(socket) socket:is_closed_by_peer({bad}) end"), b"")
+        check(b"bad argument #1 to 'is_closed_by_peer'" in done.stderr, f"{bad}: {done.stderr}")
+    text = "return function(socket) print(socket:is_closed_by_peer()) socket:read() print(socket:is_closed_by_peer()) end"
+    done = mbtest.replay(script(text), b"input")
+    equal(done.stderr, b"false\ntrue\n", "a replay")
+
+
 @test("drain_nb counts what is there, and says 'block'")
 def _():
     turns(

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "api/io/io_child.h"
+#include "api/io/io_ready.h"
 #include "base/fdio.h"
 #include "base/sigterm.h"
 #include "socket/handle.h"
@@ -26,7 +27,7 @@ int mb_io_catch_sigterm(lua_State *L) {
 }
 
 /* Indices on the stack: the arguments, then the poll set, a userdata. */
-enum { INPUT_SET = 1, OUTPUT_SET, TIMEOUT, WAKEUP_ON_SIGTERM, POLLED };
+enum { INPUT_SET = 1, OUTPUT_SET, TIMEOUT, WAKEUP_ON_SIGTERM, READY, POLLED };
 
 #define CAPACITY_FIRST 32
 
@@ -110,7 +111,8 @@ static void add_element(lua_State *L, struct mb_poll_set *set, int argument, int
 
 /* Returns whether a socket or descriptor is an element of the set `argument` too. */
 static bool is_in_too(lua_State *L, int key, int argument) {
-  if (!lua_istable(L, argument) || !(mb_handle_below(L, key) || lua_isinteger(L, key))) return false;
+  if (!lua_istable(L, argument) || !(mb_handle_below(L, key) || lua_isinteger(L, key)))
+    return false;
   lua_pushvalue(L, key);
   lua_rawget(L, argument);
   bool in = lua_toboolean(L, -1);
@@ -191,11 +193,12 @@ static int push_outcome(lua_State *L, int r, bool wakeup_on_sigterm, int bad_fd)
 }
 
 /*
- * moonbridge_io.poll(input_set, output_set, timeout, wakeup_on_sigterm)
+ * moonbridge_io.poll(input_set, output_set, timeout, wakeup_on_sigterm, ready)
  * Waits until an element of the input set can be read from or accepted from, or has ended, or until an
  * element of the output set can be written to. The elements are the keys of the sets; an element whose value
- * is false does not count. timeout is in seconds; nil means for ever.
- * Returns true; or false and "timeout" or "signal received"; or false, "SIGTERM received" and true;
+ * is false does not count. timeout is in seconds; nil means for ever. ready, a table, gets "r", "w" or "rw" for
+ * each element that is ready, and loses everything else.
+ * Returns true, and ready; or false and "timeout" or "signal received"; or false, "SIGTERM received" and true;
  * or nil, message, errno.
  * Source: reference, "moonbridge_io.poll".
  */
@@ -203,6 +206,7 @@ int mb_io_poll(lua_State *L) {
   lua_settop(L, POLLED - 1);
   check_set(L, INPUT_SET);
   check_set(L, OUTPUT_SET);
+  check_set(L, READY);
   int64_t deadline = deadline_at(L, TIMEOUT);
   bool wakeup_on_sigterm = lua_toboolean(L, WAKEUP_ON_SIGTERM);
   if (wakeup_on_sigterm) mb_sigterm_catch();
@@ -210,5 +214,14 @@ int mb_io_poll(lua_State *L) {
   int bad_fd = -1;
   int r = mb_poll_set_wait(set, deadline, wakeup_on_sigterm, &bad_fd);
   give_back(L);
+  if (lua_istable(L, READY)) {
+    mb_io_ready_empty(L, READY);
+    if (r > 0) {
+      mb_io_ready_fill(L, INPUT_SET, OUTPUT_SET, READY);
+      lua_pushboolean(L, 1);
+      lua_pushvalue(L, READY);
+      return 2;
+    }
+  }
   return push_outcome(L, r, wakeup_on_sigterm, bad_fd);
 }
