@@ -100,8 +100,8 @@ end
 -- stream:is_open(): returns whether the client is still there.
 function events:is_open() return not self.over and not self.socket:is_closed_by_peer() end
 
--- stream:wait(seconds): waits; sends heartbeats meanwhile. Returns true after so many seconds; false as soon as the client
--- has gone, and for a HEAD.
+-- stream:wait(seconds): waits; sends heartbeats meanwhile. Returns true after so many seconds; false as soon as the
+-- client has gone, and for a HEAD.
 function events:wait(seconds)
   if type(seconds) ~= "number" or seconds < 0 then error("wait: expected a number of seconds", 2) end
   local limit = clock() + seconds

@@ -9,7 +9,7 @@ import time
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from mbhttp import Connection, request, served
+from mbhttp import request, served
 from mbtest import check, equal, test
 
 OPEN = """
