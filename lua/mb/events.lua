@@ -1,4 +1,5 @@
--- mb.events: server-sent events (HTML Standard, section 9.2), a response that goes on as things happen. See mb.events(3).
+-- mb.events: server-sent events (HTML Standard, section 9.2), a response that goes on as things happen. See
+-- mb.events(3).
 
 local events = {}
 events.__index = events
@@ -67,8 +68,8 @@ local function line(name, value)
   return ("%s: %s\n"):format(name, value)
 end
 
--- stream:send(event): sends an event, a table with data, event (its type), id and retry, or its data as a string. data may
--- have several lines. A client that has gone ends the request, as with request:send_data.
+-- stream:send(event): sends an event, a table with data, event (its type), id and retry, or its data as a string. data
+-- may have several lines. A client that has gone ends the request, as with request:send_data.
 function events:send(event)
   if type(event) == "string" then event = {data = event} end
   if type(event) ~= "table" then error("send: expected a table or a string, got " .. type(event), 2) end
