@@ -12,6 +12,7 @@
 enum mb_http_json_kind {
   MB_HTTP_JSON_NOTHING, /* nothing more */
   MB_HTTP_JSON_CONTROL, /* a control character that JSON does not allow there */
+  MB_HTTP_JSON_WRONG,   /* a number that decoders read, and that is none: "1." or "-.5" */
   MB_HTTP_JSON_NUMBER,  /* a number that may be out of range: one with an exponent, or a long one */
   MB_HTTP_JSON_NAME,    /* a string of more than MB_HTTP_NAME_SHORT bytes that names a member */
   MB_HTTP_JSON_STRING,  /* any other string of that size */

@@ -37,7 +37,8 @@ local function read(request, wire, limit)
   end
 end
 
--- Refuses what the decoder would not: bytes that are no UTF-8, control characters, numbers that become infinite, and
+-- Refuses what the decoder would not: bytes that are no UTF-8, control characters, numbers such as "1.", those that
+-- become infinite, and
 -- strings that are made to collide in Lua's tables (src/http/http_names.h).
 local function check(wire, text)
   local _, bad = utf8.len(text)
@@ -51,9 +52,12 @@ local function check(wire, text)
     local part = text:sub(first, last)
     if kind == "control" then
       wire:fail(("JSON: a control character at character %d"):format(first), 400)
+    elseif kind == "wrong" then
+      wire:fail(("JSON: a number that is none at character %d"):format(first), 400)
     elseif kind == "number" then
-      local number = tonumber(part)
-      if number == math.huge then wire:fail(("JSON: a number that is too large at character %d"):format(first), 400) end
+      if math.abs(tonumber(part)) == math.huge then
+        wire:fail(("JSON: a number that is too large at character %d"):format(first), 400)
+      end
     else
       local good, value = true, part
       if part:find("\\", 1, true) then good, value = pcall(decode, '"' .. part .. '"') end

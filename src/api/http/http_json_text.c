@@ -9,10 +9,10 @@
 /*
  * core.json_look(text, at)
  * Finds the next thing to look at, from the byte `at` on; the first byte has the number 1. Returns its kind,
- * "control", "number", "name" or "string", its first and its last byte, and where to go on; or nothing.
+ * "control", "wrong", "number", "name" or "string", its first and its last byte, and where to go on; or nothing.
  */
 int mb_http_json_look(lua_State *L) {
-  static const char *const kinds[] = {NULL, "control", "number", "name", "string"};
+  static const char *const kinds[] = {NULL, "control", "wrong", "number", "name", "string"};
   struct mb_span text, part = {NULL, 0};
   text.data = luaL_checklstring(L, 1, &text.size);
   lua_Integer first = luaL_checkinteger(L, 2);

@@ -16,7 +16,7 @@ static void finds_in(const char *text, size_t size, const char *want) {
   struct mb_span part, all = {text, size};
   enum mb_http_json_kind kind;
   while ((kind = mb_http_json_next(all, &at, &part)) != MB_HTTP_JSON_NOTHING && length < 150) {
-    length += (size_t)snprintf(got + length, sizeof got - length, "%c%d+%d ", "?cnms"[kind],
+    length += (size_t)snprintf(got + length, sizeof got - length, "%c%d+%d ", "?cwnms"[kind],
                                (int)(part.data - text), (int)part.size);
   }
   tap_str(got, want, "in %s", tap_printable(text, size));
@@ -36,7 +36,17 @@ int main(void) {
   finds("", "");
   finds("{\"a\": [1, -2.5, true, null, \"b\"]}\t\r\n", "");
   finds("1e5", "n0+3 ");
-  finds("[-1E5,1.5e-9]", "n2+3 n6+6 ");
+  finds("[-1E5,1.5e-9]", "n1+4 n6+6 ");
+  static const char *const good[] = {"0", "-0", "10", "1.5", "-0.0", "7.00", "1,2", "[-1]"};
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) finds(good[i], "");
+  static const char *const wrong[] = {"-",   "01",  "-01", "1.",   "-.5",  "1.e5",  "1e",
+                                      "1e+", "1-2", "1+",  "1..2", "1e5e", "1.2.3", "--1"};
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    char want[32];
+    snprintf(want, sizeof want, "w0+%zu ", strlen(wrong[i]));
+    finds(wrong[i], want);
+  }
+  finds("[1.]", "w1+2 ");
   finds("\"1e5\"", "");
   digits(308, "");
   digits(309, "n0+309 ");
