@@ -40,7 +40,8 @@ function events.open(request, options)
   request:finish_headers()
   if retry then request:send_data("retry: ", retry, "\n\n") end
   request:flush()
-  require "mb.http.core".lift()
+  require "mb.http.core".lift(request._wire.input)
+  request._wire.deadline = false -- stall_timeout stays
   return setmetatable({
     request = request,
     socket = request.socket,

@@ -136,7 +136,7 @@ end
 
 -- The object over a connection whose handshake is over. is_client: the other end is the server.
 function websocket.over(socket, options, is_client)
-  return core.new(socket, is_client or false, options.max_message, options.ping_interval, options.close_timeout,
+  return core.over(socket, is_client or false, options.max_message, options.ping_interval, options.close_timeout,
     options.send_timeout)
 end
 

@@ -12,7 +12,8 @@ static int refuse(const char **ret_wrong, const char *why) {
 static int check(const unsigned char *bytes, bool masked, bool compresses, const char **ret_wrong) {
   unsigned opcode = bytes[0] & 0x0f, length = bytes[1] & 0x7f;
   if (bytes[0] & 0x30) return refuse(ret_wrong, "a reserved bit is set");
-  if (bytes[0] & 0x40 && !compresses) return refuse(ret_wrong, "a compressed message without agreement");
+  if (bytes[0] & 0x40 && !compresses)
+    return refuse(ret_wrong, "a compressed message without agreement");
   if ((opcode > 2 && opcode < 8) || opcode > 10) return refuse(ret_wrong, "an unknown opcode");
   if (opcode >= 8 && !(bytes[0] & 0x80)) return refuse(ret_wrong, "a control frame in fragments");
   if (opcode >= 8 && length > MB_WEBSOCKET_CONTROL_MAX)
@@ -55,7 +56,8 @@ size_t mb_websocket_head(char *to, const struct mb_websocket_frame *frame) {
   unsigned char *out = (unsigned char *)to;
   size_t extra = frame->length < 126 ? 0 : frame->length < 65536 ? 2 : 8;
   unsigned short_length = extra == 0 ? (unsigned)frame->length : extra == 2 ? 126 : 127;
-  out[0] = (unsigned char)((frame->final ? 0x80 : 0) | (frame->compressed ? 0x40 : 0) | frame->opcode);
+  out[0] =
+      (unsigned char)((frame->final ? 0x80 : 0) | (frame->compressed ? 0x40 : 0) | frame->opcode);
   out[1] = (unsigned char)((frame->masked ? 0x80 : 0) | short_length);
   for (size_t i = 0; i < extra; i++)
     out[2 + i] = (unsigned char)(frame->length >> (8 * (extra - 1 - i)));

@@ -32,7 +32,7 @@ static void mix(uint32_t state[5], const unsigned char block[BLOCK]) {
   for (int i = 16; i < 80; i++) w[i] = rotated(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
   uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4];
   for (int i = 0; i < 80; i++) {
-    uint32_t f = i < 20 ? ((b & c) | (~b & d)) + 0x5a827999u
+    uint32_t f = i < 20   ? ((b & c) | (~b & d)) + 0x5a827999u
                  : i < 40 ? (b ^ c ^ d) + 0x6ed9eba1u
                  : i < 60 ? ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdcu
                           : (b ^ c ^ d) + 0xca62c1d6u;

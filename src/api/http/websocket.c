@@ -54,9 +54,7 @@ static int websocket_tostring(lua_State *L) {
   return 1;
 }
 
-static void push_state(lua_State *L, const void *object) {
-  lua_pushstring(L, name_of(object));
-}
+static void push_state(lua_State *L, const void *object) { lua_pushstring(L, name_of(object)); }
 
 static void push_code(lua_State *L, const void *object) {
   const struct mb_websocket *w = object;
@@ -96,10 +94,10 @@ static int64_t usec_at(lua_State *L, int index) {
 }
 
 /*
- * core.new(socket, is_client, max_message, ping_interval, close_timeout, send_timeout)
+ * core.over(socket, is_client, max_message, ping_interval, close_timeout, send_timeout)
  * Times are in seconds; false: none. Returns a WebSocket over a connection whose handshake is over.
  */
-static int new (lua_State *L) {
+static int over(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
   struct mb_websocket *w = lua_newuserdata(L, sizeof *w);
   memset(w, 0, sizeof *w);
@@ -135,7 +133,7 @@ static int accept_key(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"accept", accept_key}, {"new", new}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"accept", accept_key}, {"over", over}, {NULL, NULL}};
 
 int mb_websocket_open(lua_State *L) {
   luaL_newlib(L, functions);

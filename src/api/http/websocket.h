@@ -44,11 +44,12 @@ struct mb_websocket {
   size_t pong_size;
   char pong[MB_WEBSOCKET_CONTROL_MAX];
 
-  bool sending; /* a message is half sent: nothing may come between, such as what a finalizer sends */
+  bool
+      sending; /* a message is half sent: nothing may come between, such as what a finalizer sends */
 
-  int64_t heard;    /* when input came last, by mb_now_usec */
-  int64_t pinged;   /* when we have sent a ping that nothing has answered yet; 0: none */
-  int64_t closing;  /* when we have sent a close */
+  int64_t heard;   /* when input came last, by mb_now_usec */
+  int64_t pinged;  /* when we have sent a ping that nothing has answered yet; 0: none */
+  int64_t closing; /* when we have sent a close */
 
   unsigned close_code; /* of the peer; 0: there was no close yet */
   size_t close_reason_size;
@@ -76,12 +77,12 @@ enum mb_websocket_taken mb_websocket_take(lua_State *L, struct mb_websocket *w);
  * Queues a frame with a short payload, and sends what the system takes now. Does nothing when output has ended. May
  * throw when memory runs out.
  */
-void mb_websocket_send_control(lua_State *L, struct mb_websocket *w, uint8_t opcode, const char *data,
-                               size_t size);
+void mb_websocket_send_control(lua_State *L, struct mb_websocket *w, uint8_t opcode,
+                               const char *data, size_t size);
 
 /* Queues a close. code: MB_WEBSOCKET_NO_CODE sends none. */
-void mb_websocket_send_close(lua_State *L, struct mb_websocket *w, unsigned code, const char *reason,
-                             size_t size);
+void mb_websocket_send_close(lua_State *L, struct mb_websocket *w, unsigned code,
+                             const char *reason, size_t size);
 
 /* The connection is lost, or the peer breaks a rule: nothing more comes or goes. why: for the script and the log. */
 void mb_websocket_lose(struct mb_websocket *w, const char *why);
