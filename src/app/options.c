@@ -391,8 +391,9 @@ void mb_options_help(FILE *to) {
       "\n"
       "Exit status: 0 handled, 64 wrong usage, 66 no script, 70 the handler raised an error,\n"
       "71 system error, 78 the script does not load or has no matching listen{}.\n"
-      "See mb-handle(8), mb-handle-socket(3), mb-handle-sandbox(7), moonbridge_io(3),\n"
-      "moonbridge_http(3), which names the modules for web services; for --style\n"
-      "mb.luasocket(3), mb.tarantool(3) and mb.http_server(3).\n",
+      "See mb-handle(8), mb-handle-socket(3), mb-handle-sandbox(7), moonbridge_io(3) and\n"
+      "moonbridge_http(3); beside that mb.router(3), mb.reply(3), mb.static(3),\n"
+      "mb.websocket(3), mb.events(3), mb.cookie(3), mb.auth(3) and mb.crypto(3);\n"
+      "for --style mb.luasocket(3), mb.tarantool(3) and mb.http_server(3).\n",
       to);
 }
