@@ -268,6 +268,7 @@ static const luaL_Reg functions[] = {
     {"try", try},
     {"unsent", unsent},
     /* What few connections ask for stands behind what all of them do. */
+    {"encode_html", encode_html},
     {"json_counter", mb_http_json_counter},
     {"json_look", mb_http_json_look},
     {"limit", limit},
