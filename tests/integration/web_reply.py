@@ -197,7 +197,8 @@ def _():
     check(message.encode() in done.stderr, done.stderr)
     # One that is broken says so by itself.
     broken = "package.preload.cjson = function() error('broken on purpose') end "
-    equal(answers(GET, script("reply.json(request, {})", before=broken), status=70, log="broken on purpose").status, 500, "status")
+    response = answers(GET, script("reply.json(request, {})", before=broken), status=70, log="broken on purpose")
+    equal(response.status, 500, "status")
     # In a sandbox it has to be there before.
     if not mbtest.is_sanitized():
         for before, status, log in (("require 'cjson' ", 0, b""), ("", 70, b"in a sandbox, require")):
@@ -320,7 +321,8 @@ def _():
     ):
         response = answers(posted(text), script(SHOW), log="JSON")
         equal((response.status, response.closes()), (400, True), text[:40])
-        check(response.text().startswith("400 Bad Request: JSON: ") and where in response.text(), f"{text[:40]}: {response.text()}")
+        said = response.text()
+        check(said.startswith("400 Bad Request: JSON: ") and where in said, f"{text[:40]}: {said}")
 
 
 @test("request:json: 415 without the media type, before the body comes; 413 for more than the limit")
@@ -410,8 +412,9 @@ def _():
 # ---- on_error ----
 
 JSON = """on_error = function(request, status, message, err)
-  return ('{"status":%d,"message":"%s","err":"%s","path":"%s"}'):format(status, message, (tostring(err):gsub("^[^\\n]-%.lua:%d+: ", "")), request and request.path or "?"),
-    "application/json"
+  local text = tostring(err):gsub("^[^\\n]-%.lua:%d+: ", "")
+  local path = request and request.path or "?"
+  return ('{"status":%d,"message":"%s","err":"%s","path":"%s"}'):format(status, message, text, path), "application/json"
 end"""
 
 
@@ -516,7 +519,8 @@ def _():
     # The fields of a 405 are its own, whatever on_error says.
     routes = "local r = require 'mb.router'.new() r:get('/', print)"
     allow = 'on_error = function() return "b", {Allow = "X"} end'
-    equal(answers(request(method="PUT"), script("r(request)", allow, before=routes)).value("Allow"), "GET, HEAD, OPTIONS", "Allow")
+    response = answers(request(method="PUT"), script("r(request)", allow, before=routes))
+    equal(response.value("Allow"), "GET, HEAD, OPTIONS", "Allow")
 
 
 @test("on_error that throws, yields, or returns what is no response: the plain text, and a line in the log")
@@ -566,9 +570,11 @@ def _():
         "request:monologue()",
         'request:send_file("/etc/passwd")',
     ):  # fmt: skip
-        hook = f"on_error = function(request) local good, why = pcall(function() {call} end) return tostring(good) .. why:match(' .*') end"
+        hook = f"local good, why = pcall(function() {call} end) return tostring(good) .. why:match(' .*')"
+        hook = f"on_error = function(request) {hook} end"
         response = answers(GET, script("reply.error(request, 404)", hook))
-        check(response.status == 404 and response.text().startswith("false") and "faulty" in response.text(), f"{call}: {response.text()}")
+        said = response.text()
+        check(response.status == 404 and said.startswith("false") and "faulty" in said, f"{call}: {said}")
         equal(answers(GET, script("error 'x'", hook), status=70, log="x").text()[:5], "false", f"{call} for a 500")
     hook = "on_error = function(request) return request.method .. request.headers_value.host .. (request.get_params.a or '') end"
     equal(answers(request("/?a=b"), script("reply.error(request, 404)", hook)).text(), "GETa.exampleb", "what it can read")
@@ -623,7 +629,11 @@ def _():
     path = mbtest.script(script("if request.path == 'x' then reply.error(request, 404) end error 'mine'", JSON))
     server = mbtest.Process([mbtest.HANDLE, f"--serve=127.0.0.1:{port}", "--dev", path])
     mbtest.wait_listening(("127.0.0.1", port))
-    for data, status, kind in ((request("/x"), 404, "application/json"), (GET, 500, "text/"), (b"nonsense\r\n\r\n", 400, "application/json")):
+    for data, status, kind in (
+        (request("/x"), 404, "application/json"),
+        (GET, 500, "text/"),
+        (b"nonsense\r\n\r\n", 400, "application/json"),
+    ):
         with Connection(("127.0.0.1", port)) as client:
             client.send(data)
             response = client.response()

@@ -302,7 +302,11 @@ r:mount("/function", shown "function")
 @test("handlers that can be called, and a router where any other function can be")
 def _():
     same(
-        router('local s = router.new() s:get("/x", shown "s") r:get("/x", setmetatable({}, {__call = function(_, ...) s(...) end}))'),
+        router(
+            """local s = router.new()
+s:get("/x", shown "s")
+r:get("/x", setmetatable({}, {__call = function(_, ...) s(...) end}))"""
+        ),
         ("/x", "s {}"),
     )
     head = router('r:get("/", shown "root")').partition("return http.generate_handler")[0]
@@ -609,7 +613,12 @@ end
 def _():
     script = router('r:get("/a/:b/c", shown "c") r:get("/rest/*all", function(q, p) ok(q, #p.all) end)')
     with served(script) as (client, _):
-        for target, want in (("/" * 30000, "404"), ("/a" * 30000, "404"), ("/rest" + "/a" * 30000, "59999"), ("/.a" * 20000, "404")):
+        for target, want in (
+            ("/" * 30000, "404"),
+            ("/a" * 30000, "404"),
+            ("/rest" + "/a" * 30000, "59999"),
+            ("/.a" * 20000, "404"),
+        ):
             client.send(request(target))
             response = client.response()
             equal(response.text()[: len(want)], want, target[:20])
