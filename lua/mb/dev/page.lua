@@ -2,7 +2,7 @@
 -- script has loaded.
 
 local core = require "mb.dev.core"
-local encode_html = require "moonbridge_http".encode_html
+local encode_html = require "mb.http.core".encode_html
 local open = io.open
 
 local page = {}

@@ -1,7 +1,7 @@
 -- The listing of a directory: a page of links, without scripts, that reads well on a phone, in the dark and on paper.
 
 local core = require "mb.static.core"
-local encode_html = require "moonbridge_http".encode_html
+local encode_html = require "mb.http.core".encode_html
 
 -- A page with more entries helps nobody, and costs memory: some 200 bytes for each.
 local ENTRIES_MAX = 10000
