@@ -345,6 +345,23 @@ end
 
 function actions.reset(request) request.socket:reset() end
 
+-- A WebSocket that sends back what comes. A close is the same whenever the bytes come; pings of its own are not.
+function actions.websocket(request)
+  local ws, why = request:upgrade_websocket {max_message = 2000, ping_interval = false}
+  if not ws then return check(type(why) == "string", "a refusal without a reason") end
+  refuses(request, "upgrade_websocket")
+  for message, kind in ws:messages() do
+    check(#message <= 2000 and (kind == "binary" or kind == "text" and utf8.len(message)), "a message")
+    local send = kind == "text" and ws.send or ws.send_binary
+    check(ws.state == "open" and ws.close_code == nil, "a message when it is closed")
+    if not send(ws, message) then break end
+  end
+  local message, text, code, reason = ws:receive()
+  check(message == nil and type(text) == "string" and ws.state == "closed", "the end")
+  check(code == ws.close_code and code >= 1000 and code < 5000 and utf8.len(reason), "the close")
+  check(ws:send("x") == nil and ws:send_nb("x") == nil and ws:ping() == nil, "something is sent behind the end")
+end
+
 local function callback(request)
   served[#served + 1] = ("%s %s\n"):format(request.method, request.version)
   if #served == LAST then request:close_after_finish() end
@@ -376,5 +393,5 @@ return {
     end
     return table.concat(served), finding, throws
   end,
-  rules = {dates = true},
+  rules = {dates = true, upgrades = true},
 }
