@@ -112,7 +112,7 @@ static void check_head(const struct mb_websocket_frame *frame, struct mb_span as
         as_read.size);
 }
 
-/* Reads a frame at the front of the stream. Returns how many bytes it takes, or 0 when there is none, or part of one. */
+/* Reads a frame at the front of the stream. Returns how many bytes it takes; 0 when there is none, or a part of one. */
 static size_t take_frame(struct mb_span in, const struct nature *nature) {
   struct mb_websocket_frame got, want;
   const char *wrong = NULL;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""request:upgrade_websocket and the object that it returns, byte by byte: the handshake and its refusals, each rule of RFC
-6455 broken once, messages, fragments and control frames. websocket_life.py has times, waits and ends."""
+"""request:upgrade_websocket and the object that it returns, byte by byte: the handshake and its refusals, each rule of
+RFC 6455 broken once, messages, fragments and control frames. websocket_life.py has times, waits and ends."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from mbhttp import PAIRS, answers, checked, replayed, request, served
 from mbsplit import by_bytes, in_pieces
 from mbtest import about, check, equal, test
 from mbwebsocket import (
-    BINARY, CLOSE, CONTINUATION, ECHO, KEY, PING, PONG, TEXT, Peer, binary, close, code, echoing, frame, opened, ping, pong,
-    text, upgrade,
+    BINARY, CLOSE, CONTINUATION, ECHO, KEY, PING, PONG, TEXT, Peer, binary, close, code, echoing, frame, opened, ping,
+    pong, text, upgrade,
 )  # fmt: skip
 
 BYE = close(1000)
@@ -47,7 +47,7 @@ def lines(**changes):
     return tuple(made)
 
 
-@test("a request that is no valid upgrade is answered: 426 without one, 400 for a wrong key, and the script gets nil and why")
+@test("a request that is no valid upgrade is answered: 426, or 400 for a wrong key; the script gets nil and why")
 def _():
     for changes in (
         {"Upgrade": None}, {"Upgrade": "h2c"}, {"Connection": None}, {"Connection": "close"},
@@ -73,7 +73,8 @@ def _():
 
 @test("after a refusal the connection goes on, and its text is that of on_error")
 def _():
-    with served(UPGRADES % "", log="refused\n", options="on_error = function(_, status) return 'so ' .. status end") as (client, _):
+    options = "on_error = function(_, status) return 'so ' .. status end"
+    with served(UPGRADES % "", options, log="refused\n") as (client, _):
         client.send(request())
         equal(client.response().body, b"so 426", "the refusal")
         client.send(upgrade())
@@ -100,8 +101,9 @@ def _():
         with about((origin, host)):
             accepted(request(headers=(*lines(), f"Origin: {origin}"), host=host))
     for origin, host in (
-        ("http://b.example", "a.example"), ("null", "a.example"), ("", "a.example"), ("http://a.example:81", "a.example"),
-        ("http://a.example.b.example", "a.example"), ("http://a.example/", "a.example"), ("ftp://a.example", "a.example"),
+        ("http://b.example", "a.example"), ("null", "a.example"), ("", "a.example"),
+        ("http://a.example:81", "a.example"), ("http://a.example.b.example", "a.example"),
+        ("http://a.example/", "a.example"), ("ftp://a.example", "a.example"),
         ("https://a.example", "a.example:80"), ("http://b@a.example", "a.example"), ("a.example", "a.example"),
         ("http://a.example http://b.example", "a.example"),
     ):  # fmt: skip
@@ -136,7 +138,8 @@ def _():
     accepted(upgrade("Sec-WebSocket-Protocol: c", "Sec-WebSocket-Protocol: a"), ours, "a")
     accepted(upgrade("Sec-WebSocket-Protocol: a"))
     accepted(upgrade(), ours)
-    with opened('print(request:upgrade_websocket{protocols = {"x"}}.protocol)', headers=["Sec-WebSocket-Protocol: x"], log="x\n") as (peer, _):  # fmt: skip
+    body = 'print(request:upgrade_websocket{protocols = {"x"}}.protocol)'
+    with opened(body, headers=["Sec-WebSocket-Protocol: x"], log="x\n") as (peer, _):
         peer.send(BYE)
 
 
@@ -144,12 +147,15 @@ def _():
 def _():
     body = ""
     for option, word in (
-        ("1", "table"), ('"x"', "table"), ("{nonsense = 1}", "nonsense"), ("{1}", "option"), ("{max_message = -1}", "max_message"),
-        ("{max_message = 1.5}", "max_message"), ("{max_message = false}", "max_message"), ("{max_message = '1'}", "max_message"),
-        ("{ping_interval = 0}", "ping_interval"), ("{ping_interval = -1}", "ping_interval"), ("{ping_interval = 0/0}", "ping_interval"),
-        ("{close_timeout = true}", "close_timeout"), ("{send_timeout = '1'}", "send_timeout"), ("{protocols = {}}", "protocols"),
-        ("{protocols = 'a'}", "protocols"), ("{protocols = {'a b'}}", "protocols"), ("{protocols = {'a\\r\\nb: c'}}", "protocols"),
-        ("{protocols = {1}}", "protocols"), ("{origins = {}}", "origins"), ("{origins = 'x'}", "origins"), ("{origins = 5}", "origins"),
+        ("1", "table"), ('"x"', "table"), ("{nonsense = 1}", "nonsense"), ("{1}", "option"),
+        ("{max_message = -1}", "max_message"), ("{max_message = 1.5}", "max_message"),
+        ("{max_message = false}", "max_message"), ("{max_message = '1'}", "max_message"),
+        ("{ping_interval = 0}", "ping_interval"), ("{ping_interval = -1}", "ping_interval"),
+        ("{ping_interval = 0/0}", "ping_interval"), ("{close_timeout = true}", "close_timeout"),
+        ("{send_timeout = '1'}", "send_timeout"), ("{protocols = {}}", "protocols"),
+        ("{protocols = 'a'}", "protocols"), ("{protocols = {'a b'}}", "protocols"),
+        ("{protocols = {'a\\r\\nb: c'}}", "protocols"), ("{protocols = {1}}", "protocols"),
+        ("{origins = {}}", "origins"), ("{origins = 'x'}", "origins"), ("{origins = 5}", "origins"),
     ):  # fmt: skip
         body += f"fails({{'upgrade_websocket', '{word}'}}, function() request:upgrade_websocket({option}) end)\n"
     body += "fails('upgrade_websocket', function() local f = request.upgrade_websocket f() end)\n"
@@ -161,7 +167,8 @@ def _():
 def _():
     for option in (
         "max_message = 0", "max_message = math.maxinteger", "ping_interval = 1e-9", "ping_interval = 1e300",
-        "ping_interval = 1/0", "ping_interval = false", "close_timeout = 1e300", "close_timeout = false", "send_timeout = 1e300",
+        "ping_interval = 1/0", "ping_interval = false", "close_timeout = 1e300", "close_timeout = false",
+        "send_timeout = 1e300",
         "send_timeout = false", "max_message = 1024.0",
     ):  # fmt: skip
         with about(option):
@@ -170,9 +177,10 @@ def _():
 
 @test("upgrade_websocket behind another response, or twice, is an error at the script's line")
 def _():
+    again = "fails('upgrade_websocket', function() request:upgrade_websocket() end)"
     for before in ("request:send_status(200)", "request:send_status(200) request:send_header('A', 'b')"):
-        answers(upgrade(), before + "\nfails('upgrade_websocket', function() request:upgrade_websocket() end)\nrequest:send_data('x')")
-    with opened("local ws = request:upgrade_websocket()\nfails('upgrade_websocket', function() request:upgrade_websocket() end)") as (peer, _):  # fmt: skip
+        answers(upgrade(), f"{before}\n{again}\nrequest:send_data('x')")
+    with opened(f"local ws = request:upgrade_websocket()\n{again}") as (peer, _):
         peer.send(BYE)
         peer.ends(GOODBYE)
 
@@ -248,6 +256,7 @@ def _():
 
 # ---- each rule of RFC 6455 broken once ----
 
+TOO_LARGE = "a message of more than max_message bytes"
 BROKEN = [
     # section 5.2
     (1002, frame(TEXT, b"x", bits=0x40), "a compressed message without agreement"),
@@ -274,7 +283,10 @@ BROKEN = [
     (1002, close(1000, "x" * 124), "a control frame of more than 125 bytes"),
     (1002, frame(CLOSE, b"\x03"), "a close with half a status code"),
     # section 7.4
-    *[(1002, close(number), "a close with an invalid status code") for number in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)],
+    *[
+        (1002, close(number), "a close with an invalid status code")
+        for number in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
+    ],
     # section 8.1
     (1007, text(b"\xff"), "a text that is no UTF-8"),
     (1007, text(b"\xed\xa0\x80"), "a text that is no UTF-8"),
@@ -286,10 +298,10 @@ BROKEN = [
     (1007, frame(CLOSE, code(1000) + b"\xff"), "a close whose reason is no UTF-8"),
     (1007, frame(CLOSE, code(1000) + b"\xe2\x82"), "a close whose reason is no UTF-8"),
     # ours
-    (1009, binary(b"x" * 1025), "a message of more than max_message bytes"),
-    (1009, binary(form=8, length=(1 << 63) - 1), "a message of more than max_message bytes"),
-    (1009, binary(b"x" * 1024, final=False) + frame(CONTINUATION, b"y"), "a message of more than max_message bytes"),
-    (1009, binary(b"x" * 2, final=False) + frame(CONTINUATION, form=8, length=(1 << 63) - 1), "a message of more than max_message bytes"),
+    (1009, binary(b"x" * 1025), TOO_LARGE),
+    (1009, binary(form=8, length=(1 << 63) - 1), TOO_LARGE),
+    (1009, binary(b"x" * 1024, final=False) + frame(CONTINUATION, b"y"), TOO_LARGE),
+    (1009, binary(b"xx", final=False) + frame(CONTINUATION, form=8, length=(1 << 63) - 1), TOO_LARGE),
 ]  # fmt: skip
 
 

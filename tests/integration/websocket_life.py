@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The life of a WebSocket: its times, and its ends, by either side and by the script. websocket.py has what is sent byte by
-byte, websocket_waits.py how it waits and where it runs."""
+"""The life of a WebSocket: its times, and its ends, by either side and by the script. websocket.py has what is sent
+byte by byte, websocket_waits.py how it waits and where it runs."""
 
 import contextlib
 import os
@@ -58,14 +58,16 @@ def _():
 
 @test("both close at once: each takes the other's close for the answer")
 def _():
-    with opened(OPEN % "" + "print(ws:close(4001)) eq(4002, ws.close_code)", said=close(4002), log="true\n") as (peer, _):
+    body = OPEN % "" + "print(ws:close(4001)) eq(4002, ws.close_code)"
+    with opened(body, said=close(4002), log="true\n") as (peer, _):
         peer.ends((CLOSE, code(4001)))
 
 
 @test("a close of the script that is wrong is an error at its line, and the WebSocket stays open")
 def _():
     body = OPEN % "" + """
-    for _, number in ipairs{0, -1, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65536 + 1000, math.mininteger, math.maxinteger} do
+    local wrong = {0, -1, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65536 + 1000, math.mininteger, math.maxinteger}
+    for _, number in ipairs(wrong) do
       fails({"#1", "status code"}, function() ws:close(number) end)
     end
     fails("#1", function() ws:close("x") end)
@@ -86,7 +88,8 @@ def _():
 def _():
     body = OPEN % "{close_timeout = 0.3}" + "print(ws:close()) eq(1006, ws.close_code)"
     # The smallest come faster than they are dealt with.
-    endless = {"nothing": b"", "messages": text() * 50000, "pings": ping() * 50000, "half a frame": binary(b"x" * 70000)[:60000]}
+    endless = {"nothing": b"", "messages": text() * 50000, "pings": ping() * 50000}
+    endless["half a frame"] = binary(b"x" * 70000)[:60000]
     for name, said in endless.items():
         with about(name), opened(body, "drain_timeout = 0.1", pair=tcp_pair, log=f"nil\t{LATE}\n") as (peer, server):
             stop = threading.Event()
@@ -115,7 +118,8 @@ def _():
                 peer.gets(GOODBYE)
                 peer.send(BYE)
                 peer.client.nothing_more()
-            with opened(OPEN % "" + "print(ws:receive()) error('on purpose')", pair=pair, status=70, log="on purpose") as (peer, _):
+            body = OPEN % "" + "print(ws:receive()) error('on purpose')"
+            with opened(body, pair=pair, status=70, log="on purpose") as (peer, _):
                 peer.send(text("x"))
                 peer.gets((CLOSE, code(1011)))
                 peer.send(close(1011))
@@ -145,7 +149,8 @@ def _():
         eq("closed", ws.state) eq(1006, ws.close_code)
         eq({{nil, "the socket is closed"}}, {{ws:send("x")}}) eq({{nil, "the socket is closed"}}, {{ws:send_nb("x")}})
         eq({{nil, "the socket is closed"}}, {{ws:flush_nb()}}) eq({{nil, "the socket is closed"}}, {{ws:ping()}})
-        eq({{nil, "the socket is closed", 1006, ""}}, {{ws:receive_nb()}}) eq({{nil, "the socket is closed"}}, {{ws:close()}})
+        eq({{nil, "the socket is closed", 1006, ""}}, {{ws:receive_nb()}})
+        eq({{nil, "the socket is closed"}}, {{ws:close()}})
         for _ in ws:messages() do error("a message") end
         print("fine")
         """
@@ -230,7 +235,7 @@ def _():
 @test("send_timeout: a peer that takes nothing is reset")
 def _():
     body = OPEN % "{send_timeout = 0.3}" + "print(ws:send_binary(('x'):rep(30000000))) print(ws:send('x'))"
-    with opened(body, pair=tcp_pair, log="nil\tthe peer takes nothing\nnil\tthe peer takes nothing\n") as (peer, server):
+    with opened(body, pair=tcp_pair, log="nil\tthe peer takes nothing\n" * 2) as (peer, server):
         with takes(0.25, 4):
             server.child.wait()
         peer.client.end()

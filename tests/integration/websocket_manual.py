@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""mb.websocket(3): its examples do what it says, every option and every method has an entry, and the defaults are those."""
+"""mb.websocket(3): its examples do what it says, and every option, method and attribute has an entry."""
 
 import glob
 import os
@@ -83,7 +83,8 @@ def _():
     with opened(body) as (peer, _):
         peer.gets(GOODBYE)
         peer.send(close(1000))
-    with opened("print(select(2, pcall(request.upgrade_websocket, request, {x = 1}))) request:upgrade_websocket()", log=None) as (peer, server):  # fmt: skip
+    body = "print(select(2, pcall(request.upgrade_websocket, request, {x = 1}))) request:upgrade_websocket()"
+    with opened(body, log=None) as (peer, server):
         options = server.word().partition("expected ")[2].split(", ")
         peer.send(close(1000))
     equal(re.findall(r"^\.It Va ([a-z_]+)$", PAGE, re.MULTILINE), options, "options, in their order")

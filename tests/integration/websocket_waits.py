@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""How a WebSocket waits: both directions at once, moonbridge_io.poll, the _call and _yield forms, mb.scheduler, finalizers in
-the middle; and where it runs: in a pool, in a sandbox, in the static program."""
+"""How a WebSocket waits: both directions at once, moonbridge_io.poll, the _call and _yield forms, mb.scheduler,
+finalizers in the middle; and where it runs: in a pool, in a sandbox, in the static program."""
 
 import contextlib
 import os
@@ -11,9 +11,10 @@ import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbhandler
 import mbpool
 import mbtest
-from mbhttp import Connection, source
+from mbhttp import Connection, request, served, source
 from mbtest import about, check, equal, local_pair, tcp_pair, test
 from mbwebsocket import BINARY, CLOSE, ECHO, PING, TEXT, Peer, binary, close, code, opened, text, upgrade
 
@@ -123,12 +124,15 @@ def _():
     eq({true}, {ws:send_call(wait, "c")}) eq({true}, {ws:send_binary_call(wait, "d")})
     fails("#1", function() ws:receive_call() end) fails("#1", function() ws:receive_call(5) end)
     fails({"#1", "send_call"}, function() ws:send_call("x", "y") end)
-    fails({"#2", "send_call"}, function() ws:send_call(wait) end) fails({"#2", "UTF-8"}, function() ws:send_call(wait, "\\xff") end)
+    fails({"#2", "send_call"}, function() ws:send_call(wait) end)
+    fails({"#2", "UTF-8"}, function() ws:send_call(wait, "\\xff") end)
     fails({"#2", "got table"}, function() ws:send_binary_call(wait, {}) end)
-    fails({"#1", "send_yield"}, function() ws:send_yield() end) fails({"#1", "UTF-8"}, function() ws:send_yield("\\xff") end)
+    fails({"#1", "send_yield"}, function() ws:send_yield() end)
+    fails({"#1", "UTF-8"}, function() ws:send_yield("\\xff") end)
     fails({"#1", "got nil"}, function() ws:send_binary_yield(nil) end)
     fails({"#1", "send"}, function() ws:send() end) fails({"#1", "got boolean"}, function() ws:send(true) end)
-    fails({"#1", "UTF-8", "send_binary"}, function() ws:send("\\xff") end) fails({"#1", "got nil"}, function() ws:send_nb(nil) end)
+    fails({"#1", "UTF-8", "send_binary"}, function() ws:send("\\xff") end)
+    fails({"#1", "got nil"}, function() ws:send_nb(nil) end)
     fails({"#1", "125 bytes"}, function() ws:ping(("x"):rep(126)) end) fails("#1", function() ws:ping({}) end)
     fails("websocket", function() ws.send(request.socket, "x") end)
     fails("websocket", function() ws.receive() end)
@@ -289,16 +293,84 @@ def _():
             equal(pool.wait(), 0, f"exit status: {pool.text()}")
 
 
+@test("a request behind another on one connection, and one that is refused: the 101 comes after their responses")
+def _():
+    body = """
+    if request.path == "page" then request:send_status(200) return request:send_data(("x"):rep(50000)) end
+    local ws = request:upgrade_websocket() if ws then ws:send(ws:receive()) end"""
+    with served(body, pair=tcp_pair) as (client, _):
+        client.send(request("/page") + request("/page") + request("/") + upgrade() + text("a") + BYE)
+        equal([client.response().status for _ in range(4)], [200, 200, 426, 101], "responses")
+        Peer(client).ends((TEXT, b"a"), GOODBYE)
+
+
+@test("in a pool whose callback goes on, a WebSocket of the connection before is closed")
+def _():
+    script = """
+    local http, before = require "moonbridge_http", nil
+    local serve = http.generate_handler(function(request)
+      local ws = request:upgrade_websocket()
+      local was = before and before.state .. " " .. select(2, before:send("x")) .. select(2, before:receive())
+      ws:send(was or "first")
+      before = ws
+    end)
+    listen{pre_fork = 1, min_fork = 1, max_fork = 1, connect = function(socket) serve(socket) return true end}
+    """
+    pool = mbpool.Pool(mbtest.script(script), "--log-level=info").ready()
+    for want in (b"first", b"closed closedclosed", b"closed closedclosed"):
+        with Connection(pool.where) as client:
+            client.send(upgrade() + BYE)
+            equal(client.response().status, 101, "the handshake")
+            Peer(client).ends((TEXT, want), GOODBYE)
+
+
+@test("the limit of another request, in a coroutine, stays when a WebSocket's is lifted")
+def _():
+    where = ("127.0.0.1", mbtest.free_port())
+    script = f"""
+    local http = require "moonbridge_http"
+    local serve = http.generate_handler({{response_timeout = 0.3}}, function(request)
+      if request.path == "slow" then coroutine.yield() end
+      local ws = request:upgrade_websocket()
+      ws:send("open")
+      if request.path == "last" then ws:receive() end
+      coroutine.yield()
+    end)
+    return function(socket)
+      local listener = assert(moonbridge_io.tcplisten("127.0.0.1", {where[1]}))
+      coroutine.wrap(serve)(socket)
+      coroutine.wrap(serve)(listener:accept())
+    end"""
+    for path, status, log in (("slow", -signal.SIGALRM, "response_timeout"), ("first", 0, "")):
+        client, conn = tcp_pair()
+        with client, mbhandler.Handler(script, "--log-level", "notice", head=None, pair=(client, conn)) as server:
+            client.send(upgrade(target="/" + path))
+            mbtest.wait_listening(where)
+            with Connection(where) as other:
+                other.send(upgrade(target="/last"))
+                equal(other.response().status, 101, "the handshake")
+                peer = Peer(other)
+                peer.gets((TEXT, b"open"))
+                time.sleep(1.5)
+                if status == 0:
+                    peer.send(text("x"))
+                    equal(server.child.wait(), 0, f"exit status; log {server.rest()}")
+                    continue
+                server.ends(status, log)
+
+
 @test("in a sandbox = \"strict\", and by mb-handle-static")
 def _():
     handler = source(ECHO % "").replace("return http.generate_handler", 'local connect = http.generate_handler')
-    with opened(handler + 'listen{sandbox = "strict", connect = connect}', pair=tcp_pair, log="closed\t1000\t\n") as (peer, _):
+    handler += 'listen{sandbox = "strict", connect = connect}'
+    with opened(handler, pair=tcp_pair, log="closed\t1000\t\n") as (peer, _):
         peer.send(text("x"), BYE)
         peer.ends((TEXT, b"x"), GOODBYE)
     if os.access(mbtest.CHOSEN, os.X_OK) and mbtest.CHOSEN != mbtest.HANDLE:
         conn, theirs = tcp_pair()
         with theirs:
-            child = mbtest.Child([mbtest.CHOSEN, mbtest.script(source(ECHO % ""))], {0: theirs, 2: open(os.devnull, "wb")})
+            with open(os.devnull, "wb") as null:
+                child = mbtest.Child([mbtest.CHOSEN, mbtest.script(source(ECHO % ""))], {0: theirs, 2: null})
         with Connection(conn) as client:
             client.send(upgrade() + text("x") + BYE)
             equal(client.response().status, 101, "the handshake")

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""docs/examples/websocketd.lua beside the real websocketd: the same program behind both, the same frames from the client,
-and the same frames for it, byte for byte, but for what websocketd does against RFC 6455."""
+"""docs/examples/websocketd.lua beside the real websocketd: the same program behind both, the same frames from the
+client, and the same frames for it, byte for byte, but for what websocketd does against RFC 6455."""
 
 import os
 import sys

@@ -36,8 +36,8 @@ def masked(data, mask):
 
 
 def frame(opcode, data=b"", final=True, mask=MASK, bits=0, form=None, length=None):
-    """Makes a frame. bits: the reserved ones, as 0x40. form: how many bytes the length has, 0, 2 or 8. length: another than
-    that of the data. mask=None: none."""
+    """Makes a frame. bits: the reserved ones, as 0x40. form: how many bytes the length has, 0, 2 or 8. length: another
+    than that of the data. mask=None: none."""
     length = len(data) if length is None else length
     if form is None:
         form = 0 if length < 126 else 2 if length < 65536 else 8
@@ -113,8 +113,8 @@ class Peer:
 
 @contextlib.contextmanager
 def opened(body, options="", headers=(), said=b"", pair=local_pair, **how):
-    """Runs mb-handle with a handler on a connection, and makes a WebSocket of that. Gives (Peer, mbhandler.Handler). said:
-    bytes that come with the request. how: as for mbhttp.served()."""
+    """Runs mb-handle with a handler on a connection, and makes a WebSocket of that. Gives (Peer, mbhandler.Handler).
+    said: bytes that come with the request. how: as for mbhttp.served()."""
     with served(body, options, pair, **how) as (client, server):
         client.send(upgrade(*headers) + said)
         response = client.response()

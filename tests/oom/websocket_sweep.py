@@ -21,7 +21,9 @@ LARGE = b"x" * 150000
 APP = script(r"""
 local http = require "moonbridge_http"
 local trashes = ...
-for _, name in ipairs {"blocked", "closing", "failure", "headers", "members", "websocket", "waiting"} do require("mb.http." .. name) end
+for _, name in ipairs {"blocked", "closing", "failure", "headers", "members", "websocket", "waiting"} do
+  require("mb.http." .. name)
+end
 return http.generate_handler({drain_timeout = 0.2}, function(request)
   local ws = request:upgrade_websocket {close_timeout = 0.2}
   print("begun")
@@ -72,7 +74,7 @@ def log_text():
 
 
 def frames_of(came):
-    """Returns the status of the handshake's response, and the frames behind it; None at the end of them for a part of one."""
+    """Returns the status of the handshake's response, and the frames behind it; None at the end for a part of one."""
     with Captured(came) as captured:
         if not captured.buffer:
             return None, []

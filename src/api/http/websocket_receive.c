@@ -137,8 +137,8 @@ static int receive_now(lua_State *L, struct mb_websocket *w) {
 
 /*
  * websocket:receive([seconds])
- * Waits for a message. Returns it, and "text" or "binary"; nil and "timeout" after so many seconds; or nil, why no message
- * comes any more ("closed", or what went wrong), the status code of the close, and its reason.
+ * Waits for a message. Returns it, and "text" or "binary"; nil and "timeout" after so many seconds; or nil, why no
+ * message comes any more ("closed", or what went wrong), the status code of the close, and its reason.
  */
 static int method_receive(lua_State *L) {
   struct mb_websocket *w = mb_websocket_at(L, 1);
@@ -224,7 +224,8 @@ static int method_timeout(lua_State *L) {
 
 /*
  * websocket:close([code[, reason]])
- * Sends a close, and waits until the peer has answered it, at most close_timeout; messages that come meanwhile are dropped.
+ * Sends a close, and waits until the peer has answered it, at most close_timeout; messages that come meanwhile are
+ * dropped.
  * Returns true; or nil and why the close was not answered.
  */
 static int method_close(lua_State *L) {

@@ -10,8 +10,8 @@
 #include "state/state.h"
 
 /*
- * While the peer takes nothing, so much of what it sends is received at least, and a whole message of max_message bytes:
- * it may read only after it has sent everything. More waits in the system.
+ * While the peer takes nothing, so much of what it sends is received at least, and a whole message of max_message
+ * bytes: it may read only after it has sent everything. More waits in the system.
  */
 enum { HELD_MIN_BYTES = 1 << 20 };
 
@@ -309,7 +309,7 @@ static int method_ping(lua_State *L) {
   return 1;
 }
 
-/* websocket:flush_nb(): sends what the system takes now. Returns how many bytes are queued; or nil, message and errno. */
+/* websocket:flush_nb(): sends what the system takes now. Returns how many bytes are left; or nil, message and errno. */
 static int method_flush_nb(lua_State *L) {
   struct mb_websocket *w = mb_websocket_at(L, 1);
   if (takes_output(w)) mb_handle_send_queue(w->over.handle, false);
