@@ -1,0 +1,132 @@
+#!/usr/bin/python3
+"""A WebSocket where system calls fail, are interrupted or do less than they were asked for: the right frames, or whole
+frames up to a point and an end; never a hang, and never bytes in the wrong place."""
+
+import contextlib
+import os
+import sys
+
+sys.dont_write_bytecode = True  # the source tree may be read-only
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from faultlib import CPU_MAX, POINTS_MAX, TRANSPORTS, cpu_seconds, environment, no_orphans
+from mbhttp import Captured, Malformed, source
+from mbshim import FAULTS_MAX, HIT, LOG, points
+from mbtest import HANDLE, Failed, about, check, equal, main, read_file, script, test, without_ends
+from mbwebsocket import BINARY, CLOSE, CONTINUATION, ECHO, PONG, TEXT, Peer, binary, close, code, frame, ping, text, upgrade
+
+LARGE = bytes(range(256)) * 1200
+
+# The rules hold from the handshake on.
+RULES = 'assert(io.open("/faultio/" .. rules)):close()\n'
+HANDLER = (ECHO % "{close_timeout = 0.3}").replace("if not ws", RULES + "if not ws")
+APP = script("local rules = ...\n" + source(HANDLER, "drain_timeout = 0.2"))
+SAID = b"".join(
+    (
+        upgrade(),
+        text("a"),
+        ping(b"p"),
+        binary(LARGE),
+        text("b" * 2000, final=False) + frame(CONTINUATION, b"c" * 2000),
+        binary(LARGE, mask=bytes(4)),
+        text(""),
+        close(4000),
+    )
+)
+MESSAGES = [(TEXT, b"a"), (BINARY, LARGE), (TEXT, b"b" * 2000 + b"c" * 2000), (BINARY, LARGE), (TEXT, b"")]
+MESSAGES += [(CLOSE, code(4000))]
+
+
+def run(transport, rules, **more):
+    """(status, what came, how it ended) of a conversation under these rules."""
+    before = cpu_seconds()
+    child, came, how = TRANSPORTS[transport]([HANDLE, "--log-level", "info", APP, rules], SAID, environment(**more))
+    try:
+        status = child.wait()
+    except Failed:
+        child.kill()
+        raise Failed(f"hangs; log: {read_file(LOG)[-2000:]}") from None
+    no_orphans()
+    worked = cpu_seconds() - before
+    check(worked < CPU_MAX / 2, f"{worked} s of computing")
+    return status, came, how
+
+
+def judge(result, statuses=(0,)):
+    """Checks what came. Returns how many of the messages."""
+    status, came, how = result
+    check(status in statuses, f"status {status}, {how}; log: {without_ends(read_file(LOG))[-800:]!r}")
+    with Captured(came) as captured:
+        equal(captured.response().status, 101, "the handshake")
+        peer, count = Peer(captured), 0
+        while captured.buffer:
+            try:
+                got = peer.read()
+            except Malformed as malformed:
+                check("end of the output" in str(malformed), malformed)
+                break
+            if got == (PONG, b"p"):
+                continue
+            if got[0] == CLOSE and got != MESSAGES[-1]:
+                check(status == 70 and not captured.buffer, f"{got} with status {status}")
+                break
+            check(count < len(MESSAGES) and got == MESSAGES[count], f"message {count}: {got[0]}, {len(got[1])} bytes")
+            count += 1
+    return count
+
+
+AGAIN = "recv,send,sendmsg,read,writev EAGAIN"
+EINTR = "interruptible EINTR"
+WEATHERS = {
+    "nothing fails": "",
+    "at most 7 bytes a call": "moving short max=7",
+    "at most 1000 bytes a call, EAGAIN and EINTR": f"moving short max=1000; {AGAIN} storm=3; {EINTR} storm=3",
+    "EINTR three times out of four": f"{EINTR} storm=4",
+    "EAGAIN every other time": f"{AGAIN} storm=2",
+    "waiting is interrupted": f"{AGAIN} storm=3; poll,ppoll EINTR storm=3",
+    "small calls that do not matter": "setsockopt,getpeername EIO from=1",
+}
+
+for _weather, _rules in WEATHERS.items():
+
+    @test(f"all frames are right: {_weather}")
+    def _(rules=_rules):
+        for transport in TRANSPORTS:
+            with about(transport):
+                result = run(transport, rules)
+                equal((result[2], judge(result)), ("eof", len(MESSAGES)), "the end, and messages")
+
+
+def sweep(rule, statuses=(0,)):
+    """rule is one with {n} in it, which counts from 1 until it strikes no more."""
+    faults = []
+    for n in points(1):
+        check(n < POINTS_MAX, "still hit")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(HIT)
+        result = run("TCP", rule.format(n=n), FAULTIO_HIT=HIT)
+        hit = os.path.exists(HIT)
+        try:
+            count = judge(result, statuses)
+            if not hit:
+                equal((result[0], count), (0, len(MESSAGES)), "status and messages without a fault")
+        except Failed as failed:
+            faults.append(f"{rule.format(n=n)}: {failed}")
+        if not hit:
+            break
+    if faults:
+        raise Failed("\n".join(faults[:FAULTS_MAX] + [f"{len(faults)} of {n} points"]))
+    check(n > 3, f"{rule}: {n - 1} points only: the shim does not work")
+
+
+for _rule, _statuses in (
+    (f"{EINTR} once={{n}}", (0,)),
+    (f"{AGAIN} once={{n}}", (0,)),
+    ("recv,read ECONNRESET from={n}", (0,)),
+    ("recv,read EIO once={n}", (0, 70)),
+    ("send,sendmsg,writev EPIPE from={n}; moving short max=20000", (0, 70)),
+    ("send,sendmsg,writev ENOBUFS once={n}; moving short max=20000", (0, 70)),
+    ("poll,ppoll ENOMEM once={n}; " + AGAIN + " storm=2", (0, 70)),
+):
+    test(f"one call fails, each in turn: {_rule}")(lambda rule=_rule, statuses=_statuses: sweep(rule, statuses))
+
+main()
