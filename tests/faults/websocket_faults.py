@@ -12,7 +12,9 @@ from faultlib import CPU_MAX, POINTS_MAX, TRANSPORTS, cpu_seconds, environment, 
 from mbhttp import Captured, Malformed, source
 from mbshim import FAULTS_MAX, HIT, LOG, points
 from mbtest import HANDLE, Failed, about, check, equal, main, read_file, script, test, without_ends
-from mbwebsocket import BINARY, CLOSE, CONTINUATION, ECHO, PONG, TEXT, Peer, binary, close, code, frame, ping, text, upgrade
+from mbwebsocket import (
+    BINARY, CLOSE, CONTINUATION, ECHO, PONG, TEXT, Peer, binary, close, code, frame, ping, text, upgrade,
+)  # fmt: skip
 
 LARGE = bytes(range(256)) * 1200
 
