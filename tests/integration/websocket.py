@@ -67,6 +67,7 @@ def _():
         with about(method):
             refused(426, request(method=method, headers=lines(), body="" if method == "POST" else None))
     refused(426, request(headers=lines(), version="1.0"))
+    refused(400, request(headers=lines(), body=""), log=None)
     refused(400, request(headers=lines(), body="x"), log=None)
     refused(400, request(headers=(*lines(), "Transfer-Encoding: chunked"), body="0\r\n\r\n"), log=None)
 
@@ -89,6 +90,13 @@ def accepted(data, options="", protocol=None):
         response = client.response()
         equal((response.status, response.value("Sec-WebSocket-Protocol")), (101, protocol), f"{data!r}")
         Peer(client).ends(GOODBYE)
+
+
+@test("the header fields in other spellings, as browsers write them")
+def _():
+    accepted(request(headers=lines(Upgrade="WebSocket", Connection="keep-alive, upgrade")))
+    accepted(request(headers=lines(Upgrade="h2c, websocket", Connection=["keep-alive", "UPGRADE"])))
+    accepted(request("/x?a=b", headers=("Pragma: no-cache", *lines())))
 
 
 @test("Origin: that of the Host by default, with the usual port of its scheme; no Origin is no browser")
