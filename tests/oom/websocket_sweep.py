@@ -20,7 +20,7 @@ LARGE = b"x" * 150000
 # time; each makes its successor.
 APP = script(r"""
 local http = require "moonbridge_http"
-local trashes = ...
+local trashes, filled = ...
 for _, name in ipairs {"blocked", "closing", "failure", "headers", "members", "websocket", "waiting"} do
   require("mb.http." .. name)
 end
@@ -37,6 +37,14 @@ return http.generate_handler({drain_timeout = 0.2}, function(request)
     end})
   end
   if trashes then for _ = 1, 3 do trash() end end
+  if filled then -- with garbage: a large message finds no room before that is collected
+    collectgarbage("stop")
+    local i = 0
+    while i < 4000 and collectgarbage("count") * 1024 < tonumber(filled) do
+      i = i + 1
+      local _ = ("g"):rep(500) .. i
+    end
+  end
   for message, kind in ws:messages() do
     if kind == "text" then assert(ws:send_call(function() end, message)) else assert(ws:send_binary(message)) end
   end
@@ -153,6 +161,18 @@ test("one allocation fails, each in turn")(lambda: sweep("once"))
 test("all from one allocation on fail, each in turn")(lambda: sweep("from"))
 test("one allocation fails, while finalizers receive and send")(lambda: sweep("once", ("trash",)))
 test("all from one allocation on fail, while finalizers receive and send")(lambda: sweep("from", ("trash",)))
+
+
+@test("memory that is full of garbage, whose finalizers receive and send, is enough for all messages")
+def _():
+    faults, good = [], 0
+    limit = 1500 * 1024
+    for gap in range(4 * 1024, 400 * 1024, 8 * 1024):
+        result = run(options=[f"--memory-limit={limit}"], arguments=("trash", str(limit - gap)))
+        note(faults, f"gap {gap}", fault_of(result))
+        good += result[0] == 0
+    check(good > 10, f"enough in {good} runs")
+    report(faults)
 
 
 @test("--memory-limit in steps, with finalizers and without")

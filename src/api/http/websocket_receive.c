@@ -38,7 +38,10 @@ static int push_nil(lua_State *L, const char *why) {
 /* Receives once, without waiting. Returns whether something has come, or the connection has ended. */
 static bool receive(lua_State *L, struct mb_websocket *w) {
   struct mb_handle *h = w->over.handle;
+  uint64_t before = h->received;
   ssize_t n = mb_handle_receive(L, h, RECEIVE_BYTES, false);
+  /* When a finalizer has received meanwhile, even up to the end, that has to be looked at first. */
+  if (n <= 0 && h->received != before) return true;
   if (n == -EAGAIN) return false;
   if (n > 0) {
     w->heard = w->ping_interval ? mb_now_usec() : 0;
