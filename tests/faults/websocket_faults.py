@@ -57,6 +57,8 @@ def judge(result, statuses=(0,)):
     """Checks what came. Returns how many of the messages."""
     status, came, how = result
     check(status in statuses, f"status {status}, {how}; log: {without_ends(read_file(LOG))[-800:]!r}")
+    if how == "reset" and not came:  # a client that is still sending learns of the reset first
+        return 0
     with Captured(came) as captured:
         equal(captured.response().status, 101, "the handshake")
         peer, count = Peer(captured), 0
@@ -85,7 +87,8 @@ WEATHERS = {
     "EINTR three times out of four": f"{EINTR} storm=4",
     "EAGAIN every other time": f"{AGAIN} storm=2",
     "waiting is interrupted": f"{AGAIN} storm=3; poll,ppoll EINTR storm=3",
-    "small calls that do not matter": "setsockopt,getpeername EIO from=1",
+    # Not setsockopt: the connection would be reset at its end, as it is set up for (SO_LINGER).
+    "a small call that does not matter": "getpeername EIO from=1",
 }
 
 for _weather, _rules in WEATHERS.items():

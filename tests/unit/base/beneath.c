@@ -120,6 +120,11 @@ static bool forbid_openat2(unsigned number) {
          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
+/* Returns whether openat2 is there: valgrind does not know it. */
+static bool has_openat2(void) {
+  return syscall(SYS_openat2, -1, "", NULL, 0) < 0 && errno != ENOSYS;
+}
+
 /* Returns how many descriptors are open. */
 static int count_open(void) {
   int count = 0;
@@ -146,17 +151,21 @@ static int count_right_without(unsigned number) {
 
 int main(void) {
   int count = (int)(sizeof cases / sizeof *cases);
+  bool there = has_openat2();
+  if (!there) puts("# no openat2 here: mb_beneath_open has to do without");
   make_files();
   int before = count_open();
   for (int i = 0; i < count; i++) {
-    tap_str(get(mb_beneath_open, cases[i].path), cases[i].by_openat2, "\"%s\"", cases[i].path);
+    tap_str(get(mb_beneath_open, cases[i].path), there ? cases[i].by_openat2 : cases[i].by_walk,
+            "\"%s\"", cases[i].path);
     tap_str(get(mb_beneath_walk, cases[i].path), cases[i].by_walk, "\"%s\" without openat2",
             cases[i].path);
   }
   char deep[600];
   memset(deep, 'x', sizeof deep - 1);
   deep[sizeof deep - 1] = '\0';
-  tap_int(mb_beneath_open(root, deep, O_RDONLY), -ENAMETOOLONG, "a name that is too long");
+  tap_int(mb_beneath_open(root, deep, O_RDONLY), there ? -ENAMETOOLONG : -ENOENT,
+          "a name that is too long");
   tap_int(mb_beneath_walk(root, deep, O_RDONLY), -ENOENT, "also without openat2");
   for (int i = 0; i < 2; i++) {
     int fd = (i == 0 ? mb_beneath_open : mb_beneath_walk)(root, "d/b", O_PATH);
