@@ -37,9 +37,8 @@ local function read(request, wire, limit)
   end
 end
 
--- Refuses what the decoder would not: bytes that are no UTF-8, control characters, numbers such as "1.", those that
--- become infinite, and
--- strings that are made to collide in Lua's tables (src/http/http_names.h).
+-- Refuses what the decoder would not: bytes that are no UTF-8, control characters, numbers such as "1.", numbers that
+-- become infinite, and strings that are made to collide in Lua's tables (src/http/http_names.h).
 local function check(wire, text)
   local _, bad = utf8.len(text)
   bad = bad or text:find("\xED[\xA0-\xBF]") -- half of a surrogate pair

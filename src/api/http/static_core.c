@@ -5,12 +5,11 @@
 #include <lauxlib.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "api/http/http_input.h"
 #include "api/http/static_file.h"
+#include "base/rare.h"
 #include "http/http_coding.h"
 #include "http/http_condition.h"
 #include "http/http_date.h"
@@ -105,7 +104,7 @@ static int boundary(lua_State *L) {
   static const char digits[] = "0123456789abcdef";
   unsigned char bytes[BOUNDARY_BYTES];
   char text[2 * BOUNDARY_BYTES];
-  if (syscall(SYS_getrandom, bytes, sizeof bytes, 0) != (long)sizeof bytes)
+  if (mb_rare_getrandom(bytes, sizeof bytes) != (ssize_t)sizeof bytes)
     return luaL_error(L, "getrandom: %s", strerror(errno));
   for (size_t i = 0; i < sizeof bytes; i++) {
     text[2 * i] = digits[bytes[i] >> 4];

@@ -64,12 +64,17 @@ static int64_t next_due(const struct mb_websocket *w) {
   return due;
 }
 
+/* Returns whether the peer has had its time to answer our close. It may go on sending, but nobody listens for ever. */
+static bool is_late(const struct mb_websocket *w) {
+  return w->state == MB_WEBSOCKET_CLOSING && w->close_timeout &&
+         w->closing + w->close_timeout <= mb_now_usec();
+}
+
 /* Does what is due. A peer that does not answer is lost. */
 static void do_due(lua_State *L, struct mb_websocket *w) {
   int64_t now = mb_now_usec();
   if (next_due(w) > now) return;
-  if (w->state == MB_WEBSOCKET_CLOSING && w->close_timeout &&
-      w->closing + w->close_timeout <= now) {
+  if (is_late(w)) {
     mb_websocket_lose(w, "the peer has not answered the close");
   } else if (w->pinged) {
     mb_websocket_lose(w, "the peer has not answered a ping");
@@ -98,12 +103,6 @@ static void wait_once(lua_State *L, struct mb_websocket *w, int64_t deadline) {
 /* ---- the methods ---- */
 
 enum { MESSAGE = 1, ENDED, BLOCKED };
-
-/* Returns whether the peer has had its time to answer our close. It may go on sending, but nobody listens for ever. */
-static bool is_late(const struct mb_websocket *w) {
-  return w->state == MB_WEBSOCKET_CLOSING && w->close_timeout &&
-         w->closing + w->close_timeout <= mb_now_usec();
-}
 
 /* A message is on the stack. Returns MESSAGE, or drops it and returns ENDED when it comes too late. */
 static int end_message(lua_State *L, struct mb_websocket *w) {

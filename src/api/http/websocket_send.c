@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "api/http/websocket.h"
 #include "base/clock.h"
+#include "base/rare.h"
 #include "socket/handle_methods.h"
 #include "state/state.h"
 
@@ -30,7 +30,7 @@ static void choose_mask(lua_State *L, const struct mb_websocket *w,
                         struct mb_websocket_frame *frame) {
   if (!w->is_client) return;
   frame->masked = true;
-  if (getrandom(frame->mask, sizeof frame->mask, 0) != sizeof frame->mask)
+  if (mb_rare_getrandom(frame->mask, sizeof frame->mask) != sizeof frame->mask)
     luaL_error(L, "websocket: getrandom: %s", strerror(errno));
 }
 
