@@ -20,14 +20,38 @@ end
 -- A token (RFC 9110, section 5.6.2), as a subprotocol is one.
 local function is_token(text) return text:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil end
 
+-- What a table for the option deflate has. A window of 12 bits and its tables cost 32 KiB for what is sent; a message of
+-- fewer bytes than 64 fits into one packet anyway.
+local DEFLATE = {max_window_bits = 12, min_size = 64, no_context_takeover = false}
+
+local function is_size(value) return type(value) == "number" and value >= 0 and math.tointeger(value) ~= nil end
+
+local DEFLATE_CHECKS = {
+  max_window_bits = function(value) return is_size(value) and value >= 9 and value <= 15 end,
+  min_size = is_size,
+  no_context_takeover = function(value) return type(value) == "boolean" end,
+}
+
+-- Returns whether the option is good; if it is not, perhaps also the name of the field that is wrong.
+local function is_deflate(value)
+  if type(value) == "boolean" then return true end
+  if type(value) ~= "table" then return false end
+  for name, field in pairs(value) do
+    local check = DEFLATE_CHECKS[name]
+    if not check or not check(field) then return false, tostring(name) end
+  end
+  return true
+end
+
 -- name -> {default, check, what is expected}
 local OPTIONS = {
   close_timeout = {5, is_seconds, "a positive number of seconds, or false"},
-  max_message = {
-    1 << 20,
-    function(value) return type(value) == "number" and value >= 0 and math.tointeger(value) ~= nil end,
-    "a number of bytes",
+  deflate = {
+    false,
+    is_deflate,
+    "true, false, or a table of max_window_bits (9 to 15), min_size (bytes) and no_context_takeover (true or false)",
   },
+  max_message = {1 << 20, is_size, "a number of bytes"},
   origins = {
     nil,
     function(value) return value == "*" or type(value) == "function" or is_texts(value) end,
@@ -63,8 +87,18 @@ local function checked(given, level)
       local expected = table.concat(names, ", ")
       error(("upgrade_websocket: there is no option %s: expected %s"):format(name, expected), level + 1)
     end
-    if not row[2](value) then error(("upgrade_websocket: option %s: expected %s"):format(name, row[3]), level + 1) end
+    local good, field = row[2](value)
+    if not good then
+      local where = field and name .. "." .. field or name
+      error(("upgrade_websocket: option %s: expected %s"):format(where, row[3]), level + 1)
+    end
     options[name] = value
+  end
+  if options.deflate then
+    local fields = {}
+    for name, default in pairs(DEFLATE) do fields[name] = default end
+    for name, value in pairs(options.deflate == true and {} or options.deflate) do fields[name] = value end
+    options.deflate = fields
   end
   return options
 end
@@ -113,7 +147,16 @@ end
 -- What a client has to ask for.
 local UPGRADE = {{"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}}
 
--- Returns the answer to the client's key; or nil, and the status, message and fields of a refusal.
+-- Agrees on permessage-deflate (RFC 7692). wished: the option. Returns the value of Sec-WebSocket-Extensions and the
+-- terms for the object; nil if there are none; false if what the client offers is malformed.
+local function agree(request, wished)
+  if not wished then return nil end
+  local offers = request.headers_csv_string["Sec-WebSocket-Extensions"]
+  return core.agree(offers, math.tointeger(wished.max_window_bits), wished.no_context_takeover)
+end
+
+-- Returns the answer to the client's key, and the extensions and their terms, if there are any; or nil, and the status,
+-- message and fields of a refusal.
 local function examine(request, options)
   local is_get = request.method == "GET"
   if is_get and request._body ~= "none" then return nil, 400, "a WebSocket's handshake has no body" end
@@ -131,13 +174,16 @@ local function examine(request, options)
   if #request.headers.Origin > 1 or not may_connect(request, request.headers_value.Origin, options.origins) then
     return nil, 403, "pages of this origin may not connect"
   end
-  return answer
+  local extensions, terms = agree(request, options.deflate)
+  if extensions == false then return nil, 400, "the list in Sec-WebSocket-Extensions is malformed" end
+  return answer, extensions, terms
 end
 
--- The object over a connection whose handshake is over. is_client: the other end is the server.
-function websocket.over(socket, options, is_client)
+-- The object over a connection whose handshake is over. is_client: the other end is the server. terms: those of
+-- permessage-deflate, of a server, or nil.
+function websocket.over(socket, options, is_client, terms)
   return core.over(socket, is_client or false, options.max_message, options.ping_interval, options.close_timeout,
-    options.send_timeout)
+    options.send_timeout, terms, terms and math.tointeger(options.deflate.min_size))
 end
 
 -- websocket.upgrade(request[, options]): does what request:upgrade_websocket does.
@@ -147,8 +193,9 @@ function websocket.upgrade(request, given)
   end
   local options = checked(given, 2)
   if request._response:state() ~= "start" then error("upgrade_websocket: a response to this request has begun", 2) end
-  local answer, status, message, fields = examine(request, options)
+  local answer, extensions, terms, fields = examine(request, options)
   if not answer then
+    local status, message = extensions, terms
     require "mb.http.failure".answer(request, status, message, fields)
     return nil, message
   end
@@ -157,10 +204,11 @@ function websocket.upgrade(request, given)
   request:send_header("Upgrade", "websocket")
   request:send_header("Sec-WebSocket-Accept", answer)
   if protocol then request:send_header("Sec-WebSocket-Protocol", protocol) end
+  if extensions then request:send_header("Sec-WebSocket-Extensions", extensions) end
   request:finish_headers()
   request:flush()
-  local ws = websocket.over(request.socket, options)
-  ws.protocol = protocol
+  local ws = websocket.over(request.socket, options, false, terms)
+  ws.extensions, ws.protocol = extensions, protocol
   require "mb.http.core".lift(request._wire.input)
   request._wire.deadline = false
   -- The handler calls this when the callback has returned.

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "api/http/websocket.h"
 #include "api/mb/crypto.h"
 #include "app/sandbox_lua.h"
 #include "app/sandbox_notes.h"
@@ -93,7 +94,8 @@ static enum mb_exit lock_by_wish(lua_State *L, const struct mb_sandbox *wished,
                                  const struct mb_options *options) {
   if (wished->cpu_seconds != MB_LIMIT_NOT_SAID) mb_timeout_processor(wished->cpu_seconds);
   if (options->log_journal) mb_journal_open(); /* there will be no way to it */
-  mb_crypto_before_lock();                     /* nor to its library */
+  mb_crypto_before_lock();                     /* nor to the libraries that modules load */
+  mb_websocket_before_lock();
   struct step step = {.wished = wished, .options = options};
   int top = lua_gettop(L);
   lua_pushcfunction(L, lock);

@@ -20,9 +20,9 @@ enum mb_websocket_code {
   MB_WEBSOCKET_NORMAL = 1000,
   MB_WEBSOCKET_GOING_AWAY = 1001,
   MB_WEBSOCKET_PROTOCOL_ERROR = 1002,
-  MB_WEBSOCKET_NO_CODE = 1005, /* the peer has named none; never sent */
-  MB_WEBSOCKET_LOST = 1006,    /* there was no close; never sent */
-  MB_WEBSOCKET_NOT_UTF8 = 1007,
+  MB_WEBSOCKET_NO_CODE = 1005,  /* the peer has named none; never sent */
+  MB_WEBSOCKET_LOST = 1006,     /* there was no close; never sent */
+  MB_WEBSOCKET_BAD_DATA = 1007, /* a text that is no UTF-8, or what cannot be decompressed */
   MB_WEBSOCKET_TOO_LARGE = 1009,
 };
 

@@ -18,6 +18,7 @@ struct mb_websocket *mb_websocket_at(lua_State *L, int index) {
 void mb_websocket_lose(struct mb_websocket *w, const char *why) {
   if (w->state == MB_WEBSOCKET_CLOSED) return;
   w->state = MB_WEBSOCKET_CLOSED;
+  mb_websocket_deflate_end(w);
   snprintf(w->wrong, sizeof w->wrong, "%s", why);
 }
 
@@ -38,7 +39,11 @@ void mb_websocket_break(lua_State *L, struct mb_websocket *w, unsigned code, con
 
 static int websocket_gc(lua_State *L) {
   struct mb_websocket *w = mb_websocket_at(L, 1);
-  if (w->over.handle) mb_buf_free(&w->message, w->over.handle->alloc);
+  if (w->over.handle) {
+    mb_buf_free(&w->message, w->over.handle->alloc);
+    mb_websocket_deflate_done(w);
+    mb_websocket_deflate_end(w);
+  }
   w->state = MB_WEBSOCKET_CLOSED;
   return 0;
 }
@@ -94,19 +99,21 @@ static int64_t usec_at(lua_State *L, int index) {
 }
 
 /*
- * core.over(socket, is_client, max_message, ping_interval, close_timeout, send_timeout)
- * Times are in seconds; false: none. Returns a WebSocket over a connection whose handshake is over.
+ * core.over(socket, is_client, max_message, ping_interval, close_timeout, send_timeout[, terms, min_size])
+ * Times are in seconds; false: none. terms: those of core.agree, of a server. min_size: fewer bytes are not compressed.
+ * Returns a WebSocket over a connection whose handshake is over.
  */
 static int over(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
   struct mb_websocket *w = lua_newuserdata(L, sizeof *w);
   memset(w, 0, sizeof *w);
-  w->message = MB_BUF_INIT;
+  w->message = w->packed = MB_BUF_INIT;
   w->is_client = lua_toboolean(L, 2);
   w->max_message = (uint64_t)luaL_checkinteger(L, 3);
   w->ping_interval = usec_at(L, 4);
   w->close_timeout = usec_at(L, 5);
   w->send_timeout = usec_at(L, 6);
+  mb_websocket_set_terms(L, 7, w);
   w->heard = mb_now_usec();
   mb_handle_keep_no_byte(h); /* a close shows the end */
   w->over.handle = h;
@@ -133,9 +140,17 @@ static int accept_key(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"accept", accept_key}, {"over", over}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"accept", accept_key}, {"agree", mb_websocket_agree_on}, {"over", over}, {NULL, NULL}};
+
+static bool is_open; /* a script has the module */
 
 int mb_websocket_open(lua_State *L) {
   luaL_newlib(L, functions);
+  is_open = true;
   return 1;
+}
+
+void mb_websocket_before_lock(void) {
+  if (is_open) mb_zlib_load(); /* a failure shows when a client offers to compress */
 }

@@ -5,8 +5,10 @@
 #include <lauxlib.h>
 
 #include "base/buf.h"
+#include "base/zlib.h"
 #include "http/utf8_check.h"
 #include "http/websocket_frame.h"
+#include "http/websocket_offer.h"
 #include "socket/handle_over.h"
 
 #define MB_WEBSOCKET_TYPE "websocket"
@@ -39,6 +41,16 @@ struct mb_websocket {
   unsigned fragments;
   struct mb_utf8 utf8;
   struct mb_buf message;
+
+  /* permessage-deflate (RFC 7692). */
+  bool deflates; /* it was agreed on; what follows is zeros without it */
+  struct mb_websocket_side ours, theirs;
+  uint64_t min_size;                   /* a message of fewer bytes goes as it is */
+  bool compressed;                     /* the message that comes */
+  bool has_more;                       /* the inflater had no room for all that it has */
+  unsigned char tail;                  /* how many bytes of the end that was left out were added */
+  struct mb_zlib *inflater, *deflater; /* NULL: not in use */
+  struct mb_buf packed;                /* the message that is being sent */
 
   bool pong_wanted; /* for the payload in `pong`: there was no room in the queue */
   size_t pong_size;
@@ -84,11 +96,56 @@ void mb_websocket_send_control(lua_State *L, struct mb_websocket *w, uint8_t opc
 void mb_websocket_send_close(lua_State *L, struct mb_websocket *w, unsigned code,
                              const char *reason, size_t size);
 
+/* ---- permessage-deflate ---- */
+
+/* core.agree(offers, bits, no_context_takeover), and what core.over takes of its result: see there. */
+int mb_websocket_agree_on(lua_State *L);
+void mb_websocket_set_terms(lua_State *L, int index, struct mb_websocket *w);
+
+/* What has become of a piece of a compressed message. */
+enum mb_websocket_inflated {
+  MB_WEBSOCKET_INFLATED,
+  MB_WEBSOCKET_DISTURBED, /* finalizers have run, and may have received: nothing is done, look at everything again */
+  MB_WEBSOCKET_NO_DEFLATE, /* the message is broken */
+};
+
+/*
+ * Decompresses a piece of a message into w->message, up to one byte more than max_message allows. Throws when memory
+ * runs out.
+ * ret_used, ret_made  get how many bytes were used, and how many came of them; see mb_zlib_inflate
+ */
+enum mb_websocket_inflated mb_websocket_inflate(lua_State *L, struct mb_websocket *w,
+                                                const char *data, size_t size, size_t *ret_used,
+                                                size_t *ret_made);
+
+/* Returns whether all of a message has been decompressed that was added as its tail. */
+bool mb_websocket_inflate_end(struct mb_websocket *w);
+
+/*
+ * Compresses a message that is to be sent next into w->packed. Until it is sent or queued, no other may be compressed.
+ * Returns false when it goes as it is: it is small, or there is no memory.
+ */
+bool mb_websocket_deflate(struct mb_websocket *w, const char *data, size_t size);
+
+/* The peer does not get the message that was compressed last: the next one may not refer to it. */
+void mb_websocket_deflate_lost(struct mb_websocket *w);
+
+/* The message was sent or queued. */
+void mb_websocket_deflate_done(struct mb_websocket *w);
+
+/* No message comes or goes any more. */
+void mb_websocket_deflate_end(struct mb_websocket *w);
+
+/* ---- the end ---- */
+
 /* The connection is lost, or the peer breaks a rule: nothing more comes or goes. why: for the script and the log. */
 void mb_websocket_lose(struct mb_websocket *w, const char *why);
 void mb_websocket_break(lua_State *L, struct mb_websocket *w, unsigned code, const char *why);
 
 /* Native module mb.websocket.core. */
 int mb_websocket_open(lua_State *L);
+
+/* Loads zlib for a script that has the module: the process is about to lock itself. */
+void mb_websocket_before_lock(void);
 
 #endif

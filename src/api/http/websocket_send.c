@@ -92,6 +92,20 @@ static const char *message_at(lua_State *L, int index, uint8_t opcode, size_t *r
   return data;
 }
 
+/* Compresses the message, if that was agreed on and is worth it. Returns what is to be sent. */
+static const char *packed(struct mb_websocket *w, const char *data,
+                          struct mb_websocket_frame *frame) {
+  frame->compressed = mb_websocket_deflate(w, data, (size_t)frame->length);
+  if (!frame->compressed) return data;
+  frame->length = mb_buf_len(&w->packed);
+  return mb_buf_bytes(&w->packed);
+}
+
+static void end_sending(struct mb_websocket *w) {
+  w->sending = false;
+  mb_websocket_deflate_done(w);
+}
+
 /* Puts a copy of the message with a mask on it in the place of the message at an index. */
 static const char *masked(lua_State *L, int index, const struct mb_websocket_frame *frame,
                           const char *data) {
@@ -123,9 +137,11 @@ static size_t begin_message(lua_State *L, struct mb_websocket *w, const char *da
     if (h->out_error) return with;
     done = n > 0 ? (size_t)n : 0;
   }
-  w->sending = done > 0 || with < frame->length;
+  /* One that was compressed comes before what a finalizer compresses: that may refer to it. */
+  w->sending = done > 0 || with < frame->length || frame->compressed;
   if (done < head + with && mb_handle_queue(L, h, bytes + done, head + with - done) < 0) {
     w->sending = done > 0;
+    if (frame->compressed && !w->sending) mb_websocket_deflate_lost(w);
     mb_state_no_memory(L);
   }
   w->sending = true;
@@ -175,6 +191,8 @@ static int send_waiting(lua_State *L, uint8_t opcode) {
   if (frame.masked)
     data = masked(L, 2, &frame, data); /* may run a finalizer, and that may close the socket */
   if (w->state != MB_WEBSOCKET_OPEN || !can_send(w)) return push_failure(L, w);
+  data = packed(w, data, &frame);
+  size = (size_t)frame.length;
   size_t sent = begin_message(L, w, data, &frame);
   int64_t limit = MB_NO_DEADLINE;
   bool waited = false;
@@ -198,7 +216,7 @@ static int send_waiting(lua_State *L, uint8_t opcode) {
     waited = !moved;
   }
   if (!takes_output(w)) return push_failure(L, w);
-  w->sending = false;
+  end_sending(w);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -219,6 +237,8 @@ static bool send_queued(lua_State *L, struct mb_websocket *w, int index, uint8_t
   if (frame.masked)
     data = masked(L, index, &frame, data); /* may run a finalizer, and that may close the socket */
   if (w->state != MB_WEBSOCKET_OPEN || !can_send(w)) return false;
+  data = packed(w, data, &frame);
+  size = (size_t)frame.length;
   size_t sent = begin_message(L, w, data, &frame);
   while (takes_output(w) && sent < size) {
     size_t n = send_some(h, data + sent, size - sent);
@@ -230,7 +250,7 @@ static bool send_queued(lua_State *L, struct mb_websocket *w, int index, uint8_t
     }
     break;
   }
-  w->sending = false;
+  end_sending(w);
   return takes_output(w);
 }
 

@@ -11,10 +11,16 @@ enum { FRAGMENTS_MAX = 65536 };
 /* A buffer that is larger than this gives its memory back after its message. */
 enum { KEEP_MAX_BYTES = 64 * 1024 };
 
+/* So much of a compressed message gets its mask off at once. */
+enum { PIECE_BYTES = 4096 };
+
 /* With so much in the queue, the peer does not read; it gets no more pongs until it does. */
 enum { PONG_QUEUE_MAX = 4096 };
 
 enum outcome { WHOLE, SHORT, BROKEN, AGAIN };
+
+static const char too_large[] = "a message of more than max_message bytes";
+static const char not_utf8[] = "a text that is no UTF-8";
 
 static enum outcome broken(lua_State *L, struct mb_websocket *w, unsigned code, const char *why) {
   mb_websocket_break(L, w, code, why);
@@ -29,8 +35,10 @@ static enum outcome check(lua_State *L, struct mb_websocket *w,
     return broken(L, w, MB_WEBSOCKET_PROTOCOL_ERROR, "a continuation of no message");
   if (f->opcode != MB_WEBSOCKET_CONTINUATION && w->opcode)
     return broken(L, w, MB_WEBSOCKET_PROTOCOL_ERROR, "a message within a message");
-  if (f->length > w->max_message || mb_buf_len(&w->message) > w->max_message - f->length)
-    return broken(L, w, MB_WEBSOCKET_TOO_LARGE, "a message of more than max_message bytes");
+  bool compressed = w->opcode ? w->compressed : f->compressed; /* the head says no size then */
+  if (!compressed &&
+      (f->length > w->max_message || mb_buf_len(&w->message) > w->max_message - f->length))
+    return broken(L, w, MB_WEBSOCKET_TOO_LARGE, too_large);
   if (++w->fragments > FRAGMENTS_MAX)
     return broken(L, w, MB_WEBSOCKET_PROTOCOL_ERROR, "a message in too many fragments");
   return WHOLE;
@@ -41,8 +49,8 @@ static enum outcome begin_frame(lua_State *L, struct mb_websocket *w) {
   struct mb_buf *in = &w->over.handle->in;
   struct mb_websocket_frame frame;
   const char *wrong;
-  int size =
-      mb_websocket_parse(mb_buf_bytes(in), mb_buf_len(in), !w->is_client, false, &frame, &wrong);
+  int size = mb_websocket_parse(mb_buf_bytes(in), mb_buf_len(in), !w->is_client, w->deflates,
+                                &frame, &wrong);
   if (size == 0) return SHORT;
   if (size < 0) return broken(L, w, MB_WEBSOCKET_PROTOCOL_ERROR, wrong);
   enum outcome outcome = check(L, w, &frame);
@@ -55,20 +63,32 @@ static enum outcome begin_frame(lua_State *L, struct mb_websocket *w) {
   if (!mb_websocket_is_control(frame.opcode) && !w->opcode) {
     w->opcode = frame.opcode;
     w->utf8 = (struct mb_utf8){0};
+    w->compressed = frame.compressed;
+    w->has_more = false;
+    w->tail = 0;
   }
   return WHOLE;
 }
 
 /* Copies n bytes of payload from the handle's buffer, and takes their mask off. */
-static void move(struct mb_websocket *w, char *to, size_t n) {
+static void copy(const struct mb_websocket *w, char *to, size_t n) {
   const char *from = mb_buf_bytes(&w->over.handle->in);
   if (w->frame.masked) {
     mb_websocket_mask(to, from, n, w->frame.mask, w->frame.length - w->left);
   } else if (n > 0) {
     memcpy(to, from, n);
   }
+}
+
+/* Takes n bytes of payload out of the handle's buffer. */
+static void drop(struct mb_websocket *w, size_t n) {
   mb_buf_take(&w->over.handle->in, n);
   w->left -= n;
+}
+
+static void move(struct mb_websocket *w, char *to, size_t n) {
+  copy(w, to, n);
+  drop(w, n);
 }
 
 /* Returns how many bytes of the frame's payload are in the handle's buffer. */
@@ -91,9 +111,53 @@ static enum outcome take_content(lua_State *L, struct mb_websocket *w) {
     move(w, to, n);
     mb_buf_added(&w->message, n);
     if (w->opcode == MB_WEBSOCKET_TEXT && !mb_utf8_take(&w->utf8, to, n))
-      return broken(L, w, MB_WEBSOCKET_NOT_UTF8, "a text that is no UTF-8");
+      return broken(L, w, MB_WEBSOCKET_BAD_DATA, not_utf8);
   }
   return w->left == 0 ? WHOLE : SHORT;
+}
+
+/*
+ * Decompresses a piece of a message, and checks what comes of it.
+ * ret_used  gets how many bytes were used
+ */
+static enum outcome take_piece(lua_State *L, struct mb_websocket *w, const char *data, size_t size,
+                               size_t *ret_used) {
+  size_t made;
+  enum mb_websocket_inflated inflated = mb_websocket_inflate(L, w, data, size, ret_used, &made);
+  if (inflated == MB_WEBSOCKET_DISTURBED) return AGAIN;
+  if (inflated == MB_WEBSOCKET_NO_DEFLATE)
+    return broken(L, w, MB_WEBSOCKET_BAD_DATA, "a message that cannot be decompressed");
+  size_t len = mb_buf_len(&w->message);
+  if (len > w->max_message) return broken(L, w, MB_WEBSOCKET_TOO_LARGE, too_large);
+  if (w->opcode == MB_WEBSOCKET_TEXT &&
+      !mb_utf8_take(&w->utf8, mb_buf_bytes(&w->message) + (len - made), made))
+    return broken(L, w, MB_WEBSOCKET_BAD_DATA, not_utf8);
+  return WHOLE;
+}
+
+/* Takes payload of a compressed message, and the end that each has and that is not sent (RFC 7692, section 7.2.2). */
+static enum outcome take_compressed(lua_State *L, struct mb_websocket *w) {
+  static const char end[] = {0, 0, (char)0xff, (char)0xff};
+  char piece[PIECE_BYTES];
+  for (;;) {
+    size_t n = there(w), used;
+    enum outcome outcome;
+    if (n > 0 || w->has_more) {
+      if (n > sizeof piece) n = sizeof piece;
+      copy(w, piece, n);
+      outcome = take_piece(L, w, piece, n, &used);
+      if (outcome != WHOLE) return outcome;
+      drop(w, used);
+    } else if (w->left > 0) {
+      return SHORT;
+    } else if (w->frame.final && w->tail < sizeof end) {
+      outcome = take_piece(L, w, end + w->tail, sizeof end - w->tail, &used);
+      if (outcome != WHOLE) return outcome;
+      w->tail = (unsigned char)(w->tail + used);
+    } else {
+      return WHOLE;
+    }
+  }
 }
 
 static enum outcome take_control(struct mb_websocket *w) {
@@ -135,12 +199,13 @@ static enum outcome take_close(lua_State *L, struct mb_websocket *w) {
     memcpy(w->close_reason, w->control + 2, w->close_reason_size);
     if (!mb_utf8_take(&utf8, w->close_reason, w->close_reason_size) || !mb_utf8_is_whole(&utf8)) {
       w->close_reason_size = 0;
-      return broken(L, w, MB_WEBSOCKET_NOT_UTF8, "a close whose reason is no UTF-8");
+      return broken(L, w, MB_WEBSOCKET_BAD_DATA, "a close whose reason is no UTF-8");
     }
   }
   bool open = w->state == MB_WEBSOCKET_OPEN;
   w->close_code = code;
   w->state = MB_WEBSOCKET_CLOSED; /* before a close is sent, which may throw */
+  mb_websocket_deflate_end(w);
   if (open) mb_websocket_send_close(L, w, code, NULL, 0);
   return WHOLE;
 }
@@ -170,7 +235,7 @@ static enum mb_websocket_taken push(lua_State *L, struct mb_websocket *w, struct
 
 /* Returns whether the frame is a whole message, and all of it is in the handle's buffer. */
 static bool is_message(const struct mb_websocket *w) {
-  return w->frame.final && w->frame.opcode != MB_WEBSOCKET_CONTINUATION &&
+  return w->frame.final && !w->compressed && w->frame.opcode != MB_WEBSOCKET_CONTINUATION &&
          w->left == w->frame.length && there(w) == w->left;
 }
 
@@ -182,7 +247,7 @@ static enum mb_websocket_taken take_at_once(lua_State *L, struct mb_websocket *w
   if (w->frame.masked) mb_websocket_mask(bytes, bytes, size, w->frame.mask, 0);
   if (w->opcode == MB_WEBSOCKET_TEXT &&
       (!mb_utf8_take(&w->utf8, bytes, size) || !mb_utf8_is_whole(&w->utf8))) {
-    mb_websocket_break(L, w, MB_WEBSOCKET_NOT_UTF8, "a text that is no UTF-8");
+    mb_websocket_break(L, w, MB_WEBSOCKET_BAD_DATA, not_utf8);
     return MB_WEBSOCKET_ENDED;
   }
   w->left = 0;
@@ -190,8 +255,12 @@ static enum mb_websocket_taken take_at_once(lua_State *L, struct mb_websocket *w
 }
 
 static enum mb_websocket_taken end_message(lua_State *L, struct mb_websocket *w) {
+  if (w->compressed && !mb_websocket_inflate_end(w)) {
+    mb_websocket_break(L, w, MB_WEBSOCKET_BAD_DATA, "a compressed message without an end");
+    return MB_WEBSOCKET_ENDED;
+  }
   if (w->opcode == MB_WEBSOCKET_TEXT && !mb_utf8_is_whole(&w->utf8)) {
-    mb_websocket_break(L, w, MB_WEBSOCKET_NOT_UTF8, "a text that ends within a character");
+    mb_websocket_break(L, w, MB_WEBSOCKET_BAD_DATA, "a text that ends within a character");
     return MB_WEBSOCKET_ENDED;
   }
   return push(L, w, &w->message, mb_buf_len(&w->message));
@@ -205,7 +274,9 @@ enum mb_websocket_taken mb_websocket_take(lua_State *L, struct mb_websocket *w) 
     if (outcome == SHORT) return MB_WEBSOCKET_NEEDS;
     bool control = mb_websocket_is_control(w->frame.opcode);
     if (!control && is_message(w)) return take_at_once(L, w);
-    outcome = control ? take_control(w) : take_content(L, w);
+    outcome = control         ? take_control(w)
+              : w->compressed ? take_compressed(L, w)
+                              : take_content(L, w);
     if (outcome == BROKEN) return MB_WEBSOCKET_ENDED;
     if (outcome == SHORT) return MB_WEBSOCKET_NEEDS;
     if (outcome == AGAIN) continue;
