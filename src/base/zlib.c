@@ -6,7 +6,6 @@
 #ifdef MB_HAVE_ZLIB
 
 #include <dlfcn.h>
-#include <stdio.h>
 #include <string.h>
 
 #define ZLIB_CONST
@@ -48,21 +47,10 @@ struct mb_zlib {
   bool inflates;
 };
 
-/* Adds to a message of the loader's what helps. In a sandbox, too, it says that there is no such file. */
-static const char *explain(const char *message) {
-  static char text[512];
-  snprintf(text, sizeof text, "%s%s", message,
-           strstr(message, LIBRARY)
-               ? " (Debian has it in the package zlib1g; in a sandbox, require "
-                 "mb.websocket before the handler runs)"
-               : "");
-  return text;
-}
-
 const char *mb_zlib_load(void) {
   if (is_loaded) return NULL;
   void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-  if (!library) return explain(dlerror());
+  if (!library) return dlerror();
 #define FIND(function)                                       \
   *(void **)&zlib.of_##function = dlsym(library, #function); \
   if (!zlib.of_##function) return LIBRARY " lacks the function " #function;

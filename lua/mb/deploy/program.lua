@@ -35,13 +35,16 @@ local PARTS = {["mb.luasocket"] = "udp", ["mb.tarantool"] = "digest"}
 
 -- These words count as a field or a method, and as a whole string: as text they are common, as in "application/json".
 local MODULE = "a module in C"
-local NETTLE = "a library"
+local LIBRARY = "a library"
 local MEMBERS = {
-  ["mb.cookie"] = {names = set "sign verify csrf_token csrf_check", loads = NETTLE},
-  ["mb.crypto"] = {names = set "sha256 hmac_sha256", loads = NETTLE},
+  ["mb.cookie"] = {names = set "sign verify csrf_token csrf_check", loads = LIBRARY},
+  ["mb.crypto"] = {names = set "sha256 hmac_sha256", loads = LIBRARY},
   ["mb.reply"] = {names = set "json problem", loads = MODULE},
   ["moonbridge_http"] = {names = set "json", loads = MODULE},
 }
+
+-- The option of a method counts as the key of a table, too.
+local KEYS = {["moonbridge_http"] = {name = "deflate", loads = LIBRARY}}
 
 -- ---- the text ----
 
@@ -163,6 +166,10 @@ local function note_parts(parts, list, i, line)
   end
   for module, members in pairs(name and MEMBERS or {}) do
     if members.names[name] then parts[module] = parts[module] or {line(token), name, members.loads} end
+  end
+  local key = name or token.kind == "word" and is(list[i + 1], "=") and token.text
+  for module, option in pairs(KEYS) do
+    if key == option.name then parts[module] = parts[module] or {line(token), key, option.loads} end
   end
 end
 

@@ -1,5 +1,6 @@
 /* permessage-deflate (RFC 7692) of a WebSocket: what was agreed on, and messages that come and go compressed. */
 #include <errno.h>
+#include <string.h>
 
 #include "api/http/websocket.h"
 #include "base/log.h"
@@ -19,11 +20,18 @@ static lua_Integer number_of(const struct mb_websocket_terms *terms) {
          (terms->client.no_context_takeover ? CLIENT_FORGETS : 0);
 }
 
+/* In a sandbox, too, the loader says that there is no such file. */
+#define HINT                                                                                      \
+  " (Debian has it in the package zlib1g; in a sandbox, require mb.websocket before the handler " \
+  "runs)"
+
 /* Returns whether zlib is there. Says once in the life of a process why it is not. */
 static bool has_library(void) {
   static bool told;
   const char *why = mb_zlib_load();
-  if (why && !told) mb_log(LOG_WARNING, "websocket: messages are not compressed: %s", why);
+  if (why && !told)
+    mb_log(LOG_WARNING, "websocket: messages are not compressed: %s%s", why,
+           strstr(why, "libz.so") ? HINT : "");
   told = told || why;
   return !why;
 }
