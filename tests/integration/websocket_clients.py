@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """WebSockets with the clients of others: python3-websockets, Debian's ws for Node.js, and Chromium. Random sequences of
-messages come back; random frames, some of which break a rule, end as python3-websockets says that they have to."""
+messages come back, compressed or not; random frames, some of which break a rule, end as python3-websockets says that
+they have to."""
 
 import asyncio
 import codecs
+import itertools
 import os
 import random
 import subprocess
@@ -22,6 +24,7 @@ mbtest.need("systemd-socket-activate")
 try:
     import websockets
     from websockets.connection import State
+    from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
     from websockets.server import ServerConnection
 except ImportError:
     mbtest.bail("python3-websockets missing")
@@ -33,15 +36,21 @@ SEQUENCES = 10000 if mbtest.SLOWNESS <= 2 else 500
 PER_CONNECTION = 250
 MAX_MESSAGE = 70000
 
-PAGE = '''if request.path == "" then
+# Compresses at /deflate, with the options that are named behind it.
+PAGE = '''local asked, deflate = request.get_params, nil
+if request.path == "deflate" then
+  deflate = {no_context_takeover = asked.alone ~= nil, max_window_bits = tonumber(asked.bits), min_size = tonumber(asked.least)}
+end
+if request.path == "" then
   request:send_status(200) return request:send_data("<!DOCTYPE html><title>x</title>")
 end
 '''
 where = ("127.0.0.1", mbtest.free_port())
-OPTIONS = f'{{max_message = {MAX_MESSAGE}, protocols = {{"chat"}}}}'
+OPTIONS = f'{{max_message = {MAX_MESSAGE}, protocols = {{"chat"}}, deflate = deflate}}'
 host = mbhosts.SocketActivate(where, mbtest.script(source(PAGE + ECHO % OPTIONS)))
 mbtest.wait_listening(where)
 URL = f"ws://127.0.0.1:{where[1]}/ws"
+DEFLATE = f"ws://127.0.0.1:{where[1]}/deflate"
 
 SIZES = (0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 124, 125, 126, 127, 128)
 SIZES += (1000, 1024, 1025, 4095, 4096, 65535, 65536, MAX_MESSAGE)
@@ -69,14 +78,19 @@ def pieces(rnd, message):
 # ---- python3-websockets as the client ----
 
 
-async def sequences(rnd, count):
+async def sequences(rnd, count, url=URL, extension=None):
+    """Sends random messages, in fragments or not, and pings between them; all comes back. extension: how the client
+    compresses. Returns the value of Sec-WebSocket-Extensions that came."""
     how = {"ping_interval": None, "max_size": None, "compression": None, "subprotocols": ["chat"]}
-    async with websockets.connect(URL, **how) as ws:
+    before = []
+    async with websockets.connect(url, extensions=[extension] if extension else None, **how) as ws:
         equal(ws.subprotocol, "chat", "subprotocol")
         for number in range(count):
             sent, pongs = [], []
             for _ in range(rnd.randint(1, 4)):
-                message = any_message(rnd)
+                # What came before, too, finds something to refer to.
+                message = rnd.choice(before) if extension and before and rnd.random() < 0.4 else any_message(rnd)
+                before = [*before[-3:], message]
                 await ws.send(pieces(rnd, message) if rnd.random() < 0.5 else message)
                 sent.append(message)
                 if rnd.random() < 0.2:
@@ -90,6 +104,7 @@ async def sequences(rnd, count):
                 await pong
         await ws.close(3000 + count, "fin")
         equal((ws.close_code, ws.close_reason), (3000 + count, ""), "how it is closed")
+        return ws.response_headers.get("Sec-WebSocket-Extensions")
 
 
 @test(f"{SEQUENCES} random sequences of messages, in fragments, with pings between, come back to python3-websockets")
@@ -97,6 +112,22 @@ def _():
     rnd = random.Random(SEED)
     for _ in range(SEQUENCES // PER_CONNECTION):
         asyncio.run(asyncio.wait_for(sequences(rnd, PER_CONNECTION), RUN_MAX))
+
+
+SWITCH = (False, True)
+SERVER_BITS, CLIENT_BITS = (None, 8, 9, 12, 15), (None, True, 9, 15)  # zlib in the client cannot compress with 8
+
+
+@test("compressed sequences, with every combination of what python3-websockets can offer")
+def _():
+    rnd = random.Random(SEED)
+    options = ("", "least=0", "least=0&bits=9", "least=0&bits=15", "alone=1", "least=0&alone=1&bits=10")
+    for offer in itertools.product(SWITCH, SWITCH, SERVER_BITS, CLIENT_BITS):
+        url = f"{DEFLATE}?{rnd.choice(options)}"
+        with about(f"{offer}, {url}, MB_SEED={SEED}"):
+            extension = ClientPerMessageDeflateFactory(*offer)
+            answer = asyncio.run(asyncio.wait_for(sequences(rnd, 4, url, extension), RUN_MAX))
+            check(answer and answer.startswith("permessage-deflate"), f"the answer: {answer}")
 
 
 # ---- python3-websockets as the judge ----
@@ -207,7 +238,7 @@ def _():
 
 NODE = """
 const WebSocket = require("/usr/share/nodejs/ws");
-const ws = new WebSocket(process.argv[2], "chat", {perMessageDeflate: false});
+const ws = new WebSocket(process.argv[2], "chat", JSON.parse(process.argv[3]));
 const sent = ["Grüße", Buffer.from([0, 255]), "", Buffer.alloc(70000, 7)];
 let got = 0, pongs = 0;
 ws.on("open", () => { ws.ping("p"); sent.forEach((m) => ws.send(m)); ws.send("in ", {fin: false}); ws.send("two"); });
@@ -217,7 +248,7 @@ ws.on("message", (data, isBinary) => {
   if (isBinary != (typeof want != "string") || !data.equals(Buffer.from(want))) throw new Error("message " + got);
   if (++got > sent.length) ws.close(3005, "bye");
 });
-ws.on("close", (code) => console.log(ws.protocol, got, pongs, code));
+ws.on("close", (code) => console.log(ws.protocol, got, pongs, code, ws.extensions));
 """
 
 
@@ -227,8 +258,15 @@ def _():
     if not os.path.isdir("/usr/share/nodejs/ws"):
         mbtest.bail("node-ws missing")
     path = mbtest.write_file(mbtest.tmp("client.js"), NODE)
-    done = subprocess.run([node, path, URL], capture_output=True, timeout=DEADLINE, check=False)
-    equal((done.stdout, done.stderr), (b"chat 5 1 3005\n", b""), "what it says")
+    packed = b" permessage-deflate"
+    for url, options, want in (
+        (URL, '{"perMessageDeflate": false}', b""),
+        (DEFLATE, "{}", packed),
+        (DEFLATE + "?bits=15", '{"perMessageDeflate": {"serverMaxWindowBits": 8, "clientMaxWindowBits": 8}}', packed),
+        (DEFLATE + "?alone=1&least=0", '{"perMessageDeflate": {"threshold": 0}}', packed),
+    ):
+        done = subprocess.run([node, path, url, options], capture_output=True, timeout=DEADLINE, check=False)
+        equal((done.stdout.rstrip(), done.stderr), (b"chat 5 1 3005" + want, b""), url)
 
 
 BROWSER = """
@@ -242,7 +280,7 @@ return new Promise((resolve) => {
     if (got.length == sent.length) ws.close(3005, "bye");
   };
   const same = () => got.every((m, i) => String(m) == String(sent[i]));
-  ws.onclose = (e) => resolve([ws.protocol, got.length, same(), e.code, e.wasClean]);
+  ws.onclose = (e) => resolve([ws.protocol, got.length, same(), e.code, e.wasClean, ws.extensions]);
 });
 """
 
@@ -251,9 +289,13 @@ return new Promise((resolve) => {
 def _():
     browser = Browser()
     browser.open(f"http://127.0.0.1:{where[1]}/")
-    equal(browser.run(BROWSER, URL), ["chat", 5, True, 3005, True], "the same origin")
+    equal(browser.run(BROWSER, URL), ["chat", 5, True, 3005, True, ""], "the same origin")
+    packed = "permessage-deflate; client_max_window_bits=12"
+    equal(browser.run(BROWSER, DEFLATE), ["chat", 5, True, 3005, True, packed], "compressed")
+    packed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+    equal(browser.run(BROWSER, DEFLATE + "?alone=1&bits=15"), ["chat", 5, True, 3005, True, packed], "each message alone")
     browser.open(f"http://localhost:{where[1]}/")
-    equal(browser.run(BROWSER, URL)[1:2] + browser.run(BROWSER, URL)[3:], [0, 1006, False], "another origin")
+    equal(browser.run(BROWSER, URL)[1:2] + browser.run(BROWSER, URL)[3:5], [0, 1006, False], "another origin")
 
 
 mbtest.main()

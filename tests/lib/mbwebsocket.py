@@ -4,10 +4,12 @@
         peer.send(text("Hello"), close(1000))
         peer.gets((TEXT, b"Hello"), (CLOSE, b"\\x03\\xe8"))
 
-frame(), text(), binary(), ping(), pong() and close() make frames as bytes, masked unless told otherwise."""
+frame(), text(), binary(), ping(), pong() and close() make frames as bytes, masked unless told otherwise. Deflate is the
+client's half of permessage-deflate."""
 
 import contextlib
 import struct
+import zlib
 
 from mbhttp import good, request, served
 from mbtest import check, equal, local_pair
@@ -78,11 +80,43 @@ def upgrade(*headers, **how):
     return request(headers=(*usual, *headers), **how)
 
 
-class Peer:
-    """The client's end, behind the handshake."""
+END = b"\0\0\xff\xff"  # of each compressed message; it is not sent (RFC 7692, section 7.2.1)
+RSV1 = 0x40
+OFFER = "Sec-WebSocket-Extensions: permessage-deflate"
 
-    def __init__(self, client):
-        self.client = client
+
+class Deflate:
+    """Compresses and decompresses messages. forgets, server_forgets: each message stands alone."""
+
+    def __init__(self, bits=15, server_bits=15, forgets=False, server_forgets=False):
+        self.bits, self.server_bits, self.forgets, self.server_forgets = bits, server_bits, forgets, server_forgets
+        self.packer = self.unpacker = None
+
+    def pack(self, data):
+        if not self.packer or self.forgets:
+            self.packer = zlib.compressobj(wbits=-self.bits)
+        packed = self.packer.compress(data) + self.packer.flush(zlib.Z_SYNC_FLUSH)
+        good(packed.endswith(END), "zlib has ended the message")
+        return packed[:-4]
+
+    def unpack(self, data):
+        if not self.unpacker or self.server_forgets:
+            self.unpacker = zlib.decompressobj(wbits=-self.server_bits)
+        return self.unpacker.decompress(data + END)
+
+    def text(self, data, **how):
+        return text(self.pack(data.encode()), bits=RSV1, **how)
+
+    def binary(self, data, **how):
+        return binary(self.pack(data), bits=RSV1, **how)
+
+
+class Peer:
+    """The client's end, behind the handshake. deflate: a Deflate, if that was agreed on; sizes then has the size of each
+    payload that came compressed."""
+
+    def __init__(self, client, deflate=None):
+        self.client, self.deflate, self.sizes = client, deflate, []
 
     def send(self, *frames):
         self.client.send(b"".join(frames))
@@ -90,12 +124,18 @@ class Peer:
     def read(self):
         """Returns the opcode and the payload of the next frame, which has to be final and well-formed."""
         first, second = self.client.take(2, "in the head of a frame")
-        good(first & 0xF0 == 0x80 and not second & 0x80, f"a frame begins with {first:x} {second:x}")
+        compressed = self.deflate and first & RSV1 and first & 15 in (TEXT, BINARY)
+        bits = first & 0xF0 & ~(RSV1 if compressed else 0)
+        good(bits == 0x80 and not second & 0x80, f"a frame begins with {first:x} {second:x}")
         length = second
         if second >= 126:
             length = int.from_bytes(self.client.take(2 if second == 126 else 8, "in a length"), "big")
             good(length >= (126 if second == 126 else 65536), f"a length of {length} in {second}")
-        return first & 15, self.client.take(length, f"in a frame of {length} bytes")
+        data = self.client.take(length, f"in a frame of {length} bytes")
+        if compressed:
+            self.sizes.append(length)
+            data = self.deflate.unpack(data)
+        return first & 15, data
 
     def gets(self, *frames):
         for want in frames:
@@ -112,15 +152,18 @@ class Peer:
 
 
 @contextlib.contextmanager
-def opened(body, options="", headers=(), said=b"", pair=local_pair, **how):
+def opened(body, options="", headers=(), said=b"", pair=local_pair, deflate=None, **how):
     """Runs mb-handle with a handler on a connection, and makes a WebSocket of that. Gives (Peer, mbhandler.Handler).
-    said: bytes that come with the request. how: as for mbhttp.served()."""
+    said: bytes that come with the request. deflate: a Deflate, which is offered. how: as for mbhttp.served()."""
+    headers = [*headers, OFFER] if deflate else headers
     with served(body, options, pair, **how) as (client, server):
         client.send(upgrade(*headers) + said)
         response = client.response()
         equal((response.status, response.value("Sec-WebSocket-Accept")), (101, ACCEPT), f"the handshake: {response}")
         check(response.value("Upgrade") == "websocket" and response.connection() == ["upgrade"], response)
-        yield Peer(client), server
+        if deflate:
+            check(response.value("Sec-WebSocket-Extensions").startswith("permessage-deflate"), response)
+        yield Peer(client, deflate), server
 
 
 @contextlib.contextmanager
