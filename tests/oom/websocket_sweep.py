@@ -1,31 +1,35 @@
 #!/usr/bin/python3
 """A WebSocket where memory runs out at every point in turn, also in the middle of what is received and sent, while
 finalizers of the script receive and send: whole frames of whole messages come, in their order, and then a close or a
-reset; the status is 0 or 70."""
+reset; the status is 0 or 70. The same with messages that are compressed, each of which refers to those before it."""
 
 import os
 import sys
+import zlib
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
 from mbhttp import Captured, Malformed
 from mbtest import Child, check, equal, script, tcp_pair, test
-from mbwebsocket import BINARY, CLOSE, CONTINUATION, PONG, TEXT, Peer, binary, close, code, frame, ping, text, upgrade
+from mbwebsocket import (
+    BINARY, CLOSE, CONTINUATION, OFFER, PONG, RSV1, TEXT, Deflate, Peer, binary, close, code, frame, ping, text, upgrade,
+)  # fmt: skip
 from oomlib import HANDLE, HIT, LOG, POINTS_MAX, environment, note, points, report
 
 LARGE = b"x" * 150000
 
 # It loads everything before, and says "begun" then. With "trash", objects whose finalizers receive and send die all the
-# time; each makes its successor.
+# time; each makes its successor. With "deflate", everything is compressed.
 APP = script(r"""
 local http = require "moonbridge_http"
-local trashes, filled = ...
+local how, filled = ...
+local trashes, deflates = (how or ""):find("trash"), (how or ""):find("deflate")
 for _, name in ipairs {"blocked", "closing", "failure", "headers", "members", "websocket", "waiting"} do
   require("mb.http." .. name)
 end
 return http.generate_handler({drain_timeout = 0.2}, function(request)
-  local ws = request:upgrade_websocket {close_timeout = 0.2}
+  local ws = request:upgrade_websocket {close_timeout = 0.2, deflate = deflates and {min_size = 0} or false}
   print("begun")
   local function trash()
     setmetatable({}, {__gc = function()
@@ -62,6 +66,18 @@ SAID = b"".join(
         close(4000),
     )
 )
+DEFLATE = Deflate()
+PACKED = b"".join(
+    (
+        upgrade(OFFER),
+        DEFLATE.text("a"),
+        DEFLATE.text("b" * 3000),
+        binary((packed := DEFLATE.pack(LARGE))[:70], final=False, bits=RSV1) + ping(b"p") + frame(CONTINUATION, packed[70:]),
+        DEFLATE.binary(LARGE),
+        DEFLATE.text(""),
+        close(4000),
+    )
+)
 MESSAGES = [(TEXT, b"a"), (TEXT, b"b" * 3000), (BINARY, LARGE), (BINARY, LARGE), (TEXT, b"")]
 EXTRA = [(TEXT, b"from a finalizer"), (TEXT, b"taken by a finalizer"), (PONG, b"p")]
 
@@ -69,7 +85,7 @@ EXTRA = [(TEXT, b"from a finalizer"), (TEXT, b"taken by a finalizer"), (PONG, b"
 def run(env=(), options=(), arguments=()):
     client, conn = tcp_pair()
     with client, conn, open(LOG, "wb") as log:
-        client.send(SAID)
+        client.send(PACKED if "deflate" in "".join(arguments) else SAID)
         client.finish()
         child = Child([HANDLE, "--log-level", "info", *options, APP, *arguments], {0: conn, 1: log, 2: log}, dict(env))
         conn.close()
@@ -86,8 +102,9 @@ def frames_of(came):
     with Captured(came) as captured:
         if not captured.buffer:
             return None, []
-        status = captured.response().status
-        peer, frames = Peer(captured), []
+        response = captured.response()
+        status, packed = response.status, response.value("Sec-WebSocket-Extensions")
+        peer, frames = Peer(captured, Deflate() if packed else None), []
         while captured.buffer:
             try:
                 frames.append(peer.read())
@@ -95,12 +112,16 @@ def frames_of(came):
                 check("end of the output" in str(malformed), malformed)
                 frames.append(None)
                 captured.buffer = b""
+            except zlib.error as error:
+                raise mbtest.Failed(f"frame {len(frames)}: {error}") from None
         return status, frames
 
 
-def fault_of(result):
+def fault_of(result, arguments=()):
     """What is wrong with the end of a run, or None."""
     status, came, how = result
+    # There was no memory for the library: the client has compressed its messages nevertheless.
+    declined = "deflate" in "".join(arguments) and b"Sec-WebSocket-Extensions" not in came
     if status not in (0, 70):
         return f"status {status}"
     try:
@@ -114,6 +135,8 @@ def fault_of(result):
         if how != "reset" and status == 0:
             return "half a frame, and status 0"
     closes = [f for f in frames if f[0] == CLOSE]
+    if declined and closes == [(CLOSE, code(1002))] == frames:
+        return None
     if closes and (len(closes) > 1 or frames[-1] != closes[0]):
         return f"frames behind a close: {mbtest.short(frames)}"
     rest = iter(MESSAGES)
@@ -140,7 +163,7 @@ def begin(arguments):
 def sweep(mode, arguments=()):
     status, came, how = run(arguments=arguments)
     equal((status, how), (0, "eof"), f"with memory; log {log_text()}")
-    if not arguments:
+    if "trash" not in "".join(arguments):
         equal([f for f in frames_of(came)[1] if f[0] != PONG], [*MESSAGES, (CLOSE, code(4000))], "the frames")
     env = environment(mode, finalizers=mode == "once")
     first, faults, failures = begin(arguments), [], 0
@@ -151,7 +174,7 @@ def sweep(mode, arguments=()):
             check(n > first + 15, f"N = {n} was not hit: the shim does not work")
             break
         os.unlink(HIT)
-        note(faults, f"N = {n}", fault_of(result))
+        note(faults, f"N = {n}", fault_of(result, arguments))
         failures += result[0] == 70
     mbtest.diagnose(f"{n - first} points, {failures} with status 70")
     report(faults)
@@ -159,8 +182,11 @@ def sweep(mode, arguments=()):
 
 test("one allocation fails, each in turn")(lambda: sweep("once"))
 test("all from one allocation on fail, each in turn")(lambda: sweep("from"))
+test("one allocation fails, each in turn, with compression")(lambda: sweep("once", ("deflate",)))
+test("all from one allocation on fail, with compression")(lambda: sweep("from", ("deflate",)))
 test("one allocation fails, while finalizers receive and send")(lambda: sweep("once", ("trash",)))
 test("all from one allocation on fail, while finalizers receive and send")(lambda: sweep("from", ("trash",)))
+test("one allocation fails, with both")(lambda: sweep("once", ("deflate trash",)))
 
 
 @test("memory that is full of garbage, whose finalizers receive and send, is enough for all messages")
@@ -168,8 +194,9 @@ def _():
     faults, good = [], 0
     limit = 1500 * 1024
     for gap in range(4 * 1024, 400 * 1024, 8 * 1024):
-        result = run(options=[f"--memory-limit={limit}"], arguments=("trash", str(limit - gap)))
-        note(faults, f"gap {gap}", fault_of(result))
+        arguments = ("deflate trash" if gap // 8192 % 2 else "trash", str(limit - gap))
+        result = run(options=[f"--memory-limit={limit}"], arguments=arguments)
+        note(faults, f"gap {gap}", fault_of(result, arguments))
         good += result[0] == 0
     check(good > 10, f"enough in {good} runs")
     report(faults)
@@ -178,13 +205,13 @@ def _():
 @test("--memory-limit in steps, with finalizers and without")
 def _():
     faults, good = [], 0
-    for arguments in ((), ("trash",)):
+    for arguments in ((), ("trash",), ("deflate trash",)):
         for limit in points(300 * 1024, 8 * 1024):
             if limit > 1200 * 1024:
                 break
             result = run(options=[f"--memory-limit={limit}"], arguments=arguments)
             if "begun" in log_text():
-                note(faults, f"limit {limit} {arguments}", fault_of(result))
+                note(faults, f"limit {limit} {arguments}", fault_of(result, arguments))
                 good += result[0] == 0
     check(good > 0, "no limit is enough")
     report(faults)
