@@ -13,8 +13,8 @@ from mbhttp import PAIRS, answers, checked, replayed, request, served
 from mbsplit import by_bytes, in_pieces
 from mbtest import about, check, equal, test
 from mbwebsocket import (
-    BINARY, CLOSE, CONTINUATION, ECHO, KEY, OFFER, PING, PONG, TEXT, Peer, binary, close, code, echoing, frame, opened,
-    ping, pong, text, upgrade,
+    BINARY, CLOSE, CONTINUATION, ECHO, KEY, PING, PONG, TEXT, Peer, binary, close, code, echoing, frame, opened, ping,
+    pong, text, upgrade,
 )  # fmt: skip
 
 BYE = close(1000)
@@ -163,13 +163,6 @@ def _():
         ("{send_timeout = '1'}", "send_timeout"), ("{protocols = {}}", "protocols"),
         ("{protocols = 'a'}", "protocols"), ("{protocols = {'a b'}}", "protocols"),
         ("{protocols = {'a\\r\\nb: c'}}", "protocols"), ("{protocols = {1}}", "protocols"),
-        ("{deflate = 1}", "deflate"), ("{deflate = 'true'}", "deflate"), ("{deflate = {true}}", "deflate.1"),
-        ("{deflate = {level = 9}}", "deflate.level: expected true, false, or a table of max_window_bits"),
-        ("{deflate = {max_window_bits = 8}}", "deflate.max_window_bits"),
-        ("{deflate = {max_window_bits = 16}}", "deflate.max_window_bits"),
-        ("{deflate = {max_window_bits = 9.5}}", "deflate.max_window_bits"),
-        ("{deflate = {min_size = -1}}", "deflate.min_size"), ("{deflate = {min_size = false}}", "deflate.min_size"),
-        ("{deflate = {no_context_takeover = 1}}", "deflate.no_context_takeover"),
         ("{origins = {}}", "origins"), ("{origins = 'x'}", "origins"), ("{origins = 5}", "origins"),
     ):  # fmt: skip
         body += f"fails({{'upgrade_websocket', '{word}'}}, function() request:upgrade_websocket({option}) end)\n"
@@ -184,13 +177,10 @@ def _():
         "max_message = 0", "max_message = math.maxinteger", "ping_interval = 1e-9", "ping_interval = 1e300",
         "ping_interval = 1/0", "ping_interval = false", "close_timeout = 1e300", "close_timeout = false",
         "send_timeout = 1e300",
-        "send_timeout = false", "max_message = 1024.0", "deflate = false", "deflate = {}",
-        "deflate = {max_window_bits = 9.0, min_size = 0}", "deflate = {max_window_bits = 15, min_size = math.maxinteger}",
-        "deflate = {no_context_takeover = true, min_size = 5.0}",
+        "send_timeout = false", "max_message = 1024.0",
     ):  # fmt: skip
         with about(option):
             accepted(upgrade(), f"{{{option}}}")
-            accepted(upgrade(OFFER), f"{{{option}}}")
 
 
 @test("upgrade_websocket behind another response, or twice, is an error at the script's line")

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""permessage-deflate (RFC 7692) of a WebSocket, byte by byte: what is agreed on, messages and fragments, each rule broken
-once, bombs, memory, and where the library cannot be loaded. websocket_clients.py has the clients of others."""
+"""permessage-deflate (RFC 7692) of a WebSocket, byte by byte: its options, what is agreed on, messages and fragments,
+and each rule broken once. websocket_deflate_memory.py has what it takes, websocket_clients.py the clients of others."""
 
 import itertools
 import os
@@ -10,14 +10,13 @@ import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import mbpool
 import mbtest
-from mbhttp import Connection, answers, served, source
+from mbhttp import answers, checked, served
 from mbsplit import by_bytes, in_pieces
 from mbtest import about, check, equal, tcp_pair, test
 from mbwebsocket import (
-    BINARY, CLOSE, CONTINUATION, ECHO, OFFER, PING, PONG, RSV1, TEXT, Deflate, Peer, binary, close, code, frame, opened,
-    ping, text, upgrade,
+    BINARY, CLOSE, CONTINUATION, ECHO, PING, PONG, RSV1, TEXT, Deflate, Peer, close, code, frame, opened, ping,
+    text, upgrade,
 )  # fmt: skip
 
 SEED = int(os.environ.get("MB_SEED") or random.SystemRandom().randrange(1 << 30))
@@ -36,6 +35,30 @@ def echoing(wished="true", options="", deflate=None, **how):
 
 
 # ---- what is agreed on ----
+
+
+@test("a wrong option is an error that names it, its field and the script's line; what is at the end of a range is taken")
+def _():
+    body = ""
+    for option, word in (
+        ("1", "deflate: expected true, false, or a table of max_window_bits"), ("'true'", "deflate:"),
+        ("{true}", "deflate.1:"), ("{level = 9}", "deflate.level: expected true, false, or a table of max_window_bits"),
+        ("{max_window_bits = 8}", "deflate.max_window_bits:"), ("{max_window_bits = 16}", "deflate.max_window_bits:"),
+        ("{max_window_bits = 9.5}", "deflate.max_window_bits:"),
+        ("{max_window_bits = '9'}", "deflate.max_window_bits:"),
+        ("{min_size = -1}", "deflate.min_size:"), ("{min_size = false}", "deflate.min_size:"),
+        ("{no_context_takeover = 1}", "deflate.no_context_takeover:"),
+    ):  # fmt: skip
+        body += f"fails({{'upgrade_websocket', {word!r}}}, function()"
+        body += f" request:upgrade_websocket{{deflate = {option}}} end)\n"
+    checked(upgrade(), body)
+    for option in (
+        "{}", "{max_window_bits = 9.0, min_size = 0}", "{max_window_bits = 15, min_size = math.maxinteger}",
+        "{no_context_takeover = true, min_size = 5.0}",
+    ):  # fmt: skip
+        with about(option), opened(OPEN % option, deflate=Deflate()) as (peer, _):
+            peer.send(BYE)
+            peer.ends(GOODBYE)
 
 
 @test("the answer names what was agreed on, and ws.extensions, too; without the option it names nothing")
@@ -190,7 +213,7 @@ def _():
     eq({true}, {ws:send_binary(noise)})
     eq({true}, {ws:send_binary(noise:sub(1, 20000))})
     """
-    with opened(body, deflate=Deflate(), log="queued\n") as (peer, server):
+    with opened(body, deflate=Deflate()) as (peer, server):
         server.says("queued")
         noise = peer.read()[1]
         peer.gets((TEXT, b"a" * 200000), (BINARY, noise), (BINARY, noise[:20000]), GOODBYE)
@@ -274,111 +297,6 @@ def _():
     with echoing(options="max_message = 0", log=None) as (peer, _):
         peer.send(one(Deflate().pack(b"x")))
         peer.closed(1009)
-
-
-# ---- memory ----
-
-
-def peak(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM:"))
-
-
-@test("a bomb of 1000:1 ends with 1009, at the limit, and takes the memory of a message of that size")
-def _():
-    bomb = Deflate().pack(b"\0" * (100 << 20))
-    check(len(bomb) < 110000, f"{len(bomb)} bytes stand for 100 MiB")
-    grown = {}
-    for name, said, number in (
-        ("none", one(Deflate().pack(b"\0" * 1000), BINARY) + BYE, 1000),
-        ("a bomb", one(bomb, BINARY), 1009),
-        ("in fragments", one(bomb[:50000], BINARY, final=False) + frame(CONTINUATION, bomb[50000:]), 1009),
-    ):
-        body = OPEN % "true" + "while ws:receive() do end request.socket:read(1)"
-        with opened(body, deflate=Deflate(), pair=tcp_pair, log=None) as (peer, server):
-            peer.send(said)
-            equal(peer.read(), (CLOSE, code(number)), "the close")
-            grown[name] = peak(server.pid)
-    mbtest.diagnose(f"at most KiB: {grown}")
-    most = grown["none"] + 3000 * (3 if mbtest.SLOWNESS > 2 else 1)
-    check(max(grown.values()) < most, f"less than {most} KiB: {grown}")
-
-
-@test("memory is free again when a WebSocket has closed, though the script keeps its object")
-def _():
-    # Both directions of one cost 300 KiB: a dozen would not fit.
-    body = """
-    local http, kept = require "moonbridge_http", {}
-    local serve = http.generate_handler(function(request)
-      local ws = request:upgrade_websocket{deflate = {max_window_bits = 15}}
-      kept[#kept + 1] = ws
-      for message in ws:messages() do ws:send(message) end
-      ws:send("x")
-    end)
-    listen{min_fork = 1, max_fork = 1, memory_limit = 3000000,
-      connect = function(socket) serve(socket) return true end}
-    """
-    pool = mbpool.Pool(mbtest.script(body), "--log-level=info").ready()
-    message = "abc" * 100
-    for number in range(24):
-        with about(number), Connection(pool.where) as client:
-            client.send(upgrade(OFFER))
-            equal(client.response().value("Sec-WebSocket-Extensions"), "permessage-deflate", "the answer")
-            peer = Peer(client, Deflate())
-            peer.send(peer.deflate.text(message))
-            peer.gets((TEXT, message.encode()))
-            equal(len(peer.sizes), 1, "it comes back compressed")
-            peer.send(BYE)
-            peer.ends(GOODBYE)
-
-
-# ---- where the library cannot be loaded ----
-
-
-@test("it is loaded when a client offers to compress and the script wishes it, and not before")
-def _():
-    loaded = """
-    local function loaded()
-      for line in io.lines("/proc/self/maps") do if line:find("libz%.so") then return true end end
-      return false
-    end
-    """
-    for wished, headers in (("true", ()), ("false", (OFFER,)), ("true", (OFFER,))):
-        want = wished == "true" and headers
-        body = loaded + "assert(not loaded())" + OPEN % wished + "print(loaded()) ws:close()"
-        with opened(body, headers=headers, log=f"{'true' if want else 'false'}\n") as (peer, _):
-            peer.send(BYE)
-            peer.ends(GOODBYE)
-
-
-@test("in a sandbox, when mb.websocket is required before the handler; else messages are not compressed, and the log says why")
-def _():
-    handler = source(OPEN % "true" + "print(ws.extensions) ws:close()")
-    for before, want in (('require "mb.websocket"\n', "permessage-deflate\n"), ("", "in a sandbox, require mb.websocket before")):
-        with served(before + handler, args=["--sandbox=strict"], log=want) as (client, _):
-            client.send(upgrade(OFFER) + BYE)
-            response = client.response()
-            equal((response.status, response.value("Sec-WebSocket-Extensions") is None), (101, not before), response)
-            Peer(client).ends(GOODBYE)
-
-
-@test("in mb-handle-static messages are not compressed, and the log says once why")
-def _():
-    if mbtest.CHOSEN == mbtest.HANDLE or not os.access(mbtest.CHOSEN, os.X_OK):
-        return mbtest.diagnose("there is no mb-handle-static")
-    conn, theirs = tcp_pair()
-    log = mbtest.tmp("static.log")
-    with theirs, open(log, "wb") as out:
-        child = mbtest.Child([mbtest.CHOSEN, mbtest.script(source(ECHO % "{deflate = true}"))], {0: theirs, 2: out})
-    with Connection(conn) as client:
-        client.send(upgrade(OFFER) + text("x" * 100) + BYE)
-        response = client.response()
-        equal((response.status, response.value("Sec-WebSocket-Extensions")), (101, None), "the handshake")
-        Peer(client).ends((TEXT, b"x" * 100), GOODBYE)
-    equal(child.wait(), 0, "exit status")
-    said = mbtest.read_file(log)
-    check("websocket: messages are not compressed: mb-handle-static loads no modules in C" in said, said)
-    return None
 
 
 mbtest.main()

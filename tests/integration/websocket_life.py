@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
 from mbtest import DEADLINE, about, check, equal, local_pair, tcp_pair, test
-from mbwebsocket import CLOSE, PING, PONG, TEXT, binary, close, code, echoing, opened, ping, pong, text
+from mbwebsocket import BINARY, CLOSE, PING, PONG, TEXT, binary, close, code, echoing, opened, ping, pong, text
 
 BYE = close(1000)
 GOODBYE = (CLOSE, code(1000))
@@ -250,6 +250,25 @@ def _():
     body = "timeout(0.4, function()\n" + OPEN % "" + "ws:receive() end)"
     with opened(body, pair=tcp_pair, status=-signal.SIGALRM, log="timeout: time is up") as (peer, _):
         peer.client.nothing_more("reset")
+
+
+@test("a ping that a finalizer takes in the middle of a send is answered behind it")
+def _():
+    body = """
+    local ws = request:upgrade_websocket()
+    local large, answer = ("y"):rep(3000000), nil
+    collectgarbage() collectgarbage("stop")
+    for i = 1, 150 do local _ = ("x"):rep(10000) .. i end -- what the peer sends finds no room before that is collected
+    setmetatable({}, {__gc = function() answer = {ws:receive_nb()} end})
+    eq({true}, {ws:send_binary(large)})
+    print(answer and "in the middle")
+    repeat until ws:receive() == "end"
+    """
+    with opened(body, args=["--memory-limit=6400000"], log="in the middle\n") as (peer, _):
+        peer.send(ping(b"p"), binary(b"z" * 900000))
+        peer.gets((BINARY, b"y" * 3000000), (PONG, b"p"))
+        peer.send(text("end"), BYE)
+        peer.ends(GOODBYE)
 
 
 mbtest.main()

@@ -154,7 +154,7 @@ class Peer:
 @contextlib.contextmanager
 def opened(body, options="", headers=(), said=b"", pair=local_pair, deflate=None, **how):
     """Runs mb-handle with a handler on a connection, and makes a WebSocket of that. Gives (Peer, mbhandler.Handler).
-    said: bytes that come with the request. deflate: a Deflate, which is offered. how: as for mbhttp.served()."""
+    said: bytes that come with the request. deflate: a Deflate, for what is offered then. how: as for mbhttp.served()."""
     headers = [*headers, OFFER] if deflate else headers
     with served(body, options, pair, **how) as (client, server):
         client.send(upgrade(*headers) + said)
