@@ -77,7 +77,7 @@ def _():
     documented = set(re.findall(r"^\.It Fn ws:(\w+)", PAGE, re.MULTILINE))
     equal(documented, methods, "methods")
     attributes = re.findall(r"^\.It Va ws\.(\w+)", PAGE, re.MULTILINE)
-    body = "local ws = request:upgrade_websocket() ws.protocol = 1\n"
+    body = "local ws = request:upgrade_websocket() ws.protocol, ws.extensions = 1, 1\n"
     body += "".join(f"assert(type(ws.{name}) == 'function')\n" for name in methods)
     body += "ws:close() " + "".join(f"assert(ws.{name} ~= nil)\n" for name in attributes)
     with opened(body) as (peer, _):
@@ -88,7 +88,7 @@ def _():
         options = server.word().partition("expected ")[2].split(", ")
         peer.send(close(1000))
     equal(re.findall(r"^\.It Va ([a-z_]+)$", PAGE, re.MULTILINE), options, "options, in their order")
-    for value in ("The default is 5;", "The default is 1048576", "The default is 30;", "The default is 60;"):
+    for value in ("The default is 5;", "The default is 1048576", "The default is 30;", "The default is 60;", "The default is 12.", "The default is 64:"):
         equal(PAGE.count(value), 1, value)
 
 
