@@ -347,7 +347,7 @@ function actions.reset(request) request.socket:reset() end
 
 -- A WebSocket that sends back what comes. Its pings end the wait for a client that says nothing.
 function actions.websocket(request)
-  local ws, why = request:upgrade_websocket {max_message = 2000}
+  local ws, why = request:upgrade_websocket {max_message = 2000, deflate = {min_size = 0}}
   if not ws then return check(type(why) == "string", "a refusal without a reason") end
   refuses(request, "upgrade_websocket")
   for message, kind in ws:messages() do
