@@ -67,7 +67,7 @@ static long inflated(struct mb_zlib *z, const char *data, size_t size, size_t pi
 static void messages_come_back(void) {
   static const size_t sizes[] = {1, 2, 100, 5000, TEXT_SIZE, 1, 300, TEXT_SIZE};
   static const size_t pieces[] = {1, 2, 3, 7, 4096};
-  for (int bits = MB_ZLIB_BITS_MIN; bits <= MB_ZLIB_BITS_MAX; bits++) {
+  for (int bits = MB_ZLIB_BITS_MIN; bits <= MB_ZLIB_BITS_MAX; bits += (int)tap_step(4)) {
     struct mb_zlib *deflater = mb_zlib_deflater(&alloc, bits), *inflater[5];
     size_t sent = 0, wrong = 0, at = 0;
     for (int i = 0; i < 5; i++) inflater[i] = mb_zlib_inflater(&alloc, bits);
@@ -96,7 +96,7 @@ static void messages_come_back(void) {
 /* zlib has no window of 8 bits for what it compresses: the one of 9 bits must not be noticed. */
 static void eight_bits(void) {
   bool all = true;
-  for (size_t distance = 200; distance < 520; distance++) {
+  for (size_t distance = 200; distance < 520; distance += tap_step(50)) {
     struct mb_zlib *deflater = mb_zlib_deflater(&alloc, 8), *inflater = mb_zlib_inflater(&alloc, 8);
     struct mb_buf packed = MB_BUF_INIT;
     char data[1100];
@@ -212,7 +212,7 @@ static void memory(void) {
 static void memory_runs_out(void) {
   int made = 0, failed = 0, half = 0;
   bool tidy = true;
-  for (size_t limit = 1; limit < 80000; limit += 97) {
+  for (size_t limit = 1; limit < 80000; limit += 97 * tap_step(9)) {
     struct mb_buf packed = MB_BUF_INIT;
     alloc.limit = limit;
     struct mb_zlib *deflater = mb_zlib_deflater(&alloc, 12);
@@ -230,7 +230,7 @@ static void memory_runs_out(void) {
     mb_zlib_free(inflater);
     tidy = tidy && alloc.used == 0;
   }
-  tap_ok(made > 10 && failed > 100 && half > 10, "memory is enough %d times; not %d and %d times",
+  tap_ok(made > 10 && failed > 30 && half > 5, "memory is enough %d times; not %d and %d times",
          made, failed, half);
   tap_ok(tidy, "nothing is left behind");
 }
