@@ -20,8 +20,8 @@ end
 -- A token (RFC 9110, section 5.6.2), as a subprotocol is one.
 local function is_token(text) return text:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil end
 
--- What a table for the option deflate has. A window of 12 bits and its tables cost 32 KiB for what is sent; a message of
--- fewer bytes than 64 fits into one packet anyway.
+-- What a table for the option deflate has by default. A window of 12 bits and its tables cost 32 KiB for what is sent,
+-- one of 15 bits eight times as much. A message of fewer bytes than 64 fits into a packet anyway.
 local DEFLATE = {max_window_bits = 12, min_size = 64, no_context_takeover = false}
 
 local function is_size(value) return type(value) == "number" and value >= 0 and math.tointeger(value) ~= nil end

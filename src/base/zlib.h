@@ -1,7 +1,7 @@
 /*
- * Raw DEFLATE (RFC 1951) by zlib (Debian's zlib1g), one message after the other, as permessage-deflate has it (RFC 7692).
- * The library is loaded when it is first asked for: few scripts need it, and no start pays for it. mb-handle-static
- * cannot load it.
+ * Raw DEFLATE (RFC 1951) by zlib (Debian's zlib1g), one message after the other, as permessage-deflate has it
+ * (RFC 7692). The library is loaded when it is first asked for: few scripts need it, and no start pays for it.
+ * mb-handle-static cannot load it.
  */
 #ifndef MB_ZLIB_H
 #define MB_ZLIB_H
@@ -30,8 +30,8 @@ const char *mb_zlib_load(void);
  * Makes what compresses, or what decompresses. The library has been loaded. All memory is taken here: a call that
  * works on data needs no more.
  * alloc  accounts for the memory; has to live as long as the result
- * bits   of the window. zlib cannot compress with 8. It does not refer to more than 250 bytes with 9, so that 8 is done
- *        with 9 (its MIN_LOOKAHEAD)
+ * bits   of the window. zlib cannot compress with 8. With 9 it refers to the last 250 bytes at most (512 without its
+ *        MIN_LOOKAHEAD), so that 8 is done with 9
  * Returns NULL when memory has run out.
  */
 struct mb_zlib *mb_zlib_deflater(struct mb_alloc *alloc, int bits);

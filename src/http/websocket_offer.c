@@ -97,7 +97,7 @@ static bool add(struct mb_websocket_offer *offer, const struct parameter *p) {
   return false;
 }
 
-/* Reads an extension. Returns 1 when it is an offer that can be agreed to, 0 when it is not, -1 when it is malformed. */
+/* Reads an extension. Returns 1 when it is an offer that can be agreed to; 0 when it is not; -1: it is malformed. */
 static int read_one(struct mb_span element, struct mb_websocket_offer *ret) {
   struct mb_span name;
   struct parameter p;
@@ -125,14 +125,14 @@ static uint8_t least(unsigned a, unsigned b) { return (uint8_t)(a < b ? a : b); 
 void mb_websocket_agree(const struct mb_websocket_offer *offer, unsigned bits,
                         bool no_context_takeover, struct mb_websocket_terms *ret,
                         char answer[MB_WEBSOCKET_ANSWER_SIZE]) {
-  bool limits_server = offer->server_max_window_bits, limits_client = false;
+  bool limits_server = offer->server_max_window_bits;
   *ret = (struct mb_websocket_terms){
       .server = {offer->server_no_context_takeover || no_context_takeover, (uint8_t)bits},
       .client = {offer->client_no_context_takeover || no_context_takeover, MB_WEBSOCKET_BITS_MAX},
   };
   if (limits_server) ret->server.bits = least(offer->server_max_window_bits, bits);
   if (offer->client_max_window_bits) ret->client.bits = least(offer->client_max_window_bits, bits);
-  limits_client = ret->client.bits < MB_WEBSOCKET_BITS_MAX; /* 15 is what a client has anyway */
+  bool limits_client = ret->client.bits < MB_WEBSOCKET_BITS_MAX; /* which a client may use anyway */
   char server_bits[32] = "", client_bits[32] = "";
   if (limits_server)
     snprintf(server_bits, sizeof server_bits, "; server_max_window_bits=%u", ret->server.bits);

@@ -1,10 +1,10 @@
 /*
- * Fuzz harness for src/http/websocket_frame.c, websocket_offer.c, utf8_check.c and websocket_key.c, and src/base/zlib.c.
- * The first byte of the input says which side sends and whether messages may be compressed; the rest is a stream of
- * frames. A simple decoder has to agree, in whatever pieces the stream comes. Heads are written again as they were, masks
- * come off as they do byte by byte, and UTF-8 is what a naive decoder says it is. The same bytes are a list of offers, a
- * message to compress, and a compressed message: a simple reader agrees on the list, our answer is an offer of what it
- * says, the first comes back, and what comes of the other is the same in all pieces.
+ * Fuzz harness for src/http/websocket_frame.c, websocket_offer.c, utf8_check.c and websocket_key.c, and for
+ * src/base/zlib.c. The first byte of the input says which side sends and whether messages may be compressed; the rest is
+ * a stream of frames. A simple decoder has to agree, in whatever pieces the stream comes. Heads are written again as
+ * they were, masks come off as they do byte by byte, and UTF-8 is what a naive decoder says it is. The same bytes are a
+ * list of offers, a message to compress, and a compressed message: a simple reader agrees on the list, our answer is an
+ * offer of what it says, the first message comes back, and what comes of the other is the same in all pieces.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,7 +165,8 @@ static void check_key(struct mb_span key) {
 
 /* ---- offers ---- */
 
-/* Copies a list without blanks around marks, and without quotes around tokens. Returns whether it is well-formed so far. */
+/* Copies a list without blanks around marks, and with one quote before a quoted token. Returns whether it is well-formed
+ * so far. */
 static bool plain(struct mb_span list, char *to) {
   char mark = ',';
   bool quoted = false, gap = false;
@@ -300,7 +301,7 @@ static void check_offers(struct mb_span in) {
 
 enum { INFLATED_MAX = 1 << 16 };
 
-/* Decompresses a message in pieces, with so much room each time. Returns the verdict; *ret_size gets what came of it. */
+/* Decompresses a message in pieces, with so much room each time. *ret_size gets the size of what came of it. */
 static enum verdict inflated(struct mb_span in, enum fuzz_split split, size_t room, char *to,
                              size_t *ret_size) {
   static struct mb_alloc alloc;

@@ -65,7 +65,7 @@ int mb_websocket_agree_on(lua_State *L) {
   return 2;
 }
 
-/* Reads the terms at an index, and behind them the size from which on messages are compressed; nil: nothing was agreed. */
+/* Reads the terms at an index, and behind them the size from which on messages are compressed. nil: there are none. */
 void mb_websocket_set_terms(lua_State *L, int index, struct mb_websocket *w) {
   if (lua_isnoneornil(L, index)) return;
   lua_Integer terms = luaL_checkinteger(L, index);
