@@ -1,10 +1,11 @@
 /*
  * Fuzz harness for src/http/websocket_frame.c, websocket_offer.c, utf8_check.c and websocket_key.c, and for
- * src/base/zlib.c. The first byte of the input says which side sends and whether messages may be compressed; the rest is
- * a stream of frames. A simple decoder has to agree, in whatever pieces the stream comes. Heads are written again as
- * they were, masks come off as they do byte by byte, and UTF-8 is what a naive decoder says it is. The same bytes are a
- * list of offers, a message to compress, and a compressed message: a simple reader agrees on the list, our answer is an
- * offer of what it says, the first message comes back, and what comes of the other is the same in all pieces.
+ * src/base/zlib.c. The first byte of the input says which side sends and whether messages may be compressed; the rest
+ * is a stream of frames. A simple decoder has to agree, in whatever pieces the stream comes. Heads are written again
+ * as they were, masks come off as they do byte by byte, and UTF-8 is what a naive decoder says it is. The same bytes
+ * are a list of offers, a message to compress, and a compressed message: a simple reader agrees on the list, our
+ * answer is an offer of what it says, the first message comes back, and what comes of the other is the same in all
+ * pieces.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,8 +166,10 @@ static void check_key(struct mb_span key) {
 
 /* ---- offers ---- */
 
-/* Copies a list without blanks around marks, and with one quote before a quoted token. Returns whether it is well-formed
- * so far. */
+/*
+ * Copies a list without blanks around marks, and with one quote before a quoted token. Returns whether it is
+ * well-formed.
+ */
 static bool plain(struct mb_span list, char *to) {
   char mark = ',';
   bool quoted = false, gap = false;
