@@ -4,6 +4,7 @@ frames up to a point and an end; never a hang, and never bytes in the wrong plac
 
 import contextlib
 import os
+import random
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
@@ -13,14 +14,15 @@ from mbhttp import Captured, Malformed, source
 from mbshim import FAULTS_MAX, HIT, LOG, points
 from mbtest import HANDLE, Failed, about, check, equal, main, read_file, script, test, without_ends
 from mbwebsocket import (
-    BINARY, CLOSE, CONTINUATION, ECHO, PONG, TEXT, Peer, binary, close, code, frame, ping, text, upgrade,
+    BINARY, CLOSE, CONTINUATION, ECHO, OFFER, PONG, RSV1, TEXT, Deflate, Peer, binary, close, code, frame, ping, text,
+    upgrade,
 )  # fmt: skip
 
 LARGE = bytes(range(256)) * 1200
 
 # The rules hold from the handshake on.
 RULES = 'assert(io.open("/faultio/" .. rules)):close()\n'
-HANDLER = (ECHO % "{close_timeout = 0.3}").replace("if not ws", RULES + "if not ws")
+HANDLER = (ECHO % "{close_timeout = 0.3, deflate = true}").replace("if not ws", RULES + "if not ws")
 APP = script("local rules = ...\n" + source(HANDLER, "drain_timeout = 0.2"))
 SAID = b"".join(
     (
@@ -37,11 +39,26 @@ SAID = b"".join(
 MESSAGES = [(TEXT, b"a"), (BINARY, LARGE), (TEXT, b"b" * 2000 + b"c" * 2000), (BINARY, LARGE), (TEXT, b"")]
 MESSAGES += [(CLOSE, code(4000))]
 
+# The same, compressed, with what hardly becomes smaller.
+NOISE = random.Random(1).randbytes(60000)
 
-def run(transport, rules, **more):
+
+def packed():
+    deflate = Deflate()
+    frames = [upgrade(OFFER), deflate.text("a"), ping(b"p"), deflate.binary(NOISE)]
+    data = deflate.pack(b"b" * 2000 + b"c" * 2000)
+    frames += [text(data[:9], bits=RSV1, final=False), frame(CONTINUATION, data[9:])]
+    return b"".join([*frames, deflate.binary(NOISE), deflate.text(""), close(4000)])
+
+
+PACKED = packed()
+PACKED_MESSAGES = [(opcode, NOISE if data == LARGE else data) for opcode, data in MESSAGES]
+
+
+def run(transport, rules, said=SAID, **more):
     """(status, what came, how it ended) of a conversation under these rules."""
     before = cpu_seconds()
-    child, came, how = TRANSPORTS[transport]([HANDLE, "--log-level", "info", APP, rules], SAID, environment(**more))
+    child, came, how = TRANSPORTS[transport]([HANDLE, "--log-level", "info", APP, rules], said, environment(**more))
     try:
         status = child.wait()
     except Failed:
@@ -53,15 +70,16 @@ def run(transport, rules, **more):
     return status, came, how
 
 
-def judge(result, statuses=(0,)):
+def judge(result, statuses=(0,), messages=MESSAGES):
     """Checks what came. Returns how many of the messages."""
     status, came, how = result
     check(status in statuses, f"status {status}, {how}; log: {without_ends(read_file(LOG))[-800:]!r}")
     if how == "reset" and not came:  # a client that is still sending learns of the reset first
         return 0
     with Captured(came) as captured:
-        equal(captured.response().status, 101, "the handshake")
-        peer, count = Peer(captured), 0
+        response = captured.response()
+        equal(response.status, 101, "the handshake")
+        peer, count = Peer(captured, Deflate() if response.value("Sec-WebSocket-Extensions") else None), 0
         while captured.buffer:
             try:
                 got = peer.read()
@@ -70,10 +88,10 @@ def judge(result, statuses=(0,)):
                 break
             if got == (PONG, b"p"):
                 continue
-            if got[0] == CLOSE and got != MESSAGES[-1]:
+            if got[0] == CLOSE and got != messages[-1]:
                 check(status == 70 and not captured.buffer, f"{got} with status {status}")
                 break
-            check(count < len(MESSAGES) and got == MESSAGES[count], f"message {count}: {got[0]}, {len(got[1])} bytes")
+            check(count < len(messages) and got == messages[count], f"message {count}: {got[0]}, {len(got[1])} bytes")
             count += 1
     return count
 
@@ -99,6 +117,10 @@ for _weather, _rules in WEATHERS.items():
             with about(transport):
                 result = run(transport, rules)
                 equal((result[2], judge(result)), ("eof", len(MESSAGES)), "the end, and messages")
+        with about("compressed"):
+            result = run("TCP", rules, PACKED)
+            count = judge(result, messages=PACKED_MESSAGES)
+            equal((result[2], count), ("eof", len(MESSAGES)), "the end, and messages")
 
 
 def sweep(rule, statuses=(0,)):
