@@ -44,7 +44,7 @@ def _():
             equal(peer.read(), (CLOSE, code(number)), "the close")
             grown[name] = peak(server.pid)
     mbtest.diagnose(f"at most KiB: {grown}")
-    most = grown["none"] + 3000 * (3 if mbtest.SLOWNESS > 2 else 1)
+    most = grown["none"] + (20000 if mbtest.is_sanitized() or mbtest.VALGRIND else 3000)
     check(max(grown.values()) < most, f"less than {most} KiB: {grown}")
 
 
