@@ -51,7 +51,8 @@ int mb_zlib_deflate(struct mb_zlib *z, const char *data, size_t size, struct mb_
  * Decompresses a piece of a message. A block that is called the last may be followed by others (RFC 7692, section
  * 7.2.3.4).
  * ret_used  gets how many bytes of data were used: not all of them when there is no room
- * ret_made  gets how many bytes were put at `to`; when that is all the room, there may be more, even without data
+ * ret_made  gets how many bytes were put at `to`. When there was no room for more, a call with the next piece, such as
+ *           the end of the message, puts the rest first
  * Returns 0; -EBADMSG when that is not DEFLATE; or -ENOMEM.
  */
 int mb_zlib_inflate(struct mb_zlib *z, const char *data, size_t size, char *to, size_t room,

@@ -15,8 +15,8 @@ from mbhttp import answers, checked, served
 from mbsplit import by_bytes, in_pieces
 from mbtest import about, check, equal, tcp_pair, test
 from mbwebsocket import (
-    BINARY, CLOSE, CONTINUATION, ECHO, PING, PONG, RSV1, TEXT, Deflate, Peer, close, code, frame, opened, ping,
-    text, upgrade,
+    BINARY, CLOSE, CONTINUATION, ECHO, PING, PONG, RSV1, TEXT, Deflate, Peer, binary, close, code, frame, opened,
+    ping, text, upgrade,
 )  # fmt: skip
 
 SEED = int(os.environ.get("MB_SEED") or random.SystemRandom().randrange(1 << 30))
@@ -151,8 +151,10 @@ def _():
         peer.gets(hello, hello, hello)
         check(peer.sizes[:2] == [7, 5] and peer.sizes[2] <= 5, f"what comes back is compressed as well: {peer.sizes}")
         peer.send(text(b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", bits=RSV1), text(AGAIN, bits=RSV1))  # BFINAL
-        peer.send(text(b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", bits=RSV1), BYE)  # two blocks
-        peer.ends(hello, hello, hello, GOODBYE)
+        peer.send(text(b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", bits=RSV1))  # two blocks
+        peer.gets(hello, hello, hello)
+        peer.send(text(b"\0", bits=RSV1), text(""), text(AGAIN, bits=RSV1), BYE)
+        peer.ends((TEXT, b""), (TEXT, b""), hello, GOODBYE)
 
 
 @test("no_context_takeover: each message stands alone, in both directions")
@@ -168,6 +170,18 @@ def _():
     with echoing("{no_context_takeover = true}", log=None) as (peer, _):  # who refers to one before it breaks a promise
         peer.send(text(HELLO, bits=RSV1), text(AGAIN, bits=RSV1))
         peer.ends((TEXT, b"Hello"), (CLOSE, code(1007)))
+
+
+@test("a client that refers to more than the window that was agreed on breaks its promise")
+def _():
+    data = random.Random(SEED).randbytes(2000)
+    packed = Deflate().pack(data + data[:300])
+    for bits, number in ((9, 1007), (11, 1000)):
+        offer = f"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits={bits}"
+        with opened(ECHO % "{deflate = {max_window_bits = 15}}", headers=[offer], log=None) as (peer, _):
+            peer.deflate = Deflate()
+            peer.send(binary(packed, bits=RSV1), BYE)
+            peer.ends(*[(BINARY, data + data[:300])] * (number == 1000), (CLOSE, code(number)))
 
 
 @test("what is sent: from min_size on, by each method, with the first bit and without the end of zlib")
@@ -257,6 +271,8 @@ BROKEN = [
     (1007, one(Deflate().pack(b"a" * 400 + b"\xed\xa0\x80"), final=False), NOT_UTF8),
     (1007, one(Deflate().pack(b"abc\xe2\x82")), "a text that ends within a character"),
     # ours
+    (1009, binary(b"x" * 1025), TOO_LARGE),
+    (1009, binary(b"x" * 1024, final=False) + frame(CONTINUATION, b"x"), TOO_LARGE),
     (1009, one(BOMB, BINARY), TOO_LARGE),
     (1009, one(BOMB, BINARY, final=False), TOO_LARGE),
     (1009, one(Deflate().pack(b"x" * 2000) + b"\xff" * 100, BINARY), TOO_LARGE),
@@ -281,10 +297,26 @@ def _():
         peer.closed(1002)
 
 
+@test("messages that end where the room for them does, also when they are much larger than on the wire")
+def _():
+    noise = random.Random(SEED).randbytes(10000).hex().encode()
+    for more in (0, 1, 100, 257, 258):
+        with echoing() as (peer, _):
+            for size in (1024, 2048, 4096, 8192, 65536):
+                data = b"\0" * (size + more)
+                peer.send(peer.deflate.binary(data))
+                peer.gets((BINARY, data))
+            peer.send(peer.deflate.binary(noise[: 20000 - more]), BYE)
+            peer.ends((BINARY, noise[: 20000 - more]), GOODBYE)
+
+
 @test("max_message counts bytes of the message, and not those on the wire")
 def _():
     noise = random.Random(SEED).randbytes(1024)
     packed = Deflate().pack(noise)
+    with echoing(options="max_message = 1024") as (peer, _):
+        peer.send(one(packed[:600], BINARY, final=False), frame(CONTINUATION, packed[600:]), BYE)
+        peer.ends((BINARY, noise), GOODBYE)
     check(len(packed) > 1024, "noise does not become smaller")
     for data, whole in ((packed, noise), (BOMB[:-1], None), (Deflate().pack(b"\0" * 1024), b"\0" * 1024)):
         if whole:

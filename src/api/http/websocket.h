@@ -47,7 +47,6 @@ struct mb_websocket {
   struct mb_websocket_side ours, theirs;
   uint64_t min_size;                   /* a message of fewer bytes goes as it is */
   bool compressed;                     /* the message that comes */
-  bool has_more;                       /* the inflater had no room for all that it has */
   unsigned char tail;                  /* how many bytes of the end that was left out were added */
   struct mb_zlib *inflater, *deflater; /* NULL: not in use */
   struct mb_buf packed;                /* the message that is being sent */

@@ -102,7 +102,6 @@ enum mb_websocket_inflated mb_websocket_inflate(lua_State *L, struct mb_websocke
   int r = mb_zlib_inflate(w->inflater, data, size, to, room, ret_used, ret_made);
   if (r == -ENOMEM) mb_state_no_memory(L);
   mb_buf_added(&w->message, *ret_made);
-  w->has_more = *ret_made == room;
   return r < 0 ? MB_WEBSOCKET_NO_DEFLATE : MB_WEBSOCKET_INFLATED;
 }
 

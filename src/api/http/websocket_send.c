@@ -101,11 +101,6 @@ static const char *packed(struct mb_websocket *w, const char *data,
   return mb_buf_bytes(&w->packed);
 }
 
-static void end_sending(struct mb_websocket *w) {
-  w->sending = false;
-  mb_websocket_deflate_done(w);
-}
-
 /* Puts a copy of the message with a mask on it in the place of the message at an index. */
 static const char *masked(lua_State *L, int index, const struct mb_websocket_frame *frame,
                           const char *data) {
@@ -215,8 +210,9 @@ static int send_waiting(lua_State *L, uint8_t opcode) {
     }
     waited = !moved;
   }
+  mb_websocket_deflate_done(w);
   if (!takes_output(w)) return push_failure(L, w);
-  end_sending(w);
+  w->sending = false;
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -250,7 +246,8 @@ static bool send_queued(lua_State *L, struct mb_websocket *w, int index, uint8_t
     }
     break;
   }
-  end_sending(w);
+  w->sending = false;
+  mb_websocket_deflate_done(w);
   return takes_output(w);
 }
 

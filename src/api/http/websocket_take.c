@@ -64,7 +64,6 @@ static enum outcome begin_frame(lua_State *L, struct mb_websocket *w) {
     w->opcode = frame.opcode;
     w->utf8 = (struct mb_utf8){0};
     w->compressed = frame.compressed;
-    w->has_more = false;
     w->tail = 0;
   }
   return WHOLE;
@@ -142,7 +141,7 @@ static enum outcome take_compressed(lua_State *L, struct mb_websocket *w) {
   for (;;) {
     size_t n = there(w), used;
     enum outcome outcome;
-    if (n > 0 || w->has_more) {
+    if (n > 0) {
       if (n > sizeof piece) n = sizeof piece;
       copy(w, piece, n);
       outcome = take_piece(L, w, piece, n, &used);
