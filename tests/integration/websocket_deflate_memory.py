@@ -61,7 +61,7 @@ def _():
       local drops = request.path == "drop"
       if not drops then kept[#kept + 1] = ws end
       for message in ws:messages() do
-        ws:send(message)
+        if request.path == "end" then ws:send_call(function() end, message) else ws:send(message) end
         if drops then return request.socket:close() end
       end
     end)
