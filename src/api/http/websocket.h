@@ -47,7 +47,7 @@ struct mb_websocket {
   struct mb_websocket_side ours, theirs;
   uint64_t min_size;                   /* a message of fewer bytes goes as it is */
   bool compressed;                     /* the message that comes */
-  unsigned char tail;                  /* how many bytes of the end that was left out were added */
+  unsigned char tail;                  /* bytes taken of the end that each has and that is not sent */
   struct mb_zlib *inflater, *deflater; /* NULL: not in use */
   struct mb_buf packed;                /* the message that is being sent */
 
@@ -104,7 +104,7 @@ void mb_websocket_set_terms(lua_State *L, int index, struct mb_websocket *w);
 /* What has become of a piece of a compressed message. */
 enum mb_websocket_inflated {
   MB_WEBSOCKET_INFLATED,
-  MB_WEBSOCKET_DISTURBED, /* finalizers have run, and may have received: nothing is done, look at everything again */
+  MB_WEBSOCKET_DISTURBED,  /* nothing is done: finalizers have run, and may have received */
   MB_WEBSOCKET_NO_DEFLATE, /* the message is broken */
 };
 
@@ -117,7 +117,7 @@ enum mb_websocket_inflated mb_websocket_inflate(lua_State *L, struct mb_websocke
                                                 const char *data, size_t size, size_t *ret_used,
                                                 size_t *ret_made);
 
-/* Returns whether all of a message has been decompressed that was added as its tail. */
+/* A whole message and the tail have been taken. Returns whether they end where a message has to end. */
 bool mb_websocket_inflate_end(struct mb_websocket *w);
 
 /*
