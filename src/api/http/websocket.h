@@ -45,9 +45,9 @@ struct mb_websocket {
   /* permessage-deflate (RFC 7692). */
   bool deflates; /* it was agreed on; what follows is zeros without it */
   struct mb_websocket_side ours, theirs;
-  uint64_t min_size;                   /* a message of fewer bytes goes as it is */
-  bool compressed;                     /* the message that comes */
-  unsigned char tail;                  /* bytes taken of the end that each has and that is not sent */
+  uint64_t min_size;  /* a message of fewer bytes goes as it is */
+  bool compressed;    /* the message that comes */
+  unsigned char tail; /* bytes taken of the end that each has and that is not sent */
   struct mb_zlib *inflater, *deflater; /* NULL: not in use */
   struct mb_buf packed;                /* the message that is being sent */
 
