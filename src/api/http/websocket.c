@@ -133,7 +133,17 @@ static int accept_key(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"accept", accept_key}, {"over", over}, {NULL, NULL}};
+/* core.is_text(data): returns whether a string is UTF-8, as a text message is. */
+static int is_text(lua_State *L) {
+  struct mb_utf8 utf8 = {0};
+  size_t size;
+  const char *data = luaL_checklstring(L, 1, &size);
+  lua_pushboolean(L, mb_utf8_take(&utf8, data, size) && mb_utf8_is_whole(&utf8));
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"accept", accept_key}, {"is_text", is_text}, {"over", over}, {NULL, NULL}};
 
 int mb_websocket_open(lua_State *L) {
   luaL_newlib(L, functions);
