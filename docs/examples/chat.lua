@@ -58,8 +58,8 @@ local function serve(ws, name)
     local line = ready[feed_socket] and news().payload
     if line and not known[line] then show(line) end
     local text, kind = ws:receive_nb()
-    if kind == "binary" then ws:close(1003) elseif text then say(client, name .. ": " .. text) end
-  until not text and kind ~= "block"
+    if kind == "text" then say(client, name .. ": " .. text) elseif kind == "binary" then ws:close(1003) end
+  until kind ~= "text" and kind ~= "block"
   say(client, name .. " has gone")
 end
 
