@@ -50,11 +50,11 @@ r:get("/notes/:id", function(request, params) send(request, params, 200) end)
 r:post("/notes", change("INSERT INTO notes (text) VALUES (:text)", 201))
 r:put("/notes/:id", change("UPDATE notes SET text = :text, version = version + 1 WHERE id = :id AND etag = :seen", 200))
 r:delete("/notes/:id", change("DELETE FROM notes WHERE id = :id AND etag = :seen", 204))
-listen{
-  sandbox = "strict",
+listen{sandbox = "strict",
   prepare = function()
     db = assert(sqlite.sqlite3():connect(PATH, BUSY_MILLISECONDS))
-    row("PRAGMA journal_mode = WAL")
+    -- Readers and a writer at once. SQLite does not wait here when others set the same file up.
+    while select(2, db:execute("PRAGMA journal_mode = WAL")) == "LuaSQL: database is locked" do end
     sql([[CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT, version INTEGER DEFAULT 1,
       etag TEXT AS ('"' || version || '"'))]])
   end,

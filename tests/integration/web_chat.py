@@ -98,6 +98,21 @@ def _():
     check("stack traceback" not in chat.text() and "sandbox: " not in chat.text(), chat.text())
 
 
+@test("chat: what comes both among the lines that were kept and by the subscription is heard once")
+def _():
+    with mbtest.Client(("127.0.0.1", REDIS_PORT)) as keeper:
+        line = "0123456789abcdefOnce"
+        keeper.send(f"RPUSH chat {line}\r\n")
+        check(keeper.line().startswith(":"), "kept")
+        with Member("Ann") as ann:
+            equal(ann.until("Ann has come").count("Once"), 1, "what was kept")
+            for more in (line, line.replace("0", "1")):
+                keeper.send(f"PUBLISH chat {more}\r\n")
+                keeper.line()
+            ann.send(text("."))
+            equal(ann.until("Ann: .").count("Once"), 1, "of two, the other one")
+
+
 @test("chat: a name that is none, what is no text, what is too long, a request for no WebSocket")
 def _():
     for name, number in (("", 1008), ("a:b", 1008), ("a\nb", 1008), ("x" * 41, 1008), (b"\xff", 1007), ("x" * 2001, 1009)):
