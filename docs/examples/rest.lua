@@ -4,7 +4,8 @@
 -- Try it: mb-handle --serve rest.lua /tmp/notes.db; curl -i --json '{"text": "buy tea"}' http://127.0.0.1:8080/notes
 
 local http, router, reply = require "moonbridge_http", require "mb.router", require "mb.reply"
-local cjson, sqlite = require "cjson", require "luasql.sqlite3"
+local sqlite = require "luasql.sqlite3"
+require "cjson" -- for request:json, which cannot load it once the process is locked
 local PATH, BODY_BYTES, BUSY_MILLISECONDS = ... or "/var/lib/mb/notes.db", 65536, 5000
 local NOTE = "json_object('id', id, 'text', text, 'version', version)"
 local LIST = "SELECT json_group_array(" .. NOTE .. ") FROM (SELECT * FROM notes ORDER BY id DESC LIMIT 100)"
@@ -50,7 +51,8 @@ r:get("/notes/:id", function(request, params) send(request, params, 200) end)
 r:post("/notes", change("INSERT INTO notes (text) VALUES (:text)", 201))
 r:put("/notes/:id", change("UPDATE notes SET text = :text, version = version + 1 WHERE id = :id AND etag = :seen", 200))
 r:delete("/notes/:id", change("DELETE FROM notes WHERE id = :id AND etag = :seen", 204))
-listen{sandbox = "strict",
+listen{
+  sandbox = "strict",
   prepare = function()
     db = assert(sqlite.sqlite3():connect(PATH, BUSY_MILLISECONDS))
     -- Readers and a writer at once. SQLite does not wait here when others set the same file up.
@@ -58,7 +60,5 @@ listen{sandbox = "strict",
     sql([[CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT, version INTEGER DEFAULT 1,
       etag TEXT AS ('"' || version || '"'))]])
   end,
-  connect = http.generate_handler(r, {on_error = function(_, status, message)
-    return cjson.encode {status = status, title = message}, "application/problem+json"
-  end})
+  connect = http.generate_handler(r, {on_error = reply.problems})
 }
