@@ -19,7 +19,7 @@ r:get("/chat.js", function(request)
     const show = (text) => {
       document.querySelector("ul").append(Object.assign(document.createElement("li"), {textContent: text}));
     };
-    socket.onopen = () => socket.send(prompt("Your name?"));
+    socket.onopen = () => socket.send(prompt("Your name?") || "somebody");
     socket.onmessage = (event) => show(event.data);
     socket.onclose = (event) => show("The end. " + event.reason);
     form.onsubmit = () => { socket.send(form.elements[0].value); form.reset(); return false; };

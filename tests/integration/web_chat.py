@@ -70,9 +70,11 @@ class Member(Peer):
 def _():
     for target, part in (("/", b'src="chat.js"'), ("/chat.js", b"new WebSocket")):
         check(part in ask(chat, "GET", target).body, target)
-    with Member("Ann") as ann, Member("Jürgen") as juergen:
-        ann.until("Jürgen has come")
-        juergen.until("Jürgen has come")
+    with Member("Ann") as ann:
+        ann.hears("Ann has come")
+        juergen = Member("Jürgen")
+        juergen.hears("Ann has come", "Jürgen has come")
+        ann.hears("Jürgen has come")
         ann.send(text("a"), text("a"), text("two\r\nlines: \0 <b>"))
         juergen.send(text("x" * 1900))
         heard = [ann.read()[1].decode() for _ in range(4)]
@@ -106,13 +108,13 @@ def _():
         line = "0123456789abcdefOnce"
         keeper.send(f"RPUSH chat {line}\r\n")
         check(keeper.line().startswith(":"), "kept")
-        with Member("Ann") as ann:
-            equal(ann.until("Ann has come").count("Once"), 1, "what was kept")
+        with Member("Eve") as eve:
+            equal(eve.until("Eve has come").count("Once"), 1, "what was kept")
             for more in (line, line.replace("0", "1")):
                 keeper.send(f"PUBLISH chat {more}\r\n")
                 keeper.line()
-            ann.send(text("."))
-            equal(ann.until("Ann: .").count("Once"), 1, "of two, the other one")
+            eve.send(text("."))
+            equal(eve.until("Eve: .").count("Once"), 1, "of two, the other one")
 
 
 @test("chat: a name that is none, what is no text, what is too long, a request for no WebSocket")
