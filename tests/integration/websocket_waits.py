@@ -15,7 +15,7 @@ import mbhandler
 import mbpool
 import mbtest
 from mbhttp import Connection, request, served, source
-from mbtest import about, check, equal, local_pair, tcp_pair, test
+from mbtest import about, check, equal, local_pair, tcp_pair, test, until
 from mbwebsocket import BINARY, CLOSE, ECHO, PING, TEXT, Peer, binary, close, code, opened, text, upgrade
 
 BYE = close(1000)
@@ -256,6 +256,23 @@ def conversation(where, ends):
         peer.send(text("x"))
         peer.gets((TEXT, b"x"))
         ends(peer)
+
+
+@test("--serve: timeout() is 0 when SIGTERM has come, so that a loop of poll and receive_nb does not miss it")
+def _():
+    body = OPEN % "" + """
+    local before = ws:timeout()
+    assert(moonbridge_io.exec("kill", "-TERM", moonbridge_io.getpid())):wait()
+    local due = ws:timeout()
+    local text, why = ws:receive_nb()
+    print(before > 20, due == 0, text, why, ws.state, ws:timeout() > 1)
+    """
+    pool = mbpool.Pool(mbtest.script(source(body))).ready()
+    with Connection(pool.where) as client:
+        client.send(upgrade())
+        equal(client.response().status, 101, "the handshake")
+        Peer(client).gets((CLOSE, code(1001)))
+        until(lambda: "true\ttrue\tnil\tblock\tclosing\ttrue" in pool.text(), "what the script has found")
 
 
 @test("--serve: SIGTERM closes with 1001, also while the peer sends without end; the pool ends in time")

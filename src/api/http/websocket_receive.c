@@ -211,11 +211,13 @@ static int method_messages(lua_State *L) {
 
 /*
  * websocket:timeout()
- * Returns after how many seconds receive_nb has something to do even if nothing comes: a ping, or a close that is not
- * answered. nil: never. Source: the name is that of the scheduler's.
+ * Returns after how many seconds receive_nb has something to do even if nothing comes: a ping, a close that is not
+ * answered, or the close of a process that is to end. nil: never. Source: the name is that of the scheduler's.
  */
 static int method_timeout(lua_State *L) {
-  int64_t due = next_due(mb_websocket_at(L, 1)), now = mb_now_usec();
+  const struct mb_websocket *w = mb_websocket_at(L, 1);
+  bool leaves = mb_drain_begun() && w->state == MB_WEBSOCKET_OPEN;
+  int64_t due = leaves ? 0 : next_due(w), now = mb_now_usec();
   if (due == MB_NO_DEADLINE) {
     lua_pushnil(L);
     return 1;
