@@ -19,8 +19,9 @@ from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
+ENV["STATE_DIRECTORY"] = mbtest.tmp("state", "x")[:-2]  # where an example keeps something
 TESTED = {"daytime", "echo", "finger", "hello", "lua-http-hello", "lua-http2", "luasocket-echo", "proxy", "tarantool-echo", "webapp", "websocketd"}
-SERVICES = {"chat", "counter", "rest", "site", "webhook"}  # web_services.py and web_chat.py test them
+SERVICES = {"board", "chat", "counter", "rest", "site", "webhook"}  # web_services.py, web_chat.py and board.py test them
 # The arguments of those that do not load without.
 ARGS = {"site": [mbtest.TMP], "webhook": [mbtest.write_file(mbtest.tmp("key"), "key"), mbtest.TMP]}
 
@@ -59,6 +60,7 @@ def serves(pair, name, data, want, *args, env=None):
 def _():
     equal({os.path.basename(path)[: -len(".lua")] for path in glob.glob(EXAMPLES + "/*.lua")}, TESTED | SERVICES, "examples")
     for name, want in (
+        ("board", ["1 any connection"]),
         ("daytime", ["1 tcp [::]:13", "2 tcp [::]:1313"]),
         ("echo", ["1 tcp [::]:7", "2 tcp [::]:7007", "3 local /run/mb/echo.sock"]),
         ("finger", ["1 tcp [::]:79", "2 tcp [::]:7979"]),
