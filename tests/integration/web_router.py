@@ -325,7 +325,10 @@ def page():
 def _():
     text = """
   local router, names = require "mb.router", {}
-  local _ = router.use
+  -- Some are made when they are first asked for.
+  for name in ("use get head post put delete connect options trace patch any"):gmatch("%a+") do
+    local _ = router[name]
+  end
   for name, value in pairs(router) do
     if type(value) == "function" and not name:find("^__") then names[#names + 1] = name end
   end
