@@ -16,7 +16,7 @@
 enum { HELD_MIN_BYTES = 1 << 20 };
 
 /* Payload up to this size is copied behind its head, and the two are sent together. */
-enum { SMALL_BYTES = 1024 };
+enum { SMALL_BYTES = 16 * 1024 };
 
 static bool takes_output(const struct mb_websocket *w) {
   const struct mb_handle *h = w->over.handle;
