@@ -76,7 +76,8 @@ end
 -- router:mount(prefix, other): the routes of another router, now and later, behind a prefix. A function is called for
 -- all that begins with the prefix and a slash, with the rest as params.path.
 function router:mount(prefix, other)
-  if type(other) == "function" and type(prefix) == "string" and prefix:find("^/.*[^/]$") then
+  if type(other) == "function" and getmetatable(self) == router and type(prefix) == "string" and
+    prefix:find("^/.*[^/]$") then
     on(self, "*", prefix .. "/*path", other, 2)
   else
     more().mount(self, prefix, other, 2)

@@ -71,6 +71,7 @@ end
 
 -- router:on(method, pattern, handler): handler(request, params) answers the requests with this method whose path fits.
 local function on(self, method, pattern, handler)
+  check(self, "on", 2)
   if type(method) ~= "string" or not method:find("^[%u%d_-]+$") then
     error("on: expected a method in capital letters, such as \"PROPFIND\", got " .. tostring(method), 2)
   end
