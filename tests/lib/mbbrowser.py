@@ -117,7 +117,8 @@ class Browser:
         try:
             until(shown, "")
         except mbtest.Failed:
-            equal(got, want, f"text of {css}")
+            page = self.run("return [location.href, document.readyState, document.activeElement && document.activeElement.id]")
+            equal(got, want, f"text of {css}, on the page {page}")
 
     def find(self, css):
         return self.call("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
