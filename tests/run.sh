@@ -16,8 +16,8 @@ build=${1:-$top/build/tests}
 packages="gcc libc6-dev make autoconf automake pkg-config liblua5.3-dev libsystemd-dev libseccomp-dev nettle-dev
   libnettle8 zlib1g-dev zlib1g systemd python3 lua5.3 openbsd-inetd ucspi-tcp busybox util-linux mount grep coreutils
   xz-utils mandoc curl apache2-utils wrk chromium chromium-driver bash zsh
-  haproxy nginx-light libnginx-mod-stream s6 lua-socket lua-cjson lua-http lua-luaossl tarantool
-  python3-websockets node-ws websocketd gnuplot-nox
+  haproxy nginx-light libnginx-mod-stream s6 lua-socket lua-cjson lua-http lua-luaossl lua-redis lua-sql-sqlite3
+  tarantool redis-server python3-websockets node-ws websocketd gnuplot-nox
   libselinux1 libtirpc3 libwrap0 netbase" # the last line: what xinetd needs
 
 # $1...: packages. Prints those that are not installed.

@@ -4,7 +4,7 @@
 local events = {}
 events.__index = events
 
-local clock = require "moonbridge_io".timeref
+local clock, core = require "moonbridge_io".timeref, require "mb.http.core"
 
 -- A comment after so many seconds without an event: proxies end a connection on which nothing comes for a minute.
 local HEARTBEAT_SECONDS = 15
@@ -40,7 +40,7 @@ function events.open(request, options)
   request:finish_headers()
   if retry then request:send_data("retry: ", retry, "\n\n") end
   request:flush()
-  require "mb.http.core".lift(request._wire.input)
+  core.lift(request._wire.input)
   request._wire.deadline = false -- stall_timeout stays
   return setmetatable({
     request = request,
@@ -99,11 +99,14 @@ function events:comment(text)
   put(self, ": " .. text .. "\n\n")
 end
 
--- stream:is_open(): returns whether the client is still there.
-function events:is_open() return not self.over and not self.socket:is_closed_by_peer() end
+-- Returns whether the stream has to end; waits at most so many seconds for that.
+local function ends(self, seconds) return core.ends(self.socket, seconds) end
+
+-- stream:is_open(): returns whether the client is still there, and the process may go on.
+function events:is_open() return not self.over and not ends(self, 0) end
 
 -- stream:wait(seconds): waits; sends heartbeats meanwhile. Returns true after so many seconds; false as soon as the
--- client has gone, and for a HEAD.
+-- client has gone, or the process is to end, and for a HEAD.
 function events:wait(seconds)
   if type(seconds) ~= "number" or seconds < 0 then error("wait: expected a number of seconds", 2) end
   local limit = clock() + seconds
@@ -114,7 +117,7 @@ function events:wait(seconds)
     if now >= due then
       self:comment()
     else
-      if self.socket:is_closed_by_peer(math.max(0, math.min(limit, due) - now)) then return false end
+      if ends(self, math.max(0, math.min(limit, due) - now)) then return false end
       if clock() >= limit then return true end
     end
   end

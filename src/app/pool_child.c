@@ -23,6 +23,7 @@
 #include "base/listener.h"
 #include "base/log.h"
 #include "base/rare.h"
+#include "base/spare.h"
 #include "socket/timeout.h"
 #include "state/state.h"
 
@@ -107,6 +108,7 @@ static void tidy(struct child *c) {
   mb_timeout_limit_finalizers(false);
   mb_state_of(L)->holders = mb_state_alloc(L)->holders;
   mb_child_end_abandoned();
+  mb_spare_free();
   MB_RARE(malloc_trim)(0);
   c->is_tidy = true;
 }

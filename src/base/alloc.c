@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spare.h"
+
 /*
  * Small blocks come from an arena, which is a part of the program: a start allocates a thousand of them and frees
  * hardly one, and malloc's work for them and the headers of its blocks were a tenth of all its instructions, and three
@@ -71,20 +73,24 @@ static void give_back(void *block, size_t size) {
 
 static void *new_block(size_t size) {
   void *block = size <= SMALL_MAX ? take(size) : NULL;
-  return block ? block : malloc(size);
+  if (block) return block;
+  return size < MB_SPARE_MIN ? malloc(size) : mb_spare_malloc(size);
 }
 
 static void release(void *block, size_t size) {
   if (is_in_arena(block)) {
     give_back(block, size);
-  } else {
+  } else if (size < MB_SPARE_MIN) {
     free(block);
+  } else {
+    mb_spare_keep(block, size);
   }
 }
 
 static void *resize(void *block, size_t osize, size_t nsize) {
   if (!block) return new_block(nsize);
-  if (!is_in_arena(block)) return realloc(block, nsize);
+  if (!is_in_arena(block))
+    return nsize < MB_SPARE_MIN ? realloc(block, nsize) : mb_spare_realloc(block, osize, nsize);
   if (nsize <= SMALL_MAX && class_of(nsize) == class_of(osize)) return block;
   void *moved = new_block(nsize);
   if (!moved) return NULL;

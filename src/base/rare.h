@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -43,6 +44,10 @@ static inline int mb_rare_chdir(const char *path) { return (int)syscall(SYS_chdi
 /* From the pool of random numbers of the kernel, once it is ready. */
 static inline ssize_t mb_rare_getrandom(void *buffer, size_t size) {
   return syscall(SYS_getrandom, buffer, size, 0);
+}
+
+static inline int mb_rare_madvise(void *begin, size_t size, int advice) {
+  return (int)syscall(SYS_madvise, begin, size, advice);
 }
 
 /* prctl with one argument; the others are zeros. */

@@ -147,6 +147,16 @@ int mb_handle_send_queue(struct mb_handle *h, bool wait);
 ssize_t mb_handle_send_now(struct mb_handle *h, const void *data, size_t size, int flags,
                            bool wait);
 
+/* What a wait for the peer's end has met. */
+enum { MB_PEER_ENDED = 1, MB_OTHER_READY = 2 };
+
+/*
+ * Waits once until the peer has ended its output or the connection, or another descriptor is readable; other: -1 for
+ * none. Takes no input. Returns MB_PEER_ENDED or MB_OTHER_READY; 0 at the deadline, or earlier; or -errno, such as
+ * -EINTR.
+ */
+int mb_handle_await_end(struct mb_handle *h, int other, int64_t deadline);
+
 /* Returns how many written bytes the system still holds for the peer, or -errno where nobody can say. */
 static inline int mb_handle_unsent(const struct mb_handle *h) {
   return h->io.transport->unsent(&h->io);

@@ -1,4 +1,4 @@
-/* socket:is_closed_by_peer, which finds out whether somebody is still there, and takes no input for it. */
+/* socket:is_closed_by_peer and its like, which find out whether somebody is still there, and take no input for it. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -7,18 +7,27 @@
 #include "base/fdio.h"
 #include "socket/handle_methods.h"
 
+int mb_handle_await_end(struct mb_handle *h, int other, int64_t deadline) {
+  if (!mb_handle_is_open(h) || h->in_eof || h->in_error || h->out_error) return MB_PEER_ENDED;
+  /* The end of a file or a pipe cannot be told from input that waits. */
+  bool tells = mb_handle_is_socket(h) && !h->attempt;
+  struct pollfd fds[] = {{.fd = tells ? mb_handle_fd(h) : -1, .events = POLLRDHUP},
+                         {.fd = other, .events = POLLIN}};
+  int r = mb_fd_poll_once(fds, 2, deadline);
+  if (r < 0) return r;
+  if (fds[0].revents & POLLNVAL) return -EBADF;
+  if (fds[0].revents & (POLLRDHUP | POLLHUP | POLLERR)) return MB_PEER_ENDED;
+  return fds[1].revents ? MB_OTHER_READY : 0;
+}
+
 /* Returns whether the peer has ended its output or the connection; waits for that until the deadline. */
 static bool is_closed(lua_State *L, struct mb_handle *h, int64_t deadline) {
-  if (!mb_handle_is_open(h) || h->in_eof || h->in_error || h->out_error) return true;
-  if (!mb_handle_is_socket(h) || h->attempt) {
-    /* The end of a file or a pipe cannot be told from input that waits. */
-    int r = mb_fd_poll_all(NULL, 0, deadline);
-    if (r < 0) luaL_error(L, "is_closed_by_peer: %s", strerror(-r));
-    return false;
+  for (;;) {
+    int r = mb_handle_await_end(h, -1, deadline);
+    if (r < 0 && r != -EINTR) luaL_error(L, "is_closed_by_peer: %s", strerror(-r));
+    if (r == MB_PEER_ENDED) return true;
+    if (deadline != MB_NO_DEADLINE && mb_now_usec() >= deadline) return false;
   }
-  int r = mb_fd_poll(mb_handle_fd(h), POLLRDHUP, deadline);
-  if (r < 0) luaL_error(L, "is_closed_by_peer: %s", strerror(-r));
-  return (r & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 /*

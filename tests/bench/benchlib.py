@@ -1,6 +1,7 @@
 """What the benchmarks share: the program, C helpers, medians, verdicts."""
 
 import array
+import contextlib
 import os
 import shutil
 import statistics
@@ -38,6 +39,14 @@ def compile_helper(directory, name, *flags):
     return path
 
 
+def helper(*argv):
+    """The numbers that a helper prints."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode().strip() or f"a helper ended with status {done.returncode}")
+    return [float(word) for word in done.stdout.split()]
+
+
 def starts(directory, rounds, programs):
     """Starts programs by turns, with CAPTURE as stdin: {name: [what must come out on stdout, program, argument...]}.
     Returns {name: [nanoseconds of each round]}."""
@@ -67,6 +76,25 @@ def alternate(rounds, jobs):
             except RuntimeError as error:
                 raise RuntimeError(f"{name}: {error}") from None
     return results
+
+
+@contextlib.contextmanager
+def one_processor():
+    """What is started within shares a processor. Each of two that take turns would sleep meanwhile, and to wake a
+    sleeping one takes longer than a request does, on virtual machines much longer: that would be measured."""
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(all_of_them)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
+def columns_of_httpstart(numbers, rounds, names):
+    """What httpstart has printed. Returns {name: nanoseconds of each round}, and the same of the processor."""
+    if len(numbers) != 2 * rounds * len(names):
+        raise RuntimeError("not every round was measured")
+    return tuple({name: numbers[2 * i + k :: 2 * len(names)] for i, name in enumerate(names)} for k in (0, 1))
 
 
 def memory_directory(size):
@@ -109,6 +137,14 @@ def verdicts_of_starts(what, bars, columns):
 def pair_ratio(mine, other):
     """The median of the ratios of each round: what makes the machine slow for a while makes both slow."""
     return median(a / b for a, b in zip(mine, other))
+
+
+def spread(ratios):
+    """Of the ratios of all rounds: the median, and the quartiles."""
+    if len(ratios) == 1:
+        return tuple(ratios * 3)
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return middle, low, high
 
 
 def find(tool):

@@ -1,7 +1,6 @@
 """The page that tests/bench/run makes of its results: a text, and a drawing by gnuplot. Both have ratios to the best
 of a row. Must never show more than was measured: a cell without a measurement is "-"."""
 
-import statistics
 import subprocess
 import textwrap
 
@@ -30,11 +29,7 @@ class Result:
 
     def ratio(self, column):
         """To the best of the row: the median, and the quartiles."""
-        ratios = self.ratios(column, self.best)
-        if len(ratios) == 1:
-            return ratios * 3
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        return middle, low, high
+        return benchlib.spread(self.ratios(column, self.best))
 
     def figure(self, column):
         return benchlib.median(self.figures[column])

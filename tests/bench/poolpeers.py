@@ -154,11 +154,11 @@ def websockets():
     return _script_server("python3", PYTHON_WEBSOCKETS)
 
 
-def websocketd():
-    """It starts a program for each connection, which here sends all lines back."""
+def websocketd(program=None):
+    """It starts a program for each connection, which here sends all lines back. program: cat if it is None."""
     port = mbtest.free_port()
     argv = [benchlib.find("websocketd"), "--address=127.0.0.1", f"--port={port}", "--loglevel=fatal"]
-    return Server(port, mbtest.Process([*argv, benchlib.find("cat")]))
+    return Server(port, mbtest.Process([*argv, program or benchlib.find("cat")]))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import re
 import socket
-import subprocess
 import tempfile
 import time
 from typing import Callable
@@ -20,6 +19,7 @@ import scripts
 
 SECONDS_MAX = 60  # for an answer
 DEPTH = 8  # messages of a WebSocket that are on their way
+MESSAGE = 70  # bytes of each
 
 
 @dataclasses.dataclass
@@ -246,7 +246,7 @@ def download(scale):
         "http.server": poolpeers.http_server(directory),
         "nginx": poolpeers.nginx(1, f"location = /file {{ root {directory}; sendfile on; }}"),
     }) as servers:
-        return transfer(scale, servers, lambda _, server: helper(*fetch, str(server.port))[0])
+        return transfer(scale, servers, lambda _, server: benchlib.helper(*fetch, str(server.port))[0])
 
 
 def upload(scale):
@@ -292,23 +292,16 @@ def send(port, path, stored):
     return seconds
 
 
-def helper(*argv):
-    """The numbers that a helper prints."""
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr.decode().strip() or f"a helper ended with status {done.returncode}")
-    return [float(word) for word in done.stdout.split()]
-
-
 # ---- WebSocket ----
 
 
 def messages(scale):
-    argv = [benchlib.compile_helper(mbtest.TMP, "httpload"), "messages", str(round(scale.seconds * 1000)), str(DEPTH)]
+    load = benchlib.compile_helper(mbtest.TMP, "wsload")
+    argv = [load, "messages", str(round(scale.seconds * 1000)), str(DEPTH), str(MESSAGE)]
 
     def job(server):
         def per_second():
-            count, seconds = helper(*argv, str(server.port))
+            count, seconds = benchlib.helper(*argv, str(server.port))
             return count / seconds
 
         return per_second
@@ -395,7 +388,8 @@ ROWS = {
     ),
     "download": Row("download", "MB/s", "One client gets a large file, which is in memory.", SERVERS, download),
     "websocket": Row(
-        "WebSocket", "messages/s", f"One client sends messages of 70 bytes, {DEPTH} at a time, and gets each back."
+        "WebSocket", "messages/s",
+        f"One client sends messages of {MESSAGE} bytes, {DEPTH} at a time, and gets each back."
         " mb-handle's side of it is lua-http's module on mb.http_server, in the pool.",
         ["lua5.3", "lua-http", "python3-websockets", "websocketd"], messages,
     ),

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """tests/bench/run: its page and its drawing say what was measured; a program that answers wrongly is an error. The
-figures themselves are not looked at: the machine is busy with other tests."""
+figures themselves are not looked at: the machine is busy with other tests. tests/bench/web: the same for its report."""
 
 import os
 import re
@@ -14,17 +14,17 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbtest import check, equal, test
 
-for tool in ("tcpserver", "lua5.3", "gnuplot", "cc"):
+for tool in ("tcpserver", "lua5.3", "gnuplot", "cc", "nginx"):
     mbtest.need(tool)
-RUN = os.path.join(mbtest.SRCDIR, "tests", "bench", "run")
+BENCH = os.path.join(mbtest.SRCDIR, "tests", "bench")
 LINE = re.compile(r" {4}(\S.*?) +([\d.,]+) +([\d.,]+) {3}([\d.,]+) to ([\d.,]+)")
 
 
-def run(*args, **env):
+def run(*args, script="run", **env):
     """One round of each program."""
     # A directory of its own, as it makes and removes one.
     env = {name: value for name, value in os.environ.items() if name != "MB_TEST_TMP"} | {"MB_ROUNDS": "1"} | env
-    return subprocess.run([sys.executable, RUN, *args], env=env, capture_output=True, text=True, timeout=mbtest.RUN_MAX)
+    return subprocess.run([sys.executable, os.path.join(BENCH, script), *args], env=env, capture_output=True, text=True, timeout=mbtest.RUN_MAX)
 
 
 def number(text):
@@ -69,6 +69,29 @@ def _():
 def _():
     done = run("tcpserver")
     check(done.returncode == 2 and "no row tcpserver: there are start, inetd-1," in done.stderr, done.stderr)
+
+
+@test("bench/web: each figure has its bar beside it, and says whether that is met")
+def _():
+    done = run("--quick", "start", "small_file", "large_messages", script="web", MB_HANDLE=mbtest.HANDLE)
+    equal(done.returncode, 0, f"status; it said {done.stderr}")
+    found = {"most": 0, "least": 0}
+    for line in done.stdout.splitlines():
+        verdict = re.search(r"^(NOT )?met: .* at (most|least) ([\d.]+) .*: ([\d.]+)$", line)
+        if verdict:
+            is_met, kind, bar, ratio = not verdict[1], verdict[2], float(verdict[3]), float(verdict[4])
+            found[kind] += 1
+            check(bar == ratio or is_met == (ratio < bar if kind == "most" else ratio > bar), line)
+    check(found["most"] in (1, 2) and found["least"] == 5, f"{found} in {done.stdout}")
+
+
+@test("bench/web: an answer that is wrong, and a figure that is not there, are errors")
+def _():
+    wrong = shutil.copy(mbtest.need("cat"), mbtest.tmp("wrong-web", "mb-handle"))
+    done = run("--quick", "start", script="web", MB_HANDLE=wrong)
+    check(done.returncode == 1 and "wrong answer" in done.stderr, f"status {done.returncode}, {done.stderr}")
+    done = run("starts", script="web", MB_HANDLE=mbtest.HANDLE)
+    check(done.returncode == 2 and "no figure starts: there are start, small_file," in done.stderr, done.stderr)
 
 
 mbtest.main()

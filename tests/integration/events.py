@@ -3,14 +3,16 @@
 
 import os
 import select
+import signal
 import sys
 import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbpool
 import mbtest
-from mbhttp import request, served
-from mbtest import check, equal, test
+from mbhttp import Connection, request, served, source
+from mbtest import about, check, equal, test
 
 OPEN = """
   local events = require "mb.events"
@@ -177,6 +179,22 @@ def _():
     with served("timeout(0.2)" + body, status=-14, log=None) as (client, server):
         client.send(request("/"))
         server.child.wait()
+
+
+@test("in a pool that ends or is loaded anew a stream ends, whole, and holds nothing up")
+def _():
+    polls = "repeat moonbridge_io.poll(nil, nil, 1000, true) until not stream:is_open()"
+    for body in ("while stream:wait(1000) do end", polls):
+        pool = mbpool.Pool(mbtest.script(source(OPEN % ", {heartbeat = false}" + body))).ready()
+        for signum in (signal.SIGHUP, signal.SIGTERM):
+            with about(f"{signal.Signals(signum).name}, {body}"), Connection(pool.where) as client:
+                client.send(request("/"))
+                response = client.head()
+                os.kill(pool.pid, signum)
+                equal(client.data(response), b"", "the stream, with its end")
+                client.nothing_more()
+        equal(pool.wait(), 0, "exit status")
+        check("grace" not in pool.text() and "stack traceback" not in pool.text(), pool.text())
 
 
 mbtest.main()

@@ -19,7 +19,11 @@ from mbtest import HANDLE, Child, check, equal, tcp_pair, test, unix_pair
 EXAMPLES = os.path.join(mbtest.SRCDIR, "docs", "examples")
 # What an example answers depends on nothing in the environment but for this, which each test sets by itself.
 ENV = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "MB_SCRIPT", "TZ")}
+ENV["STATE_DIRECTORY"] = mbtest.tmp("state", "x")[:-2]  # where an example keeps something
 TESTED = {"daytime", "echo", "finger", "hello", "lua-http-hello", "lua-http2", "luasocket-echo", "proxy", "tarantool-echo", "webapp", "websocketd"}
+SERVICES = {"board", "chat", "counter", "rest", "site", "webhook"}  # web_services.py, web_chat.py and board.py test them
+# The arguments of those that do not load without.
+ARGS = {"site": [mbtest.TMP], "webhook": [mbtest.write_file(mbtest.tmp("key"), "key"), mbtest.TMP]}
 
 
 def example(name):
@@ -54,8 +58,9 @@ def serves(pair, name, data, want, *args, env=None):
 
 @test("each example has a test here, loads, and lists its ports")
 def _():
-    equal({os.path.basename(path)[: -len(".lua")] for path in glob.glob(EXAMPLES + "/*.lua")}, TESTED, "examples")
+    equal({os.path.basename(path)[: -len(".lua")] for path in glob.glob(EXAMPLES + "/*.lua")}, TESTED | SERVICES, "examples")
     for name, want in (
+        ("board", ["1 any connection"]),
         ("daytime", ["1 tcp [::]:13", "2 tcp [::]:1313"]),
         ("echo", ["1 tcp [::]:7", "2 tcp [::]:7007", "3 local /run/mb/echo.sock"]),
         ("finger", ["1 tcp [::]:79", "2 tcp [::]:7979"]),
@@ -65,8 +70,9 @@ def _():
         ("proxy", ["1 any connection"]),
         ("webapp", ["1 any connection"]),
         ("websocketd", ["1 any connection"]),
+        *((name, ["1 any connection"]) for name in sorted(SERVICES)),
     ):
-        status, out, log = run("--check", example(name))
+        status, out, log = run("--check", example(name), *ARGS.get(name, ()))
         lines = mbtest.without_sandboxes(out.decode()).splitlines()
         equal((status, lines, log), (0, want, ""), f"--check {name}.lua")
 
@@ -85,7 +91,7 @@ def _():
             check("--sandbox=strict" in mbtest.read_file(path), f"{path} speaks of --sandbox=strict")
             continue
         check(re.search(r"\bsandbox = ", code_of(path)), f"{path} declares a sandbox")
-        status, out, log = run("--check", path)
+        status, out, log = run("--check", path, *ARGS.get(os.path.basename(path)[:-4], ()))
         shown = [line for line in out.decode().splitlines() if "sandbox:" in line]
         check(shown and all(line.endswith("; nothing else") for line in shown), f"--check {path}: {out} {log}")
         equal((status, log), (0, ""), f"status and log of --check {path}")

@@ -54,4 +54,16 @@ def _():
     equal(sorted(glob.glob(f"{to}/man/*/*")), want, f"installed pages; make said: {said}")
 
 
+@test("the example board.lua is installed with its page beside it")
+def _():
+    to = os.path.dirname(mbtest.tmp("examples", "x"))
+    names = {os.path.relpath(path, f"{mbtest.SRCDIR}/docs/examples") for path in glob.glob(f"{mbtest.SRCDIR}/docs/examples/board/*")}
+    check(len(names) >= 4, f"files of the page: {names}")
+    env = {**os.environ, "MAKEFLAGS": ""}
+    rules = ("install-dist_examplesDATA", "install-dist_boardDATA")
+    said = mbtest.output_of(MAKE, "-s", "-C", BUILD, *rules, f"DESTDIR={to}", "examplesdir=/examples", env=env)
+    for name in {"board.lua", *names}:
+        equal(mbtest.read_file(f"{to}/examples/{name}"), mbtest.read_file(f"{mbtest.SRCDIR}/docs/examples/{name}"), f"{name}; make said: {said}")
+
+
 mbtest.main()

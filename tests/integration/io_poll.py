@@ -741,11 +741,12 @@ def _():
         handler.ends()
 
 
-@test("script_path: the script as it was named, or a file beside it, wherever the process was started")
+@test("script_path: the script as it was named, or the absolute path of a file beside it, wherever the process was started")
 def _():
     for directory, name, own, beside in (
-        (mbtest.TMP, "here.lua", "here.lua", "data/x.txt"),
-        (mbtest.TMP, "./here.lua", "./here.lua", "./data/x.txt"),
+        (mbtest.TMP, "here.lua", "here.lua", f"{mbtest.TMP}/data/x.txt"),
+        (mbtest.TMP, "./here.lua", "./here.lua", f"{mbtest.TMP}/./data/x.txt"),
+        ("/", f"{mbtest.TMP[1:]}/here.lua", f"{mbtest.TMP[1:]}/here.lua", f"{mbtest.TMP}/data/x.txt"),
         ("/", f"{mbtest.TMP}/here.lua", f"{mbtest.TMP}/here.lua", f"{mbtest.TMP}/data/x.txt"),
         (mbtest.TMP, "../" + os.path.basename(mbtest.TMP) + "/here.lua", None, None),
     ):

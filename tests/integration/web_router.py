@@ -325,7 +325,10 @@ def page():
 def _():
     text = """
   local router, names = require "mb.router", {}
-  local _ = router.use
+  -- Some are made when they are first asked for.
+  for name in ("use get head post put delete connect options trace patch any"):gmatch("%a+") do
+    local _ = router[name]
+  end
   for name, value in pairs(router) do
     if type(value) == "function" and not name:find("^__") then names[#names + 1] = name end
   end
@@ -395,6 +398,10 @@ def _():
         (f'r.get("/a", {f})', "call it as router:get(...), with a colon"),
         (f"router.get({{}}, '/a', {f})", "call it as router:get(...), with a colon"),
         (f'router:get("/a", {f})', "call it as router:get(...), with a colon"),
+        (f"router.any({{}}, '/a', {f})", "call it as router:any(...), with a colon"),
+        (f"router.on({{}}, 'GET', '/a', {f})", "call it as router:on(...), with a colon"),
+        (f"router.mount({{}}, '/a', {f})", "call it as router:mount(...), with a colon"),
+        ("router.use({}, print)", "call it as router:use(...), with a colon"),
         (f'r:on("get", "/a", {f})', "expected a method in capital letters"),
         (f'r:on("*", "/a", {f})', "expected a method in capital letters"),
         (f'r:on("", "/a", {f})', "expected a method in capital letters"),

@@ -244,7 +244,7 @@ def _():
 @test("all forms of length, in both directions")
 def _():
     with echoing() as (peer, _):
-        for size in (0, 1, 124, 125, 126, 127, 1023, 1024, 1025, 65535, 65536, 65537, 1 << 20):
+        for size in (0, 1, 124, 125, 126, 127, 1023, 1024, 16383, 16384, 16385, 65535, 65536, 65537, 1 << 20):
             peer.send(binary(b"x" * size))
             peer.gets((BINARY, b"x" * size))
         peer.send(BYE)

@@ -56,6 +56,33 @@ def _():
             peer.client.nothing_more()
 
 
+@test("close_nb, close_call and close_yield: they send one close, drop messages, and say when it is answered")
+def _():
+    ways = """
+    local waits, poll = 0, moonbridge_io.poll
+    local function wait() waits = waits + 1 poll({[ws] = true}, nil, ws:timeout()) end
+    """
+    for body in (
+        """local done, why repeat done, why = ws:close_nb(4000, 'enough') if why == 'block' then wait() end
+        until why ~= 'block'""",
+        "local done, why = ws:close_call(wait, 4000, 'enough')",
+        """local co = coroutine.wrap(function() return 'over', ws:close_yield(4000, 'enough') end)
+        local state, done, why repeat state, done, why = co() if not state then wait() end until state""",
+    ):
+        after = "eq('closed', ws.state) eq(true, ws:close_nb()) print(done, why)"
+        with opened(OPEN % "" + ways + body + " " + after, log="true\tnil\n") as (peer, _):
+            peer.gets((CLOSE, code(4000, "enough")))
+            peer.send(text("one"), ping(b"p"), text("two"))
+            peer.send(*[text("more")] * 40)
+            peer.gets((PONG, b"p"))  # it waits more than once
+            peer.send(close(4000))
+            peer.client.nothing_more()
+        after = " eq(true, waits > 0) print(done, why)"
+        with opened(OPEN % "{close_timeout = 0.1}" + ways + body + after, log=f"nil\t{LATE}\n") as (peer, _):
+            peer.gets((CLOSE, code(4000, "enough")))
+            peer.client.nothing_more()
+
+
 @test("both close at once: each takes the other's close for the answer")
 def _():
     body = OPEN % "" + "print(ws:close(4001)) eq(4002, ws.close_code)"
@@ -70,6 +97,10 @@ def _():
     for _, number in ipairs(wrong) do
       fails({"#1", "status code"}, function() ws:close(number) end)
     end
+    fails({"#1 to 'close_nb'", "status code"}, function() ws:close_nb(1005) end)
+    fails({"#2 to 'close_call'", "status code"}, function() ws:close_call(print, 1005) end)
+    fails("#1 to 'close_call'", function() ws:close_call(5) end)
+    fails({"#1 to 'close_yield'", "status code"}, function() ws:close_yield(1005) end)
     fails("#1", function() ws:close("x") end)
     fails("#1", function() ws:close(1000.5) end)
     fails({"#2", "123 bytes"}, function() ws:close(1000, ("x"):rep(124)) end)

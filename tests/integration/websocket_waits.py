@@ -15,7 +15,7 @@ import mbhandler
 import mbpool
 import mbtest
 from mbhttp import Connection, request, served, source
-from mbtest import about, check, equal, local_pair, tcp_pair, test
+from mbtest import about, check, equal, local_pair, tcp_pair, test, until
 from mbwebsocket import BINARY, CLOSE, ECHO, PING, TEXT, Peer, binary, close, code, opened, text, upgrade
 
 BYE = close(1000)
@@ -197,7 +197,7 @@ def _():
 
 @test("a finalizer that receives, sends or closes in the middle: no message is mixed with another, and nothing crashes")
 def _():
-    body = OPEN % "" + """
+    body = OPEN % "{max_message = 1 << 22}" + """
     local got = {}
     local function trash(f) setmetatable({}, {__gc = function() pcall(f) trash(f) end}) end
     trash(function() local m = ws:receive_nb() if m then got[#got + 1] = #m end end)
@@ -213,7 +213,7 @@ def _():
     trash = function() end
     """
     with opened(body, pair=tcp_pair, log=None) as (peer, server):
-        for size in (10, 1000, 100000, 300000):
+        for size in (10, 1000, 100000, 300000, 4000000):
             peer.send(binary(b"x" * size, mask=bytes(4)))
         peer.send(close(1000))
         seen = 0
@@ -221,6 +221,26 @@ def _():
             check(got == (TEXT, b"from a finalizer") or set(got[1]) == {ord("x")}, f"{got[0]} {got[1][:60]}")
             seen += 1
         check(seen > 0, "nothing came")
+
+
+@test("large messages, one after the other: those that the script has dropped make room for the next")
+def _():
+    body = OPEN % "{max_message = 1 << 24}" + """
+    for message in ws:messages() do
+      ws:send(#message .. " " .. io.open("/proc/self/status"):read("a"):match("VmHWM:%s*(%d+)"))
+    end
+    """
+    mebibytes = 16
+    message = binary(b"x" * (mebibytes << 20), mask=bytes(4))
+    with opened(body, pair=tcp_pair) as (peer, _):
+        for _ in range(8):
+            peer.send(message)
+            size, peak = map(int, peer.read()[1].split())
+            equal(size, mebibytes << 20, "bytes of a message")
+        peer.send(close(1000))
+        peer.ends(GOODBYE)
+    # What comes, the string that it becomes, and the string before.
+    check(peak >> 10 < 3 * mebibytes + 12 or mbtest.is_sanitized(), f"{peak} KiB")
 
 
 @test("memory_limit: a message that does not fit is an error of the script, 1011, and the process goes on to its end")
@@ -256,6 +276,23 @@ def conversation(where, ends):
         peer.send(text("x"))
         peer.gets((TEXT, b"x"))
         ends(peer)
+
+
+@test("--serve: timeout() is 0 when SIGTERM has come, so that a loop of poll and receive_nb does not miss it")
+def _():
+    body = OPEN % "" + """
+    local before = ws:timeout()
+    assert(moonbridge_io.exec("kill", "-TERM", moonbridge_io.getpid())):wait()
+    local due = ws:timeout()
+    local text, why = ws:receive_nb()
+    print(before > 20, due == 0, text, why, ws.state, ws:timeout() > 1)
+    """
+    pool = mbpool.Pool(mbtest.script(source(body))).ready()
+    with Connection(pool.where) as client:
+        client.send(upgrade())
+        equal(client.response().status, 101, "the handshake")
+        Peer(client).gets((CLOSE, code(1001)))
+        until(lambda: "true\ttrue\tnil\tblock\tclosing\ttrue" in pool.text(), "what the script has found")
 
 
 @test("--serve: SIGTERM closes with 1001, also while the peer sends without end; the pool ends in time")

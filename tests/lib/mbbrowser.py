@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+from base64 import b64decode
 
 import mbtest
 from mbtest import equal, until
@@ -69,6 +70,7 @@ class Browser:
             metrics = {"width": phone[0], "height": phone[1], "pixelRatio": 2, "touch": True, "mobile": True}
             options["mobileEmulation"] = {"deviceMetrics": metrics}
         wanted = {"browserName": "chrome", "timeouts": {"pageLoad": 30000, "script": 30000}, "goog:chromeOptions": options}
+        wanted["goog:loggingPrefs"] = {"browser": "ALL"}
         made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.session = made["sessionId"]
 
@@ -115,7 +117,8 @@ class Browser:
         try:
             until(shown, "")
         except mbtest.Failed:
-            equal(got, want, f"text of {css}")
+            page = self.run("return [location.href, document.readyState, document.activeElement && document.activeElement.id]")
+            equal(got, want, f"text of {css}, on the page {page}")
 
     def find(self, css):
         return self.call("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
@@ -125,6 +128,18 @@ class Browser:
 
     def click(self, css):
         self.call("POST", f"/element/{self.find(css)}/click")
+
+    def command(self, name, **parameters):
+        """A command of Chromium's own protocol (DevTools), such as Emulation.setEmulatedMedia."""
+        return self.call("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
+
+    def console(self):
+        """The lines that have come to the console of its pages since the last call, with what the browser itself says."""
+        return [f"{line['level']} {line['message']}" for line in self.call("POST", "/se/log", {"type": "browser"})]
+
+    def screenshot(self, path):
+        with open(path, "wb") as f:
+            f.write(b64decode(self.call("GET", "/screenshot")))
 
     def processes(self):
         """Those of the browser that are alive: they name its profile, and nobody else does."""

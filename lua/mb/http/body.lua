@@ -372,4 +372,4 @@ function methods.monologue(self)
   while intake.take(wire) do end
 end
 
-return {methods = methods, attributes = attributes, begin = begin}
+return {methods = methods, attributes = attributes, begin = begin, usable = usable}

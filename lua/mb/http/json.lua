@@ -2,7 +2,7 @@
 -- costs more than its size.
 
 local core = require "mb.http.core"
-local begin = require "mb.http.body".begin
+local body = require "mb.http.body"
 
 local methods = {}
 
@@ -17,22 +17,24 @@ local function is_json(type)
   return essence == "application/json" or essence:match("^[^/]+/.*%+json$") ~= nil
 end
 
+-- Refuses a body of more than `limit` bytes.
+local function check_size(wire, size, limit)
+  if size > limit then
+    wire:fail(("a body of more than %d bytes"):format(limit), 413, true, " (see request:json in moonbridge_http(3))")
+  end
+end
+
 -- Reads the body, of at most `limit` bytes.
 local function read(request, wire, limit)
-  local size, chunks = wire.input:length(), {}
-  local function check()
-    if size > limit then
-      wire:fail(("a body of more than %d bytes"):format(limit), 413, true, " (see request:json in moonbridge_http(3))")
-    end
-  end
-  check() -- a client that says how much it will send need not send it in vain
-  request._body, size = "streamed", 0
+  check_size(wire, wire.input:length(), limit) -- a client that says how much it will send need not send it in vain
+  local size, chunks = 0, {}
+  request._body = "streamed"
   local most = wire.options.maximum_input_chunk_size
   while true do
     local chunk = wire:get("read", most)
     if not chunk then return table.concat(chunks) end
     size = size + #chunk
-    check()
+    check_size(wire, size, limit)
     chunks[#chunks + 1] = chunk
   end
 end
@@ -68,10 +70,11 @@ local function check(wire, text)
   end
 end
 
--- request:json([limit]): reads the body and returns its value. A body that is not JSON ends the request: the client
--- gets 415, 413 or 400.
+-- request:json([limit]): returns the value of the body, which it reads, unless request.body has done that: a script may
+-- want to see its bytes first. A body that is not JSON ends the request: the client gets 415, 413 or 400.
 function methods.json(self, limit)
-  local wire = begin(self, "json", 2, true)
+  local is_read = type(self) == "table" and self._body == "string"
+  local wire = (is_read and body.usable or body.begin)(self, "json", 2, true)
   limit = limit == nil and LIMIT_BYTES or math.type(limit) and math.tointeger(limit)
   if not limit or limit < 0 then error("json: expected a number of bytes, the most that the body may have", 2) end
   decode = decode or require "mb.http.cjson"(2).decode
@@ -79,7 +82,8 @@ function methods.json(self, limit)
   if not (type and is_json(type)) then
     wire:fail(type and "expected a body of the type application/json" or "expected a Content-Type", 415)
   end
-  local text = read(self, wire, limit)
+  if is_read then check_size(wire, #self.body, limit) end
+  local text = is_read and self.body or read(self, wire, limit)
   check(wire, text)
   local good, value = pcall(decode, text)
   if not good then wire:fail("JSON: " .. tostring(value), 400) end

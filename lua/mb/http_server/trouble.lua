@@ -319,6 +319,13 @@ end
 -- connection:take_socket(): returns the connection, which belongs to the script from now on: a socket of cqueues, as
 -- in lua-http, when the program has loaded those; otherwise the socket object. Returns nil when it was taken before.
 function trouble:take_socket()
+  local socket = self:take_own_socket()
+  if not socket or not package.loaded["cqueues.socket"] then return socket end
+  return require "mb.http_server.cqueues".give(socket)
+end
+
+-- The same, and always the socket object.
+function trouble:take_own_socket()
   local request = self.request
   self.closed = true
   if request then
@@ -326,8 +333,7 @@ function trouble:take_socket()
   end
   local socket = self.socket
   self.socket = nil
-  if not socket or not package.loaded["cqueues.socket"] then return socket end
-  return require "mb.http_server.cqueues".give(socket)
+  return socket
 end
 
 -- connection:flush(timeout)

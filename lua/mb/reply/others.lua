@@ -3,6 +3,9 @@
 local check = require "mb.reply.check"
 local core = require "mb.http.core"
 
+-- lua-cjson refuses more levels than 100 (mb.http.cjson).
+local LEVELS_MAX = 101
+
 -- Throws if lua-cjson has written a number with fewer digits than it has: it writes 14. Its caller has found that there
 -- are numbers of that size.
 local function check_numbers(value, name, level)
@@ -18,13 +21,34 @@ local function check_numbers(value, name, level)
   end
 end
 
+local array = {} -- the metatable of what reply.array has marked
+local empty -- stands for an empty array while lua-cjson writes it, which would write {}; nil: none is marked
+
+-- Returns a value with `empty` in the place of empty arrays; tables that have some are copied. levels: deeper ones are
+-- for lua-cjson to refuse. done: the tables so far -> what is returned for them; a table within itself stays.
+local function without_empty(value, levels, done)
+  if type(value) ~= "table" or levels == 0 then return value end
+  if next(value) == nil then return getmetatable(value) == array and empty or value end
+  if done[value] then return done[value] end
+  done[value] = value
+  local copy, differs = {}, false
+  for key, member in next, value do
+    copy[key] = without_empty(member, levels - 1, done)
+    differs = differs or copy[key] ~= member
+  end
+  if differs then done[value] = copy end
+  return done[value]
+end
+
 local encode -- Debian's cjson; loaded once
 
 -- Returns a value as JSON (RFC 8259).
 local function encoded(value, name)
   encode = encode or require "mb.http.cjson"(3).encode
+  if empty then value = without_empty(value, LEVELS_MAX, {}) end
   local good, text = pcall(encode, value)
   if not good then error(("reply.%s: %s"):format(name, text), 3) end
+  if empty then text = text:gsub('"' .. empty .. '"', "[]") end
   if text:find("%de%+") then check_numbers(value, name, 3) end
   return text
 end
@@ -48,6 +72,19 @@ function others.json(request, value, status, fields)
   send(request, "json", status or 200, "application/json", text, fields)
 end
 
+-- reply.array(list): marks a table as an array, which is [] in JSON when it is empty. Returns it.
+function others.array(list)
+  if type(list) ~= "table" or getmetatable(list) ~= nil and getmetatable(list) ~= array then
+    error("reply.array: expected a table without a metatable, got " .. type(list), 2)
+  end
+  -- Nobody can guess it, and have a string taken for an array.
+  if not empty then
+    local crypto = require "mb.crypto"
+    empty = crypto.hex(crypto.random_bytes(16))
+  end
+  return setmetatable(list, array)
+end
+
 -- reply.problem(request, status[, details[, fields]]): an error as RFC 9457 has it. details: a table with title,
 -- detail, type, instance and members of the script's own; a string is the detail. status and, without one, title are
 -- added.
@@ -67,6 +104,13 @@ function others.problem(request, status, details, fields)
   problem.status = code -- as that of the response (RFC 9457, section 3.1.2)
   local text = encoded(problem, "problem")
   send(request, "problem", status, "application/problem+json", text, fields)
+end
+
+-- reply.problems: an on_error of generate_handler, which makes such an error of all that is refused.
+function others.problems(_, status, message)
+  local title = core.reason(status)
+  local problem = {status = status, title = title ~= "" and title or nil, detail = message ~= title and message or nil}
+  return encoded(problem, "problems"), "application/problem+json"
 end
 
 -- reply.redirect(request, location[, status[, fields]]): location is a URL or a path. status: 303 if it is left out:

@@ -12,7 +12,7 @@ local function listed(allowed)
   return table.concat(names, ", ")
 end
 
--- segments: those of the path; nil: it cannot be a path of anything, or there is none. find: that of mb.router.
+-- segments: those of the path; nil: it cannot be a path of anything, or there is none. find: that of mb.router.find.
 return function(self, request, segments, find)
   if not request.path then -- OPTIONS *
     request:send_status(204)

@@ -12,6 +12,7 @@
 #include "api/http/http_path.h"
 #include "api/http/http_request_log.h"
 #include "api/http/http_response.h"
+#include "api/http/http_stream.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/http_form.h"
@@ -269,6 +270,7 @@ static const luaL_Reg functions[] = {
     {"unsent", unsent},
     /* What few connections ask for stands behind what all of them do. */
     {"encode_html", encode_html},
+    {"ends", mb_http_stream_ends},
     {"json_counter", mb_http_json_counter},
     {"json_look", mb_http_json_look},
     {"limit", limit},

@@ -105,6 +105,7 @@ static int64_t usec_at(lua_State *L, int index) {
  */
 static int over(lua_State *L) {
   struct mb_handle *h = mb_handle_at(L, 1);
+  lua_settop(L, 8);
   struct mb_websocket *w = lua_newuserdata(L, sizeof *w);
   memset(w, 0, sizeof *w);
   w->message = w->packed = MB_BUF_INIT;
@@ -140,8 +141,19 @@ static int accept_key(lua_State *L) {
   return 1;
 }
 
+/* core.is_text(data): returns whether a string is UTF-8, as a text message is. */
+static int is_text(lua_State *L) {
+  struct mb_utf8 utf8 = {0};
+  size_t size;
+  const char *data = luaL_checklstring(L, 1, &size);
+  lua_pushboolean(L, mb_utf8_take(&utf8, data, size) && mb_utf8_is_whole(&utf8));
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"accept", accept_key}, {"agree", mb_websocket_agree_on}, {"over", over}, {NULL, NULL}};
+    {"accept", accept_key}, {"agree", mb_websocket_agree_on}, {"is_text", is_text}, {"over", over},
+    {NULL, NULL},
+};
 
 static bool is_open; /* a script has the module */
 

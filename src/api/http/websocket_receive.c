@@ -211,16 +211,48 @@ static int method_messages(lua_State *L) {
 
 /*
  * websocket:timeout()
- * Returns after how many seconds receive_nb has something to do even if nothing comes: a ping, or a close that is not
- * answered. nil: never. Source: the name is that of the scheduler's.
+ * Returns after how many seconds receive_nb has something to do even if nothing comes: a ping, a close that is not
+ * answered, or the close of a process that is to end. nil: never. Source: the name is that of the scheduler's.
  */
 static int method_timeout(lua_State *L) {
-  int64_t due = next_due(mb_websocket_at(L, 1)), now = mb_now_usec();
+  const struct mb_websocket *w = mb_websocket_at(L, 1);
+  bool leaves = mb_drain_begun() && w->state == MB_WEBSOCKET_OPEN;
+  int64_t due = leaves ? 0 : next_due(w), now = mb_now_usec();
   if (due == MB_NO_DEADLINE) {
     lua_pushnil(L);
     return 1;
   }
   lua_pushnumber(L, due > now ? (lua_Number)(due - now) / 1e6 : 0);
+  return 1;
+}
+
+/* ---- the closing handshake ---- */
+
+/* Sends a close with the code and the reason at an index and behind it, unless one was sent. */
+static void begin_close(lua_State *L, struct mb_websocket *w, int index) {
+  lua_Integer code = luaL_optinteger(L, index, MB_WEBSOCKET_NORMAL);
+  size_t size;
+  const char *reason = luaL_optlstring(L, index + 1, "", &size);
+  struct mb_utf8 utf8 = {0};
+  luaL_argcheck(L, code > 0 && code < 5000 && mb_websocket_may_close_with((unsigned)code), index,
+                "expected a status code such as 1000, or one from 3000 to 4999");
+  luaL_argcheck(L, size <= MB_WEBSOCKET_CONTROL_MAX - 2, index + 1,
+                "a reason has at most 123 bytes");
+  luaL_argcheck(L, mb_utf8_take(&utf8, reason, size) && mb_utf8_is_whole(&utf8), index + 1,
+                "a reason is UTF-8");
+  if (w->state == MB_WEBSOCKET_OPEN) mb_websocket_send_close(L, w, (unsigned)code, reason, size);
+}
+
+/* Drops a message that has come, or looks for the peer's close. Leaves `top` values on the stack. */
+static int await_close(lua_State *L, struct mb_websocket *w, int top) {
+  int outcome = receive_now(L, w);
+  lua_settop(L, top);
+  return outcome;
+}
+
+static int push_closed(lua_State *L, const struct mb_websocket *w) {
+  if (w->wrong[0]) return push_nil(L, w->wrong);
+  lua_pushboolean(L, 1);
   return 1;
 }
 
@@ -232,32 +264,69 @@ static int method_timeout(lua_State *L) {
  */
 static int method_close(lua_State *L) {
   struct mb_websocket *w = mb_websocket_at(L, 1);
-  lua_Integer code = luaL_optinteger(L, 2, MB_WEBSOCKET_NORMAL);
-  size_t size;
-  const char *reason = luaL_optlstring(L, 3, "", &size);
-  struct mb_utf8 utf8 = {0};
-  luaL_argcheck(L, code > 0 && code < 5000 && mb_websocket_may_close_with((unsigned)code), 2,
-                "expected a status code such as 1000, or one from 3000 to 4999");
-  luaL_argcheck(L, size <= MB_WEBSOCKET_CONTROL_MAX - 2, 3, "a reason has at most 123 bytes");
-  luaL_argcheck(L, mb_utf8_take(&utf8, reason, size) && mb_utf8_is_whole(&utf8), 3,
-                "a reason is UTF-8");
-  if (w->state == MB_WEBSOCKET_OPEN) mb_websocket_send_close(L, w, (unsigned)code, reason, size);
-  for (;;) {
-    lua_settop(L, 1);
-    int outcome = receive_now(L, w);
-    if (outcome == ENDED) break;
+  int outcome;
+  begin_close(L, w, 2);
+  while ((outcome = await_close(L, w, 1)) != ENDED)
     if (outcome == BLOCKED) wait_once(L, w, MB_NO_DEADLINE);
+  return push_closed(L, w);
+}
+
+/*
+ * websocket:close_nb([code[, reason]])
+ * Sends a close unless one was sent, and does not wait for the answer.
+ * Returns true when the peer has answered it; nil and "block" as long as it has not; or nil and why it will not.
+ */
+static int method_close_nb(lua_State *L) {
+  struct mb_websocket *w = mb_websocket_at(L, 1);
+  begin_close(L, w, 2);
+  for (int messages = 0; messages < RECEIVES_MAX; messages++) {
+    int outcome = await_close(L, w, 1);
+    if (outcome == ENDED) return push_closed(L, w);
+    if (outcome == BLOCKED) break;
   }
-  if (!w->wrong[0]) {
-    lua_pushboolean(L, 1);
-    return 1;
+  return push_nil(L, "block");
+}
+
+static int close_loop(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  for (;;) {
+    lua_settop(L, 2);
+    struct mb_websocket *w = mb_websocket_at(L, 1);
+    int outcome = await_close(L, w, 2);
+    if (outcome == ENDED) return push_closed(L, w);
+    if (outcome == MESSAGE) continue;
+    lua_pushvalue(L, 2);
+    lua_callk(L, 0, 0, 0, close_loop);
   }
-  return push_nil(L, w->wrong);
+}
+
+/* websocket:close_call(waitfunc[, code[, reason]]): works as close; calls waitfunc() as long as the answer is not there. */
+static int method_close_call(lua_State *L) {
+  struct mb_websocket *w = mb_websocket_at(L, 1);
+  mb_state_check_callable(L, 2);
+  begin_close(L, w, 3);
+  return close_loop(L, LUA_OK, 0);
+}
+
+/* websocket:close_yield([code[, reason]]) */
+static int method_close_yield(lua_State *L) {
+  struct mb_websocket *w = mb_websocket_at(L, 1);
+  begin_close(L, w, 2);
+  mb_state_insert_yield(L, 2);
+  return close_loop(L, LUA_OK, 0);
 }
 
 const luaL_Reg mb_websocket_receive_methods[] = {
-    {"close", method_close},           {"messages", method_messages},
-    {"receive", method_receive},       {"receive_call", method_receive_call},
-    {"receive_nb", method_receive_nb}, {"receive_yield", method_receive_yield},
-    {"timeout", method_timeout},       {NULL, NULL},
+    {"close", method_close},
+    {"close_call", method_close_call},
+    {"close_nb", method_close_nb},
+    {"close_yield", method_close_yield},
+    {"messages", method_messages},
+    {"receive", method_receive},
+    {"receive_call", method_receive_call},
+    {"receive_nb", method_receive_nb},
+    {"receive_yield", method_receive_yield},
+    {"timeout", method_timeout},
+    {NULL, NULL},
 };

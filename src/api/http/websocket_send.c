@@ -16,7 +16,7 @@
 enum { HELD_MIN_BYTES = 1 << 20 };
 
 /* Payload up to this size is copied behind its head, and the two are sent together. */
-enum { SMALL_BYTES = 1024 };
+enum { SMALL_BYTES = 16 * 1024 };
 
 static bool takes_output(const struct mb_websocket *w) {
   const struct mb_handle *h = w->over.handle;
@@ -314,17 +314,22 @@ static int method_send_binary_yield(lua_State *L) {
   return send_call(L, MB_WEBSOCKET_BINARY);
 }
 
-/* websocket:ping([data]): data has at most 125 bytes. Does not wait. Returns true; or nil and why. */
-static int method_ping(lua_State *L) {
+static int send_ping_or_pong(lua_State *L, uint8_t opcode) {
   struct mb_websocket *w = mb_websocket_at(L, 1);
   size_t size;
   const char *data = luaL_optlstring(L, 2, "", &size);
-  luaL_argcheck(L, size <= MB_WEBSOCKET_CONTROL_MAX, 2, "a ping has at most 125 bytes");
+  luaL_argcheck(L, size <= MB_WEBSOCKET_CONTROL_MAX, 2, "a ping or a pong has at most 125 bytes");
   if (w->state != MB_WEBSOCKET_OPEN || !can_send(w)) return push_failure(L, w);
-  mb_websocket_send_control(L, w, MB_WEBSOCKET_PING, data, size);
+  mb_websocket_send_control(L, w, opcode, data, size);
   lua_pushboolean(L, 1);
   return 1;
 }
+
+/* websocket:ping([data]): data has at most 125 bytes. Does not wait. Returns true; or nil and why. */
+static int method_ping(lua_State *L) { return send_ping_or_pong(L, MB_WEBSOCKET_PING); }
+
+/* websocket:pong([data]): tells the peer that we are there, unasked (RFC 6455, section 5.5.3); works as ping. */
+static int method_pong(lua_State *L) { return send_ping_or_pong(L, MB_WEBSOCKET_PONG); }
 
 /* websocket:flush_nb(): sends what the system takes now. Returns how many bytes are left; or nil, message and errno. */
 static int method_flush_nb(lua_State *L) {
@@ -338,6 +343,7 @@ static int method_flush_nb(lua_State *L) {
 const luaL_Reg mb_websocket_send_methods[] = {
     {"flush_nb", method_flush_nb},
     {"ping", method_ping},
+    {"pong", method_pong},
     {"send", method_send},
     {"send_binary", method_send_binary},
     {"send_binary_call", method_send_binary_call},

@@ -14,6 +14,9 @@ enum { KEEP_MAX_BYTES = 64 * 1024 };
 /* So much of a compressed message gets its mask off at once. */
 enum { PIECE_BYTES = 4096 };
 
+/* Of a frame with so much before it in its message, the rest gets room at once. */
+enum { WHOLE_MIN_BYTES = 1024 * 1024 };
+
 /* With so much in the queue, the peer does not read; it gets no more pongs until it does. */
 enum { PONG_QUEUE_MAX = 4096 };
 
@@ -97,14 +100,28 @@ static size_t there(const struct mb_websocket *w) {
 }
 
 /*
- * Takes payload of a message. Makes room for what has come only: a head alone costs a peer nothing. Throws when memory
- * runs out.
+ * Makes room for the n bytes that are there. A head alone costs a peer nothing; but once much of a message has come,
+ * the rest of a frame gets room at once, of which no page is used before something is in it. Returns whether finalizers
+ * of the script may have run: one may have received, or have closed the socket. Throws when memory runs out.
  */
+static bool make_room(lua_State *L, struct mb_websocket *w, size_t n) {
+  size_t room;
+  mb_buf_room(&w->message, &room);
+  if (room >= n) return false;
+  if (mb_buf_len(&w->message) < WHOLE_MIN_BYTES || w->left > PTRDIFF_MAX)
+    return mb_state_reserve(L, &w->message, n);
+  if (mb_state_reserve(L, &w->message, (size_t)w->left)) return true;
+  /* Messages that the script has dropped give their memory to this one, when they are most of what there is. */
+  if (w->left / 1024 * 4 < (uint64_t)lua_gc(L, LUA_GCCOUNT, 0)) return false;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  return true;
+}
+
+/* Takes payload of a message. */
 static enum outcome take_content(lua_State *L, struct mb_websocket *w) {
   size_t n = there(w), room;
   if (n > 0) {
-    /* A finalizer may have received, or have closed the socket. */
-    if (mb_state_reserve(L, &w->message, n)) return AGAIN;
+    if (make_room(L, w, n)) return AGAIN;
     char *to = mb_buf_room(&w->message, &room);
     if (n > room) n = room;
     move(w, to, n);

@@ -2,6 +2,8 @@
 #include "api/io/io_module.h"
 
 #include <lauxlib.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include "api/io/io_connect.h"
 #include "api/io/io_poll.h"
 #include "base/fdio.h"
+#include "base/rare.h"
 #include "socket/listener_object.h"
 #include "state/state.h"
 
@@ -34,8 +37,8 @@ static int io_timeref(lua_State *L) {
 
 /*
  * moonbridge_io.script_path([name])
- * Returns the path of a file beside the script; without a name, that of the script. It is as the script's
- * own was given: relative paths begin in the directory where the process was started.
+ * Returns the absolute path of a file beside the script; without a name, the path of the script as it was given. A
+ * relative path begins in the working directory; it stays relative only where nobody knows the name of that.
  */
 static int io_script_path(lua_State *L) {
   const char *script = mb_state_of(L)->script, *slash = strrchr(script, '/');
@@ -48,10 +51,12 @@ static int io_script_path(lua_State *L) {
   luaL_argcheck(L, len > 0 && strlen(name) == len, 1, "expected the name of a file");
   luaL_argcheck(L, name[0] != '/', 1,
                 "expected a name that begins beside the script, not an absolute path");
-  lua_settop(L, 1);
+  char here[PATH_MAX];
+  bool is_known = script[0] != '/' && MB_RARE(getcwd)(here, sizeof here);
+  lua_pushfstring(L, "%s%s", is_known ? here : "", is_known && here[1] ? "/" : "");
   lua_pushlstring(L, script, slash ? (size_t)(slash + 1 - script) : 0);
-  lua_insert(L, 1);
-  lua_concat(L, 2);
+  lua_pushvalue(L, 1);
+  lua_concat(L, 3);
   return 1;
 }
 
