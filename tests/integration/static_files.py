@@ -4,6 +4,7 @@ that change meanwhile; options, listings, and the sandbox."""
 
 import contextlib
 import email.utils
+import errno
 import gzip
 import os
 import re
@@ -18,6 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbtest
 from mbhandler import lua
 from mbhttp import Connection, Malformed, request, served
+from mblacking import OPENAT2, lacking
 from mbtest import about, check, equal, free_port, need, tcp_pair, test
 
 nginx = need("nginx")
@@ -97,6 +99,14 @@ local routes = router.new()
 routes:get("/hello", function(request) request:send_status(200) request:send_data("hello") end)
 routes:mount("/files", static.new({lua(root)}, {{{options}}}))
 return http.generate_handler(routes)"""
+
+
+def locked(sandbox, root=ROOT):
+    """A script that has them in a sandbox."""
+    return f"""
+local http, static = require "moonbridge_http", require "mb.static"
+local files = static.new({lua(root)}, {{listing = true, precompressed = true}})
+listen{{sandbox = {sandbox}, connect = http.generate_handler(files)}}"""
 
 
 def ask(client, target="/", method="GET", headers=()):
@@ -232,8 +242,8 @@ def _():
         equal(ask(client, "*", "OPTIONS").status, 405, "OPTIONS *")
 
 
-@test("what leads out of the root, and what is no regular file, is refused; the rest of the connection is as before")
-def _():
+def make_escapes():
+    """Makes a root with files, links, and others. Returns it."""
     root = os.path.join(mbtest.TMP, "escape", "root")
     put("escape/secret", b"secret")
     put("escape/root/file.txt", b"in the root")
@@ -255,6 +265,12 @@ def _():
         os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
     unreadable = put("escape/root/unreadable", b"x")
     os.chmod(unreadable, 0)
+    return root
+
+
+@test("what leads out of the root, and what is no regular file, is refused; the rest of the connection is as before")
+def _():
+    root = make_escapes()
     cases = {
         "/file.txt": 200, "/sub/deep.txt": 200, "/inside": 200, "/sub/inside": 200, "/into/deep.txt": 200,
         "/.well-known/acme": 200,
@@ -275,6 +291,20 @@ def _():
         for target in ("/.secret", "/.git/config", "/.well-known/acme"):
             equal(ask(client, target).status, 200, f"{target} with dotfiles")
         equal(ask(client, "/../secret").status, 400, "dot segments all the same")
+
+    # Without openat2 no link is followed; all else is answered as before.
+    links = dict.fromkeys(("/inside", "/sub/inside", "/into/deep.txt", "/nowhere"), 403)
+    wish = f"{{read = {{{lua(root)}}}}}"
+    for answer in (errno.ENOSYS, errno.EPERM):
+        program = lacking(OPENAT2, mbtest.HANDLE, answer=answer)
+        for script, prefix in ((direct(root), ""), (routed(root), "/files"), (locked(wish, root), "")):
+            with about(errno.errorcode[answer]), served(script, program=program) as (client, _):
+                for target, status in (cases | links).items():
+                    response = ask(client, prefix + target)
+                    equal(response.status, status, f"{target} without openat2")
+                    check(b"secret" not in response.body and b"root:" not in response.body, f"{target}: {response.body}")
+                response = ask(client, prefix + "/sub/deep.txt", headers=["Range: bytes=1-2"])
+                equal((response.status, response.body), (206, b"ee"), "a part without openat2")
 
 
 @test("a FIFO is not opened: who waits for a reader goes on waiting")
@@ -558,12 +588,6 @@ def _():
 
 @test("sandbox: the wish to read the root is enough; without it nothing is read, and the log says what is missing")
 def _():
-    def locked(sandbox):
-        return f"""
-local http, static = require "moonbridge_http", require "mb.static"
-local files = static.new({lua(ROOT)}, {{listing = true, precompressed = true}})
-listen{{sandbox = {sandbox}, connect = http.generate_handler(files)}}"""
-
     os.symlink("digits.txt", os.path.join(ROOT, "link.txt"))
     with served(locked(f"{{read = {{{lua(ROOT)}}}}}")) as (client, _):
         equal(ask(client, "/digits.txt").body, DIGITS, "a small file")
