@@ -20,7 +20,7 @@ end
 -- asked for; without control characters.
 function auth.basic(request, realm, check)
   if type(request) ~= "table" or not request._response then
-    error("auth.basic: expected a request as first argument, got " .. type(request), 2)
+    require "mb.reply.check".request(request, "auth.basic", 3)
   end
   if type(realm) ~= "string" or realm:find("[^ -~]") then
     error("auth.basic: expected the realm, a string in ASCII without control characters", 2)

@@ -135,7 +135,7 @@ end
 
 local function send(request, call, line, wrong)
   if type(request) ~= "table" or not request._response then
-    error(("cookie.%s: expected a request as first argument, got %s"):format(call, type(request)), 3)
+    require "mb.reply.check".request(request, "cookie." .. call, 4)
   end
   if not line then error(("cookie.%s: %s"):format(call, wrong), 3) end
   if request._response:state() == "start" and not request.faulty then return keep(request, line) end

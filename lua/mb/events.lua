@@ -16,7 +16,7 @@ local function is_seconds(value) return value == false or type(value) == "number
 -- heartbeat  seconds without an event after which stream:wait sends a comment; false: none
 function events.open(request, options)
   if type(request) ~= "table" or not request._response then
-    error("events.open: expected a request as first argument, got " .. type(request), 2)
+    require "mb.reply.check".request(request, "events.open", 3)
   end
   if options ~= nil and type(options) ~= "table" then
     error("events.open: expected a table of options, got " .. type(options), 2)

@@ -9,7 +9,9 @@ local BODYLESS = {[204] = true, [205] = true, [304] = true}
 -- Sends a response for the function of this name, which the script has called. kind: the Content-Type, or nil for a
 -- response without a body.
 local function send(request, name, status, kind, body, fields)
-  if type(request) ~= "table" or not request._response then require "mb.reply.check".request(request, name, 4) end
+  if type(request) ~= "table" or not request._response then
+    require "mb.reply.check".request(request, "reply." .. name, 4)
+  end
   if kind and type(body) ~= "string" then body = require "mb.reply.check".text(body, name, 4) end
   if type(status) ~= "number" or status < 200 or kind and BODYLESS[status] then
     require "mb.reply.check".status(status, name, kind and BODYLESS or {}, 4)

@@ -6,14 +6,11 @@
 #include "app/sandbox_step.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +19,7 @@
 #include "app/dev_watch.h"
 #include "app/pool_channel.h"
 #include "app/pool_notify.h"
+#include "app/pool_signals.h"
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/rare.h"
@@ -84,13 +82,9 @@ static void kill_group(const struct generation *g, int number) { kill(-g->pid, n
 
 /* The process of a generation. Nothing of the first process is left in it but the sockets and the board. */
 static enum mb_exit be_generation(struct pool *p, struct mb_pool_board *board, int channel) {
-  sigset_t set;
-  sigfillset(&set);
-  /* Programs that the script starts while it loads inherit the mask. */
-  sigprocmask(SIG_UNBLOCK, &set, NULL);
+  mb_pool_signals_leave(p->signals);
   /* Ctrl-C is for the first process; and all that is below can be killed at once. */
   mb_rare_setpgid(0, 0);
-  close(p->signals);
   for (int i = 0; i < p->count; i++) close_channel(&p->list[i]);
   mb_pool_notify_forget();
   mb_dev_watch_leave();
@@ -210,15 +204,7 @@ static void end_all(struct pool *p, bool at_once) {
 
 /* A generation has ended before it served. */
 static void load_failed(struct pool *p, struct generation *g, int status) {
-  enum mb_exit exit = WIFEXITED(status) ? (enum mb_exit)WEXITSTATUS(status) : MB_EXIT_SYSTEM;
-  if (WIFSIGNALED(status) && !p->ending)
-    mb_log(LOG_ERR, "pool: the process that loaded the script was ended by signal %d (%s)",
-           WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
-  /* Every other end is one that has been logged. */
-  if (WIFEXITED(status) && (exit == MB_EXIT_OK || exit < MB_EXIT_USAGE || exit > MB_EXIT_CONFIG))
-    mb_log(LOG_ERR,
-           "pool: the script has ended the process that loads it, with status %d (os.exit)",
-           (int)exit);
+  enum mb_exit exit = mb_pool_load_ended(status, p->ending);
   forget(p, g);
   if (p->ending) return;
   if (in_state(p, SERVING)) {
@@ -262,13 +248,12 @@ static void reap(struct pool *p) {
 }
 
 static void read_signals(struct pool *p) {
-  struct signalfd_siginfo info;
-  while (read(p->signals, &info, sizeof info) == sizeof info) {
-    /* The kernel sends it when a terminal is closed, and then nobody wants the pool to stay. */
-    if (info.ssi_signo == SIGHUP && info.ssi_code != SI_KERNEL) {
+  enum mb_pool_signal signal;
+  while ((signal = mb_pool_signals_next(p->signals)) != MB_POOL_SIGNAL_NONE) {
+    if (signal == MB_POOL_SIGNAL_RELOAD) {
       p->reload = true;
-    } else if (info.ssi_signo != SIGCHLD) {
-      end_all(p, p->ending || (p->options->dev && info.ssi_signo == SIGINT));
+    } else if (signal != MB_POOL_SIGNAL_CHILD) {
+      end_all(p, p->ending || (p->options->dev && signal == MB_POOL_SIGNAL_INTERRUPT));
     }
   }
 }
@@ -379,27 +364,16 @@ static enum mb_exit loop(struct pool *p) {
   return p->exit;
 }
 
-static bool catch_signals(struct pool *p) {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGHUP);
-  sigaddset(&set, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &set, NULL);
-  p->signals = MB_RARE(signalfd)(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-  /* The children of a generation that dies become ours: they can be ended, and counted. */
-  mb_rare_prctl(PR_SET_CHILD_SUBREAPER, 1);
-  return p->signals >= 0;
-}
-
 static enum mb_exit begin(struct pool *p, int fd, int count) {
   enum mb_exit exit = mb_pool_sockets_take(&p->sockets, fd, count);
   if (exit != MB_EXIT_OK) return exit;
-  if (!catch_signals(p)) {
-    mb_log(LOG_ERR, "pool: cannot wait for signals: %s", strerror(errno));
+  p->signals = mb_pool_signals_catch();
+  if (p->signals < 0) {
+    mb_log(LOG_ERR, "pool: cannot wait for signals: %s", strerror(-p->signals));
     return MB_EXIT_SYSTEM;
   }
+  /* The children of a generation that dies become ours: they can be ended, and counted. */
+  mb_rare_prctl(PR_SET_CHILD_SUBREAPER, 1);
   if (p->options->dev && !mb_dev_begin()) return MB_EXIT_SYSTEM;
   return loop(p);
 }

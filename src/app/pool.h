@@ -74,6 +74,12 @@ int mb_pool_share(lua_State *L);
 enum mb_pool_ended mb_pool_child_ended(pid_t pid, int status, enum mb_child_state state,
                                        uint64_t served);
 
+/*
+ * Returns with what status the process of a generation has ended before it served. Logs an end that nobody else has
+ * logged. is_ending: the pool ends, and may have killed it
+ */
+enum mb_exit mb_pool_load_ended(int status, bool is_ending);
+
 /* Logs that the process of a generation has ended while it served. */
 void mb_pool_generation_ended(pid_t pid, int status);
 

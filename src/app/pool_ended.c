@@ -33,6 +33,19 @@ enum mb_pool_ended mb_pool_child_ended(pid_t pid, int status, enum mb_child_stat
   return unprepared ? MB_POOL_UNPREPARED : MB_POOL_LOST;
 }
 
+enum mb_exit mb_pool_load_ended(int status, bool is_ending) {
+  enum mb_exit exit = WIFEXITED(status) ? (enum mb_exit)WEXITSTATUS(status) : MB_EXIT_SYSTEM;
+  if (WIFSIGNALED(status) && !is_ending)
+    mb_log(LOG_ERR, "pool: the process that loaded the script was ended by signal %d (%s)",
+           WTERMSIG(status), MB_RARE(strsignal)(WTERMSIG(status)));
+  /* Every other end is one that has been logged. */
+  if (WIFEXITED(status) && (exit == MB_EXIT_OK || exit < MB_EXIT_USAGE || exit > MB_EXIT_CONFIG))
+    mb_log(LOG_ERR,
+           "pool: the script has ended the process that loads it, with status %d (os.exit)",
+           (int)exit);
+  return exit;
+}
+
 void mb_pool_generation_ended(pid_t pid, int status) {
   if (WIFSIGNALED(status)) {
     mb_log(LOG_ERR,

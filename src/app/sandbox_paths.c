@@ -69,6 +69,13 @@ static void add_time_zone(lua_State *L, struct mb_more_paths *m) {
   add_string(L, m, MB_RIGHT_READ);
 }
 
+/* mb.static reads it when somebody asks for a file whose extension it does not know. */
+static void add_media_types(lua_State *L, struct mb_more_paths *m) {
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "mb.static") != LUA_TNIL) add(m, "/etc/mime.types", MB_RIGHT_READ);
+  lua_pop(L, 2);
+}
+
 /* The program that runs a script stands in its first line. */
 static void add_interpreter(lua_State *L, struct mb_more_paths *m, const char *script) {
   char line[256];
@@ -135,6 +142,7 @@ void mb_sandbox_paths(lua_State *L, const struct mb_sandbox *s, const struct mb_
   ret->count = 0;
   /* What mb-handle itself needs comes first: a script may have more directories than there is room for. */
   add_time_zone(L, ret);
+  add_media_types(L, ret);
   if (records && o->record) add_directory(L, ret, o->record, MB_RIGHT_WRITE);
   if (s->wishes & MB_WISH_EXEC) add_programs(L, s, ret);
   if (s->looks_up_names) ADD_ALL(ret, resolver);

@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,6 +37,12 @@ static bool next_segment(const char **path, char segment[NAME_MAX + 1]) {
   return strcmp(segment, "..") != 0;
 }
 
+/* Returns whether it is a symbolic link: O_PATH opens the link itself, where other flags are refused. */
+static bool is_link(int fd) {
+  struct stat about;
+  return fstat(fd, &about) == 0 && S_ISLNK(about.st_mode);
+}
+
 int mb_beneath_walk(int root, const char *path, int flags) {
   char segment[NAME_MAX + 1];
   int directory = root, fd;
@@ -45,7 +52,11 @@ int mb_beneath_walk(int root, const char *path, int flags) {
       break;
     }
     bool is_last = *path == '\0';
-    fd = open_at(directory, segment, O_NOFOLLOW | (is_last ? flags : O_PATH | O_DIRECTORY));
+    fd = open_at(directory, segment, O_NOFOLLOW | (is_last ? flags : O_PATH));
+    if (fd >= 0 && (!is_last || flags & O_PATH) && is_link(fd)) {
+      close(fd);
+      fd = -ELOOP;
+    }
     if (directory != root) close(directory);
     directory = fd;
     if (is_last) return fd;

@@ -57,6 +57,13 @@ void mb_buf_take(struct mb_buf *b, size_t n) {
   if (b->start == b->end) b->start = b->end = 0;
 }
 
+void mb_buf_cut(struct mb_buf *b, size_t at, size_t n) {
+  char *from = b->data + b->start + at;
+  memmove(from, from + n, mb_buf_len(b) - at - n);
+  b->end -= n;
+  b->scanned = 0;
+}
+
 void mb_buf_free(struct mb_buf *b, struct mb_alloc *a) {
   mb_alloc(a, b->data, b->capacity, 0);
   *b = MB_BUF_INIT;

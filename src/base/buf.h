@@ -56,6 +56,9 @@ void mb_buf_fit(struct mb_buf *b, struct mb_alloc *a);
 /* Takes n bytes (at most mb_buf_len) from the front. */
 void mb_buf_take(struct mb_buf *b, size_t n);
 
+/* Takes n bytes out of the middle: those from the byte `at` on, counted from the front. */
+void mb_buf_cut(struct mb_buf *b, size_t at, size_t n);
+
 /* Frees the memory; the buffer is empty and usable again. */
 void mb_buf_free(struct mb_buf *b, struct mb_alloc *a);
 

@@ -37,9 +37,12 @@ struct mb_http_names {
  */
 bool mb_http_names_add(struct mb_http_names *names, size_t size, bool is_new);
 
-/* Returns whether a value of this size has to be counted by mb_http_names_value. */
-static inline bool mb_http_names_counts(size_t size) {
-  return size > MB_HTTP_NAME_SHORT && size <= MB_HTTP_INTERNED;
+/*
+ * Returns whether a value of this size has to be counted by mb_http_names_value.
+ * is_key  whether it is a key of a table, which has a hash whatever its size is
+ */
+static inline bool mb_http_names_counts(size_t size, bool is_key) {
+  return size > MB_HTTP_NAME_SHORT && (is_key || size <= MB_HTTP_INTERNED);
 }
 
 /* Counts a value that differs from all values before. Returns whether they are still within the limits. */

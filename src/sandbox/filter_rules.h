@@ -2,18 +2,9 @@
 #ifndef MB_FILTER_RULES_H
 #define MB_FILTER_RULES_H
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <seccomp.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#define MB_FILTER_MAX \
-  512 /* instructions of one filter; all jumps of the kernel's language reach 255 */
-
-/* The first call that libseccomp 2.5.4 does not know, on all architectures; x32 is above it, too. */
-#define MB_CALLS_END 451
+#include "sandbox/filter_front.h"
 
 /*
  * Makes the filter as libseccomp writes it.
@@ -34,13 +25,5 @@ int mb_filter_of_libseccomp(uint32_t architecture, unsigned number,
  */
 int mb_filter_make(uint32_t architecture, unsigned number,
                    struct sock_filter ret_filter[MB_FILTER_MAX]);
-
-/*
- * Runs a filter as the kernel does.
- * ret_looks_at_arguments  whether the answer may depend on the call's arguments
- * Returns its action, SECCOMP_RET_...
- */
-uint32_t mb_filter_run(const struct sock_filter *program, const struct seccomp_data *call,
-                       bool *ret_looks_at_arguments);
 
 #endif

@@ -43,6 +43,7 @@ struct mb_handle {
   bool in_eof;          /* the end of input was seen */
   bool in_streams;      /* the last receive filled its room: more is likely there */
   bool in_short;        /* a read_call found too little in the buffer; see mb_handle_interest */
+  bool polled_short;    /* what in_short was when a poll set last got the handle */
   bool outgoing;        /* we have connected to the peer */
   bool proxied;         /* a proxy that is trusted has put a PROXY header in front */
   uint64_t received;    /* bytes of the peer's stream so far; a proxy's header does not count */

@@ -64,6 +64,7 @@ static void add_special(struct mb_poll_set *set, struct special s) {
 
 void mb_poll_set_add_handle(struct mb_poll_set *set, struct mb_handle *h, short wanted) {
   struct mb_interest interest = mb_handle_interest(h, wanted, h->in_short);
+  h->polled_short = h->in_short;
   if (wanted & POLLIN && h->in_short) add_special(set, (struct special){.in_short = h});
   if (interest.ready) {
     set->ready = true;

@@ -13,7 +13,7 @@ import threading
 import mbshim
 import mbtest
 from mbshim import LOG
-from mbtest import DEADLINE, Child, Failed, check, equal, tcp_pair, unix_pair
+from mbtest import DEADLINE, HANDLE, Child, Failed, check, equal, tcp_pair, unix_pair
 
 CPU_MAX = 20  # seconds that a process may compute: one that goes round and round is ended then
 POINTS_MAX = 2000  # a sweep that is longer hangs in a loop of its own
@@ -141,3 +141,23 @@ def replay(argv, data, env, _beside=None):
 
 # As systemd does it, and as inetd does it, but that the log is elsewhere.
 TRANSPORTS = {"TCP": over(tcp_pair, (3,)), "Unix socket": over(socket_pair, (0, 1)), "replay": replay}
+
+
+def log_text():
+    return mbtest.without_ends(mbtest.read_file(LOG))
+
+
+def conversation(transport, app, rules, sent, **more):
+    """(status, what came, how it ended) of a run of a script, which is told the rules, with a client that sends all of sent.
+    Fails when it hangs, leaves a process behind, or computes without an end. more: variables of its environment."""
+    before = cpu_seconds()
+    child, came, how = TRANSPORTS[transport]([HANDLE, "--log-level", "info", app, rules], sent, environment(**more))
+    try:
+        status = child.wait()
+    except Failed:
+        child.kill()
+        raise Failed(f"hangs; log: {log_text()[-2000:]}") from None
+    no_orphans()
+    worked = cpu_seconds() - before
+    check(worked < CPU_MAX / 2, f"{worked} s of computing")
+    return status, came, how

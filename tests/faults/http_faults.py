@@ -11,10 +11,10 @@ import sys
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mbtest
-from faultlib import CPU_MAX, POINTS_MAX, TRANSPORTS, cpu_seconds, environment, no_orphans, start
+from faultlib import POINTS_MAX, TRANSPORTS, conversation, environment, log_text, no_orphans, start
 from mbhandler import lua
 from mbhttp import Captured, chunked, multipart, request
-from mbshim import FAULTS_MAX, HIT, LOG, points
+from mbshim import FAULTS_MAX, HIT, points
 from mbtest import HANDLE, Failed, about, check, equal, script, tcp_pair, test
 
 BYTES = random.Random(2).randbytes(6000)
@@ -150,23 +150,9 @@ SENT = b"".join(data for data, _ in TALK)
 CONTINUE = b"HTTP/1.1 100 Continue\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"
 
 
-def log_text():
-    return mbtest.without_ends(mbtest.read_file(LOG))
-
-
 def run(transport, rules, sent=SENT, **more):
     """(status, what came, how it ended, log) of a conversation under these rules."""
-    before = cpu_seconds()
-    child, came, how = TRANSPORTS[transport]([HANDLE, "--log-level", "info", APP, rules], sent, environment(**more))
-    try:
-        status = child.wait()
-    except Failed:
-        child.kill()
-        raise Failed(f"hangs; log: {log_text()[-2000:]}") from None
-    no_orphans()
-    worked = cpu_seconds() - before
-    check(worked < CPU_MAX / 2, f"{worked} s of computing")
-    return status, came, how, log_text()
+    return *conversation(transport, APP, rules, sent, **more), log_text()
 
 
 def responses(data):

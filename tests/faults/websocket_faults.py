@@ -9,10 +9,10 @@ import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from faultlib import CPU_MAX, POINTS_MAX, TRANSPORTS, cpu_seconds, environment, no_orphans
+from faultlib import POINTS_MAX, TRANSPORTS, conversation, log_text
 from mbhttp import Captured, Malformed, source
-from mbshim import FAULTS_MAX, HIT, LOG, points
-from mbtest import HANDLE, Failed, about, check, equal, main, read_file, script, test, without_ends
+from mbshim import FAULTS_MAX, HIT, points
+from mbtest import Failed, about, check, equal, main, script, test
 from mbwebsocket import (
     BINARY, CLOSE, CONTINUATION, ECHO, OFFER, PONG, RSV1, TEXT, Deflate, Peer, binary, close, code, frame, ping, text,
     upgrade,
@@ -57,23 +57,13 @@ PACKED_MESSAGES = [(opcode, NOISE if data == LARGE else data) for opcode, data i
 
 def run(transport, rules, said=SAID, **more):
     """(status, what came, how it ended) of a conversation under these rules."""
-    before = cpu_seconds()
-    child, came, how = TRANSPORTS[transport]([HANDLE, "--log-level", "info", APP, rules], said, environment(**more))
-    try:
-        status = child.wait()
-    except Failed:
-        child.kill()
-        raise Failed(f"hangs; log: {read_file(LOG)[-2000:]}") from None
-    no_orphans()
-    worked = cpu_seconds() - before
-    check(worked < CPU_MAX / 2, f"{worked} s of computing")
-    return status, came, how
+    return conversation(transport, APP, rules, said, **more)
 
 
 def judge(result, statuses=(0,), messages=MESSAGES):
     """Checks what came. Returns how many of the messages."""
     status, came, how = result
-    check(status in statuses, f"status {status}, {how}; log: {without_ends(read_file(LOG))[-800:]!r}")
+    check(status in statuses, f"status {status}, {how}; log: {log_text()[-800:]!r}")
     if how == "reset" and not came:  # a client that is still sending learns of the reset first
         return 0
     with Captured(came) as captured:

@@ -16,12 +16,13 @@ import time
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbmanual
 import mbtest
 
 mbtest.HANDLE = mbtest.SHARED  # for the modules below, too; what mb-handle-static cannot do is tried at the end
 import mbhttp  # pylint: disable=wrong-import-position
 import mbpool  # pylint: disable=wrong-import-position
-from mbtest import CHOSEN, SHARED, SRCDIR, check, equal, script, test
+from mbtest import CHOSEN, SHARED, check, equal, script, test
 
 mbtest.need("curl")
 SEED = int(os.environ.get("MB_TURN") or 1)
@@ -432,8 +433,7 @@ def _():
 
 def example(page, replaced=()):
     """The last display of a page, as a script."""
-    text = mbtest.read_file(os.path.join(SRCDIR, "docs", page)).replace(r"\e", "\\").replace(r"\(dq", '"').replace(r"\&", "")
-    text = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed", text, re.MULTILINE | re.DOTALL)[-1]
+    text = mbmanual.displays(page)[-1]
     for old, new in replaced:
         check(old in text, f"{old} in the example of {page}")
         text = text.replace(old, new)
@@ -443,8 +443,7 @@ def example(page, replaced=()):
 @test("mb.cookie(3): in the login, forms need their token, the session changes with the user, and logging out ends it")
 def _():
     key_file = mbtest.write_file(mbtest.tmp("login.key"), KEY + "\n")
-    page = mbtest.read_file(os.path.join(SRCDIR, "docs", "mb.cookie.3"))
-    listed = re.search(r'ann = "([0-9a-f]{64})"', page)[1]
+    listed = re.search(r'ann = "([0-9a-f]{64})"', mbmanual.page("mb.cookie.3"))[1]
     path = example("mb.cookie.3", [("/etc/mb/login.key", key_file), (listed, code(KEY, "login", "ann", "secret & more").hex())])
     pool = mbpool.Pool(path, "--sandbox=strict").ready()
     jar = mbtest.tmp("login-jar")

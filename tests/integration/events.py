@@ -2,6 +2,7 @@
 """mb.events: server-sent events (HTML Standard, section 9.2), and how a handler learns that its client has gone."""
 
 import os
+import re
 import select
 import signal
 import sys
@@ -23,7 +24,7 @@ OPEN = """
 def parsed(text):
     """What an EventSource makes of a stream: (events as (type, data, id), retry, comments)."""
     found, retry, comments, kind, data, last = [], None, [], "", [], ""
-    for line in text.split("\n"):
+    for line in re.split("\r\n|\r|\n", text):
         name, _, value = line.partition(":")
         value = value[1:] if value.startswith(" ") else value
         if line == "":
@@ -62,7 +63,7 @@ def _():
   stream:send{data = ""}
   stream:send{data = "\\n"}
   stream:send{retry = 20, data = "\\195\\169: x"}
-  stream:comment("busy\\nevent: none")
+  stream:comment("busy\\nevent: none\\revent: none\\r\\nevent: none")
   stream:comment()
 """,
         ", {retry = 3000}",
@@ -74,7 +75,7 @@ def _():
     check(text.startswith("retry: 3000\n\n"), text)
     found, retry, comments = parsed(text)
     equal(retry, 20, "the last retry")
-    equal(comments, ["busy", "event: none", ""], "comments")
+    equal(comments, ["busy", *["event: none"] * 3, ""], "comments")
     equal(
         found,
         [
@@ -104,12 +105,15 @@ def _():
         ('events.open("x")', "events.open: expected a request as first argument, got string"),
         ("events.open(request, 5)", "events.open: expected a table of options, got number"),
         ("events.open(request, {retry = 0.5})", "retry: expected a number of milliseconds"),
+        ("events.open(request, {retry = -1})", "retry: expected a number of milliseconds"),
         ("events.open(request, {heartbeat = 0})", "heartbeat: expected a number of seconds, or false"),
         ("events.open(request, {colour = 1})", "there is no option colour: expected heartbeat, retry"),
         ("stream:send()", "send: expected a table or a string, got nil"),
         ("stream:send{name = 'x'}", "send: there is no field name: expected data, event, id, retry"),
         ("stream:send{data = {}}", "send: data: expected a string, got table"),
         ("stream:send{data = '', event = 'a\\nb'}", "send: event has the end of a line, or a NUL, in it"),
+        ("stream:send{data = '', event = 'a\\rb'}", "send: event has the end of a line, or a NUL, in it"),
+        ("stream:send{data = '', event = false}", "send: event: expected a string, got boolean"),
         ("stream:send{data = '', id = '\\0'}", "send: id has the end of a line, or a NUL, in it"),
         ("stream:send{data = '', retry = 'x'}", "send: retry: expected a number of milliseconds"),
         ("stream:wait(-1)", "wait: expected a number of seconds"),
@@ -150,8 +154,9 @@ def _():
     response = streamed('print(stream:wait(0.5)) stream:send("x")', ", {heartbeat = 0.1}", log="true")
     found, _, comments = parsed(response.text())
     check(1 <= len(comments) <= 5 and len(found) == 1, f"{comments}, {found}")
-    response = streamed('stream:wait(0.3) stream:send("x")', ", {heartbeat = false}")
-    equal(parsed(response.text())[2], [], "comments without heartbeats")
+    for option in ("false", "100"):
+        response = streamed('stream:wait(0.3) stream:send("x")', f", {{heartbeat = {option}}}")
+        equal(parsed(response.text())[2], [], f"comments with heartbeat = {option}")
 
 
 @test("HEAD has an end at once; HTTP/1.0 gets the stream until the end of the connection")
@@ -160,6 +165,9 @@ def _():
     with served(body) as (client, _):
         client.send(request("/", "HEAD"))
         equal(client.response("HEAD").status, 200, "HEAD")
+    with served(OPEN % "" + "print(stream:is_open(), stream:wait(0))", log=None) as (client, server):
+        client.send(request("/", "HEAD"))
+        server.says("false\tfalse")
     with served(body) as (client, _):
         client.send(b"GET / HTTP/1.0\r\n\r\n")
         response = client.response("GET", "1.0")
@@ -168,12 +176,14 @@ def _():
 
 @test("response_timeout does not end a stream; a timeout() of the script does")
 def _():
-    body = OPEN % "" + 'print("open") stream:wait(1e6)'
+    body = OPEN % "" + 'print("open") stream:wait(0.5) stream:send(("late"):rep(1e6)) stream:wait(1e6)'
     with served(body, "response_timeout = 0.2", log=None) as (client, server):
         client.send(request("/"))
         server.says("open")
         client.head()
-        time.sleep(1.5)
+        time.sleep(0.7)  # it waits until there is room for the event
+        equal(client.chunk(), b"data: " + b"late" * 10**6 + b"\n\n", "an event behind the time")
+        time.sleep(1)
         check(not select.select([server.child.pidfd], [], [], 0)[0], "it runs")
         client.sock.close()
     with served("timeout(0.2)" + body, status=-14, log=None) as (client, server):

@@ -422,6 +422,32 @@ def _():
         equal(mine(answers(GET, 'ok(request, "x")', f"static_headers = {value}")), want, value)
 
 
+@test("static_headers: a Content-Type is for responses that have none; all else of them stays, in its order")
+def _():
+    given = "Content-Type-X: 1\\nconTENT-type: a/b\\nX: Content-Type: 3\\nZ: 4"
+    options = f'static_headers = "{given}", on_error = function(_, _, message) if message == "mine" then return "x", "e/f" end end'
+    stay = [("Content-Type-X", "1"), ("X", "Content-Type: 3"), ("Z", "4")]
+    reply = 'require "mb.reply".'
+    for data, body, log, types in (
+        (GET, 'request:send_status(200) request:send_data("x")', "", ["a/b"]),
+        (GET, 'request:send_status(200) request:send_header("A", "B") request:send_header("content-TYPE", "e/f")', "", ["e/f"]),
+        (GET, f"{reply}json(request, 1)", "", ["application/json"]),
+        (GET, f"{reply}text(request, 'x', 200, {{['Content-Type'] = 'e/f'}})", "", ["e/f"]),
+        (GET, f"{reply}no_content(request)", "", ["a/b"]),
+        (GET, f"{reply}error(request, 404)", "", ["a/b"]),
+        (GET, f"{reply}error(request, 404, 'mine')", "", ["e/f"]),
+        (GET, "request._wire:fail('mine', 400)", "http", ["e/f"]),
+        (GET, "request._wire:fail('m', 400)", "http", ["a/b"]),
+    ):
+        response = answers(data, body, options, log=log)
+        equal(response.values("Content-Type"), types, body)
+        names = [name for name, _ in stay]
+        equal([(n, v) for n, v in response.headers if n in names], stay, f"the others: {body}")
+    early = 'request:send_status(103) request:send_status(200) request:send_header("Content-Type", "e/f")'
+    response = answers(GET, early, options)
+    equal((response.values("Content-Type"), len(response.interim)), (["e/f"], 1), "behind an interim response")
+
+
 @test("static_headers: a Date of their own is the only one")
 def _():
     date = "Sun, 06 Nov 1994 08:49:37 GMT"

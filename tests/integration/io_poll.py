@@ -569,6 +569,34 @@ def _():
     )
 
 
+@test("a table as fifth argument: an end or an error alone counts, as do what is in a buffer and a child that is gone; no wait")
+def _():
+    turns(
+        """
+  local found = {}
+  local function look(want, element, output)
+    eq("true", (mb.poll(not output and set(element) or {}, output and set(element) or {}, nil, nil, found)))
+    eq(want, found[element])
+  end
+  local ended, full = mb.exec("true"), mb.exec("sleep", "1000")
+  look("r", ended.stdout.fd) -- POLLHUP, without POLLIN
+  repeat until full.stdin:write_nb(("x"):rep(65536)) > 0
+  full:kill()
+  look("w", full.stdin.fd, true) -- POLLERR, without POLLOUT
+  look("r", full)
+  ended:wait()
+  look("r", ended)
+  print("data")
+  eq("a", (socket:read(1)))
+  local idle = mb.locallisten(name_of())
+  eq("true", (mb.poll(set(socket, idle), nil, nil, nil, found)))
+  eq("r", found[socket])
+  assert(found[idle] == nil)
+""",
+        ("data", send("ab")),
+    )
+
+
 @test("poll does not send pending output")
 def _():
     def check_nothing(client, _handler):

@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mbpool
 import mbspace
 import mbtest
+from mblacking import KILL, LANDLOCK, SECCOMP, lacking
 from mbpool import Pool
 from mbtest import HANDLE, check, equal, replay, script, test, until
 
@@ -387,53 +388,24 @@ try "load"
     equal(re.findall(r"(?m)^(\w+)\s+(read|refused)$", said), want, said)
 
 
-# Installs a filter that answers as a kernel does that lacks a call, or PR_SET_SECCOMP of prctl, then runs the program.
-# With a third word the call kills, as SystemCallFilter= of a unit does.
-LACKING = """
-import ctypes, os, struct, sys
-def op(code, yes, no, value):
-    return struct.pack("HBBI", code, yes, no, value)
-def answer(error):
-    return op(0x06, 0, 0, 0x00050000 | error)
-call, prctl = (int(n) for n in sys.argv[1].split(",")[:2])
-kills = len(sys.argv[1].split(",")) > 2
-code = op(0x20, 0, 0, 0) + op(0x15, 0, 1, call) + (op(0x06, 0, 0, 0x80000000) if kills else answer(38))
-if prctl:
-    code += op(0x15, 0, 3, prctl) + op(0x20, 0, 0, 16) + op(0x15, 0, 1, 22) + answer(22)
-code += op(0x06, 0, 0, 0x7FFF0000)
-buffer = ctypes.create_string_buffer(code)
-libc = ctypes.CDLL(None, use_errno=True)
-libc.prctl(38, 1, 0, 0, 0)
-if libc.prctl(22, 2, struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))) != 0:
-    sys.exit(os.strerror(ctypes.get_errno()))
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-LANDLOCK, SECCOMP = "444,0", {"x86_64": "317,157", "aarch64": "277,167"}.get(os.uname().machine)
-
-
-def lacking(numbers, *argv):
-    return [sys.executable, "-c", LACKING, numbers, *argv]
-
-
-def run_lacking(numbers, path, *args):
-    return mbtest.subprocess.run(
-        lacking(numbers, HANDLE, *args, path), input=b"", capture_output=True, timeout=mbtest.RUN_MAX, check=False
-    )
+def run_lacking(call, path, *args, **how):
+    argv = lacking(call, HANDLE, *args, path, **how)
+    return mbtest.subprocess.run(argv, input=b"", capture_output=True, timeout=mbtest.RUN_MAX, check=False)
 
 
 @test("a kernel that lacks a part: the log says which, and what it means; with required = true nobody is served")
 def _():
-    for numbers, word in ((LANDLOCK, "Landlock"), (SECCOMP, "seccomp"))[: 2 if SECCOMP else 1]:
+    for call, word in ((LANDLOCK, "Landlock"), (SECCOMP, "seccomp"))[: 2 if SECCOMP else 1]:
         for wishes, status, said in (
             ('"strict"', 0, b"served\n"),
             ("{ required = false }", 0, b"served\n"),
             ("{ required = true }", 78, b""),
         ):
             path = script(source('say("served")', wishes))
-            done = run_lacking(numbers, path)
+            done = run_lacking(call, path)
             equal((done.returncode, done.stdout), (status, said), f"without {word}, {wishes}: {done.stderr}")
             check(b"sandbox: " in done.stderr and word.encode() in done.stderr, f"without {word}: {done.stderr}")
-        done = run_lacking(numbers, script(source('say("served")')))
+        done = run_lacking(call, script(source('say("served")')))
         equal(done.stdout, b"served\n", f"without a wish: {done.stderr}")
     # Where all is there, required changes nothing.
     equal(run('say("served")', wishes="{ required = true }"), ("served\n", ""), "with all of it")
@@ -441,11 +413,10 @@ def _():
 
 @test("a service manager that kills who uses Landlock: the log says what the unit lacks, and the process lives")
 def _():
-    kills = LANDLOCK + ",kills"
-    done = run_lacking(kills, script(source('say("served")', '"strict"')))
+    done = run_lacking(LANDLOCK, script(source('say("served")', '"strict"')), answer=KILL)
     equal((done.returncode, done.stdout), (0, b"served\n"), f"status and answer: {done.stderr}")
     check(b"SystemCallFilter= lacks landlock_create_ruleset" in done.stderr, f"the log: {done.stderr}")
-    done = run_lacking(kills, script(source('say("served")', "{ required = true }")))
+    done = run_lacking(LANDLOCK, script(source('say("served")', "{ required = true }")), answer=KILL)
     equal((done.returncode, done.stdout), (78, b""), f"required = true: {done.stderr}")
 
 

@@ -4,12 +4,12 @@ gets in the place of what it has asked for."""
 
 import json
 import os
-import re
 import signal
 import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbmanual
 import mbtest
 from mbhandler import lua
 from mbhttp import LUA, PAIRS, Connection, answers, chunked, replayed, request, served
@@ -215,26 +215,12 @@ def _():
 # ---- the manual page ----
 
 
-def page():
-    return mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "mb.reply.3"))
-
-
 @test("mb.reply(3): each function has an entry, and each entry is a function; its script does what it says")
 def _():
-    text = """
-  local reply, names = require "mb.reply", {}
-  local _ = reply.json
-  for name in pairs(reply) do names[#names + 1] = name end
-  table.sort(names)
-  return function(socket) socket:write(table.concat(names, "\\n")) end
-"""
-    done = mbtest.replay(mbtest.script(text))
-    equal((done.returncode, done.stderr), (0, b""), "exit status and log")
-    entries = re.findall(r"(?m)^\.It Fn reply[.:](\w+)", page())
-    equal(sorted(entries), done.stdout.decode().split("\n"), "entries")
-    displays = re.findall(r"(?ms)^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page())
+    mbmanual.check_functions("mb.reply", "reply", "json")
+    displays = mbmanual.displays("mb.reply.3")
     equal(len(displays), 2, "scripts in the page")
-    first, second = (text.replace(r"\en", r"\n") for text in displays)
+    first, second = displays
     equal(replayed(request("/a"), first + "-- generate_handler").response().text(), '{"path":"a"}', "the first script")
     for data, status, kind, want in (
         (posted("[1, 2.5]", target="/sum"), 200, "application/json", {"sum": 3.5}),

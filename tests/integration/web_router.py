@@ -9,6 +9,7 @@ import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbmanual
 import mbtest
 from mbhandler import lua
 from mbhttp import LUA, answers, replayed, request, served
@@ -317,31 +318,13 @@ r:get("/x", setmetatable({}, {__call = function(_, ...) s(...) end}))"""
 # ---- the manual page ----
 
 
-def page():
-    return mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "mb.router.3"))
-
-
 @test("mb.router(3): each function has an entry, and each entry is a function; its script does what it says")
 def _():
-    text = """
-  local router, names = require "mb.router", {}
-  -- Some are made when they are first asked for.
-  for name in ("use get head post put delete connect options trace patch any"):gmatch("%a+") do
-    local _ = router[name]
-  end
-  for name, value in pairs(router) do
-    if type(value) == "function" and not name:find("^__") then names[#names + 1] = name end
-  end
-  table.sort(names)
-  return function(socket) socket:write(table.concat(names, "\\n")) end
-"""
-    done = mbtest.replay(mbtest.script(text))
-    equal((done.returncode, done.stderr), (0, b""), "exit status and log")
-    entries = re.findall(r"(?m)^\.It Fn (?:r|router)[.:](\w+)", page())
-    equal(sorted(entries), done.stdout.decode().split("\n"), "entries")
-    displays = re.findall(r"(?ms)^\.Bd -literal[^\n]*\n(.*?)^\.Ed", page())
+    methods = ("get", "head", "post", "put", "delete", "connect", "options", "trace", "patch", "any")
+    mbmanual.check_functions("mb.router", "r|router", "use", *methods)
+    displays = mbmanual.displays("mb.router.3")
     equal(len(displays), 2, "scripts in the page")
-    first, second = (text.replace(r"\en", r"\n") for text in displays)
+    first, second = displays
     response = replayed(request("/users/a%20b"), first + "-- generate_handler").response()
     equal(response.text(), "user a b\n", "the first script")
     for target, headers, want in (

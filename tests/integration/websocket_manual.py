@@ -8,13 +8,14 @@ import sys
 
 sys.dont_write_bytecode = True  # the source tree may be read-only
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mbmanual
 import mbtest
 from mbhttp import Connection
 from mbtest import equal, tcp_pair, test
 from mbwebsocket import BINARY, CLOSE, TEXT, Peer, binary, close, code, opened, text, upgrade
 
-PAGE = mbtest.read_file(os.path.join(mbtest.SRCDIR, "docs", "mb.websocket.3"))
-BLOCKS = [b.replace("\\e", "\\") for b in re.findall(r"\.Bd -literal[^\n]*\n(.*?)\.Ed", PAGE, re.DOTALL)]
+PAGE = mbmanual.page("mb.websocket.3")
+BLOCKS = mbmanual.displays("mb.websocket.3")
 GOODBYE = (CLOSE, code(1000))
 
 

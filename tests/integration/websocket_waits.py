@@ -57,6 +57,33 @@ def _():
         peer.send(BYE)
 
 
+@test("poll with a fifth argument: a half frame that was looked at is not ready, whatever else is; a whole one is")
+def _():
+    body = OPEN % "" + """
+    local child, ready = moonbridge_io.exec("true"), {}
+    local inputs = {[ws] = true, [child.stdout] = true}
+    eq(true, (moonbridge_io.poll({[ws] = true}, nil, 20)))
+    eq({nil, "block"}, {ws:receive_nb()})
+    eq(true, (moonbridge_io.poll(inputs, nil, 20, nil, ready)))
+    eq("r", ready[child.stdout]) eq(nil, ready[ws])
+    print("half")
+    local message
+    repeat
+      assert(moonbridge_io.poll({[ws] = true}, nil, 20, nil, ready))
+      eq("r", ready[ws])
+      message = ws:receive_nb()
+    until message
+    eq("a", message)
+    """
+    with opened(body) as (peer, server):
+        half = text("a")
+        peer.send(half[:3])
+        server.says("half")
+        peer.send(half[3:])
+        peer.gets(GOODBYE)
+        peer.send(BYE)
+
+
 @test("poll: a half frame wakes once and not again; two messages in one segment are both seen")
 def _():
     body = OPEN % "" + """

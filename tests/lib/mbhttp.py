@@ -321,14 +321,14 @@ if mbtest.VALGRIND:  # where a start takes a second; both are among what is not 
 
 
 @contextlib.contextmanager
-def served(body, options="", pair=local_pair, status=0, log="", args=()):
+def served(body, options="", pair=local_pair, status=0, log="", args=(), program=(mbtest.HANDLE,)):
     """Runs mb-handle with this handler (source(), or a whole script) on a connection. Gives (Connection,
     mbhandler.Handler). At the end no more requests come, and mb-handle has to exit with this status. log is a text that
-    its log must have; with "" the log must be empty, with None it may have anything."""
+    its log must have; with "" the log must be empty, with None it may have anything. program: what is executed."""
     text = body if "generate_handler" in body else source(body, options)
     client, conn = pair()
     with Connection(client) as connection:
-        server = mbhandler.Handler(text, *ARGS, *args, head=None, pair=(client, conn))
+        server = mbhandler.Handler(text, *ARGS, *args, head=None, pair=(client, conn), program=program)
         try:
             yield connection, server
             with contextlib.suppress(OSError):

@@ -30,14 +30,15 @@ local http = require "moonbridge_http"
 local preload, gap = ...
 if preload == "all" then
   -- What would be loaded when it is needed: one kind of each has that swept.
-  for _, name in ipairs {"blocked", "body", "closing", "headers", "members", "pace", "params", "request", "send_file",
-    "waiting"} do
+  for _, name in ipairs {"blocked", "body", "cjson", "closing", "headers", "json", "members", "pace", "params", "request",
+    "send_file", "waiting"} do
     require("mb.http." .. name)
   end
 end
 local router, reply = require "mb.router", require "mb.reply"
 -- What is sent before the page is called.
-local STATUS = {throws = "none", refused = "none", interim = "103 Early Hints", ["route/1"] = "none", ["route"] = "none"}
+local STATUS = {throws = "none", refused = "none", interim = "103 Early Hints", ["route/1"] = "none", route = "none",
+  json = "none"}
 local pages = {}
 
 local routes = router.new()
@@ -67,6 +68,8 @@ function pages.form(request)
 end
 
 function pages.body(request) request:send_data(request.body) end
+
+function pages.json(request) reply.json(request, {got = request:json()}) end
 
 function pages.pipe(request)
   request:send_header("Content-Length", #FILE)
@@ -151,6 +154,7 @@ end
 FORM = ["Content-Type: application/x-www-form-urlencoded"]
 FIELDS = ["X-Name: name", "Accept: a, b", "Accept: c", "TE: trailers", "Cookie: a=1; b=2", "Cookie: c=3"]
 UPLOAD = multipart([('name="text"', None, "value"), ('name="file"; filename="f"', "image/png", CONTENT[:5000])])
+JSON = b'{"' + b"name" * 10 + b'": [1, 2.5, 1e3, null, "' + b"text" * 9 + rb'\u0041", {"long": "' + b"long" * 500 + b'"}]}'
 PAGE = request("/page")
 
 # What is sent.
@@ -170,6 +174,7 @@ KINDS = {
     "files and data": request("/files") + PAGE,
     "a script that does not look at errors": request("/caught") + PAGE,
     "a route, and a path without one": request("/route/1") + request("/route"),
+    "JSON that is decoded and encoded": request("/json", "POST", JSON, ["Content-Type: application/json"]) + PAGE,
     "a head that is refused": b"GET / HTTP/1.1\r\nHost: a\r\nBad field: x\r\n\r\n",
     "a body that is refused": request("/refused", "POST", b"x" * 20001),
 }
@@ -233,10 +238,17 @@ def are_whole(came):
         return False
 
 
+# What the loader says when it has no memory for a module in C, and what lua-cjson says before it exits with 255.
+LOADER = ("cjson, which is not found", "cannot open shared object", "cannot create shared object")
+CJSON_WORDS, CJSON_STATUS = "\nOut of memory\n", 255
+
+
 def fault_of(result, want):
     """What is wrong with the end of a run, or None."""
     status, came, how = result
     log = log_text()
+    if status == CJSON_STATUS and CJSON_WORDS in log:
+        return None if how == "reset" and want.startswith(came) else f"{how} after {mbtest.short(came)}"
     if status == 0 and "lost\n" in log and how == "eof":
         return None if are_whole(came) else f"status 0, but malformed responses: {mbtest.short(came)}"
     if status == 0:
@@ -244,7 +256,7 @@ def fault_of(result, want):
     if status != 70:
         return f"status {status}"
     # A script that does not look at errors has hidden the first one.
-    words = ("not enough memory", "Cannot allocate memory", "an error has left the response incomplete")
+    words = ("not enough memory", "Cannot allocate memory", "an error has left the response incomplete", *LOADER)
     if not any(word in log for word in words):
         return "status 70, but the log says nothing of memory"
     if came == want:

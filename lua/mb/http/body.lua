@@ -124,7 +124,7 @@ local function nothing() end
 local function multipart(request, wire, list)
   local metadata_list = params.new_list()
   request._metadata = metadata_list
-  local count, kept = core.param_counter(), 0
+  local count, kept = core.counter(), 0
   local name, handler, metadata
   local way = {method = "part", done = nothing}
   local function keep(size)

@@ -41,7 +41,9 @@ end
 local function lines_of(c, fields)
   local lines, dated = {c.static}, c.static_date
   for _, field in ipairs(fields) do
-    dated = dated or field[1]:lower() == "date"
+    local name = field[1]:lower()
+    dated = dated or name == "date"
+    if name == "content-type" then lines[1] = require "mb.http.failure".untyped(c) end
     lines[#lines + 1] = core.field_line(field[1], field[2])
   end
   return table.concat(lines) .. (dated and "" or core.date())

@@ -24,6 +24,13 @@ end
 -- Returns whether the option static_headers has a Content-Type.
 function failure.has_type(c) return ("\n" .. c.static):lower():find("\ncontent-type:", 1, true) ~= nil end
 
+-- Returns the field lines of static_headers without a Content-Type.
+function failure.untyped(c)
+  return (("\n" .. c.static):gsub("\n([^:\n]*):[^\n]*", function(name)
+    if name:lower() == "content-type" then return "" end
+  end):gsub("^\n", ""))
+end
+
 -- Returns a table of header fields as a sequence of pairs.
 local function pairs_of(fields)
   local list = {}

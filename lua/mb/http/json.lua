@@ -45,7 +45,7 @@ local function check(wire, text)
   local _, bad = utf8.len(text)
   bad = bad or text:find("\xED[\xA0-\xBF]") -- half of a surrogate pair
   if bad then wire:fail(("JSON: no UTF-8 at character %d"):format(bad), 400) end
-  local fits, at = core.json_counter(), 1
+  local fits, at = core.counter(), 1
   while true do
     local kind, first, last, after = core.json_look(text, at)
     if not kind then return end
@@ -62,8 +62,7 @@ local function check(wire, text)
     else
       local good, value = true, part
       if part:find("\\", 1, true) then good, value = pcall(decode, '"' .. part .. '"') end
-      -- Of a value that is longer, Lua makes as many copies as there are.
-      if good and (kind == "name" or #value <= 40) and not fits(value) then
+      if good and not fits(value, kind == "name" and "key" or nil) then
         wire:fail("JSON: too many colliding strings", 413)
       end
     end

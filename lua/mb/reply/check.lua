@@ -1,13 +1,14 @@
--- The checks of mb.reply that most replies do not need. Each throws what is wrong with an argument of the function of
--- this name; level: that of the script, seen from the check.
+-- The checks of mb.reply that most replies do not need; other modules have the first one, too. Each throws what is
+-- wrong with an argument of the function of this name; level: that of the script, seen from the check.
 
 local core = require "mb.http.core"
 
 local check = {}
 
-function check.request(request, name, level)
+-- call: the whole name of the function, such as "reply.text", also of another module.
+function check.request(request, call, level)
   if type(request) ~= "table" or not request._response then
-    error(("reply.%s: expected a request as first argument, got %s"):format(name, type(request)), level)
+    error(("%s: expected a request as first argument, got %s"):format(call, type(request)), level)
   end
 end
 

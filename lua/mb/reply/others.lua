@@ -66,7 +66,7 @@ local send -- that of mb.reply
 
 -- reply.json(request, value[, status[, fields]]): the value as JSON, by Debian's lua-cjson.
 function others.json(request, value, status, fields)
-  check.request(request, "json", 3)
+  check.request(request, "reply.json", 3)
   if value == nil then error("reply.json: expected a value, got nil; null is cjson.null", 2) end
   local text = encoded(value, "json")
   send(request, "json", status or 200, "application/json", text, fields)
@@ -89,7 +89,7 @@ end
 -- detail, type, instance and members of the script's own; a string is the detail. status and, without one, title are
 -- added.
 function others.problem(request, status, details, fields)
-  check.request(request, "problem", 3)
+  check.request(request, "reply.problem", 3)
   local code = tonumber((tostring(status):match("^[45]%d%d")))
   if not code then
     error("reply.problem: expected the status of an error, such as 404, got " .. tostring(status), 2)
@@ -116,7 +116,7 @@ end
 -- reply.redirect(request, location[, status[, fields]]): location is a URL or a path. status: 303 if it is left out:
 -- the client comes with GET, also after a POST (RFC 9110, section 15.4).
 function others.redirect(request, location, status, fields)
-  check.request(request, "redirect", 3)
+  check.request(request, "reply.redirect", 3)
   if type(location) ~= "string" or location == "" then
     local got = location == "" and "an empty string" or type(location)
     error("reply.redirect: expected a URL or a path, got " .. got, 2)
@@ -137,20 +137,20 @@ end
 
 -- reply.no_content(request[, fields]): 204.
 function others.no_content(request, fields)
-  check.request(request, "no_content", 3)
+  check.request(request, "reply.no_content", 3)
   send(request, "no_content", 204, nil, nil, fields)
 end
 
 -- reply.not_modified(request[, fields]): 304. fields: those that a 200 would have had and that a cache needs, such as
 -- ETag, Last-Modified, Cache-Control, Vary (RFC 9110, section 15.4.5).
 function others.not_modified(request, fields)
-  check.request(request, "not_modified", 3)
+  check.request(request, "reply.not_modified", 3)
   send(request, "not_modified", 304, nil, nil, fields)
 end
 
 -- reply.error(request, status[, message[, fields]]): what on_error of generate_handler makes of it, or a short text.
 function others.error(request, status, message, fields)
-  check.request(request, "error", 3)
+  check.request(request, "reply.error", 3)
   local code = math.type(status) and math.tointeger(status)
   if not code or code < 400 or code > 599 then
     error("reply.error: expected a status from 400 to 599, got " .. tostring(status), 2)

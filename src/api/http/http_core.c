@@ -255,7 +255,6 @@ static const luaL_Reg functions[] = {
     {"list", mb_http_list},
     {"list_lines", mb_http_list_lines},
     {"log", log_line},
-    {"param_counter", mb_http_param_counter},
     {"open_file", mb_handle_open_file},
     {"option_rows", mb_http_option_rows},
     {"option_text", mb_http_option_text},
@@ -269,9 +268,9 @@ static const luaL_Reg functions[] = {
     {"try", try},
     {"unsent", unsent},
     /* What few connections ask for stands behind what all of them do. */
+    {"counter", mb_http_counter},
     {"encode_html", encode_html},
     {"ends", mb_http_stream_ends},
-    {"json_counter", mb_http_json_counter},
     {"json_look", mb_http_json_look},
     {"limit", limit},
     {"path_segments", mb_http_path_segments},

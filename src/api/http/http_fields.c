@@ -52,19 +52,30 @@ static bool push_sequence(lua_State *L, int table) {
 }
 
 /*
- * Counts the string on top of the stack as a value. seen: a table with the strings that were counted, by their
- * addresses: they are in other tables as well, and stay where they are.
+ * Counts the string on top of the stack as a value.
+ * seen    a table with the strings that were counted
+ * is_key  whether it names something, so that its hash is computed whatever its size is
  * Returns whether the values are still within the limits.
  */
-static bool count_value(lua_State *L, struct mb_http_names *names, int seen) {
+static bool count_value(lua_State *L, struct mb_http_names *names, int seen, bool is_key) {
   struct mb_span value;
   value.data = lua_tolstring(L, -1, &value.size);
-  if (!mb_http_names_counts(value.size)) return true;
-  bool known = lua_rawgetp(L, seen, value.data) != LUA_TNIL;
-  lua_pop(L, 1);
-  if (known) return true;
+  if (!mb_http_names_counts(value.size, is_key)) return true;
+  /* Lua has one copy of a shorter string, so its address says which one it is, and collides with no other. */
+  if (value.size <= MB_HTTP_INTERNED) {
+    lua_pushlightuserdata(L, (void *)value.data);
+  } else {
+    lua_pushvalue(L, -1);
+  }
   lua_pushvalue(L, -1);
-  lua_rawsetp(L, seen, value.data);
+  bool known = lua_rawget(L, seen) != LUA_TNIL;
+  lua_pop(L, 1);
+  if (known) {
+    lua_pop(L, 1);
+    return true;
+  }
+  lua_pushvalue(L, -2); /* the table keeps it: no other string gets its address */
+  lua_rawset(L, seen);
   return mb_http_names_value(names, value);
 }
 
@@ -117,7 +128,7 @@ int mb_http_input_cookies(lua_State *L) {
         continue;
       }
       lua_pushlstring(L, value.data, value.size);
-      if (!count_value(L, &names, 3)) return 0;
+      if (!count_value(L, &names, 3, false)) return 0;
       lua_rawset(L, 2);
     }
   }
@@ -158,7 +169,7 @@ static int push_form(lua_State *L, struct mb_span form, char *bytes) {
       lua_rawseti(L, 3, ++different);
     }
     push_decoded(L, value, bytes ? bytes + (value.data - begin) : NULL);
-    if (!count_value(L, &names, 4)) return 0;
+    if (!count_value(L, &names, 4, false)) return 0;
     append(L);
     lua_pop(L, 2);
   }
@@ -226,30 +237,32 @@ int mb_http_list(lua_State *L) {
   return 1;
 }
 
-static int count_param(lua_State *L) {
+static int count(lua_State *L) {
   struct mb_http_names *names = lua_touserdata(L, lua_upvalueindex(1));
   lua_settop(L, 2);
   bool good = true;
   if (lua_isboolean(L, 2)) {
     good = mb_http_names_add(names, lua_rawlen(L, 1), lua_toboolean(L, 2));
   } else if (lua_isstring(L, 1)) {
+    bool is_key = !lua_isnil(L, 2);
     lua_settop(L, 1);
-    good = count_value(L, names, lua_upvalueindex(2));
+    good = count_value(L, names, lua_upvalueindex(2), is_key);
   }
   lua_pushboolean(L, good);
   return 1;
 }
 
 /*
- * core.param_counter()
+ * core.counter()
  * Returns a function for names and values that Lua puts into tables. It returns whether they are still within
- * the limits of http_names.h. Its arguments are a name and whether it is new; or a value, which may be nil.
+ * the limits of http_names.h. Its arguments are a name and whether it is new; or a value, which may be nil; or a
+ * value and "key", for a string that is a key when only strings that collide are to be limited.
  */
-int mb_http_param_counter(lua_State *L) {
+int mb_http_counter(lua_State *L) {
   struct mb_http_names *names = lua_newuserdata(L, sizeof *names);
   *names = MB_HTTP_NAMES_INIT;
   lua_newtable(L);
-  lua_pushcclosure(L, count_param, 2);
+  lua_pushcclosure(L, count, 2);
   return 1;
 }
 

@@ -21,7 +21,7 @@ int mb_http_input_cookies(lua_State *L);
 int mb_http_form(lua_State *L);
 int mb_http_input_form(lua_State *L);
 int mb_http_list(lua_State *L);
-int mb_http_param_counter(lua_State *L);
+int mb_http_counter(lua_State *L);
 int mb_http_pattern(lua_State *L);
 
 #endif

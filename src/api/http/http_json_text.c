@@ -4,7 +4,6 @@
 #include <lauxlib.h>
 
 #include "http/http_json.h"
-#include "http/http_names.h"
 
 /*
  * core.json_look(text, at)
@@ -25,34 +24,4 @@ int mb_http_json_look(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)(part.data - text.data) + (lua_Integer)part.size);
   lua_pushinteger(L, (lua_Integer)at + 1);
   return 4;
-}
-
-static int count(lua_State *L) {
-  struct mb_http_names *names = lua_touserdata(L, lua_upvalueindex(1));
-  struct mb_span text;
-  text.data = luaL_checklstring(L, 1, &text.size);
-  lua_settop(L, 1);
-  lua_pushvalue(L, 1);
-  bool good = text.size <= MB_HTTP_NAME_SHORT || lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL;
-  if (!good) {
-    lua_pushvalue(L, 1);
-    lua_pushboolean(L, 1);
-    lua_rawset(L, lua_upvalueindex(2));
-    good = mb_http_names_value(names, text);
-  }
-  lua_pushboolean(L, good);
-  return 1;
-}
-
-/*
- * core.json_counter()
- * Returns a function that counts a string, and returns whether those so far are within the limits of
- * http/http_names.h: whether not too many different ones collide in Lua's tables.
- */
-int mb_http_json_counter(lua_State *L) {
-  struct mb_http_names *names = lua_newuserdata(L, sizeof *names);
-  *names = MB_HTTP_NAMES_INIT;
-  lua_newtable(L);
-  lua_pushcclosure(L, count, 2);
-  return 1;
 }

@@ -5,6 +5,5 @@
 #include <lua.h>
 
 int mb_http_json_look(lua_State *L);
-int mb_http_json_counter(lua_State *L);
 
 #endif

@@ -62,6 +62,8 @@ static int begin_head(lua_State *L, int status, lua_KContext ctx) {
   mb_http_response_append_text(L, &r->head, text.size == 3 ? " \r\n" : "\r\n");
   mb_http_response_push_of_wire(L, "static");
   fields.data = lua_tolstring(L, -1, &fields.size);
+  r->static_at = mb_buf_len(&r->head);
+  r->static_size = fields.size;
   if (fields.size > 0) mb_http_response_append(L, &r->head, fields.data, fields.size);
   r->head_pending = true;
   r->state = MB_HTTP_RESPONSE_HEAD;
@@ -156,6 +158,21 @@ static bool on_date(lua_State *L, struct mb_http_response *r, struct mb_span val
   return true;
 }
 
+/* Takes a Content-Type out of those of static_headers: one of the script has come. */
+static void drop_static_type(struct mb_http_response *r) {
+  while (r->static_size > 0) {
+    struct mb_span rest = {mb_buf_bytes(&r->head) + r->static_at, r->static_size};
+    struct mb_span line = mb_http_take_until(&rest, '\n');
+    size_t size = line.size + 1;
+    if (mb_http_equals(mb_http_take_until(&line, ':'), "content-type")) {
+      mb_buf_cut(&r->head, r->static_at, size);
+    } else {
+      r->static_at += size;
+    }
+    r->static_size -= size;
+  }
+}
+
 static bool on_upgrade(lua_State *L, struct mb_http_response *r, struct mb_span value) {
   if (r->code == 101) mb_http_response_check_upgrade(L, MB_HTTP_RESPONSE_SEND_HEADER, value);
   r->upgrades = true;
@@ -197,6 +214,7 @@ int mb_http_response_send_header(lua_State *L) {
   for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
     if (mb_http_equals(name, special[i].name)) as_it_is = special[i].notice(L, r, value);
   }
+  if (r->static_size > 0 && mb_http_equals(name, "content-type")) drop_static_type(r);
   r->state = MB_HTTP_RESPONSE_BROKEN;
   if (as_it_is) {
     mb_http_response_append(L, &r->head, name.data, name.size);

@@ -58,6 +58,8 @@ struct mb_http_response {
   uint64_t sent;            /* bytes of body so far */
   size_t minimum;           /* bytes of body that are gathered before they are sent */
   struct mb_buf head, body; /* gathered */
+  size_t static_at;         /* where those of static_headers are in the head */
+  size_t static_size;       /* their bytes; 0 once nothing of them may be taken out any more */
 };
 
 /*

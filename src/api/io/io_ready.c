@@ -19,7 +19,7 @@ struct element {
   struct mb_handle *handle; /* or NULL */
   struct mb_interest interest;
   size_t place; /* of the first of its descriptors in the array of poll(2) */
-  short ready;
+  short ready;  /* without a descriptor and a handle: its events */
 };
 
 static size_t count_of(lua_State *L, int set) {
@@ -35,8 +35,7 @@ static struct element element_at(lua_State *L, int key, short wanted) {
   struct mb_child *child;
   int fd = -1;
   if (e.handle) {
-    e.interest = mb_handle_interest(e.handle, wanted, e.handle->in_short);
-    e.ready = e.interest.ready;
+    e.interest = mb_handle_interest(e.handle, wanted, e.handle->polled_short); /* as in the wait */
     return e;
   }
   if (lua_isinteger(L, key)) {

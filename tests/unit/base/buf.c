@@ -81,7 +81,12 @@ static void growth(void) {
   mb_buf_fit(&b, &alloc);
   tap_int((long long)b.capacity, (long long)b.end, "a buffer that fits has no room");
   tap_bytes(mb_buf_bytes(&b), 6, "456789", 6, "and the same bytes");
-  mb_buf_take(&b, 6);
+  mb_buf_cut(&b, 1, 3);
+  tap_bytes(mb_buf_bytes(&b), mb_buf_len(&b), "489", 3, "bytes of the middle are taken out");
+  tap_int((long long)mb_buf_find(&b, '9', 3), 3, "and what is behind them is found");
+  mb_buf_cut(&b, 2, 1);
+  tap_bytes(mb_buf_bytes(&b), mb_buf_len(&b), "48", 2, "also at the end");
+  mb_buf_take(&b, 2);
   mb_buf_fit(&b, &alloc);
   tap_int((long long)mb_buf_len(&b), 0, "an empty one stays as it is");
   alloc.limit = 0;

@@ -30,9 +30,12 @@ static void values(void) {
   /* Lua's hash looks at the last byte, the last but two, and so on. */
   tap_int(most_values(0), 1000, "values that differ only where the hash does not look");
   tap_int(most_values(1), 30000, "values that differ where it looks");
-  tap_ok(!mb_http_names_counts(31) && mb_http_names_counts(32) && mb_http_names_counts(40) &&
-             !mb_http_names_counts(41),
+  tap_ok(!mb_http_names_counts(31, false) && mb_http_names_counts(32, false) &&
+             mb_http_names_counts(40, false) && !mb_http_names_counts(41, false),
          "values of 32 to 40 bytes are counted");
+  tap_ok(!mb_http_names_counts(31, true) && mb_http_names_counts(32, true) &&
+             mb_http_names_counts((size_t)-1, true),
+         "keys of 32 bytes and more are counted");
 }
 
 int main(void) {
