@@ -29,6 +29,8 @@ struct mb_channel {
   bool held;       /* the next byte in the system was read already */
   size_t piece;    /* what the peer has sent together with that byte: so many bytes at most */
   int edge_fd;     /* of mb_channel_edge; 0: not opened */
+
+  int64_t read_limit; /* of read_within, as the system has it; 0: none */
 };
 
 /*
@@ -42,6 +44,12 @@ struct mb_transport {
    * Returns the number of bytes, 0 at the end of the stream.
    */
   ssize_t (*read)(struct mb_channel *c, void *data, size_t len, bool wait);
+
+  /*
+   * Reads as with wait, in one system call, for at most some `usec` microseconds: -EAGAIN after that, after a
+   * signal, and at once where the description is O_NONBLOCK. NULL: there is no such call.
+   */
+  ssize_t (*read_within)(struct mb_channel *c, void *data, size_t len, int64_t usec);
 
   /*
    * Writes what the system takes at once of count pieces (at most IOV_MAX).

@@ -55,6 +55,14 @@ struct mb_read_request mb_read_request_at(lua_State *L, int index);
 ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait);
 
 /*
+ * Receives once into the buffer, as mb_handle_receive does. Where the system can wait in the same call, and nothing is
+ * queued, it waits for at most some `usec` microseconds (> 0; calls with the same number are cheaper), or until a
+ * signal comes: two calls less than with poll(2).
+ * Returns -EAGAIN when nothing has come: the caller has to wait for the rest of its time.
+ */
+ssize_t mb_handle_receive_within(lua_State *L, struct mb_handle *h, size_t wanted, int64_t usec);
+
+/*
  * Returns whether the buffer holds the first bytes of the stream, and they are those of TLS: a record of a
  * handshake (RFC 8446, section 5.1). No text begins like this.
  */

@@ -100,7 +100,9 @@ static void record(struct mb_handle *h, const char *data, size_t len) {
   h->record_fd = -1;
 }
 
-ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
+/* within: how long it waits in microseconds, where that takes no other system call; 0: as `wait` says. */
+static ssize_t receive_once(lua_State *L, struct mb_handle *h, size_t wanted, bool wait,
+                            int64_t within) {
   if (h->in_error) return -h->in_error;
   int r = mb_handle_decide(h, wait);
   if (r < 0) return r;
@@ -109,7 +111,9 @@ ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool
   size_t room;
   char *to = mb_buf_room(&h->in, &room);
   if (room > RECEIVE_MAX_BYTES) room = RECEIVE_MAX_BYTES;
-  ssize_t n = receive(h, to, room, wait);
+  bool in_one = within > 0 && h->io.transport->read_within && h->out.len == 0;
+  ssize_t n =
+      in_one ? h->io.transport->read_within(&h->io, to, room, within) : receive(h, to, room, wait);
   if (n == 0 && mb_fd_is_lost(-h->out_error)) n = -h->out_error; /* a write has been told */
   if (n > 0) {
     h->in_streams = (size_t)n == room;
@@ -123,6 +127,14 @@ ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool
     h->in_error = (int)-n;
   }
   return n;
+}
+
+ssize_t mb_handle_receive(lua_State *L, struct mb_handle *h, size_t wanted, bool wait) {
+  return receive_once(L, h, wanted, wait, 0);
+}
+
+ssize_t mb_handle_receive_within(lua_State *L, struct mb_handle *h, size_t wanted, int64_t usec) {
+  return receive_once(L, h, wanted, false, usec);
 }
 
 bool mb_handle_end_tls(struct mb_handle *h) {

@@ -136,6 +136,18 @@ static ssize_t read_socket(struct mb_channel *c, void *data, size_t len, bool wa
   }
 }
 
+/* The limit stays with the socket. Only this function sees it: the others take its end for O_NONBLOCK, and poll. */
+static ssize_t read_socket_within(struct mb_channel *c, void *data, size_t len, int64_t usec) {
+  if (c->keeps_last) return read_keeping(c, data, len, false);
+  if (c->read_limit != usec) {
+    struct timeval limit = {.tv_sec = usec / 1000000, .tv_usec = usec % 1000000};
+    if (setsockopt(c->in_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0) return -EAGAIN;
+    c->read_limit = usec;
+  }
+  ssize_t n = recv(c->in_fd, data, len, 0);
+  return n >= 0 ? n : errno == EINTR ? -EAGAIN : -errno;
+}
+
 static ssize_t write_socket(struct mb_channel *c, const struct iovec *pieces, int count,
                             bool wait) {
   struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
@@ -215,6 +227,7 @@ static void reset(const struct mb_channel *c) {
 
 const struct mb_transport mb_transport_socket = {
     .read = read_socket,
+    .read_within = read_socket_within,
     .writev = write_socket,
     .sendfile = send_file,
     .unsent = unsent,

@@ -35,11 +35,32 @@ static int push_nil(lua_State *L, const char *why) {
   return 2;
 }
 
-/* Receives once, without waiting. Returns whether something has come, or the connection has ended. */
-static bool receive(lua_State *L, struct mb_websocket *w) {
+/* The system's limit of a wait is set once, so a wait may be longer than what is due by so many microseconds. */
+enum { SLACK_USEC = 1000000 };
+
+/* Without pings, a wait ends in any case after so long: an hour. */
+#define LONG_USEC (INT64_C(3600) * 1000000)
+
+/*
+ * Returns for how long a receive may wait, in microseconds: until a ping is due, when nothing else is to be waited for.
+ * 0: it may not.
+ */
+static int64_t may_wait(const struct mb_websocket *w) {
+  if (w->state != MB_WEBSOCKET_OPEN || w->pinged || mb_drain_fd() >= 0) return 0;
+  if (!w->ping_interval) return LONG_USEC;
+  return mb_now_usec() - w->heard < SLACK_USEC ? w->ping_interval : 0;
+}
+
+/*
+ * Receives once. waits: it may wait, if that costs less than to look and to wait then.
+ * Returns whether something has come, or the connection has ended.
+ */
+static bool receive(lua_State *L, struct mb_websocket *w, bool waits) {
   struct mb_handle *h = w->over.handle;
   uint64_t before = h->received;
-  ssize_t n = mb_handle_receive(L, h, RECEIVE_BYTES, false);
+  int64_t usec = waits ? may_wait(w) : 0;
+  ssize_t n = usec ? mb_handle_receive_within(L, h, RECEIVE_BYTES, usec)
+                   : mb_handle_receive(L, h, RECEIVE_BYTES, false);
   /* When a finalizer has received meanwhile, even up to the end, that has to be looked at first. */
   if (n <= 0 && h->received != before) return true;
   if (n == -EAGAIN) return false;
@@ -118,8 +139,8 @@ static int end(struct mb_websocket *w) {
   return ENDED;
 }
 
-/* Takes a message, and receives for it what is there. */
-static int receive_now(lua_State *L, struct mb_websocket *w) {
+/* Takes a message, and receives for it what is there. waits: as for receive(). */
+static int receive_message(lua_State *L, struct mb_websocket *w, bool waits) {
   struct mb_handle *h = w->over.handle;
   if (mb_drain_begun() && w->state == MB_WEBSOCKET_OPEN)
     mb_websocket_send_close(L, w, MB_WEBSOCKET_GOING_AWAY, NULL, 0);
@@ -127,7 +148,7 @@ static int receive_now(lua_State *L, struct mb_websocket *w) {
     enum mb_websocket_taken taken = mb_websocket_take(L, w);
     if (taken == MB_WEBSOCKET_MESSAGE) return end_message(L, w);
     if (taken == MB_WEBSOCKET_ENDED) return end(w);
-    if (receives < RECEIVES_MAX && receive(L, w)) continue;
+    if (receives < RECEIVES_MAX && receive(L, w, waits)) continue;
     do_due(L, w);
     if (h->out.len > 0 && h->state == MB_HANDLE_OPEN) mb_handle_send_queue(h, false);
     if (w->pong_wanted && h->out.len == 0 && !w->sending) continue; /* there is room for it now */
@@ -135,6 +156,10 @@ static int receive_now(lua_State *L, struct mb_websocket *w) {
     h->in_short = true; /* what is in the buffer is not enough */
     return BLOCKED;
   }
+}
+
+static int receive_now(lua_State *L, struct mb_websocket *w) {
+  return receive_message(L, w, false);
 }
 
 /*
@@ -151,7 +176,7 @@ static int method_receive(lua_State *L) {
     if (seconds <= MB_SECONDS_MAX) deadline = mb_now_usec() + mb_usec_of(seconds);
   }
   for (;;) {
-    int outcome = receive_now(L, w);
+    int outcome = receive_message(L, w, deadline == MB_NO_DEADLINE);
     if (outcome == MESSAGE) return 2;
     if (outcome == ENDED) return push_end(L, w);
     if (deadline != MB_NO_DEADLINE && mb_now_usec() >= deadline) return push_nil(L, "timeout");

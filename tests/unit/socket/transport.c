@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../lib/peers.h"
@@ -299,6 +300,60 @@ static void interrupted(void) {
 }
 
 /* A closed channel fails in each of its functions, and touches no descriptor. */
+/* ---- a limit for one read ---- */
+
+enum { LIMIT_USEC = 100000, WRITE_AFTER_USEC = 300000 };
+
+/* A child writes a byte after a while. Returns its process id. */
+static pid_t write_later(int fd) {
+  pid_t pid = fork();
+  if (pid != 0) return pid;
+  usleep(WRITE_AFTER_USEC);
+  _exit(write(fd, "y", 1) != 1);
+}
+
+static void limited(const char *name, void (*make)(int[2]), enum mb_fd_kind kind) {
+  int pair[2];
+  char data[4];
+  make(pair);
+  struct mb_channel c = mb_channel_of(pair[0], pair[0], kind);
+  ssize_t (*within)(struct mb_channel *, void *, size_t, int64_t) = c.transport->read_within;
+
+  int64_t begin = mb_now_usec();
+  tap_int(within(&c, data, sizeof data, LIMIT_USEC), -EAGAIN, "%s: nothing comes", name);
+  tap_ok(mb_now_usec() - begin >= LIMIT_USEC * 9 / 10, "%s: it waits until the limit", name);
+  tap_ok(write(pair[1], "x", 1) == 1, "%s: a byte", name);
+  tap_int(within(&c, data, sizeof data, LIMIT_USEC), 1, "%s: it is read", name);
+
+  pid_t pid = write_later(pair[1]);
+  begin = mb_now_usec();
+  tap_int(c.transport->read(&c, data, sizeof data, true), 1, "%s: a read without a limit", name);
+  tap_ok(mb_now_usec() - begin > LIMIT_USEC, "%s: waits longer than that", name);
+  tap_int(waitpid(pid, NULL, 0), pid, "%s: the peer", name);
+
+  begin = mb_now_usec();
+  fcntl(pair[0], F_SETFL, O_NONBLOCK);
+  tap_int(within(&c, data, sizeof data, LIMIT_USEC), -EAGAIN, "%s: O_NONBLOCK", name);
+  fcntl(pair[0], F_SETFL, 0);
+  c.keeps_last = true;
+  tap_int(within(&c, data, sizeof data, LIMIT_USEC), -EAGAIN, "%s: a channel that keeps a byte",
+          name);
+  c.keeps_last = false;
+
+  struct itimerval storm = {.it_interval.tv_usec = 10000, .it_value.tv_usec = 10000};
+  struct sigaction action = {.sa_handler = tick};
+  sigaction(SIGALRM, &action, NULL);
+  setitimer(ITIMER_REAL, &storm, NULL);
+  tap_int(within(&c, data, sizeof data, INT64_C(3600) * 1000000), -EAGAIN, "%s: a signal", name);
+  storm = (struct itimerval){0};
+  setitimer(ITIMER_REAL, &storm, NULL);
+  tap_int(c.read_limit, INT64_C(3600) * 1000000, "%s: another limit", name);
+
+  shutdown(pair[1], SHUT_WR);
+  tap_int(within(&c, data, sizeof data, LIMIT_USEC), 0, "%s: the end", name);
+  close_pair(pair);
+}
+
 static void closed_channel(void) {
   struct mb_channel c = MB_CHANNEL_CLOSED;
   const struct mb_transport *none = c.transport;
@@ -338,6 +393,8 @@ int main(void) {
   reset_on_close();
   files();
   interrupted();
+  limited("TCP", peers_tcp, MB_FD_TCP);
+  limited("Unix", peers_unix, MB_FD_LOCAL);
   closed_channel();
   return tap_done();
 }
