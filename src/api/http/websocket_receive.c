@@ -236,13 +236,15 @@ static int method_messages(lua_State *L) {
 
 /*
  * websocket:timeout()
- * Returns after how many seconds receive_nb has something to do even if nothing comes: a ping, a close that is not
- * answered, or the close of a process that is to end. nil: never. Source: the name is that of the scheduler's.
+ * Returns after how many seconds receive_nb has something to do or to say even if nothing comes: a ping, a close that
+ * is not answered, the close of a process that is to end, the end. nil: never. Source: the name is that of the
+ * scheduler's.
  */
 static int method_timeout(lua_State *L) {
   const struct mb_websocket *w = mb_websocket_at(L, 1);
-  bool leaves = mb_drain_begun() && w->state == MB_WEBSOCKET_OPEN;
-  int64_t due = leaves ? 0 : next_due(w), now = mb_now_usec();
+  bool now_due =
+      w->state == MB_WEBSOCKET_CLOSED || (w->state == MB_WEBSOCKET_OPEN && mb_drain_begun());
+  int64_t due = now_due ? 0 : next_due(w), now = mb_now_usec();
   if (due == MB_NO_DEADLINE) {
     lua_pushnil(L);
     return 1;
