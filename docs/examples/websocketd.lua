@@ -12,7 +12,7 @@ return http.generate_handler(function(request)
   local ws = request:upgrade_websocket{max_message = LINE_MAX}
   if not ws then return end
   local child = assert(moonbridge_io.exec({end_with_script = true}, table.unpack(program)))
-  local queued, line, status, errors = 0, "", nil, child.stderr
+  local queued, line, errors, status = 0, "", child.stderr
   repeat
     local inputs, outputs = {[child.stdout] = true}, {}
     if errors then inputs[errors] = true end
