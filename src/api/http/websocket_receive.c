@@ -139,6 +139,10 @@ static int end(struct mb_websocket *w) {
   return ENDED;
 }
 
+static void send_on(struct mb_handle *h) {
+  if (h->out.len > 0 && h->state == MB_HANDLE_OPEN) mb_handle_send_queue(h, false);
+}
+
 /* Takes a message, and receives for it what is there. waits: as for receive(). */
 static int receive_message(lua_State *L, struct mb_websocket *w, bool waits) {
   struct mb_handle *h = w->over.handle;
@@ -148,9 +152,10 @@ static int receive_message(lua_State *L, struct mb_websocket *w, bool waits) {
     enum mb_websocket_taken taken = mb_websocket_take(L, w);
     if (taken == MB_WEBSOCKET_MESSAGE) return end_message(L, w);
     if (taken == MB_WEBSOCKET_ENDED) return end(w);
+    send_on(h); /* what was written goes out before anything is waited for */
     if (receives < RECEIVES_MAX && receive(L, w, waits)) continue;
     do_due(L, w);
-    if (h->out.len > 0 && h->state == MB_HANDLE_OPEN) mb_handle_send_queue(h, false);
+    send_on(h);
     if (w->pong_wanted && h->out.len == 0 && !w->sending) continue; /* there is room for it now */
     if (w->state == MB_WEBSOCKET_CLOSED) return ENDED;
     h->in_short = true; /* what is in the buffer is not enough */

@@ -263,6 +263,42 @@ static int send_nb(lua_State *L, uint8_t opcode) {
 static int method_send_nb(lua_State *L) { return send_nb(L, MB_WEBSOCKET_TEXT); }
 static int method_send_binary_nb(lua_State *L) { return send_nb(L, MB_WEBSOCKET_BINARY); }
 
+/* ---- write: messages that go out together ---- */
+
+/* Queues a small message. Returns false, and does nothing, when it does not fit in the room for such messages. */
+static bool write_queued(lua_State *L, struct mb_websocket *w, uint8_t opcode) {
+  struct mb_handle *h = w->over.handle;
+  char bytes[MB_WEBSOCKET_HEAD_MAX + SMALL_BYTES];
+  size_t size;
+  const char *data = message_at(L, 2, opcode, &size);
+  if (w->is_client || size > SMALL_BYTES || h->out.len + size > SMALL_BYTES) return false;
+  if (w->state != MB_WEBSOCKET_OPEN || !can_send(w)) return false;
+  struct mb_websocket_frame frame = {.final = true, .opcode = opcode, .length = size};
+  data = packed(w, data, &frame);
+  if (frame.length > SMALL_BYTES) data = NULL; /* it does not shrink, but grows */
+  size_t head = mb_websocket_head(bytes, &frame);
+  if (data) memcpy(bytes + head, data, (size_t)frame.length);
+  mb_websocket_deflate_done(w);
+  if (data && mb_handle_queue(L, h, bytes, head + (size_t)frame.length) >= 0) return true;
+  mb_websocket_deflate_lost(w); /* the peer does not get what the next message would refer to */
+  if (data) mb_state_no_memory(L);
+  return false;
+}
+
+static int write_message(lua_State *L, uint8_t opcode) {
+  lua_settop(L, 2);
+  if (!write_queued(L, mb_websocket_at(L, 1), opcode)) return send_waiting(L, opcode);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/*
+ * websocket:write(text): as send, but a small message may stay in the queue, until the next receive, send, ping, close
+ * or flush_nb, or until 16 KiB are there. Returns true; or nil, message and errno. Source: socket:write.
+ */
+static int method_write(lua_State *L) { return write_message(L, MB_WEBSOCKET_TEXT); }
+static int method_write_binary(lua_State *L) { return write_message(L, MB_WEBSOCKET_BINARY); }
+
 /* ---- _call and _yield: the websocket, the waitfunc, the message ---- */
 
 static int send_loop(lua_State *L, int status, lua_KContext ctx) {
@@ -352,5 +388,7 @@ const luaL_Reg mb_websocket_send_methods[] = {
     {"send_call", method_send_call},
     {"send_nb", method_send_nb},
     {"send_yield", method_send_yield},
+    {"write", method_write},
+    {"write_binary", method_write_binary},
     {NULL, NULL},
 };
