@@ -70,7 +70,7 @@ def _():
         """local co = coroutine.wrap(function() return 'over', ws:close_yield(4000, 'enough') end)
         local state, done, why repeat state, done, why = co() if not state then wait() end until state""",
     ):
-        after = "eq('closed', ws.state) eq(true, ws:close_nb()) print(done, why)"
+        after = "eq('closed', ws.state) eq(true, waits >= 2) eq(true, ws:close_nb()) print(done, why)"
         with opened(OPEN % "" + ways + body + " " + after, log="true\tnil\n") as (peer, _):
             peer.gets((CLOSE, code(4000, "enough")))
             peer.send(text("one"), ping(b"p"), text("two"))

@@ -325,10 +325,9 @@ static int close_loop(lua_State *L, int status, lua_KContext ctx) {
   for (;;) {
     lua_settop(L, 2);
     struct mb_websocket *w = mb_websocket_at(L, 1);
-    int outcome = await_close(L, w, 2);
-    if (outcome == ENDED) return push_closed(L, w);
-    if (outcome == MESSAGE) continue;
-    lua_pushvalue(L, 2);
+    if (await_close(L, w, 2) == ENDED) return push_closed(L, w);
+    lua_pushvalue(
+        L, 2); /* after a message as well: a peer that sends without end may not hold the others */
     lua_callk(L, 0, 0, 0, close_loop);
   }
 }
