@@ -26,30 +26,35 @@ enum mb_child_state {
   MB_CHILD_KEPT,     /* its connection waits for another request */
 };
 
+/* A flag, 0 or not: not a bool, as a child that is taken over may write any byte here, which its parent reads. */
+typedef unsigned char mb_pool_flag;
+
 struct mb_pool_slot {
   _Atomic int state; /* enum mb_child_state; the child writes it, but for NONE and STARTING */
   _Atomic int64_t
       kept_until;          /* monotonic microseconds: from then on nothing is lost when KEPT ends */
   _Atomic uint64_t served; /* connections */
-  _Atomic bool serving;    /* a connection that is not counted yet */
+  _Atomic mb_pool_flag serving; /* a connection that is not counted yet */
 };
 
 struct mb_pool_board {
-  volatile bool draining; /* every child ends after its connection */
-  volatile bool
+  volatile mb_pool_flag draining; /* every child ends after its connection */
+  volatile mb_pool_flag
       clearing; /* the sockets end, and children take what waits in them before they end */
   _Atomic uint64_t served; /* connections whose end has come */
   _Atomic int64_t last;    /* monotonic microseconds: when the last connection came or ended */
-  _Atomic bool is_deaf;    /* a socket does not listen any more: the parent is to look at them */
-  _Atomic int nslots;      /* slots from here on were never used */
+  _Atomic mb_pool_flag
+      is_deaf;        /* a socket does not listen any more: the parent is to look at them */
+  _Atomic int nslots; /* slots from here on were never used */
   struct {
-    _Atomic int idle;           /* children in the state IDLE */
-    _Atomic unsigned prepared;  /* how many have left the state STARTING for it so far */
-    _Atomic bool wake_prepared; /* such a child wakes the parent */
+    _Atomic int idle;                   /* children in the state IDLE */
+    _Atomic unsigned prepared;          /* how many have left the state STARTING for it so far */
+    _Atomic mb_pool_flag wake_prepared; /* such a child wakes the parent */
     _Atomic int
         wake_below; /* a child that leaves that state and less than so many in it wakes the parent */
   } services[MB_POOL_SERVICES_MAX];
-  _Atomic bool cleared[MB_POOL_SOCKETS_MAX]; /* nothing waits in the socket, nor ever will again */
+  _Atomic mb_pool_flag
+      cleared[MB_POOL_SOCKETS_MAX]; /* nothing waits in the socket, nor ever will again */
   struct mb_pool_slot slots[MB_POOL_CHILDREN_MAX];
 };
 

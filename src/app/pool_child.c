@@ -350,7 +350,7 @@ enum mb_exit mb_pool_child(lua_State *L, const struct mb_service *service,
   c.only = only_socket(&c);
   if (start->options->style && open_epoll(&c) < 0) return MB_EXIT_SYSTEM; /* the program polls it */
   /* With --dev a connection outlives a reload: it loads the script anew by itself. */
-  static const volatile bool never = false;
+  static const volatile mb_pool_flag never = 0;
   bool dev = start->options->dev;
   mb_drain_watch(dev ? -1 : start->drain_fd, dev ? &never : &start->board->draining);
   current = &c;

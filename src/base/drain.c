@@ -5,10 +5,10 @@
 
 #include "base/sigterm.h"
 
-static const volatile bool *flag;
+static const volatile unsigned char *flag;
 static int told_fd = -1;
 
-void mb_drain_watch(int fd, const volatile bool *begun) {
+void mb_drain_watch(int fd, const volatile unsigned char *begun) {
   told_fd = fd;
   flag = begun;
   mb_sigterm_hold();

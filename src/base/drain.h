@@ -10,9 +10,9 @@
 /*
  * From now on this process may be told to drain: by SIGTERM, which no longer ends it, or by others.
  * fd     becomes readable, and stays so, when it is told; its other end closes with the process that would tell it
- * begun  true when it is told; stays where it is
+ * begun  not 0 when it is told; stays where it is
  */
-void mb_drain_watch(int fd, const volatile bool *begun);
+void mb_drain_watch(int fd, const volatile unsigned char *begun);
 
 /* Returns whether the process has been told. */
 bool mb_drain_begun(void);
