@@ -84,9 +84,11 @@ def _():
 
 @test("a client that does not read stops the program, and that stops the client; nothing is lost")
 def _():
-    count = 20000
-    with Connection(ours.where) as client:
-        client.send(upgrade(host=f"127.0.0.1:{ours.where[1]}"))
+    count = 10000
+    # On TCP the system itself may hold most of what is said.
+    local = mbpool.Pool(PROGRAM, EXAMPLE, "sh", "-c", where=mbtest.tmp("socket")).ready()
+    with Connection(local.where) as client:
+        client.send(upgrade(host="x"))
         equal(client.response().status, 101, "the handshake")
         peer, sent = Peer(client), [0]
 

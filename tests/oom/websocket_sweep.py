@@ -52,7 +52,12 @@ return http.generate_handler({drain_timeout = 0.2}, function(request)
     end
   end
   for message, kind in ws:messages() do
-    if kind == "text" then assert(ws:send_call(function() end, message)) else assert(ws:send_binary(message)) end
+    if kind == "text" then
+      assert(ws:send_call(function() end, message))
+    else
+      local send = #message < 1000 and ws.write_binary or ws.send_binary
+      assert(send(ws, message))
+    end
   end
 end)
 """)

@@ -279,7 +279,10 @@ static bool write_queued(lua_State *L, struct mb_websocket *w, uint8_t opcode) {
   size_t head = mb_websocket_head(bytes, &frame);
   if (data) memcpy(bytes + head, data, (size_t)frame.length);
   mb_websocket_deflate_done(w);
-  if (data && mb_handle_queue(L, h, bytes, head + (size_t)frame.length) >= 0) return true;
+  w->sending = frame.compressed; /* what a finalizer sends may not come before what it refers to */
+  bool queued = data && mb_handle_queue(L, h, bytes, head + (size_t)frame.length) >= 0;
+  w->sending = false;
+  if (queued) return true;
   mb_websocket_deflate_lost(w); /* the peer does not get what the next message would refer to */
   if (data) mb_state_no_memory(L);
   return false;
