@@ -54,7 +54,7 @@ r:delete("/notes/:id", change("DELETE FROM notes WHERE id = :id AND etag = :seen
 listen{
   sandbox = "strict",
   prepare = function()
-    db = assert(sqlite.sqlite3():connect(PATH, BUSY_MILLISECONDS))
+    db = sqlite.sqlite3():connect(PATH, BUSY_MILLISECONDS) or error("SQLite cannot open " .. PATH, 0)
     -- Readers and a writer at once. SQLite does not wait here when others set the same file up.
     while select(2, db:execute("PRAGMA journal_mode = WAL")) == "LuaSQL: database is locked" do end
     sql([[CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT, version INTEGER DEFAULT 1,

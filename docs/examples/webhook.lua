@@ -9,8 +9,8 @@
 local http, router, reply = require "moonbridge_http", require "mb.router", require "mb.reply"
 local crypto = require "mb.crypto"
 local KEY_FILE, DIR = ...
-local r, key = router.new(), assert(io.open(KEY_FILE)):read("l") -- the handler can read and write DIR, and no more
-assert(DIR and key and key ~= "", "expected a file with a key, and a directory")
+assert(DIR, "expected a file with a key, and a directory") -- the handler can read and write DIR, and no more
+local r, key = router.new(), assert(assert(io.open(KEY_FILE)):read("a"):match("^[^\n]+"), "the key is empty")
 
 r:post("/", function(request)
   local code = crypto.hmac_sha256(key, request.body)
