@@ -284,18 +284,19 @@ def _():
 """
     )
     port = handler.number()
-    with Client(("127.0.0.1", port)) as client:
-        equal(client.end(), (b"", "eof"), "end")
-    handler.says("closed")
 
     def lingers():
         rows = [line.split() for line in mbtest.read_file("/proc/net/tcp").splitlines()[1:]]
-        return any(row[3] == "06" and row[1].endswith(f":{port:04X}") for row in rows)  # TIME_WAIT
+        return any(row[3] in ("05", "06") and row[1].endswith(f":{port:04X}") for row in rows)  # FIN_WAIT2, TIME_WAIT
 
-    until(lingers, "our end of the connection lingers")
-    handler.go()
-    handler.says("again")
-    check(lingers(), "it lingers still")
+    # It does not close: a system with too many connections in TIME_WAIT forgets others at once.
+    with Client(("127.0.0.1", port)) as client:
+        equal(client.end(), (b"", "eof"), "end")
+        handler.says("closed")
+        until(lingers, "our end of the connection lingers")
+        handler.go()
+        handler.says("again")
+        check(lingers(), "it lingers still")
     with Client(("127.0.0.1", port)) as client:
         client.send("client\n")
         client.finish()
